@@ -1,0 +1,115 @@
+"""Where a pixel goes: every resize, flip and offset between photograph and maps is decided here.
+
+Two conventions. `original` is what the paper's authors' code does: coordinates count pixels by
+their index and are scaled as they are, so that a flip at stride s is off by 1 - 1/s cells; their
+weights have learnt it. `unbiased` counts from the image's edge: the first pixel's centre is at 0.5,
+and resizes and flips are exact inverses of themselves (the idea known as UDP, CVPR 2020).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from higherhrnet.config import Convention
+from higherhrnet.errors import InputError
+
+Matrix = NDArray[np.float64]
+"""(2, 3): (x, y, 1) to (x', y')."""
+
+MAX_NETWORK_PIXELS = 2**23
+
+
+def transform(points: NDArray[np.floating], matrix: Matrix) -> NDArray[np.float64]:
+    """(..., 2) points through an affine matrix."""
+    return points @ matrix[:, :2].T + matrix[:, 2]
+
+
+def invert(matrix: Matrix) -> Matrix:
+    """The matrix that undoes an affine matrix."""
+    linear = np.linalg.inv(matrix[:, :2])
+    return np.concatenate([linear, -linear @ matrix[:, 2:]], 1)
+
+
+def network_size(
+    height: int, width: int, input_size: int, scale: float = 1.0, min_scale: float = 1.0
+) -> tuple[int, int]:
+    """Width and height at which a photograph is shown to the network (the original's rule).
+
+    The shorter side becomes `input_size` times `scale`. The longer is rounded up to a multiple of
+    64 at the smallest scale, so that the maps of all scales lie over each other.
+    """
+
+    def round_up(pixels: float) -> int:
+        return int((pixels + 63) // 64 * 64)
+
+    short = round_up(min_scale * input_size)
+    long = round_up(short / min(height, width) * max(height, width))
+    sides = int(short * scale / min_scale), int(long * scale / min_scale)
+    return sides if width < height else sides[::-1]
+
+
+@dataclass(frozen=True)
+class Resize:
+    """A photograph's way into the network, and its own undo."""
+
+    width: int
+    height: int
+    matrix: Matrix
+    """Photograph to network input, both in the convention's coordinates."""
+    convention: Convention
+
+    def warp(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """(h, w, 3) photograph → (height, width, 3) network input; black where there is none."""
+        matrix = self.matrix
+        if self.convention == "unbiased":  # OpenCV counts pixel centres from 0, not from 0.5
+            matrix = matrix.copy()
+            matrix[:, 2] += matrix[:, :2].sum(1) * 0.5 - 0.5
+        warped = cv2.warpAffine(image, matrix, (self.width, self.height), flags=cv2.INTER_LINEAR)
+        return np.asarray(warped, np.uint8)
+
+    def to_image(
+        self, points: NDArray[np.floating], map_width: int, map_height: int
+    ) -> NDArray[np.float64]:
+        """(..., 2) points on a map that spans the network's input → on the photograph."""
+        strides = np.array([self.width / map_width, self.height / map_height])
+        return transform(points * strides, invert(self.matrix))
+
+
+def resize_for_network(
+    height: int,
+    width: int,
+    input_size: int,
+    scale: float = 1.0,
+    min_scale: float = 1.0,
+    convention: Convention = "original",
+) -> Resize:
+    """How a photograph of this size is resized and centred for the network.
+
+    Args:
+        height: of the photograph, pixels.
+        width: of the photograph, pixels.
+        input_size: pixels of the shorter side at scale 1.
+        scale: this view's size.
+        min_scale: the smallest of all views' sizes.
+        convention: how pixels are counted.
+
+    Raises:
+        InputError: the photograph is so long and thin that the network's input would be huge.
+    """
+    w, h = network_size(height, width, input_size, scale, min_scale)
+    if w * h > MAX_NETWORK_PIXELS:
+        raise InputError(
+            f"{width}×{height} pixels would be shown to the network at {w}×{h}, "
+            f"past {MAX_NETWORK_PIXELS / 1e6:.1f} million pixels; crop it or use a smaller size"
+        )
+    factor = w / width if width < height else h / height
+    centre = np.array([width / 2, height / 2])
+    if convention == "original":
+        centre = np.floor(centre + 0.5)  # on a whole pixel
+    offset = np.array([w / 2, h / 2]) - factor * centre
+    matrix = np.array([[factor, 0, offset[0]], [0, factor, offset[1]]])
+    return Resize(w, h, matrix, convention)

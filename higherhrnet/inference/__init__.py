@@ -1,0 +1,1 @@
+"""heatmaps + tags → people (NumPy, OpenCV, SciPy: no torch)."""

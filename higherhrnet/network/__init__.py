@@ -1,0 +1,1 @@
+"""image → heatmaps + tags (torch)."""

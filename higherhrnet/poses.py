@@ -1,0 +1,108 @@
+"""Poses: the people found in one photograph, in the photograph's own pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from higherhrnet.errors import InputError
+from higherhrnet.skeleton import COCO, Skeleton
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Poses:
+    """P people with K keypoints each; slicing, masking and filtering give Poses again.
+
+    Raises:
+        InputError: the arrays' shapes do not belong together or are not the skeleton's.
+    """
+
+    keypoints: Array
+    """(P, K, 2) x and y in pixels; (0, 0) for a keypoint that was not found."""
+    keypoint_scores: Array
+    """(P, K) the heatmap's value, about 0 to 1; 0 for a keypoint that was not found."""
+    scores: Array
+    """(P,) one score a person, about 0 to 1; the people keep the order of their finding."""
+    skeleton: Skeleton = COCO
+
+    def __post_init__(self) -> None:
+        for field in ("keypoints", "keypoint_scores", "scores"):
+            object.__setattr__(self, field, np.asarray(getattr(self, field), np.float32))
+        people, count = len(self.scores), len(self.skeleton)
+        wanted = {
+            "keypoints": (people, count, 2),
+            "keypoint_scores": (people, count),
+            "scores": (people,),
+        }
+        for field, shape in wanted.items():
+            if (given := getattr(self, field).shape) != shape:
+                raise InputError(f"{field} must have the shape {shape}, not {given}")
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __getitem__(self, index: int | slice | NDArray[Any] | list[int]) -> Poses:
+        """The chosen people: an index, a slice, a list of indices or a boolean mask."""
+        chosen = np.arange(len(self))[index]
+        chosen = np.atleast_1d(chosen)
+        return replace(
+            self,
+            keypoints=self.keypoints[chosen],
+            keypoint_scores=self.keypoint_scores[chosen],
+            scores=self.scores[chosen],
+        )
+
+    @property
+    def found(self) -> NDArray[np.bool_]:
+        """(P, K) which keypoints were found."""
+        return self.keypoint_scores > 0
+
+    @property
+    def boxes(self) -> Array:
+        """(P, 4) x, y, width and height around each person's found keypoints; zeros if none."""
+        found = self.found[..., None]
+        low = np.where(found, self.keypoints, np.inf).min(1, initial=np.inf)
+        high = np.where(found, self.keypoints, -np.inf).max(1, initial=-np.inf)
+        boxes = np.concatenate([low, high - low], 1)
+        return np.where(np.isfinite(boxes), boxes, 0).astype(np.float32)
+
+    def above(self, score: float) -> Poses:
+        """The people whose score is at least `score`."""
+        return self[self.scores >= score]
+
+    def to_coco(
+        self, image_id: int | str, category_id: int = 1, **facts: float | str
+    ) -> list[dict[str, Any]]:
+        """One COCO keypoint result a person; `facts` (a file name, a frame) go into each."""
+        triples = np.concatenate([self.keypoints, self.keypoint_scores[..., None]], 2)
+        return [
+            {
+                "image_id": image_id,
+                **facts,
+                "category_id": category_id,
+                "keypoints": [round(value, 3) for value in person.ravel().tolist()],
+                "score": float(score),
+                "bbox": [round(value, 2) for value in box.tolist()],
+            }
+            for person, score, box in zip(triples, self.scores, self.boxes, strict=True)
+        ]
+
+    @classmethod
+    def from_coco(cls, results: Iterable[Mapping[str, Any]], skeleton: Skeleton = COCO) -> Poses:
+        """The people of COCO keypoint results or annotations, all of one image.
+
+        Annotations have no score: it is then 1, and keypoint scores are the visibility.
+        """
+        listed = list(results)
+        triples = np.array([result["keypoints"] for result in listed], np.float32)
+        if triples.size != len(listed) * len(skeleton) * 3:
+            raise InputError(f"keypoints must hold {len(skeleton)} triples x, y, score")
+        triples = triples.reshape(len(listed), len(skeleton), 3)
+        scores = np.array([result.get("score", 1.0) for result in listed], np.float32)
+        return cls(triples[..., :2], triples[..., 2], scores, skeleton)

@@ -1,0 +1,106 @@
+"""Strides, mirrored views and scales → one set of heatmaps and one of tags."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from higherhrnet.errors import InputError
+from higherhrnet.inference.upsample import BLOCK, Array, Upsampled, resize
+
+
+@dataclass(frozen=True)
+class Maps:
+    """What the network says of one photograph, as small as it can be kept."""
+
+    heatmaps: Array
+    """(K, h, w) about 0 to 1."""
+    tags: Array
+    """(K or 1, T, h', w'), a tag a view."""
+    heatmap_factors: tuple[int, ...]
+    """The enlargements that lead from the heatmaps to the grid on which people are decoded."""
+    tag_factors: tuple[int, ...]
+    """The same for the tags."""
+
+    def upsampled(self, ring: int) -> tuple[Upsampled, Upsampled]:
+        """Heatmaps (K, 1, H, W) and tags (K or 1, T, H, W) on the grid."""
+        heatmaps = Upsampled(self.heatmaps[:, None], self.heatmap_factors, ring)
+        return heatmaps, Upsampled(self.tags, self.tag_factors)
+
+
+def aggregate(
+    outputs: Mapping[float, Sequence[Array]],
+    num_keypoints: int,
+    flip_index: Sequence[int],
+    grid: tuple[int, int] | None,
+) -> Maps:
+    """Merges what the network gave for one photograph.
+
+    Heatmaps are averaged over strides, views and scales; tags come from scale 1 (or the only one),
+    one from each view.
+
+    Args:
+        outputs: for each scale the network's outputs, coarse to fine: (V, K + T, h, w) heatmaps and
+            tags, then (V, K, ·, ·) heatmaps. V is 1, or 2 when the second view is mirrored.
+        num_keypoints: K.
+        flip_index: for each keypoint the index of its mirror image.
+        grid: height and width to decode at, or None for the finest map's of the largest scale.
+
+    Raises:
+        InputError: a map holds something that is no number.
+    """
+    flip = np.asarray(flip_index)
+    merged = {scale: _merge_strides(maps, num_keypoints, flip) for scale, maps in outputs.items()}
+    grid = grid or merged[max(merged)].shape[1:]
+    scale = 1 if 1 in outputs else next(iter(outputs))
+    tags, tag_factors = _tags(outputs[scale][0], num_keypoints, flip), ()
+    for height, width in (merged[scale].shape[1:], grid):
+        tags, tag_factors = _enlarge(tags, tag_factors, height, width)
+    if len(merged) == 1:
+        heatmaps, factors = _enlarge(merged[scale][:, None], (), *grid)
+        heatmaps = heatmaps[:, 0]
+    else:
+        total = sum(resize(heatmaps, *grid) for _, heatmaps in sorted(merged.items()))
+        heatmaps, factors = np.asarray(total) / np.float32(len(merged)), ()
+    if not (np.isfinite(heatmaps.sum()) and np.isfinite(tags.sum())):
+        raise InputError(
+            "the network's maps hold NaN or infinity; try --precision f32, or other weights"
+        )
+    return Maps(heatmaps, tags, factors, tag_factors)
+
+
+def _merge_strides(outputs: Sequence[Array], num_keypoints: int, flip: Array) -> Array:
+    """One scale's heatmaps, averaged over views and strides: (K, h, w) of the finest."""
+    levels = [_merge_views(output[:, :num_keypoints], flip) for output in outputs]
+    height, width = levels[-1].shape[1:]
+    total = np.asarray(sum(resize(level, height, width) for level in levels))
+    return total / np.float32(len(levels))
+
+
+def _merge_views(views: Array, flip: Array) -> Array:
+    """(V, K, h, w) → (K, h, w); flipping before enlarging is the same and touches fewer cells."""
+    return views[0] if len(views) == 1 else (views[0] + views[1][flip, :, ::-1]) * np.float32(0.5)
+
+
+def _tags(coarse: Array, num_keypoints: int, flip: Array) -> Array:
+    """(V, K + T, h, w) → (K or 1, V, h, w)."""
+    tags = coarse[:, num_keypoints:]
+    mirrored = tags[1:, flip if tags.shape[1] > 1 else slice(None), :, ::-1]
+    return np.concatenate([tags[:1], mirrored]).transpose(1, 0, 2, 3)
+
+
+def _enlarge(
+    maps: Array, factors: tuple[int, ...], height: int, width: int
+) -> tuple[Array, tuple[int, ...]]:
+    """Notes a bilinear enlargement of (K, T, h, w) by a whole factor, or does any other."""
+    done = int(np.prod(factors, dtype=int))
+    h, w = maps.shape[2] * done, maps.shape[3] * done
+    factor = height // h
+    if (h * factor, w * factor) == (height, width) and BLOCK % (done * factor) == 0:
+        return maps, (*factors, factor)
+    flat = maps.reshape(-1, *maps.shape[2:])
+    for f in factors:
+        flat = resize(flat, flat.shape[1] * f, flat.shape[2] * f)
+    return resize(flat, height, width).reshape(*maps.shape[:2], height, width), ()

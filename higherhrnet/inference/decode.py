@@ -1,0 +1,62 @@
+"""Maps → people: peaks, groups by tag, adjusted, refined, chosen."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from higherhrnet.config import DecodeConfig
+from higherhrnet.inference.aggregate import Maps
+from higherhrnet.inference.grouping import group_by_tag
+from higherhrnet.inference.peaks import find_peaks
+from higherhrnet.inference.refine import find_missing, towards_the_slope
+from higherhrnet.inference.upsample import Array, Upsampled
+from higherhrnet.skeleton import Skeleton
+
+
+class People(NamedTuple):
+    """People on the grid that they were decoded on."""
+
+    keypoints: Array
+    """(P, K, 3 + T) x, y, score and tags; zeros where a keypoint was not found."""
+    scores: Array
+    """(P,) the mean of the keypoints' scores before any was refined; a missing one counts as 0."""
+
+
+def decode(maps: Maps, skeleton: Skeleton, config: DecodeConfig) -> People:
+    """All people of one photograph, in the order in which grouping opened them.
+
+    Coordinates count from the map's edge, a pixel's middle being at a half; without `adjust` they
+    are the pixels' indices, as the original gives them.
+    """
+    heatmaps, tags = maps.upsampled(ring=config.peak_window // 2)
+    bounds = heatmaps.block_maxima()[:, 0]
+    peaks = find_peaks(heatmaps, bounds, config.min_peak, config.peak_window, config.max_people)
+    tag_map = np.minimum(peaks.keypoint, tags.count - 1)
+    peak_tags = tags.at(tag_map, peaks.y, peaks.x)
+    people = group_by_tag(peaks, peak_tags, skeleton.grouping_order, config)
+    scores = people[:, :, 2].mean(1)
+    person, k = np.nonzero(people[:, :, 2] > 0)
+    if config.adjust and len(person):
+        x, y = people[person, k, :2].astype(np.intp).T
+        people[person, k, :2] = towards_the_slope(heatmaps, k, x, y)
+    if config.refine:
+        _refine(people, heatmaps, bounds, tags, config.min_refined_score)
+    return People(people, scores)
+
+
+def _refine(
+    people: Array, heatmaps: Upsampled, bounds: Array, tags: Upsampled, min_score: float
+) -> None:
+    """Gives each person its missing keypoints, where the heatmap is above 0 and `min_score`."""
+    found = people[:, :, 2] > 0
+    person, k = np.nonzero(~found)
+    if not len(person):
+        return
+    mean = (people[:, :, 3:] * found[..., None]).sum(1) / found.sum(1, keepdims=True)
+    x, y, score = find_missing(heatmaps, bounds, tags, mean[person].astype(np.float32), k)
+    keep = (score > 0) & (score >= min_score)
+    person, k, x, y, score = (values[keep] for values in (person, k, x, y, score))
+    people[person, k, :2] = towards_the_slope(heatmaps, k, x, y)
+    people[person, k, 2] = score

@@ -1,0 +1,1 @@
+"""Weights that others published: where they are, and fetching them."""

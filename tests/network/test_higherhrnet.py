@@ -1,0 +1,127 @@
+"""The network against what the original computed, and its other shapes against arithmetic."""
+
+import json
+import math
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from higherhrnet.config import ModelConfig
+from higherhrnet.errors import InputError
+from higherhrnet.network.higherhrnet import HigherHRNet, count_multiply_adds, count_parameters
+from higherhrnet.network.hrnet import HRNet
+
+CASES = {
+    "w32-512": ModelConfig(),
+    "w32-640": ModelConfig(),
+    "w48-640": ModelConfig(width=48),
+    "w32-512-crowdpose": ModelConfig(num_keypoints=14),
+    "w32-512-shared-tag": ModelConfig(tag_per_keypoint=False),
+}
+
+
+def golden_tensor(key: str, like: torch.Tensor, seed: int) -> torch.Tensor:
+    """The value that the rule in golden/README.md gives to a tensor of this name and shape."""
+    rng = np.random.Generator(np.random.PCG64(zlib.crc32(key.encode()) + seed))
+    shape = tuple(like.shape)
+    if key.endswith("num_batches_tracked"):
+        return like
+    values: NDArray[np.float64]
+    if key.endswith(("running_mean", "bias")):
+        values = rng.uniform(-0.1, 0.1, shape)
+    elif key.endswith("running_var"):
+        values = rng.uniform(0.5, 1.5, shape)
+    elif len(shape) == 1:
+        values = rng.uniform(0.3, 0.7, shape)
+    else:
+        transposed = "deconv_layers" in key and shape[2] != 3
+        fan_in = shape[0] * math.prod(shape[2:]) if transposed else math.prod(shape[1:])
+        values = rng.standard_normal(shape) * np.sqrt(2 / fan_in)
+    return torch.from_numpy(np.asarray(values, np.float32))
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("case", CASES)
+def test_keys_shapes_and_parameters_are_the_originals(case: str, golden: Path) -> None:
+    facts = json.loads((golden / "network.json").read_text())[case]
+    model = HigherHRNet.from_config(CASES[case])
+    assert count_parameters(model) == facts["parameters"]
+    assert {k: list(v.shape) for k, v in model.state_dict().items()} == facts["state_dict"]
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("case", CASES)
+def test_outputs_are_the_originals(case: str, golden: Path) -> None:
+    seed = int((golden / "seed.txt").read_text())
+    arrays = np.load(golden / "network.npz")
+    model = HigherHRNet.from_config(CASES[case]).eval()
+    state = model.state_dict()
+    model.load_state_dict({key: golden_tensor(key, like, seed) for key, like in state.items()})
+    with torch.inference_mode():
+        outputs = model(torch.from_numpy(arrays[f"{case}/input"]))
+    for name, output in zip(("low", "high"), outputs, strict=True):
+        expected = arrays[f"{case}/{name}"]
+        assert output.shape == expected.shape
+        assert np.abs(output.numpy() - expected).max() < 1e-5 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize(
+    ("width", "size", "giga"), [(32, 512, 46.20), (32, 640, 72.19), (48, 640, 149.47)]
+)
+def test_multiply_adds(width: int, size: int, giga: float) -> None:
+    macs = count_multiply_adds(ModelConfig(width), size, size)
+    assert macs / 1e9 == pytest.approx(giga, abs=0.01)
+
+
+@pytest.mark.parametrize("kernel", [2, 3, 4])
+@pytest.mark.parametrize("modules", [0, 1, 2])
+def test_each_transposed_convolution_doubles_the_resolution(kernel: int, modules: int) -> None:
+    model = HigherHRNet(4, num_keypoints=3, deconv_kernels=(kernel,) * modules).eval()
+    with torch.inference_mode():
+        shapes = [tuple(output.shape) for output in model(torch.zeros(1, 3, 64, 96))]
+    finer = [(1, 3, 16 * 2**i, 24 * 2**i) for i in range(1, modules + 1)]
+    assert shapes == [(1, 6, 16, 24), *finer]
+
+
+@pytest.mark.parametrize("width", [16, 18, 5, 256])
+def test_the_trunk_alone_gives_four_resolutions(width: int) -> None:
+    with torch.device("meta"):
+        features = HRNet(width)(torch.empty(2, 3, 96, 64))
+    expected = [(2, width * 2**i, 24 // 2**i, 16 // 2**i) for i in range(4)]
+    assert [tuple(f.shape) for f in features] == expected
+
+
+def test_the_trunks_finest_resolution_is_what_the_heads_see() -> None:
+    model = HigherHRNet(4).eval()
+    trunk = HRNet(4).eval()
+    trunk.load_state_dict(model.state_dict(), strict=False)
+    images = torch.randn(1, 3, 64, 64)
+    with torch.inference_mode():
+        assert torch.equal(trunk(images)[0], model.features(images)[0])
+
+
+@pytest.mark.parametrize("size", [(100, 64), (64, 48)])
+def test_sides_that_are_no_multiple_of_32_are_refused(size: tuple[int, int]) -> None:
+    with pytest.raises(InputError, match=f"multiples of 32, not {size[0]}×{size[1]}"):
+        HigherHRNet(4)(torch.zeros(1, 3, *size))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"width": 0}, {"num_keypoints": 0}, {"deconv_kernels": (5,)}, {"deconv_blocks": -1}]
+)
+def test_shapes_that_make_no_sense_are_refused(wrong: dict[str, int]) -> None:
+    with pytest.raises(InputError, match=next(iter(wrong))):
+        HigherHRNet(**wrong)  # type: ignore[arg-type]
+
+
+def test_batch_norm_starts_at_one_and_convolutions_near_zero() -> None:
+    model = HigherHRNet(8)
+    assert torch.all(model.bn1.weight == 1)
+    assert model.conv1.weight.std().item() == pytest.approx(0.001, rel=0.1)
+    final = model.final_layers[0]
+    assert isinstance(final, torch.nn.Conv2d) and final.bias is not None
+    assert torch.all(final.bias == 0)

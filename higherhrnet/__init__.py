@@ -1,0 +1,55 @@
+"""HigherHRNet: every person's keypoints in one pass. Heatmaps say where, tags say whose."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from higherhrnet.drawing import draw, draw_maps
+    from higherhrnet.errors import InputError
+    from higherhrnet.inference.images import read_image
+    from higherhrnet.inference.predictor import Predictor
+    from higherhrnet.network.higherhrnet import HigherHRNet
+    from higherhrnet.poses import Poses
+    from higherhrnet.skeleton import COCO, CROWDPOSE, Skeleton
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "COCO": "skeleton",
+    "CROWDPOSE": "skeleton",
+    "HigherHRNet": "network.higherhrnet",
+    "InputError": "errors",
+    "Poses": "poses",
+    "Predictor": "inference.predictor",
+    "Skeleton": "skeleton",
+    "draw": "drawing",
+    "draw_maps": "drawing",
+    "read_image": "inference.images",
+}
+"""Where each public name lives: imported when first asked for, so that predicting needs no torch
+and `import higherhrnet` takes no time."""
+
+__all__ = [
+    "COCO",
+    "CROWDPOSE",
+    "HigherHRNet",
+    "InputError",
+    "Poses",
+    "Predictor",
+    "Skeleton",
+    "draw",
+    "draw_maps",
+    "read_image",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

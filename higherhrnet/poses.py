@@ -77,7 +77,7 @@ class Poses:
         return self[self.scores >= score]
 
     def to_coco(
-        self, image_id: int | str, category_id: int = 1, **facts: float | str
+        self, image_id: int | str, category_id: int | str = 1, **facts: float | str
     ) -> list[dict[str, Any]]:
         """One COCO keypoint result a person; `facts` (a file name, a frame) go into each."""
         triples = np.concatenate([self.keypoints, self.keypoint_scores[..., None]], 2)

@@ -1,12 +1,45 @@
-"""What the tests share: where the golden arrays are."""
+"""What the tests share: where the golden arrays are, and a small network in every form."""
 
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+
+WITHOUT = "import sys; sys.modules.update(dict.fromkeys({names!r}))\n"
+"""Python that makes packages look as if they were not installed; for a process of its own."""
 
 
 @pytest.fixture(scope="session")
 def golden() -> Path:
     """The folder of arrays that the original computed."""
     return Path(os.environ.get("HIGHERHRNET_GOLDEN", Path(__file__).parent / "golden"))
+
+
+class Model(NamedTuple):
+    safetensors: Path
+    onnx: Path
+
+
+@pytest.fixture(scope="session")
+def lively(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """A narrow untrained network for 64 pixels whose maps have peaks above the threshold."""
+    torch = pytest.importorskip("torch")
+    from higherhrnet.config import Header, InputConfig
+    from higherhrnet.export import export_onnx
+    from higherhrnet.network import checkpoint
+    from higherhrnet.network.higherhrnet import HigherHRNet
+
+    torch.manual_seed(0)
+    model = HigherHRNet(4).eval()
+    for module in model.modules():
+        if isinstance(module, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
+            torch.nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+    with torch.no_grad():
+        for final, level in zip(model.final_layers, model(torch.randn(1, 3, 64, 64)), strict=True):
+            final.weight /= 4 * level[:, :17].std()
+    header = Header(model.config, input=InputConfig(64))
+    folder = tmp_path_factory.mktemp("lively")
+    checkpoint.save(folder / "lively.safetensors", model, header)
+    export_onnx(model, header, folder / "lively.onnx")
+    return Model(folder / "lively.safetensors", folder / "lively.onnx")

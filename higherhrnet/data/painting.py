@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import find_objects
 
 from higherhrnet.data import figure
 from higherhrnet.data.figure import Array, People
@@ -171,10 +170,8 @@ def fill(canvas: NDArray[Any], outlines: Array, values: NDArray[Any], line: int)
 
 def _boxes(owners: NDArray[np.int16]) -> NDArray[np.float32]:
     """(P, 4) x, y, width and height around the pixels of each number from 1."""
-    found = [
-        (x.start, y.start, x.stop - x.start, y.stop - y.start)
-        for y, x in find_objects(owners.clip(0))
-    ]
+    people = range(1, int(owners.max(initial=0)) + 1)
+    found = [cv2.boundingRect((owners == person).astype(np.uint8)) for person in people]
     return np.array(found, np.float32).reshape(-1, 4)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,12 @@ class Maps:
     """The enlargements that lead from the heatmaps to the grid on which people are decoded."""
     tag_factors: tuple[int, ...]
     """The same for the tags."""
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Height and width of the grid on which people are decoded."""
+        factor = math.prod(self.heatmap_factors)
+        return self.heatmaps.shape[1] * factor, self.heatmaps.shape[2] * factor
 
     def upsampled(self, ring: int) -> tuple[Upsampled, Upsampled]:
         """Heatmaps (K, 1, H, W) and tags (K or 1, T, H, W) on the grid."""
@@ -55,15 +62,15 @@ def aggregate(
     merged = {scale: _merge_strides(maps, num_keypoints, flip) for scale, maps in outputs.items()}
     grid = grid or merged[max(merged)].shape[1:]
     scale = 1 if 1 in outputs else next(iter(outputs))
-    tags, tag_factors = _tags(outputs[scale][0], num_keypoints, flip), ()
+    tags = _tags(outputs[scale][0], num_keypoints, flip)
+    tag_factors: tuple[int, ...] = ()
     for height, width in (merged[scale].shape[1:], grid):
         tags, tag_factors = _enlarge(tags, tag_factors, height, width)
     if len(merged) == 1:
         heatmaps, factors = _enlarge(merged[scale][:, None], (), *grid)
         heatmaps = heatmaps[:, 0]
     else:
-        total = sum(resize(heatmaps, *grid) for _, heatmaps in sorted(merged.items()))
-        heatmaps, factors = np.asarray(total) / np.float32(len(merged)), ()
+        heatmaps, factors = _mean([resize(h, *grid) for h in merged.values()]), ()
     if not (np.isfinite(heatmaps.sum()) and np.isfinite(tags.sum())):
         raise InputError(
             "the network's maps hold NaN or infinity; try --precision f32, or other weights"
@@ -75,13 +82,20 @@ def _merge_strides(outputs: Sequence[Array], num_keypoints: int, flip: Array) ->
     """One scale's heatmaps, averaged over views and strides: (K, h, w) of the finest."""
     levels = [_merge_views(output[:, :num_keypoints], flip) for output in outputs]
     height, width = levels[-1].shape[1:]
-    total = np.asarray(sum(resize(level, height, width) for level in levels))
-    return total / np.float32(len(levels))
+    return _mean([resize(level, height, width) for level in levels])
 
 
 def _merge_views(views: Array, flip: Array) -> Array:
     """(V, K, h, w) → (K, h, w); flipping before enlarging is the same and touches fewer cells."""
-    return views[0] if len(views) == 1 else (views[0] + views[1][flip, :, ::-1]) * np.float32(0.5)
+    return views[0] if len(views) == 1 else _mean([views[0], views[1][flip, :, ::-1]])
+
+
+def _mean(maps: Sequence[Array]) -> Array:
+    total = maps[0].copy()
+    for other in maps[1:]:
+        total += other
+    total /= len(maps)
+    return total
 
 
 def _tags(coarse: Array, num_keypoints: int, flip: Array) -> Array:
@@ -95,7 +109,7 @@ def _enlarge(
     maps: Array, factors: tuple[int, ...], height: int, width: int
 ) -> tuple[Array, tuple[int, ...]]:
     """Notes a bilinear enlargement of (K, T, h, w) by a whole factor, or does any other."""
-    done = int(np.prod(factors, dtype=int))
+    done = math.prod(factors)
     h, w = maps.shape[2] * done, maps.shape[3] * done
     factor = height // h
     if (h * factor, w * factor) == (height, width) and BLOCK % (done * factor) == 0:

@@ -56,7 +56,7 @@ def _refine(
         return
     mean = (people[:, :, 3:] * found[..., None]).sum(1) / found.sum(1, keepdims=True)
     x, y, score = find_missing(heatmaps, bounds, tags, mean[person].astype(np.float32), k)
-    keep = (score > 0) & (score >= min_score)
-    person, k, x, y, score = (values[keep] for values in (person, k, x, y, score))
-    people[person, k, :2] = towards_the_slope(heatmaps, k, x, y)
-    people[person, k, 2] = score
+    keep = np.flatnonzero((score > 0) & (score >= min_score))
+    person, k = person[keep], k[keep]
+    people[person, k, :2] = towards_the_slope(heatmaps, k, x[keep], y[keep])
+    people[person, k, 2] = score[keep]

@@ -92,14 +92,14 @@ def assign(cost: Costs) -> NDArray[np.intp]:
         free = np.flatnonzero((cost[row] == row_price[row]) & (row_of < 0))
         if len(free):
             column_of[row], row_of[free[0]] = free[0], row
-    for row in np.flatnonzero(column_of < 0):
-        _serve_one_more(cost, row, row_price, column_price, column_of, row_of)
+    for left_over in np.flatnonzero(column_of < 0):
+        _serve_one_more(cost, left_over, row_price, column_price, column_of, row_of)
     return column_of
 
 
 def _serve_one_more(
     cost: Costs,
-    start: int,
+    start: np.intp,
     row_price: Costs,
     column_price: Costs,
     column_of: NDArray[np.intp],

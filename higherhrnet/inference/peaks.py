@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from higherhrnet.inference.topk import topk_order
@@ -61,8 +61,8 @@ def _block_peaks(
     """(M, BLOCK, BLOCK) values of blocks, and where a value is the largest in its square."""
     ring = window // 2
     pixels = heatmaps.blocks(k, row, column, ring)[:, 0]
-    highest = sliding_window_view(pixels, window, axis=2).max(-1)
-    highest = sliding_window_view(highest, window, axis=1).max(-1)
+    across = reduce(np.maximum, (pixels[:, :, i : i + BLOCK] for i in range(window)))
+    highest = reduce(np.maximum, (across[:, i : i + BLOCK] for i in range(window)))
     values = pixels[:, ring : ring + BLOCK, ring : ring + BLOCK]
     return values, values == highest
 

@@ -9,6 +9,8 @@ from higherhrnet.inference.upsample import BLOCK, Array, Indices, Upsampled
 
 _SLACK = 1e-4
 """A bound on a tag distance is lowered by this, so that rounding errors cannot make it wrong."""
+_AT_ONCE, _BLOCKS_AT_ONCE = 256, 4096
+"""Missing keypoints, and blocks, that are worked on together: memory stays small on any maps."""
 
 
 def towards_the_slope(heatmaps: Upsampled, k: Indices, x: Indices, y: Indices) -> Array:
@@ -31,9 +33,10 @@ def find_missing(
 ) -> tuple[Indices, Indices, Array]:
     """For each missing keypoint, the pixel where heatmap minus rounded tag distance is largest.
 
-    The original computes this for every pixel. Here the pixels are in blocks, a block's largest
-    possible value follows from its highest heatmap and its range of tags, and only blocks that can
-    beat the most promising block's best pixel are looked at. The result is the same.
+    The original computes this for every pixel of every person. Here the pixels are in blocks, of
+    which the highest heatmap and the range of tags are known beforehand. Blocks where the rounded
+    distance may be 0 are looked at in the order of their heatmaps, until no other can be better;
+    the rest only if it might win with a distance of 1. The result is the same.
 
     Args:
         heatmaps: (K, 1, h, w) enlarged.
@@ -45,35 +48,76 @@ def find_missing(
     Returns:
         (Q,) columns, rows, and the heatmap's values there.
     """
-    tag_map = np.minimum(k, tags.count - 1)
-    possible = _best_possible(bounds[k], tags, tag_map, person_tags)
+    parts = [
+        _find_missing(heatmaps, bounds, tags, person_tags[part], k[part])
+        for part in np.split(np.arange(len(k)), range(_AT_ONCE, len(k), _AT_ONCE))
+    ]
+    column, row, score = (np.concatenate(values) for values in zip(*parts, strict=True))
+    return column, row, score
 
-    def best_pixels(query: Indices, block: Indices) -> tuple[Array, Indices, Array]:
-        row, column = divmod(block, bounds.shape[2])
-        score = heatmaps.blocks(k[query], row, column).reshape(len(query), -1)
-        away = tags.blocks(tag_map[query], row, column) - person_tags[query][:, :, None, None]
-        value = score - np.round(np.sqrt(np.square(away).sum(1))).reshape(score.shape)
+
+def _find_missing(
+    heatmaps: Upsampled, bounds: Array, tags: Upsampled, person_tags: Array, k: Indices
+) -> tuple[Indices, Indices, Array]:
+    search = _Search(heatmaps, tags, person_tags, k, np.minimum(k, tags.count - 1))
+    highest = bounds.reshape(len(bounds), -1)
+    near = search.near()
+    order = np.argsort(-highest, axis=1)[k]
+    query, rank = np.nonzero(np.take_along_axis(near, order, 1))
+    block = order[query, rank]
+    bound = highest[k[query], block]
+    position = np.arange(len(query)) - np.searchsorted(query, query)
+    start, stop = 0, 16
+    while start < len(order[0]):
+        look = (start <= position) & (position < stop) & (bound >= search.value[query])
+        search.look_at(query[look], block[look])
+        start, stop = stop, stop * 4
+    search.look_at(*np.nonzero(~near & (highest[k] - 1 >= search.value[:, None])))
+    row, column = divmod(search.place, heatmaps.width)
+    return column, row, search.score
+
+
+class _Search:
+    """The best pixel so far of each missing keypoint."""
+
+    def __init__(
+        self, heatmaps: Upsampled, tags: Upsampled, person_tags: Array, k: Indices, tag_map: Indices
+    ) -> None:
+        self.heatmaps, self.tags = heatmaps, tags
+        self.person_tags, self.k, self.tag_map = person_tags, k, tag_map
+        self.value = np.full(len(k), -np.inf, np.float32)
+        self.place = np.full(len(k), np.iinfo(np.intp).max)
+        self.score = np.zeros(len(k), np.float32)
+
+    def near(self) -> NDArray[np.bool_]:
+        """(Q, blocks): where a tag distance of at most a half, which rounds to 0, is possible."""
+        low, high = self.tags.block_maxima(-1)[self.tag_map], self.tags.block_maxima()[self.tag_map]
+        mine = self.person_tags[:, :, None, None]
+        possible = (low <= mine + (0.5 + _SLACK)) & (high >= mine - (0.5 + _SLACK))
+        return possible.all(1).reshape(len(self.k), -1)
+
+    def look_at(self, query: Indices, block: Indices) -> None:
+        """Computes blocks exactly and keeps what is better."""
+        for start in range(0, len(query), _BLOCKS_AT_ONCE):
+            part = slice(start, start + _BLOCKS_AT_ONCE)
+            self._look_at(query[part], block[part])
+
+    def _look_at(self, query: Indices, block: Indices) -> None:
+        row, column = divmod(block, self.heatmaps.columns)
+        score = self.heatmaps.blocks(self.k[query], row, column).reshape(len(query), -1)
+        away = self.tags.blocks(self.tag_map[query], row, column)
+        away -= self.person_tags[query][:, :, None, None]
+        distance = np.sqrt(np.einsum("mtyx,mtyx->myx", away, away)).reshape(score.shape)
+        value = score - np.rint(distance)
         pixel = value.argmax(1)
-        chosen = np.arange(len(query)), pixel
         dy, dx = divmod(pixel, BLOCK)
-        place = (row * BLOCK + dy) * heatmaps.width + column * BLOCK + dx
-        return value[chosen], place, score[chosen]
-
-    first = possible.argmax(1)
-    everyone = np.arange(len(k))
-    to_beat, _, _ = best_pixels(everyone, first)
-    query, block = np.nonzero(possible >= to_beat[:, None])
-    value, place, score = best_pixels(query, block)
-    order = np.lexsort((place, -value, query))  # among equals the first in reading order
-    best = order[np.searchsorted(query[order], everyone)]
-    row, column = divmod(place[best], heatmaps.width)
-    return column, row, score[best]
-
-
-def _best_possible(bounds: Array, tags: Upsampled, tag_map: Indices, person_tags: Array) -> Array:
-    """(Q, blocks): no pixel of a block has a larger heatmap minus rounded tag distance."""
-    low, high = tags.block_maxima(-1)[tag_map], tags.block_maxima()[tag_map]
-    mine = person_tags[:, :, None, None]
-    away = np.maximum(np.maximum(low - mine, mine - high), 0)
-    least = np.sqrt(np.square(away).sum(1))
-    return (bounds - np.round(np.maximum(least - _SLACK, 0))).reshape(len(bounds), -1)
+        place = (row * BLOCK + dy) * self.heatmaps.width + column * BLOCK + dx
+        value, score = (table[np.arange(len(query)), pixel] for table in (value, score))
+        order = np.lexsort((place, -value, query))  # among equals the first in reading order
+        first = order[np.unique(query[order], return_index=True)[1]]
+        query, value, place, score = query[first], value[first], place[first], score[first]
+        best = self.value[query]
+        better = (value > best) | ((value == best) & (place < self.place[query]))
+        self.value[query[better]] = value[better]
+        self.place[query[better]] = place[better]
+        self.score[query[better]] = score[better]

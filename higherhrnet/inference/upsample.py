@@ -8,6 +8,7 @@ product, and a block's highest possible value is known from its cells alone.
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import cv2
@@ -70,7 +71,7 @@ class Upsampled:
 
     def __init__(self, maps: Array, factors: tuple[int, ...], ring: int = 0) -> None:
         self.factors = tuple(factor for factor in factors if factor > 1)
-        self.factor = int(np.prod(self.factors, dtype=int))
+        self.factor = math.prod(self.factors)
         self.count, _, h, w = maps.shape
         self.height, self.width = h * self.factor, w * self.factor
         self._step = BLOCK // self.factor

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
 from higherhrnet.config import Header
@@ -25,7 +25,7 @@ def save(path: str | Path, model: HigherHRNet, header: Header) -> None:
         raise InputError(f"{path}: the header says {header.model}, the network is {model.config}")
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     with replacing(path) as beside:
-        save_file(tensors, beside, metadata={"format": "pt", **header.to_metadata()})
+        beside.write_bytes(serialize(tensors, {"format": "pt", **header.to_metadata()}))
 
 
 def load(path: str | Path) -> tuple[HigherHRNet, Header]:

@@ -15,7 +15,7 @@ from urllib.request import Request, urlopen
 from tqdm import tqdm
 
 from higherhrnet.errors import InputError
-from higherhrnet.zoo.published import PublishedModel
+from higherhrnet.zoo.published import PUBLISHED, PublishedModel
 
 ATTEMPTS = 5
 PAUSE = 0.5
@@ -37,6 +37,25 @@ def cache_folder() -> Path:
     if own := os.environ.get("HIGHERHRNET_CACHE"):
         return Path(own).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "higherhrnet"
+
+
+def local_model(name_or_file: str | Path) -> Path:
+    """The file of a model: itself, or what `higherhrnet download` made of a published name.
+
+    Raises:
+        InputError: there is none.
+    """
+    if Path(name_or_file).is_file():
+        return Path(name_or_file)
+    known = {model.name for model in PUBLISHED}
+    if str(name_or_file) not in known:
+        raise InputError(
+            f"{name_or_file}: no such model file; `higherhrnet models` lists what can be had"
+        )
+    path = cache_folder() / f"{name_or_file}.safetensors"
+    if not path.is_file():
+        raise InputError(f"{name_or_file} is not here yet: higherhrnet download {name_or_file}")
+    return path
 
 
 def download(model: PublishedModel, folder: Path | None = None, *, progress: bool = True) -> Path:

@@ -1,6 +1,5 @@
 """Decoding against what the original computed."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np

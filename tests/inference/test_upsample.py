@@ -13,9 +13,7 @@ CASES = [(), (2,), (4,), (2, 2), (2, 2, 2), (4, 2)]
 def enlarged(maps: Array, factors: tuple[int, ...]) -> Array:
     result = torch.from_numpy(maps)
     for factor in factors:
-        result = F.interpolate(
-            result, scale_factor=factor, mode="bilinear", align_corners=False
-        )
+        result = F.interpolate(result, scale_factor=factor, mode="bilinear", align_corners=False)
     return result.numpy()
 
 

@@ -1,0 +1,6 @@
+"""`python -m higherhrnet` is `higherhrnet`."""
+
+from higherhrnet.cli import main
+
+if __name__ == "__main__":
+    main()

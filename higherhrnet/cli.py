@@ -1,0 +1,317 @@
+"""The verbs of the command line, one thin function each.
+
+Exit codes: 0 all was done; 1 nothing could be done, for the reason given; 2 the flags are wrong;
+3 done, but some files were skipped; 130 interrupted, with whole output of what was done.
+"""
+
+from __future__ import annotations
+
+import json as jsonlib
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from tyro.conf import FlagCreatePairsOff, Positional, arg
+
+from higherhrnet.config import TestConfig
+from higherhrnet.errors import InputError
+from higherhrnet.files import replacing
+from higherhrnet.inference.engine import EngineName, Precision
+
+Flag = FlagCreatePairsOff[bool]
+
+
+def predict(
+    sources: Positional[tuple[str, ...]],
+    /,
+    model: Annotated[str, arg(aliases=["-m"])],
+    out: Annotated[Path, arg(aliases=["-o"])] = Path("poses"),
+    flip: Flag = False,
+    no_flip: Flag = False,
+    scales: tuple[float, ...] = (),
+    engine: EngineName = "auto",
+    precision: Precision = "f32",
+    threads: int | None = None,
+    min_score: float | None = None,
+    draw: bool = True,
+    show_maps: Flag = False,
+    every: int = 1,
+    format: Literal["json", "jsonl"] = "json",
+    resume: Flag = False,
+    verbose: Annotated[Flag, arg(aliases=["-v"])] = False,
+) -> int:
+    """Find the people in photographs, folders, videos.
+
+    Writes predictions into a folder, and each picture with its people drawn.
+
+    Args:
+        sources: Files, folders, patterns, camera numbers; - for a list on standard input.
+        model: A .onnx or .safetensors file, or the name of a downloaded model.
+        out: The folder to write to.
+        flip: Look at the mirrored photograph too, even if the model's own settings do not.
+        no_flip: Do not, even if they do.
+        scales: Sizes to look at relative to the model's own, 1 among them: --scales 0.5 1 2.
+        engine: What runs the network; auto takes the fastest that is installed.
+        precision: Of the network's arithmetic.
+        threads: On the CPU; all cores if not said.
+        min_score: Leave out people below this score, 0 to 1.
+        draw: Write pictures and videos with the people drawn.
+        show_maps: Write a picture of the heatmaps and tags of each photograph.
+        every: Of a video, look at each so many-th frame only.
+        format: jsonl is predictions.jsonl, a line an image as soon as it is done; json adds
+            predictions.json, COCO results, at the end.
+        resume: Go on where an earlier run into the same folder stopped.
+        verbose: Say what was chosen.
+    """
+    from higherhrnet.inference.predictor import Predictor
+    from higherhrnet.inference.sources import list_sources
+    from higherhrnet.predict import Settings
+    from higherhrnet.predict import predict as run
+
+    if every < 1:
+        raise InputError(f"--every must be at least 1, not {every}")
+    listed = list_sources(sources, sys.stdin)
+    predictor = Predictor.load(model, engine=engine, precision=precision, threads=threads)
+    predictor.test = _test_config(predictor.header.test, flip, no_flip, scales, min_score)
+    if verbose:
+        print(f"{model}: {predictor.engine.description}; {predictor.test}", file=sys.stderr)
+    summary = run(
+        predictor, listed, Settings(out, draw, show_maps, resume, every, format == "json")
+    )
+    rate = summary.images / max(summary.seconds, 1e-9)
+    skipped = f", {summary.skipped} done before" if summary.skipped else ""
+    failed = f", {len(summary.failed)} skipped" if summary.failed else ""
+    print(
+        f"{summary.people} people in {summary.images} images{skipped}{failed}: {out} "
+        f"({summary.seconds:.1f} s, {rate:.1f} images a second)"
+    )
+    if summary.interrupted:
+        return 130
+    if not summary.failed:
+        return 0
+    return 3 if summary.images or summary.skipped else 1
+
+
+def _test_config(
+    test: TestConfig,
+    flip: bool,
+    no_flip: bool,
+    scales: tuple[float, ...],
+    min_score: float | None = None,
+) -> TestConfig:
+    """The model's own settings, but for what was asked for."""
+    if flip and no_flip:
+        raise InputError("--flip and --no-flip: say one of them")
+    test = replace(test, flip=(test.flip or flip) and not no_flip, scales=scales or test.scales)
+    if min_score is not None:
+        test = replace(test, decode=replace(test.decode, min_score=min_score))
+    return test
+
+
+def evaluate(
+    annotations: Path,
+    images: Path | None = None,
+    model: Annotated[str | None, arg(aliases=["-m"])] = None,
+    predictions: Path | None = None,
+    flip: Flag = False,
+    no_flip: Flag = False,
+    scales: tuple[float, ...] = (),
+    engine: EngineName = "auto",
+    precision: Precision = "f32",
+    threads: int | None = None,
+    json: Path | None = None,
+) -> int:
+    """Measure a model, or a file of predictions, against annotated photographs.
+
+    Prints COCO's ten figures.
+
+    Args:
+        annotations: A COCO keypoints file.
+        images: The folder of its photographs.
+        model: A .onnx or .safetensors file, or the name of a downloaded model.
+        predictions: Instead of a model: COCO results, as predict writes them.
+        flip: Look at the mirrored photograph too, even if the model's own settings do not.
+        no_flip: Do not, even if they do.
+        scales: Sizes to look at relative to the model's own, 1 among them: --scales 0.5 1 2.
+        engine: What runs the network; auto takes the fastest that is installed.
+        precision: Of the network's arithmetic.
+        threads: On the CPU; all cores if not said.
+        json: Write the figures to this file, too.
+    """
+    from higherhrnet import evaluate as evaluation
+    from higherhrnet.inference.predictor import Predictor
+    from higherhrnet.predict import predict_annotated
+
+    truth = evaluation.load_annotations(annotations)
+    if predictions:
+        results = evaluation.load_predictions(predictions)
+    elif model and images:
+        predictor = Predictor.load(model, engine=engine, precision=precision, threads=threads)
+        predictor.test = _test_config(predictor.header.test, flip, no_flip, scales)
+        results = predict_annotated(predictor, truth, images)
+    else:
+        raise InputError("evaluate needs --model and --images, or --predictions")
+    figures = evaluation.evaluate(truth, results)
+    print(evaluation.format_figures(figures, len(truth.images), truth.num_people))
+    if json:
+        facts = {"images": len(truth.images), "people": truth.num_people, **figures}
+        with replacing(json) as beside:
+            beside.write_text(jsonlib.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+def info(model: Positional[str], /) -> int:
+    """Say what a model is: its shape, parameters, multiply-adds and header.
+
+    Args:
+        model: A .onnx or .safetensors file, or the name of a downloaded model.
+    """
+    from higherhrnet.info import describe
+
+    print(describe(model))
+    return 0
+
+
+def convert(
+    source: Positional[Path],
+    out: Positional[Path],
+    /,
+    skeleton: str | None = None,
+    input_size: int | None = None,
+) -> int:
+    """Make a .safetensors file of weights of the paper's authors or of MMPose 0.x.
+
+    Args:
+        source: The .pth or .pth.tar file.
+        out: The .safetensors file to write.
+        skeleton: coco, crowdpose or a .toml file; told from the number of keypoints if not said.
+        input_size: Pixels of the shorter side; told from the file's name if not said.
+    """
+    _needs_torch()
+    from higherhrnet.network import checkpoint
+    from higherhrnet.network.convert import convert as run
+    from higherhrnet.skeleton import load_skeleton
+
+    chosen = load_skeleton(skeleton) if skeleton else None
+    model, header = run(source, input_size=input_size, skeleton=chosen)
+    checkpoint.save(out, model, header)
+    assumed = header.training.get("assumed", {})
+    print(f"{out}: width {header.model.width}, {header.skeleton.name}, {header.input.size} pixels")
+    if assumed:
+        print(
+            "not said in the file, so assumed: " + ", ".join(f"{k} {v}" for k, v in assumed.items())
+        )
+    return 0
+
+
+def export(model: Positional[Path], out: Positional[Path], /) -> int:
+    """Make an ONNX file of a .safetensors model, for any engine and input size.
+
+    Args:
+        model: The .safetensors file.
+        out: The .onnx file to write.
+    """
+    _needs_torch()
+    from higherhrnet.export import export_onnx
+    from higherhrnet.network import checkpoint
+
+    network, header = checkpoint.load(model)
+    export_onnx(network, header, out)
+    print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
+    return 0
+
+
+def models() -> int:
+    """List the published models that can be downloaded."""
+    from higherhrnet.zoo.published import PUBLISHED, format_models
+
+    print(format_models(PUBLISHED))
+    return 0
+
+
+def download(name: Positional[str], /) -> int:
+    """Fetch a published model into the cache and make it ready for use.
+
+    Args:
+        name: As `higherhrnet models` lists it.
+    """
+    from higherhrnet.zoo.download import download as run
+    from higherhrnet.zoo.published import published_model
+
+    published = published_model(name)
+    path = run(published)
+    print(f"{path}: from {published.page}")
+    if published.note:
+        print(published.note)
+    if published.source == "imagenet":
+        print("a trunk without heads: to start a training from")
+    elif find_spec("torch"):
+        return convert(path, path.with_suffix(".safetensors"), input_size=published.input_size)
+    else:
+        print(f"next, where torch is: higherhrnet convert {path} {name}.safetensors")
+    return 0
+
+
+def scenes(
+    out: Positional[Path],
+    /,
+    count: int = 100,
+    seed: int = 0,
+    size: int = 256,
+    skeleton: str = "coco",
+) -> int:
+    """Draw scenes of people with exact keypoints, as a COCO data set: images and annotations.
+
+    Args:
+        out: The folder to write to.
+        count: How many.
+        seed: The same seed, the same scenes.
+        size: Pixels of a side.
+        skeleton: coco, crowdpose or a .toml file of keypoints among theirs.
+    """
+    from higherhrnet.data.scenes import write_scenes
+    from higherhrnet.skeleton import load_skeleton
+
+    print(write_scenes(out, count, seed, height=size, width=size, skeleton=load_skeleton(skeleton)))
+    return 0
+
+
+def _needs_torch() -> None:
+    if find_spec("torch") is None or find_spec("safetensors") is None:
+        raise InputError('this needs torch: pip install "higherhrnet[train]"')
+
+
+VERBS = {
+    verb.__name__: verb
+    for verb in (predict, evaluate, info, convert, export, models, download, scenes)
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line and exits with its code."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        code = tyro.extras.subcommand_cli_from_dict(
+            VERBS,
+            prog="higherhrnet",
+            description="Every person's keypoints in one pass: heatmaps say where, tags say whose.",
+            args=arguments,
+        )
+    except InputError as error:
+        print(f"higherhrnet: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()  # whoever read the output has seen enough
+        sys.exit(0)
+    sys.exit(code)

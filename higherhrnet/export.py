@@ -1,0 +1,48 @@
+"""Networks for where torch is not: ONNX files that carry their header."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import onnx
+import torch
+
+from higherhrnet.config import Header
+from higherhrnet.files import replacing
+from higherhrnet.network.higherhrnet import HigherHRNet
+from higherhrnet.network.hrnet import STRIDE
+
+
+def export_onnx(model: HigherHRNet, header: Header, path: str | Path) -> None:
+    """Writes a network as ONNX: any batch, any height and width that are multiples of 32.
+
+    The input is `images`, (B, 3, H, W) float32, normalised as the header says; the outputs are
+    `maps0` (B, K + T, H/4, W/4), `maps1` (B, K, H/2, W/2) and so on, as the network gives them.
+
+    Raises:
+        InputError: the place cannot be written to.
+    """
+    dimensions = torch.export.Dim
+    sizes = {
+        0: dimensions("batch", min=1, max=4096),
+        2: STRIDE * dimensions("rows", min=1, max=1024),
+        3: STRIDE * dimensions("columns", min=1, max=1024),
+    }
+    example = torch.zeros(2, 3, 2 * STRIDE, 3 * STRIDE)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # the exporter's notes about itself
+        program = torch.onnx.export(
+            model.eval(),
+            (example,),
+            dynamo=True,
+            dynamic_shapes={"images": sizes},
+            input_names=["images"],
+            output_names=[f"maps{i}" for i in range(len(model.final_layers))],
+            verbose=False,
+        )
+    assert program is not None  # with dynamo it never is
+    proto = program.model_proto
+    onnx.helper.set_model_props(proto, header.to_metadata())
+    with replacing(path) as beside:
+        onnx.save(proto, str(beside))

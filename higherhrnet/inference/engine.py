@@ -1,0 +1,210 @@
+"""Engines that run a network: (B, 3, H, W) normalised images → its maps, coarse to fine.
+
+ONNX Runtime and OpenVINO run `.onnx` files; torch runs `.safetensors`. A `.safetensors` file for
+one of the first two is exported once, into the cache.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal, Protocol, get_args
+
+import numpy as np
+
+from higherhrnet.config import Header
+from higherhrnet.errors import InputError
+from higherhrnet.inference.upsample import Array
+from higherhrnet.zoo.download import cache_folder, local_model
+
+EngineName = Literal["auto", "onnxruntime", "openvino", "torch"]
+Precision = Literal["f32", "bf16", "f16"]
+
+_PACKAGES = {
+    "onnxruntime": "pip install onnxruntime",
+    "openvino": 'pip install "higherhrnet[openvino]"',
+    "torch": 'pip install "higherhrnet[train]"',
+}
+
+
+class Engine(Protocol):
+    """Anything that runs a network."""
+
+    description: str
+    """What runs, on what, how precisely, in how many threads."""
+
+    def __call__(self, images: Array) -> Sequence[Array]:
+        """(B, 3, H, W) normalised images → the network's outputs, float32."""
+        ...
+
+
+def load_engine(
+    model: str | Path,
+    engine: EngineName = "auto",
+    precision: Precision = "f32",
+    threads: int | None = None,
+) -> tuple[Engine, Header]:
+    """An engine with a model's weights, and the model's header.
+
+    Args:
+        model: a `.onnx` or `.safetensors` file, or the name of a downloaded model.
+        engine: `auto` takes the fastest that is there.
+        precision: of the arithmetic; results come back as float32.
+        threads: on the CPU; all cores when None.
+
+    Raises:
+        InputError: the file is missing or foreign, the engine is unknown or not installed, or it
+            cannot compute with this precision here.
+    """
+    if engine not in get_args(EngineName):
+        raise InputError(f"no engine {engine!r}; there are {', '.join(get_args(EngineName))}")
+    if precision not in get_args(Precision):
+        raise InputError(f"no precision {precision!r}; there are {', '.join(get_args(Precision))}")
+    path = local_model(model)
+    if engine == "auto":
+        engine = _fastest(path, precision)
+    if find_spec(engine) is None:
+        raise InputError(f"the engine {engine} is not installed: {_PACKAGES[engine]}")
+    if engine == "torch":
+        return load_torch(path, precision, threads or usable_cores())
+    if path.suffix != ".onnx":
+        path = _exported(path)
+    load = load_openvino if engine == "openvino" else load_onnxruntime
+    return load(path, precision, threads or usable_cores())
+
+
+def usable_cores() -> int:
+    """CPU cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _fastest(path: Path, precision: Precision) -> EngineName:
+    """A GPU through torch first, then OpenVINO, then what every installation has."""
+    if path.suffix != ".onnx" and find_spec("torch"):
+        import torch
+
+        if torch.cuda.is_available() or torch.backends.mps.is_available():
+            return "torch"
+    if find_spec("openvino"):
+        return "openvino"
+    if path.suffix != ".onnx" or precision != "f32":
+        return "torch"
+    return "onnxruntime"
+
+
+def _exported(path: Path) -> Path:
+    """The ONNX twin of a .safetensors file, made the first time and kept in the cache."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    twin = cache_folder() / "exported" / f"{path.stem}-{digest}.onnx"
+    if not twin.is_file():
+        if find_spec("torch") is None:
+            raise InputError(
+                f"{path}: without torch only .onnx models run; {_PACKAGES['torch']}, or export it "
+                f"where torch is: higherhrnet export {path} {path.with_suffix('.onnx').name}"
+            )
+        from higherhrnet.export import export_onnx
+        from higherhrnet.network import checkpoint
+
+        export_onnx(*checkpoint.load(path), twin)
+    return twin
+
+
+class _Runner:
+    """An engine as a function and what to call it."""
+
+    def __init__(self, description: str, run: Callable[[Array], Sequence[Array]]) -> None:
+        self.description = description
+        self._run = run
+
+    def __call__(self, images: Array) -> Sequence[Array]:
+        return self._run(images)
+
+
+def load_onnxruntime(path: Path, precision: Precision, threads: int) -> tuple[Engine, Header]:
+    """ONNX Runtime, on a GPU if it was built for one."""
+    import onnxruntime
+
+    if precision != "f32":
+        raise InputError(f"onnxruntime computes in f32, not {precision}; try --engine openvino")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    there = onnxruntime.get_available_providers()
+    wanted = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    try:
+        session = onnxruntime.InferenceSession(path, options, [p for p in wanted if p in there])
+    except Exception as error:  # its own error types share no other base
+        raise _not_onnx(path, error) from error
+    header = Header.from_metadata(session.get_modelmeta().custom_metadata_map, str(path))
+    provider = session.get_providers()[0].removesuffix("ExecutionProvider")
+    name = f"onnxruntime {onnxruntime.__version__}, {provider}, f32, {threads} threads"
+    return _Runner(name, lambda images: session.run(None, {"images": images})), header
+
+
+def load_openvino(path: Path, precision: Precision, threads: int) -> tuple[Engine, Header]:
+    """OpenVINO on the CPU."""
+    import openvino
+
+    core = openvino.Core()
+    can = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    if precision != "f32" and {"bf16": "BF16", "f16": "FP16"}[precision] not in can:
+        raise InputError(f"this processor cannot compute in {precision}; use --precision f32")
+    try:
+        model = core.read_model(path)
+    except RuntimeError as error:
+        raise _not_onnx(path, error) from error
+    entry = ["framework", Header.KEY]
+    metadata = (
+        {Header.KEY: model.get_rt_info(entry).astype(str)} if model.has_rt_info(entry) else {}
+    )
+    header = Header.from_metadata(metadata, str(path))
+    settings = {
+        "INFERENCE_PRECISION_HINT": precision,
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": threads,
+    }
+    compiled = core.compile_model(model, "CPU", settings)
+    request = compiled.create_infer_request()
+
+    def run(images: Array) -> list[Array]:
+        results = request.infer([images], share_inputs=True)
+        return [np.array(results[output], np.float32) for output in compiled.outputs]
+
+    version = openvino.__version__.split("-")[0]
+    return _Runner(f"openvino {version}, CPU, {precision}, {threads} threads", run), header
+
+
+def load_torch(path: Path, precision: Precision, threads: int) -> tuple[Engine, Header]:
+    """Torch on CUDA or MPS where there is one, else on the CPU."""
+    import torch
+
+    from higherhrnet.network import checkpoint
+
+    if path.suffix == ".onnx":
+        raise InputError(f"{path}: torch runs .safetensors files; use --engine onnxruntime")
+    model, header = checkpoint.load(path)
+    there = [d for d in (torch.cuda, torch.backends.mps) if d.is_available()]
+    device = "cpu" if not there else "cuda" if there[0] is torch.cuda else "mps"
+    if device == "cpu":
+        torch.set_num_threads(threads)
+    model = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    dtype = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}[precision]
+
+    def run(images: Array) -> list[Array]:
+        batch = torch.from_numpy(images).to(device, memory_format=torch.channels_last)
+        with torch.inference_mode(), torch.autocast(device, dtype, enabled=precision != "f32"):
+            return [maps.float().cpu().numpy() for maps in model(batch)]
+
+    where = f"CPU, {precision}, {threads} threads" if device == "cpu" else f"{device}, {precision}"
+    return _Runner(f"torch {torch.__version__}, {where}", run), header
+
+
+def _not_onnx(path: Path, error: Exception) -> InputError:
+    reason = str(error).strip().splitlines()[-1]
+    return InputError(f"{path}: not an ONNX model that can be run: {reason}")

@@ -1,0 +1,140 @@
+"""Picture files, in whatever form they come → RGB arrays."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO
+
+import cv2
+import imagesize
+import numpy as np
+from numpy.typing import NDArray
+
+from higherhrnet.errors import InputError
+
+Image = NDArray[np.uint8]
+"""(H, W, 3) red, green and blue."""
+
+MAX_PIXELS = 178_956_970
+"""Larger pictures are refused before they are decoded: half a gigabyte, and likely an attack."""
+
+MIN_SIDE = 16
+"""Pixels; a picture with a shorter side is too small to show anyone."""
+
+
+def read_image(
+    source: str | Path | BinaryIO | NDArray[np.uint8], *, respect_exif: bool = True
+) -> Image:
+    """A picture as a contiguous (H, W, 3) uint8 RGB array.
+
+    Grey, palette, CMYK and 16-bit files become 8-bit RGB; transparent PNG and WebP files, and
+    arrays with a fourth channel, are laid on white; of an animation the first picture counts.
+
+    Args:
+        source: a path, a file open for reading bytes, or a uint8 array: (H, W, 3) RGB (returned as
+            it is), (H, W, 4) RGBA or (H, W) grey.
+        respect_exif: turn the picture as its EXIF orientation says. Annotations of data sets are
+            made for the picture as it is stored: False.
+
+    Raises:
+        InputError: the file is missing, not a picture, cut short, too small or too large.
+    """
+    if isinstance(source, np.ndarray):
+        return _from_array(source)
+    name, data = _read(source)
+    if data[4:8] == b"ftyp":
+        # OpenCV turns no AVIF as its header asks, and swaps the colours of transparent ones.
+        raise InputError(f"{name}: HEIC and AVIF are not read; convert it to JPEG or PNG")
+    width, height = imagesize.get(BytesIO(data))
+    if width <= 0 or height <= 0:
+        kinds = "JPEG, PNG, WebP, TIFF, BMP, GIF, JPEG 2000, PNM"
+        raise InputError(f"{name}: cut short, or not a picture of a known kind ({kinds})")
+    _check_size(name, width, height)
+    image = _decode(data, respect_exif)
+    if image is None:
+        raise InputError(f"{name}: cannot be decoded; it is cut short or damaged, save it anew")
+    return image
+
+
+def unreadable(path: Path, error: OSError | ValueError) -> InputError:
+    """The error to raise when the system will not open a file (ValueError: an impossible name)."""
+    return InputError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}")
+
+
+def _read(source: str | Path | BinaryIO) -> tuple[str, bytes]:
+    """What to call the picture, and its bytes."""
+    if isinstance(source, str | Path):
+        name = str(source)
+        try:
+            data = Path(source).read_bytes()
+        except (OSError, ValueError) as error:
+            raise unreadable(Path(source), error) from error
+    elif hasattr(source, "read"):
+        name, data = str(getattr(source, "name", "the file")), source.read()
+    else:
+        raise InputError(
+            f"cannot read a picture from {type(source).__name__}: "
+            "give a path, a file open for reading bytes, or a uint8 RGB array"
+        )
+    if not data:
+        raise InputError(f"{name}: the file is empty")
+    return name, data
+
+
+def _check_size(name: str, width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise InputError(
+            f"{name}: {width}×{height} is more than {MAX_PIXELS:,} pixels; make it smaller"
+        )
+    if min(width, height) < MIN_SIDE:
+        raise InputError(
+            f"{name}: {width}×{height} pixels are too few to show anyone; "
+            f"each side needs at least {MIN_SIDE}"
+        )
+
+
+def _from_array(array: NDArray[np.uint8]) -> Image:
+    shape_fits = array.ndim >= 2 and array.shape[2:] in ((), (3,), (4,))
+    if array.dtype != np.uint8 or not shape_fits:
+        raise InputError(
+            f"an array of shape {array.shape} and type {array.dtype} is no picture; "
+            "uint8 of shape (H, W, 3) RGB, (H, W, 4) RGBA or (H, W) grey is"
+        )
+    _check_size("the array", array.shape[1], array.shape[0])
+    if array.ndim == 2:
+        return np.repeat(array[..., None], 3, axis=2)
+    return np.ascontiguousarray(array) if array.shape[2] == 3 else _on_white(array)
+
+
+def _decode(data: bytes, respect_exif: bool) -> Image | None:
+    """The picture, or None where OpenCV gives none: it does not show a part of one."""
+    buffer = np.frombuffer(data, np.uint8)
+    orientation = 0 if respect_exif else cv2.IMREAD_IGNORE_ORIENTATION
+    try:
+        decoded = cv2.imdecode(buffer, cv2.IMREAD_COLOR_RGB | orientation)
+        stored = cv2.imdecode(buffer, cv2.IMREAD_UNCHANGED) if _may_be_transparent(data) else None
+    except cv2.error:
+        return None
+    if decoded is None:
+        return None
+    image = decoded.astype(np.uint8, copy=False)
+    if stored is None or stored.shape[2:] != (4,):
+        return image
+    if stored.dtype == np.uint16:
+        stored = stored // 256
+    rgba = np.asarray(cv2.cvtColor(stored.astype(np.uint8), cv2.COLOR_BGRA2RGBA), np.uint8)
+    # The stored one is never turned by EXIF: where only the other was, its transparency is lost.
+    return _on_white(rgba) if np.array_equal(rgba[..., :3], image) else image
+
+
+def _may_be_transparent(data: bytes) -> bool:
+    """Whether it is WebP, or a PNG with a palette or an alpha channel (colour types 3, 4, 6)."""
+    return data.startswith(b"RIFF") or (data.startswith(b"\x89PNG") and data[25] in (3, 4, 6))
+
+
+def _on_white(rgba: NDArray[np.uint8]) -> Image:
+    """(H, W, 4) → (H, W, 3), as a viewer shows it."""
+    alpha = rgba[..., 3:].astype(np.uint16)
+    blended = (rgba[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255  # at most 65 152
+    return blended.astype(np.uint8)

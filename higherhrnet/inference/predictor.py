@@ -1,0 +1,188 @@
+"""Photograph → poses in the photograph's own pixels."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import BinaryIO, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from higherhrnet.config import Header, TestConfig
+from higherhrnet.geometry import Resize, resize_for_network
+from higherhrnet.inference.aggregate import Maps, aggregate
+from higherhrnet.inference.decode import decode
+from higherhrnet.inference.engine import Engine, EngineName, Precision, load_engine
+from higherhrnet.inference.images import Image, read_image
+from higherhrnet.inference.select import select
+from higherhrnet.inference.upsample import Array
+from higherhrnet.poses import Poses
+
+Source = str | Path | BinaryIO | NDArray[np.uint8]
+"""A path, an open file or an RGB array (H, W, 3)."""
+
+Outputs = dict[float, list[Array]]
+"""For each scale, (V, ...) maps of a photograph and its mirror image, coarse to fine."""
+
+_FLIP_SHIFT = 3
+"""Input pixels by which the original's two views miss each other: its head's stride less one."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A photograph as the network will see it."""
+
+    resizes: dict[float, Resize]
+    """A scale's way there and back."""
+    views: dict[float, Array]
+    """(V, 3, H, W) a scale: the photograph, and its mirror image if it is shown."""
+
+
+class Predictor:
+    """Finds people. Calling it does all; `prepare`, `run` and `read` are its three steps.
+
+    Args:
+        engine: runs the network.
+        header: what the network is.
+        test: how to show it photographs and read its maps; the header's settings when None.
+        batch_size: views of one size that the engine is given at once.
+    """
+
+    def __init__(
+        self, engine: Engine, header: Header, test: TestConfig | None = None, batch_size: int = 8
+    ) -> None:
+        self.engine, self.header, self.batch_size = engine, header, batch_size
+        self.test = test or header.test
+
+    @classmethod
+    def load(
+        cls,
+        model: str | Path,
+        *,
+        engine: EngineName = "auto",
+        precision: Precision = "f32",
+        threads: int | None = None,
+        test: TestConfig | None = None,
+    ) -> Predictor:
+        """A predictor with the weights in a file.
+
+        Args:
+            model: a `.onnx` or `.safetensors` file, or the name of a downloaded model.
+            engine: what runs the network; `auto` takes the fastest that is installed.
+            precision: of the network's arithmetic.
+            threads: on the CPU; all cores when None.
+            test: settings; those that the file says suit it best when None.
+
+        Raises:
+            InputError: the model or the engine cannot be used; see `load_engine`.
+        """
+        runner, header = load_engine(model, engine, precision, threads)
+        return cls(runner, header, test)
+
+    @overload
+    def __call__(self, images: Source) -> Poses: ...  # type: ignore[overload-overlap]
+    @overload
+    def __call__(self, images: Sequence[Source]) -> list[Poses]: ...
+    def __call__(self, images: Source | Sequence[Source]) -> Poses | list[Poses]:
+        """The people in a photograph, or in each of a list of any sizes.
+
+        Raises:
+            InputError: an image cannot be read or shown, or the network's maps are no numbers.
+        """
+        if not isinstance(images, Sequence) or isinstance(images, str):
+            return self([images])[0]
+        prepared = [self.prepare(read_image(image)) for image in images]
+        outputs = self.run(prepared)
+        return [self.read(*pair) for pair in zip(prepared, outputs, strict=True)]
+
+    def prepare(self, image: Image) -> Prepared:
+        """(h, w, 3) uint8 RGB → resized and normalised views for the network."""
+        height, width = image.shape[:2]
+        resizes = {
+            scale: resize_for_network(
+                height,
+                width,
+                self.header.input.size,
+                scale,
+                min(self.test.scales),
+                self.header.input.convention,
+            )
+            for scale in self.test.scales
+        }
+        views = {scale: self._views(resize.warp(image)) for scale, resize in resizes.items()}
+        return Prepared(resizes, views)
+
+    @cached_property
+    def _normalisation(self) -> tuple[Array, Array]:
+        mean, std = (
+            255 * np.array(values, np.float32)[:, None, None]
+            for values in (self.header.input.mean, self.header.input.std)
+        )
+        return np.reciprocal(std), mean / std
+
+    def _views(self, image: Image) -> Array:
+        gain, bias = self._normalisation
+        views = np.empty((1 + self.test.flip, 3, *image.shape[:2]), np.float32)
+        np.multiply(image.transpose(2, 0, 1), gain, out=views[0])
+        views[0] -= bias
+        if self.test.flip:
+            views[1] = views[0, :, :, ::-1]
+            if self.test.align_flip:
+                views[1, :, :, :-_FLIP_SHIFT] = views[1, :, :, _FLIP_SHIFT:]
+        return views
+
+    def run(self, prepared: Sequence[Prepared]) -> list[Outputs]:
+        """The network's outputs for each photograph.
+
+        Views of the same size go through the network together, of whichever photograph.
+        """
+        alike: dict[tuple[int, ...], list[tuple[int, float]]] = defaultdict(list)
+        for index, photograph in enumerate(prepared):
+            for scale, views in photograph.views.items():
+                alike[views.shape].append((index, scale))
+        outputs: list[Outputs] = [{} for _ in prepared]
+        for (count, *_), jobs in alike.items():
+            at_once = max(1, self.batch_size // count)
+            for start in range(0, len(jobs), at_once):
+                batch = jobs[start : start + at_once]
+                images = np.concatenate([prepared[i].views[scale] for i, scale in batch])
+                maps = self.engine(images)
+                for place, (i, scale) in enumerate(batch):
+                    mine = slice(place * count, (place + 1) * count)
+                    outputs[i][scale] = [level[mine] for level in maps]
+        return outputs
+
+    def merge(self, prepared: Prepared, outputs: Outputs) -> Maps:
+        """One photograph's outputs → its heatmaps and tags.
+
+        Raises:
+            InputError: they hold something that is no number.
+        """
+        base = prepared.resizes[1 if 1 in prepared.resizes else min(prepared.resizes)]
+        grid = (base.height, base.width) if self.test.project else None
+        skeleton = self.header.skeleton
+        return aggregate(outputs, len(skeleton), skeleton.flip_index, grid)
+
+    def read(self, prepared: Prepared, outputs: Outputs) -> Poses:
+        """One photograph's outputs → its people, in the photograph's pixels.
+
+        Raises:
+            InputError: the network's maps hold something that is no number.
+        """
+        maps = self.merge(prepared, outputs)
+        people = decode(maps, self.header.skeleton, self.test.decode)
+        resize = prepared.resizes[min(prepared.resizes)]
+        height, width = maps.grid
+        keypoints = resize.to_image(people.keypoints[..., :2], width, height)
+        scores = people.keypoints[..., 2]
+        poses = Poses(
+            np.where(scores[..., None] > 0, keypoints, 0).astype(np.float32),
+            scores,
+            people.scores,
+            self.header.skeleton,
+        )
+        return select(poses, self.test.decode)

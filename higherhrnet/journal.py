@@ -1,0 +1,119 @@
+"""Predictions on disk: a line an image as they are made, and COCO results at the end.
+
+`predictions.jsonl` grows by one line an image, nobody in it or many, so that a run that was cut off
+can go on. `predictions.json`, a list with one entry a person, is made from it when a run ends.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from higherhrnet.errors import InputError
+from higherhrnet.files import replacing
+from higherhrnet.inference.sources import Frame, Source
+from higherhrnet.poses import Poses
+
+LINES, RESULTS = "predictions.jsonl", "predictions.json"
+
+
+class Journal:
+    """Writes predictions into a folder, and knows what it holds already.
+
+    Args:
+        folder: made if it is not there.
+        resume: keep what the folder holds; else begin anew.
+        results: make `predictions.json` at the end.
+
+    Raises:
+        InputError: the folder cannot be written to.
+    """
+
+    def __init__(self, folder: Path, resume: bool = False, results: bool = True) -> None:
+        self.folder, self.results = folder, results
+        self.people = 0
+        self._done: set[str] = set()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            kept = list(self._kept()) if resume else []
+            with replacing(folder / LINES) as beside:
+                beside.write_text("".join(kept), encoding="utf-8")
+            self._file = (folder / LINES).open("a", encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"{folder}: cannot be written to: {error.strerror}") from error
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: object, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+        if self.results:
+            self._write_results()
+
+    def holds(self, source: Source) -> bool:
+        """Whether all of a source was predicted already."""
+        return source.name in self._done
+
+    def add(self, frame: Frame, poses: Poses) -> None:
+        """Writes down the people of one frame."""
+        name = frame.source.name
+        facts: dict[str, Any] = {"file_name": name}
+        if frame.index is not None:
+            facts |= {"frame": frame.index, "time": frame.time}
+        results = poses.to_coco(image_id(name), **facts)
+        self._write({"image_id": image_id(name), **facts, "people": results})
+        self.people += len(poses)
+
+    def finish(self, source: Source) -> None:
+        """Notes that a video was predicted to its end."""
+        self._write({"file_name": source.name, "finished": True})
+
+    def _write(self, entry: dict[str, Any]) -> None:
+        self._file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+        self._file.flush()
+
+    def _kept(self) -> Iterator[str]:
+        """The lines of pictures and of finished videos; half a line, or half a video, is redone."""
+        lines = [(line, _parsed(line)) for line in _lines(self.folder / LINES)]
+        entries = [(line, entry) for line, entry in lines if entry]
+        finished = {entry["file_name"] for _, entry in entries if "finished" in entry}
+        for line, entry in entries:
+            if "frame" not in entry or entry["file_name"] in finished:
+                self._done.add(entry["file_name"])
+                self.people += len(entry.get("people", ()))
+                yield line
+
+    def _write_results(self) -> None:
+        with replacing(self.folder / RESULTS) as beside, beside.open("w", encoding="utf-8") as file:
+            separator = "["
+            for line in _lines(self.folder / LINES):
+                for person in (_parsed(line) or {}).get("people", ()):
+                    file.write(f"{separator}\n{json.dumps(person, ensure_ascii=False)}")
+                    separator = ","
+            file.write("[]\n" if separator == "[" else "\n]\n")
+
+
+def image_id(name: str) -> int | str:
+    """A file's number where its stem is one, as COCO's are; else its name."""
+    stem = Path(name).stem
+    return int(stem) if stem.isdecimal() and stem.isascii() else name
+
+
+def _lines(path: Path) -> Iterator[str]:
+    if path.is_file():
+        with path.open(encoding="utf-8", errors="replace") as file:
+            yield from file
+
+
+def _parsed(line: str) -> dict[str, Any] | None:
+    """A line's entry; None if the line was cut off."""
+    try:
+        entry = json.loads(line)
+    except json.JSONDecodeError:
+        return None
+    return entry if isinstance(entry, dict) and "file_name" in entry else None

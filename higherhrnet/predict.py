@@ -1,0 +1,216 @@
+"""The predict command's work: sources → people → predictions, pictures and videos in a folder."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+from tqdm import tqdm
+
+from higherhrnet.drawing import draw, draw_maps
+from higherhrnet.errors import InputError
+from higherhrnet.evaluate import Annotations
+from higherhrnet.files import replacing
+from higherhrnet.inference.images import Image
+from higherhrnet.inference.predictor import Predictor
+from higherhrnet.inference.sources import Frame, Source, count_frames
+from higherhrnet.inference.stream import Failed, Found, stream
+from higherhrnet.inference.upsample import resize
+from higherhrnet.journal import Journal
+from higherhrnet.poses import Poses
+
+
+@dataclass
+class Summary:
+    """What a run did."""
+
+    images: int = 0
+    people: int = 0
+    skipped: int = 0
+    """Pictures and videos that an earlier run had done."""
+    failed: list[str] = field(default_factory=list)
+    """A line for each file that could not be read."""
+    interrupted: bool = False
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is written."""
+
+    out: Path
+    draw: bool = True
+    """The photograph or video with its people drawn."""
+    show_maps: bool = False
+    """A sheet of each photograph's heatmaps and tags."""
+    resume: bool = False
+    """Go on where an earlier run into the same folder stopped."""
+    every: int = 1
+    """Of a video, only each so many-th frame."""
+    results: bool = True
+    """COCO results at the end, besides the line an image."""
+
+
+@dataclass(frozen=True)
+class _Done:
+    frame: Frame
+    poses: Poses
+    drawn: Image | None
+
+
+def predict(predictor: Predictor, sources: Sequence[Source], settings: Settings) -> Summary:
+    """Finds the people of all sources and writes them down as they are found.
+
+    A file that cannot be read is reported and left out. Ctrl-C ends the run; what was done by then
+    is whole, and `resume` goes on from it.
+
+    Raises:
+        InputError: the output folder cannot be written to.
+    """
+    summary, start = Summary(), time.perf_counter()
+    names = _output_names(sources)
+
+    def finish(found: Found) -> _Done:
+        frame = found.frame
+        target = settings.out / names[frame.source.name]
+        if settings.show_maps and frame.index is None:
+            _write(target.with_name(f"{target.name}_maps.jpg"), _maps_of(predictor, found))
+        drawn = draw(frame.image, found.poses) if settings.draw else None
+        if drawn is not None and frame.index is None:
+            _write(target.with_name(f"{target.name}_poses.jpg"), drawn)
+        return _Done(frame, found.poses, drawn)
+
+    with Journal(settings.out, settings.resume, settings.results) as journal, ExitStack() as stack:
+        left = [source for source in sources if not journal.holds(source)]
+        summary.skipped = len(sources) - len(left)
+        total = sum(count_frames(source, settings.every) for source in left)
+        bar = stack.enter_context(
+            tqdm(total=total or None, unit=" images", disable=None, smoothing=0.1)
+        )
+        videos = stack.enter_context(_Videos(settings, names, journal))
+        try:
+            for done in stream(predictor, left, finish, settings.every):
+                if isinstance(done, Failed):
+                    summary.failed.append(str(done.reason))
+                    tqdm.write(f"skipped: {done.reason}", file=sys.stderr)
+                    continue
+                videos.add(done)
+                journal.add(done.frame, done.poses)
+                summary.images += 1
+                bar.update()
+            videos.close()
+        except KeyboardInterrupt:
+            summary.interrupted = True
+        summary.people = journal.people
+    summary.seconds = time.perf_counter() - start
+    return summary
+
+
+def predict_annotated(
+    predictor: Predictor, annotations: Annotations, images: Path
+) -> list[dict[str, Any]]:
+    """COCO results of a data set's photographs, as they lie in their files, unturned.
+
+    Args:
+        predictor: finds the people.
+        annotations: which photographs.
+        images: the folder that they are in.
+
+    Raises:
+        InputError: a photograph cannot be read.
+    """
+    ids = {str(image["file_name"]): image["id"] for image in annotations.images}
+    sources = [Source(name, images / name) for name in ids]
+
+    def finish(found: Found) -> list[dict[str, Any]]:
+        name = found.frame.source.name
+        return found.poses.to_coco(ids[name], annotations.category_id, file_name=name)
+
+    results: list[dict[str, Any]] = []
+    frames = stream(predictor, sources, finish, respect_exif=False)
+    for done in tqdm(frames, total=len(sources), unit=" images", disable=None):
+        if isinstance(done, Failed):
+            raise done.reason
+        results += done
+    return results
+
+
+class _Videos:
+    """Writes the drawn frames of one video after the other."""
+
+    def __init__(self, settings: Settings, names: dict[str, str], journal: Journal) -> None:
+        self.settings, self.names, self.journal = settings, names, journal
+        self.source: Source | None = None
+        self.stack = ExitStack()
+        self.writer: cv2.VideoWriter | None = None
+
+    def __enter__(self) -> _Videos:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stack.close()  # a video cut short is closed, and can be watched to there
+
+    def add(self, done: _Done) -> None:
+        """Takes the next frame, of the same video or of another source."""
+        if done.frame.source is not self.source:
+            self.close()
+            if done.frame.index is not None:
+                self.source = done.frame.source
+                if done.drawn is not None:
+                    self._open(done.frame, done.drawn)
+        if self.writer is not None and done.drawn is not None:
+            self.writer.write(cv2.cvtColor(done.drawn, cv2.COLOR_RGB2BGR))
+
+    def close(self) -> None:
+        """Ends the video, if there is one, as done."""
+        self.stack.close()
+        self.writer = None
+        if self.source is not None:
+            self.journal.finish(self.source)
+            self.source = None
+
+    def _open(self, frame: Frame, drawn: Image) -> None:
+        height, width = drawn.shape[:2]
+        target = self.settings.out / f"{self.names[frame.source.name]}_poses.mp4"
+        beside = self.stack.enter_context(replacing(target))
+        rate = (frame.fps or 25.0) / self.settings.every
+        codec = cv2.VideoWriter.fourcc(*"mp4v")
+        self.writer = cv2.VideoWriter(str(beside), codec, rate, (width, height))
+        self.stack.callback(self.writer.release)
+        if not self.writer.isOpened():
+            raise InputError(f"{target}: OpenCV cannot write this video; use --no-draw")
+
+
+def _output_names(sources: Sequence[Source]) -> dict[str, str]:
+    """For each source's name, the start of its outputs' names: without suffix where that is clear.
+
+    A picture a.jpg beside a picture a.png would overwrite the other's drawing.
+    """
+    stems = {source.name: str(Path(source.name).with_suffix("")) for source in sources}
+    taken = Counter(stems.values())
+    return {name: stem if taken[stem] == 1 else name for name, stem in stems.items()}
+
+
+def _maps_of(predictor: Predictor, found: Found) -> Image:
+    """A sheet of what the network sees, over the photograph as it is shown to it."""
+    maps = predictor.merge(found.prepared, found.outputs)
+    scale = 1 if 1 in found.prepared.resizes else min(found.prepared.resizes)
+    seen = found.prepared.resizes[scale].warp(found.frame.image)
+    _, height, width = maps.heatmaps.shape
+    count, views = maps.tags.shape[:2]
+    tags = resize(maps.tags.reshape(-1, *maps.tags.shape[2:]), height, width)
+    tags = tags.reshape(count, views, height, width).transpose(0, 2, 3, 1)
+    return draw_maps(seen, maps.heatmaps, tags, predictor.header.skeleton)
+
+
+def _write(path: Path, picture: Image) -> None:
+    with replacing(path) as beside:
+        if not cv2.imwrite(str(beside), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)):
+            raise InputError(f"{path}: cannot be written")

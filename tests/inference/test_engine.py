@@ -1,0 +1,124 @@
+"""Every engine computes the same maps; those that cannot say so in one line."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import onnx
+import pytest
+
+from higherhrnet.errors import InputError
+from higherhrnet.inference.engine import EngineName, load_engine
+from tests.conftest import WITHOUT, Model
+
+ENGINES = [name for name in get_args(EngineName) if name != "auto"]
+IMAGES = np.random.default_rng(0).standard_normal((2, 3, 64, 96)).astype(np.float32)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache of this file's own, since an export takes its time."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HIGHERHRNET_CACHE", str(folder))
+        yield folder
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("form", ["onnx", "safetensors"])
+def test_all_engines_give_the_same_maps(engine: EngineName, form: str, lively: Model) -> None:
+    if (engine, form) == ("torch", "onnx"):
+        with pytest.raises(InputError, match="torch runs"):
+            load_engine(lively.onnx, engine)
+        return
+    runner, header = load_engine(getattr(lively, form), engine, threads=1)
+    reference, same = load_engine(lively.onnx, "onnxruntime")
+    assert header == same
+    assert engine in runner.description and "f32" in runner.description
+    for given, expected in zip(runner(IMAGES), reference(IMAGES), strict=True):
+        assert given.dtype == np.float32
+        np.testing.assert_allclose(given, expected, atol=1e-4 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("engine", ["torch", "openvino"])
+def test_lower_precision_is_near(engine: EngineName, lively: Model) -> None:
+    try:
+        runner, _ = load_engine(lively.safetensors, engine, "bf16")
+    except InputError as error:
+        pytest.skip(str(error))
+    reference, _ = load_engine(lively.onnx, "onnxruntime")
+    for given, expected in zip(runner(IMAGES), reference(IMAGES), strict=True):
+        assert given.dtype == np.float32
+        assert 0 < np.abs(given - expected).max() < 0.2 * np.abs(expected).max()
+
+
+def test_a_safetensors_file_is_exported_once(lively: Model, cache: Path) -> None:
+    load_engine(lively.safetensors, "onnxruntime")
+    (twin,) = (cache / "exported").iterdir()
+    before = twin.stat().st_mtime_ns
+    load_engine(lively.safetensors, "onnxruntime")
+    assert twin.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"engine": "tensorflow"}, "no engine 'tensorflow'; there are auto, onnxruntime"),
+        ({"precision": "f8"}, "no precision 'f8'; there are f32"),
+        ({"engine": "onnxruntime", "precision": "f16"}, "computes in f32, not f16"),
+    ],
+)
+def test_settings_that_cannot_be(settings: dict[str, str], message: str, lively: Model) -> None:
+    with pytest.raises(InputError, match=message):
+        load_engine(lively.onnx, **settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_files_that_are_no_model_are_refused(engine: EngineName, tmp_path: Path) -> None:
+    text = tmp_path / "text.onnx"
+    text.write_text("hello")
+    with pytest.raises(InputError, match=r"text\.onnx: not an ONNX model") as error:
+        load_engine(text, engine)
+    assert "\n" not in str(error.value)
+    foreign = tmp_path / "foreign.onnx"
+    shape = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])
+    out = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1])
+    node = onnx.helper.make_node("Relu", ["x"], ["y"])
+    graph = onnx.helper.make_graph([node], "g", [shape], [out])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)])
+    model.ir_version = 9
+    onnx.save(model, foreign)
+    with pytest.raises(InputError, match="no higherhrnet header"):
+        load_engine(foreign, engine)
+    with pytest.raises(InputError, match="no such model file"):
+        load_engine(tmp_path / "nothing.onnx", engine)
+
+
+def test_a_published_model_that_is_not_here_names_its_download() -> None:
+    with pytest.raises(InputError, match="higherhrnet download w32-512"):
+        load_engine("w32-512")
+
+
+@pytest.mark.parametrize(
+    ("missing", "form", "engine", "message"),
+    [
+        ("openvino", "onnx", "openvino", 'pip install "higherhrnet\\[openvino\\]"'),
+        ("torch", "safetensors", "torch", 'pip install "higherhrnet\\[train\\]"'),
+        ("torch", "safetensors", "onnxruntime", "higherhrnet export"),
+    ],
+)
+def test_what_is_not_installed_comes_with_its_pip_line(
+    missing: str, form: str, engine: str, message: str, lively: Model
+) -> None:
+    code = WITHOUT.format(names=[missing]) + (
+        "from higherhrnet.inference.engine import load_engine\n"
+        f"load_engine({str(getattr(lively, form))!r}, {engine!r})"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    last = ended.stderr.strip().splitlines()[-1]
+    assert "InputError" in last
+    assert re.search(message, last), last

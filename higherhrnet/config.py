@@ -205,6 +205,8 @@ def from_dict(kind: type[T], values: Mapping[str, Any]) -> T:
     Raises:
         InputError: a field is unknown, or a nested value is not what its type says.
     """
+    if not isinstance(values, Mapping):
+        raise InputError(f"{kind.__name__} must be a table of values, not {values!r}")
     hints = get_type_hints(kind)
     unknown = set(values) - {f.name for f in fields(kind)}  # type: ignore[arg-type]
     if unknown:
@@ -214,7 +216,12 @@ def from_dict(kind: type[T], values: Mapping[str, Any]) -> T:
         if isinstance(hint, type) and is_dataclass(hint):
             return from_dict(hint, value)
         if get_origin(hint) is tuple:
+            if not isinstance(value, list | tuple):
+                raise InputError(f"{kind.__name__} needs a list where it has {value!r}")
             return tuple(build(get_args(hint)[0], item) for item in value)
         return value
 
-    return kind(**{name: build(hints[name], value) for name, value in values.items()})
+    try:
+        return kind(**{name: build(hints[name], value) for name, value in values.items()})
+    except TypeError as error:
+        raise InputError(f"{kind.__name__}: {error}") from error

@@ -63,7 +63,17 @@ class Resize:
     convention: Convention
 
     def warp(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """(h, w, 3) photograph → (height, width, 3) network input; black where there is none."""
+        """(h, w, 3) photograph → (height, width, 3) network input; black where there is none.
+
+        Raises:
+            InputError: the network's input would be too large for memory.
+        """
+        if self.width * self.height > MAX_NETWORK_PIXELS:
+            raise InputError(
+                f"{image.shape[1]}×{image.shape[0]} pixels would be shown to the network at "
+                f"{self.width}×{self.height}, past {MAX_NETWORK_PIXELS / 1e6:.1f} million pixels; "
+                "crop it, or use smaller scales"
+            )
         matrix = self.matrix
         if self.convention == "unbiased":  # OpenCV counts pixel centres from 0, not from 0.5
             matrix = matrix.copy()
@@ -96,16 +106,8 @@ def resize_for_network(
         scale: this view's size.
         min_scale: the smallest of all views' sizes.
         convention: how pixels are counted.
-
-    Raises:
-        InputError: the photograph is so long and thin that the network's input would be huge.
     """
     w, h = network_size(height, width, input_size, scale, min_scale)
-    if w * h > MAX_NETWORK_PIXELS:
-        raise InputError(
-            f"{width}×{height} pixels would be shown to the network at {w}×{h}, "
-            f"past {MAX_NETWORK_PIXELS / 1e6:.1f} million pixels; crop it or use a smaller size"
-        )
     factor = w / width if width < height else h / height
     centre = np.array([width / 2, height / 2])
     if convention == "original":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -34,7 +34,7 @@ class Poses:
     def __post_init__(self) -> None:
         for field in ("keypoints", "keypoint_scores", "scores"):
             object.__setattr__(self, field, np.asarray(getattr(self, field), np.float32))
-        people, count = len(self.scores), len(self.skeleton)
+        people, count = self.scores.size, len(self.skeleton)
         wanted = {
             "keypoints": (people, count, 2),
             "keypoint_scores": (people, count),
@@ -58,6 +58,10 @@ class Poses:
             scores=self.scores[chosen],
         )
 
+    def __iter__(self) -> Iterator[Poses]:
+        """The people one by one."""
+        return (self[person] for person in range(len(self)))
+
     @property
     def found(self) -> NDArray[np.bool_]:
         """(P, K) which keypoints were found."""
@@ -80,13 +84,15 @@ class Poses:
         self, image_id: int | str, category_id: int | str = 1, **facts: float | str
     ) -> list[dict[str, Any]]:
         """One COCO keypoint result a person; `facts` (a file name, a frame) go into each."""
-        triples = np.concatenate([self.keypoints, self.keypoint_scores[..., None]], 2)
+        places = np.round(self.keypoints.astype(np.float64), 3)  # to the thousandth of a pixel
+        values = np.round(self.keypoint_scores.astype(np.float64), 7)[..., None]
+        triples = np.concatenate([places, values], 2).reshape(len(self), 3 * len(self.skeleton))
         return [
             {
                 "image_id": image_id,
                 **facts,
                 "category_id": category_id,
-                "keypoints": [round(value, 3) for value in person.ravel().tolist()],
+                "keypoints": person.tolist(),
                 "score": float(score),
                 "bbox": [round(value, 2) for value in box.tolist()],
             }
@@ -100,9 +106,9 @@ class Poses:
         Annotations have no score: it is then 1, and keypoint scores are the visibility.
         """
         listed = list(results)
-        triples = np.array([result["keypoints"] for result in listed], np.float32)
-        if triples.size != len(listed) * len(skeleton) * 3:
+        if any(len(result.get("keypoints", ())) != 3 * len(skeleton) for result in listed):
             raise InputError(f"keypoints must hold {len(skeleton)} triples x, y, score")
+        triples = np.array([result["keypoints"] for result in listed], np.float32)
         triples = triples.reshape(len(listed), len(skeleton), 3)
         scores = np.array([result.get("score", 1.0) for result in listed], np.float32)
         return cls(triples[..., :2], triples[..., 2], scores, skeleton)

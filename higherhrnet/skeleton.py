@@ -47,6 +47,8 @@ class Skeleton:
         for a, b in (*self.limbs, *self.flip_pairs):
             if not {a, b} <= known:
                 raise InputError(f"skeleton {self.name}: {a}–{b} names a keypoint it does not have")
+        if sorted(self.flip_index) != list(range(len(self))):
+            raise InputError(f"skeleton {self.name}: flip_pairs name a keypoint twice")
         if len(self.sigmas) != len(self.names) or min(self.sigmas) <= 0:
             raise InputError(f"skeleton {self.name}: needs one sigma > 0 for each keypoint")
         if not self.grouping_order:
@@ -87,17 +89,20 @@ class Skeleton:
         for known in (COCO, CROWDPOSE):
             if names == known.names:
                 return known
-        pairs = [(a - 1, b - 1) for a, b in category.get("skeleton", ())]
-        if any(not 0 <= end < len(names) for pair in pairs for end in pair):
-            raise InputError(f"category {title}: its skeleton counts keypoints past the last one")
-        return cls(
-            title,
-            names,
-            tuple((names[a], names[b]) for a, b in pairs),
-            tuple(category.get("sigmas", ())) or default_sigmas(names),
-            tuple(category.get("grouping_order", ())),
-            tuple((a, b) for a, b in category.get("flip_pairs", ())),
-        )
+        try:
+            pairs = [(int(a) - 1, int(b) - 1) for a, b in category.get("skeleton", ())]
+            if any(not 0 <= end < len(names) for pair in pairs for end in pair):
+                raise ValueError("its skeleton counts keypoints past the last one")
+            return cls(
+                title,
+                names,
+                tuple((names[a], names[b]) for a, b in pairs),
+                tuple(map(float, category.get("sigmas", ()))) or default_sigmas(names),
+                tuple(map(int, category.get("grouping_order", ()))),
+                tuple((str(a), str(b)) for a, b in category.get("flip_pairs", ())),
+            )
+        except (TypeError, ValueError) as error:
+            raise InputError(f"category {title}: {error}") from error
 
     def to_category(self) -> dict[str, Any]:
         """This skeleton as a COCO `categories` entry, from which it can be made again."""

@@ -37,6 +37,8 @@ def decode(maps: Maps, skeleton: Skeleton, config: DecodeConfig) -> People:
     peak_tags = tags.at(tag_map, peaks.y, peaks.x)
     people = group_by_tag(peaks, peak_tags, skeleton.grouping_order, config)
     scores = people[:, :, 2].mean(1)
+    kept = scores >= config.min_score  # refining changes no score, so the weak need none
+    people, scores = people[kept], scores[kept]
     person, k = np.nonzero(people[:, :, 2] > 0)
     if config.adjust and len(person):
         x, y = people[person, k, :2].astype(np.intp).T

@@ -19,7 +19,7 @@ Image = NDArray[np.uint8]
 MAX_PIXELS = 178_956_970
 """Larger pictures are refused before they are decoded: half a gigabyte, and likely an attack."""
 
-MIN_SIDE = 16
+MIN_SIDE, MAX_ASPECT = 16, 20
 """Pixels; a picture with a shorter side is too small to show anyone."""
 
 
@@ -91,6 +91,11 @@ def _check_size(name: str, width: int, height: int) -> None:
         raise InputError(
             f"{name}: {width}×{height} pixels are too few to show anyone; "
             f"each side needs at least {MIN_SIDE}"
+        )
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise InputError(
+            f"{name}: {width}×{height} pixels are more than {MAX_ASPECT} times as long as wide; "
+            "the network would be shown a huge strip, so crop it first"
         )
 
 

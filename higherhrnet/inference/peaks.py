@@ -60,7 +60,7 @@ def _block_peaks(
 ) -> tuple[Array, NDArray[np.bool_]]:
     """(M, BLOCK, BLOCK) values of blocks, and where a value is the largest in its square."""
     ring = window // 2
-    pixels = heatmaps.blocks(k, row, column, ring)[:, 0]
+    pixels = heatmaps.blocks(k, row, column, ring, outside=-np.inf)[:, 0]
     across = reduce(np.maximum, (pixels[:, :, i : i + BLOCK] for i in range(window)))
     highest = reduce(np.maximum, (across[:, i : i + BLOCK] for i in range(window)))
     values = pixels[:, ring : ring + BLOCK, ring : ring + BLOCK]
@@ -71,6 +71,7 @@ def _original_order(heatmaps: Upsampled, keypoint: int, window: int, most: int) 
     """The flat indices of one keypoint's highest peaks; equal ones as the original has them."""
     row, column = np.divmod(np.arange(heatmaps.rows * heatmaps.columns), heatmaps.columns)
     values, is_peak = _block_peaks(heatmaps, np.full_like(row, keypoint), row, column, window)
-    blocks = (values * is_peak).reshape(heatmaps.rows, heatmaps.columns, BLOCK, BLOCK)
+    blocks = np.where(is_peak, values, 0).reshape(heatmaps.rows, heatmaps.columns, BLOCK, BLOCK)
     peaks = blocks.swapaxes(1, 2).reshape(heatmaps.rows * BLOCK, -1)
-    return topk_order(peaks[: heatmaps.height, : heatmaps.width].ravel(), most)
+    values = peaks[: heatmaps.height, : heatmaps.width].ravel()
+    return topk_order(values, min(most, len(values)))

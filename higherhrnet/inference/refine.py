@@ -104,7 +104,8 @@ class _Search:
 
     def _look_at(self, query: Indices, block: Indices) -> None:
         row, column = divmod(block, self.heatmaps.columns)
-        score = self.heatmaps.blocks(self.k[query], row, column).reshape(len(query), -1)
+        score = self.heatmaps.blocks(self.k[query], row, column, outside=-np.inf)
+        score = score.reshape(len(query), -1)
         away = self.tags.blocks(self.tag_map[query], row, column)
         away -= self.person_tags[query][:, :, None, None]
         distance = np.sqrt(np.einsum("mtyx,mtyx->myx", away, away)).reshape(score.shape)

@@ -15,7 +15,7 @@ def topk_order(values: Array, most: int) -> Indices:
     """The indices of the `most` largest values, in the order in which torch.topk gives them.
 
     Args:
-        values: (N,), most ≤ N.
+        values: (N,), most ≤ N; torch does so where 64 · most ≤ N, and takes another way with fewer.
         most: how many.
     """
     heap = list(range(most))

@@ -98,8 +98,23 @@ class Upsampled:
         values = np.einsum("mi,mj,mijc->mc", weights[row_phase], weights[column_phase], taps)
         return np.asarray(values, np.float32)
 
-    def blocks(self, k: Indices, row: Indices, column: Indices, ring: int = 0) -> Array:
-        """(M,) maps, block rows and columns → (M, C, BLOCK + 2 · ring, BLOCK + 2 · ring)."""
+    def blocks(
+        self,
+        k: Indices,
+        row: Indices,
+        column: Indices,
+        ring: int = 0,
+        outside: float | None = None,
+    ) -> Array:
+        """(M,) maps, block rows and columns → (M, C, BLOCK + 2 · ring, BLOCK + 2 · ring).
+
+        Args:
+            k: which maps.
+            row: which rows of blocks.
+            column: which columns of blocks.
+            ring: pixels around the blocks to give, too.
+            outside: what pixels beyond the map are; they repeat its border if None.
+        """
         operator, before = _block_operator(self.factors, ring)
         side = self._step + 2 * before
         start = self._pad - before
@@ -107,13 +122,29 @@ class Upsampled:
             self._cells[:, :, start:, start:], (side, side), axis=(2, 3)
         )[:, :, :: self._step, :: self._step]
         cells = windows[k, :, row, column]  # (M, C, side, side)
-        pixels = cells.reshape(-1, side * side) @ operator if self.factor > 1 else cells
         size = BLOCK + 2 * ring
-        if self.factor == 1:
-            pixels = cells[:, :, before - ring : before + BLOCK + ring][
-                ..., before - ring : before + BLOCK + ring
-            ]
-        return np.asarray(pixels, np.float32).reshape(*cells.shape[:2], size, size)
+        if self.factor > 1:
+            pixels = (cells.reshape(-1, side * side) @ operator).reshape(
+                *cells.shape[:2], size, size
+            )
+        else:
+            inner = slice(before - ring, before + BLOCK + ring)
+            pixels = cells[:, :, inner, inner]
+        if outside is not None:
+            self._set_outside(pixels, row, column, ring, outside)
+        return pixels
+
+    def _set_outside(
+        self, pixels: Array, row: Indices, column: Indices, ring: int, value: float
+    ) -> None:
+        last_row, last_column = self.rows - 1, self.columns - 1
+        at_edge = (row == 0) | (row == last_row) | (column == 0) | (column == last_column)
+        edge = np.flatnonzero(at_edge)
+        around = np.arange(-ring, BLOCK + ring)
+        y, x = row[edge, None] * BLOCK + around, column[edge, None] * BLOCK + around
+        y_out, x_out = (y < 0) | (y >= self.height), (x < 0) | (x >= self.width)
+        out = y_out[:, None, :, None] | x_out[:, None, None, :]
+        pixels[edge] = np.where(out, np.float32(value), pixels[edge])
 
     def block_maxima(self, sign: float = 1.0) -> Array:
         """(K, C, rows, columns): no enlarged pixel of a block is above this.

@@ -257,7 +257,7 @@ def refusal(path: Path) -> str:
         (png(1, 1), f"1×1 pixels are too few.* at least {MIN_SIDE}"),
         (png(MIN_SIDE - 1, 100), "15×100 pixels are too few"),
         (png(20_000, 10_000), "20000×10000 is more than 178,956,970 pixels"),
-        (png(2_000_000, 20), "cannot be decoded"),  # wider than OpenCV reads
+        (png(30_000, 20), "more than 20 times as long as wide"),
     ],
 )
 def test_bad_files_are_refused_in_one_line(tmp_path: Path, content: bytes, expected: str) -> None:
@@ -289,7 +289,7 @@ def test_a_jpeg_cut_after_its_thumbnail_is_refused(tmp_path: Path) -> None:
 
 def test_the_smallest_and_the_longest_that_are_read() -> None:
     assert read_image(BytesIO(png(MIN_SIDE, MIN_SIDE))).shape == (MIN_SIDE, MIN_SIDE, 3)
-    assert read_image(BytesIO(png(30_000, 20))).shape == (20, 30_000, 3)
+    assert read_image(BytesIO(png(20 * 20, 20))).shape == (20, 20 * 20, 3)
     assert 13_000 * 13_000 < MAX_PIXELS < 14_000 * 14_000
 
 

@@ -209,19 +209,20 @@ def convert(
     return 0
 
 
-def export(model: Positional[Path], out: Positional[Path], /) -> int:
+def export(model: Positional[Path], out: Positional[Path], /, half: Flag = False) -> int:
     """Make an ONNX file of a .safetensors model, for any engine and input size.
 
     Args:
         model: The .safetensors file.
         out: The .onnx file to write.
+        half: Store the weights in half precision, in half the space.
     """
     _needs_torch()
     from higherhrnet.export import export_onnx
     from higherhrnet.network import checkpoint
 
     network, header = checkpoint.load(model)
-    export_onnx(network, header, out)
+    export_onnx(network, header, out, half)
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
     return 0
 

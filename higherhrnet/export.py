@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from pathlib import Path
 
+import numpy as np
 import onnx
 import torch
 
@@ -14,11 +16,18 @@ from higherhrnet.network.higherhrnet import HigherHRNet
 from higherhrnet.network.hrnet import STRIDE
 
 
-def export_onnx(model: HigherHRNet, header: Header, path: str | Path) -> None:
+def export_onnx(model: HigherHRNet, header: Header, path: str | Path, half: bool = False) -> None:
     """Writes a network as ONNX: any batch, any height and width that are multiples of 32.
 
     The input is `images`, (B, 3, H, W) float32, normalised as the header says; the outputs are
     `maps0` (B, K + T, H/4, W/4), `maps1` (B, K, H/2, W/2) and so on, as the network gives them.
+
+    Args:
+        model: the network.
+        header: what it is.
+        path: the file to write.
+        half: store the weights in half precision, in half the space; they are computed with in
+            float32 all the same.
 
     Raises:
         InputError: the place cannot be written to.
@@ -30,8 +39,9 @@ def export_onnx(model: HigherHRNet, header: Header, path: str | Path) -> None:
         3: STRIDE * dimensions("columns", min=1, max=1024),
     }
     example = torch.zeros(2, 3, 2 * STRIDE, 3 * STRIDE)
+    logging.disable(logging.WARNING)  # the exporter's notes about itself
     with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # the exporter's notes about itself
+        warnings.simplefilter("ignore")
         program = torch.onnx.export(
             model.eval(),
             (example,),
@@ -41,8 +51,28 @@ def export_onnx(model: HigherHRNet, header: Header, path: str | Path) -> None:
             output_names=[f"maps{i}" for i in range(len(model.final_layers))],
             verbose=False,
         )
+    logging.disable(logging.NOTSET)
     assert program is not None  # with dynamo it never is
     proto = program.model_proto
+    for node in proto.graph.node:
+        del node.metadata_props[:]  # stack traces, with the paths of this machine
+    if half:
+        _halve_weights(proto.graph)
     onnx.helper.set_model_props(proto, header.to_metadata())
     with replacing(path) as beside:
         onnx.save(proto, str(beside))
+
+
+def _halve_weights(graph: onnx.GraphProto) -> None:
+    """Stores float32 tensors as float16, each behind a cast that engines fold when they load."""
+    casts = []
+    for tensor in graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT:
+            name = tensor.name
+            values = onnx.numpy_helper.to_array(tensor).astype(np.float16)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(values, f"{name}.half"))
+            to = onnx.TensorProto.FLOAT
+            casts.append(onnx.helper.make_node("Cast", [tensor.name], [name], to=to))
+    nodes = [*casts, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)

@@ -35,6 +35,19 @@ def test_onnx_carries_the_header(lively: Model) -> None:
     assert Header.from_metadata(metadata, "x") == header
 
 
+def test_half_the_space_gives_nearly_the_same(lively: Model, tmp_path: Path) -> None:
+    model, header = checkpoint.load(lively.safetensors)
+    export_onnx(model, header, tmp_path / "half.onnx", half=True)
+    assert (tmp_path / "half.onnx").stat().st_size < 0.75 * lively.onnx.stat().st_size
+    images = {"images": np.random.default_rng(0).standard_normal((1, 3, 64, 64), np.float32)}
+    whole, half = (
+        onnxruntime.InferenceSession(path).run(None, images)
+        for path in (lively.onnx, tmp_path / "half.onnx")
+    )
+    for ours, theirs in zip(half, whole, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-2 * np.abs(theirs).max())
+
+
 def test_a_place_that_cannot_be_written_is_named(lively: Model, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot be written"):

@@ -60,10 +60,9 @@ def test_network_sizes_are_the_originals(golden: Path) -> None:
 
 @pytest.mark.golden
 def test_points_on_the_photograph_are_the_originals(golden: Path) -> None:
-    """But for pictures so long and thin that they are refused."""
-    shown = [c for c in golden_resizes(golden)]
-    assert shown
-    for case in shown:
+    cases = golden_resizes(golden)
+    assert cases
+    for case in cases:
         resize = resize_for_network(*sizes(case))
         centre = transform(np.array(case["centre"]), resize.matrix)
         np.testing.assert_allclose(centre, [resize.width / 2, resize.height / 2], atol=1e-9)

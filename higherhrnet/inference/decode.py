@@ -37,28 +37,28 @@ def decode(maps: Maps, skeleton: Skeleton, config: DecodeConfig) -> People:
     peak_tags = tags.at(tag_map, peaks.y, peaks.x)
     people = group_by_tag(peaks, peak_tags, skeleton.grouping_order, config)
     scores = people[:, :, 2].mean(1)
-    kept = scores >= config.min_score  # refining changes no score, so the weak need none
-    people, scores = people[kept], scores[kept]
     person, k = np.nonzero(people[:, :, 2] > 0)
     if config.adjust and len(person):
         x, y = people[person, k, :2].astype(np.intp).T
         people[person, k, :2] = towards_the_slope(heatmaps, k, x, y)
     if config.refine:
-        _refine(people, heatmaps, bounds, tags, config.min_refined_score)
+        strong = scores >= config.min_score  # the others will be left out, and no score changes
+        people[strong] = _refined(people[strong], heatmaps, bounds, tags, config.min_refined_score)
     return People(people, scores)
 
 
-def _refine(
+def _refined(
     people: Array, heatmaps: Upsampled, bounds: Array, tags: Upsampled, min_score: float
-) -> None:
-    """Gives each person its missing keypoints, where the heatmap is above 0 and `min_score`."""
+) -> Array:
+    """The people with their missing keypoints, where the heatmap is above 0 and `min_score`."""
     found = people[:, :, 2] > 0
     person, k = np.nonzero(~found)
     if not len(person):
-        return
+        return people
     mean = (people[:, :, 3:] * found[..., None]).sum(1) / found.sum(1, keepdims=True)
     x, y, score = find_missing(heatmaps, bounds, tags, mean[person].astype(np.float32), k)
     keep = np.flatnonzero((score > 0) & (score >= min_score))
     person, k = person[keep], k[keep]
     people[person, k, :2] = towards_the_slope(heatmaps, k, x[keep], y[keep])
     people[person, k, 2] = score[keep]
+    return people

@@ -32,46 +32,56 @@ def export_onnx(model: HigherHRNet, header: Header, path: str | Path, half: bool
     Raises:
         InputError: the place cannot be written to.
     """
-    dimensions = torch.export.Dim
-    sizes = {
-        0: dimensions("batch", min=1, max=4096),
-        2: STRIDE * dimensions("rows", min=1, max=1024),
-        3: STRIDE * dimensions("columns", min=1, max=1024),
-    }
-    example = torch.zeros(2, 3, 2 * STRIDE, 3 * STRIDE)
-    logging.disable(logging.WARNING)  # the exporter's notes about itself
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            model.eval(),
-            (example,),
-            dynamo=True,
-            dynamic_shapes={"images": sizes},
-            input_names=["images"],
-            output_names=[f"maps{i}" for i in range(len(model.final_layers))],
-            verbose=False,
-        )
-    logging.disable(logging.NOTSET)
-    assert program is not None  # with dynamo it never is
-    proto = program.model_proto
-    for node in proto.graph.node:
-        del node.metadata_props[:]  # stack traces, with the paths of this machine
-    if half:
-        _halve_weights(proto.graph)
-    onnx.helper.set_model_props(proto, header.to_metadata())
     with replacing(path) as beside:
+        proto = _exported(model.eval())
+        for node in proto.graph.node:
+            del node.metadata_props[:]  # stack traces, with the paths of this machine
+        if half:
+            halve_weights(proto.graph)
+        onnx.helper.set_model_props(proto, header.to_metadata())
         onnx.save(proto, str(beside))
 
 
-def _halve_weights(graph: onnx.GraphProto) -> None:
-    """Stores float32 tensors as float16, each behind a cast that engines fold when they load."""
+def _exported(model: HigherHRNet) -> onnx.ModelProto:
+    dimension = torch.export.Dim
+    sizes = {
+        0: dimension("batch", min=1, max=4096),
+        2: STRIDE * dimension("rows", min=1, max=1024),
+        3: STRIDE * dimension("columns", min=1, max=1024),
+    }
+    logging.disable(logging.WARNING)  # the exporter's notes about itself
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            program = torch.onnx.export(
+                model,
+                (torch.zeros(2, 3, 2 * STRIDE, 3 * STRIDE),),
+                dynamo=True,
+                dynamic_shapes={"images": sizes},
+                input_names=["images"],
+                output_names=[f"maps{i}" for i in range(len(model.final_layers))],
+                verbose=False,
+            )
+    finally:
+        logging.disable(logging.NOTSET)
+    assert program is not None  # with dynamo it never is
+    return program.model_proto
+
+
+def halve_weights(graph: onnx.GraphProto) -> None:
+    """Stores float32 tensors as float16, each behind a cast that engines fold when they load.
+
+    A tensor that would lose more than a thousandth of its largest value stays as it is.
+    """
     casts = []
     for tensor in graph.initializer:
-        if tensor.data_type == onnx.TensorProto.FLOAT:
-            name = tensor.name
-            values = onnx.numpy_helper.to_array(tensor).astype(np.float16)
-            tensor.CopyFrom(onnx.numpy_helper.from_array(values, f"{name}.half"))
-            to = onnx.TensorProto.FLOAT
+        if tensor.data_type != onnx.TensorProto.FLOAT:
+            continue
+        values = onnx.numpy_helper.to_array(tensor)
+        half = values.astype(np.float16)
+        if np.abs(half - values).max(initial=0) <= 1e-3 * np.abs(values).max(initial=0):
+            name, to = tensor.name, onnx.TensorProto.FLOAT
+            tensor.CopyFrom(onnx.numpy_helper.from_array(half, f"{name}.half"))
             casts.append(onnx.helper.make_node("Cast", [tensor.name], [name], to=to))
     nodes = [*casts, *graph.node]
     del graph.node[:]

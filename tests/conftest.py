@@ -6,7 +6,14 @@ from typing import NamedTuple
 
 import pytest
 
-WITHOUT = "import sys; sys.modules.update(dict.fromkeys({names!r}))\n"
+WITHOUT = """
+import sys
+from importlib.machinery import PathFinder
+find = PathFinder.find_spec
+PathFinder.find_spec = classmethod(
+    lambda cls, name, *rest: None if name.split(".")[0] in {names!r} else find(name, *rest)
+)
+"""
 """Python that makes packages look as if they were not installed; for a process of its own."""
 
 

@@ -3,13 +3,14 @@
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
 
 from higherhrnet.config import Header
 from higherhrnet.errors import InputError
-from higherhrnet.export import export_onnx
+from higherhrnet.export import export_onnx, halve_weights
 from higherhrnet.network import checkpoint
 from tests.conftest import Model
 
@@ -36,8 +37,9 @@ def test_onnx_carries_the_header(lively: Model) -> None:
 
 
 def test_half_the_space_gives_nearly_the_same(lively: Model, tmp_path: Path) -> None:
-    model, header = checkpoint.load(lively.safetensors)
-    export_onnx(model, header, tmp_path / "half.onnx", half=True)
+    proto = onnx.load(lively.onnx)
+    halve_weights(proto.graph)
+    onnx.save(proto, tmp_path / "half.onnx")
     assert (tmp_path / "half.onnx").stat().st_size < 0.75 * lively.onnx.stat().st_size
     images = {"images": np.random.default_rng(0).standard_normal((1, 3, 64, 64), np.float32)}
     whole, half = (

@@ -112,8 +112,15 @@ def test_a_published_model_that_is_not_here_names_its_download() -> None:
     ],
 )
 def test_what_is_not_installed_comes_with_its_pip_line(
-    missing: str, form: str, engine: str, message: str, lively: Model
+    missing: str,
+    form: str,
+    engine: str,
+    message: str,
+    lively: Model,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("HIGHERHRNET_CACHE", str(tmp_path))
     code = WITHOUT.format(names=[missing]) + (
         "from higherhrnet.inference.engine import load_engine\n"
         f"load_engine({str(getattr(lively, form))!r}, {engine!r})"

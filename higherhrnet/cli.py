@@ -10,34 +10,23 @@ import json as jsonlib
 import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
-from tyro.conf import FlagCreatePairsOff, Positional, arg
+from tyro.conf import Positional, arg
 
-from higherhrnet.config import TestConfig
 from higherhrnet.errors import InputError
 from higherhrnet.files import replacing
-from higherhrnet.inference.engine import EngineName, Precision
-
-Flag = FlagCreatePairsOff[bool]
+from higherhrnet.look import Flag, Look
 
 
 def predict(
     sources: Positional[tuple[str, ...]],
     /,
-    model: Annotated[str, arg(aliases=["-m"])],
+    look: Annotated[Look, arg(name="")] = Look(),
     out: Annotated[Path, arg(aliases=["-o"])] = Path("poses"),
-    flip: Flag = False,
-    no_flip: Flag = False,
-    scales: tuple[float, ...] = (),
-    engine: EngineName = "auto",
-    precision: Precision = "f32",
-    threads: int | None = None,
-    min_score: float | None = None,
     draw: bool = True,
     show_maps: Flag = False,
     every: int = 1,
@@ -51,15 +40,8 @@ def predict(
 
     Args:
         sources: Files, folders, patterns, camera numbers; - for a list on standard input.
-        model: A .onnx or .safetensors file, or the name of a downloaded model.
+        look: How to look.
         out: The folder to write to.
-        flip: Look at the mirrored photograph too, even if the model's own settings do not.
-        no_flip: Do not, even if they do.
-        scales: Sizes to look at relative to the model's own, 1 among them: --scales 0.5 1 2.
-        engine: What runs the network; auto takes the fastest that is installed.
-        precision: Of the network's arithmetic.
-        threads: On the CPU; all cores if not said.
-        min_score: Leave out people below this score, 0 to 1.
         draw: Write pictures and videos with the people drawn.
         show_maps: Write a picture of the heatmaps and tags of each photograph.
         every: Of a video, look at each so many-th frame only.
@@ -68,28 +50,21 @@ def predict(
         resume: Go on where an earlier run into the same folder stopped.
         verbose: Say what was chosen.
     """
-    from higherhrnet.inference.predictor import Predictor
     from higherhrnet.inference.sources import list_sources
     from higherhrnet.predict import Settings
     from higherhrnet.predict import predict as run
 
+    if not sources:
+        raise InputError("name a photograph, folder, pattern, video or camera to look at")
     if every < 1:
         raise InputError(f"--every must be at least 1, not {every}")
     listed = list_sources(sources, sys.stdin)
-    predictor = Predictor.load(model, engine=engine, precision=precision, threads=threads)
-    predictor.test = _test_config(predictor.header.test, flip, no_flip, scales, min_score)
+    predictor = look.predictor()
     if verbose:
-        print(f"{model}: {predictor.engine.description}; {predictor.test}", file=sys.stderr)
-    summary = run(
-        predictor, listed, Settings(out, draw, show_maps, resume, every, format == "json")
-    )
-    rate = summary.images / max(summary.seconds, 1e-9)
-    skipped = f", {summary.skipped} done before" if summary.skipped else ""
-    failed = f", {len(summary.failed)} skipped" if summary.failed else ""
-    print(
-        f"{summary.people} people in {summary.images} images{skipped}{failed}: {out} "
-        f"({summary.seconds:.1f} s, {rate:.1f} images a second)"
-    )
+        print(f"{look.model}: {predictor.engine.description}; {predictor.test}", file=sys.stderr)
+    settings = Settings(out, draw, show_maps, resume, every, results=format == "json")
+    summary = run(predictor, listed, settings)
+    print(f"{summary} in {out}")
     if summary.interrupted:
         return 130
     if not summary.failed:
@@ -97,33 +72,11 @@ def predict(
     return 3 if summary.images or summary.skipped else 1
 
 
-def _test_config(
-    test: TestConfig,
-    flip: bool,
-    no_flip: bool,
-    scales: tuple[float, ...],
-    min_score: float | None = None,
-) -> TestConfig:
-    """The model's own settings, but for what was asked for."""
-    if flip and no_flip:
-        raise InputError("--flip and --no-flip: say one of them")
-    test = replace(test, flip=(test.flip or flip) and not no_flip, scales=scales or test.scales)
-    if min_score is not None:
-        test = replace(test, decode=replace(test.decode, min_score=min_score))
-    return test
-
-
 def evaluate(
     annotations: Path,
     images: Path | None = None,
-    model: Annotated[str | None, arg(aliases=["-m"])] = None,
     predictions: Path | None = None,
-    flip: Flag = False,
-    no_flip: Flag = False,
-    scales: tuple[float, ...] = (),
-    engine: EngineName = "auto",
-    precision: Precision = "f32",
-    threads: int | None = None,
+    look: Annotated[Look, arg(name="")] = Look(),
     json: Path | None = None,
 ) -> int:
     """Measure a model, or a file of predictions, against annotated photographs.
@@ -133,27 +86,18 @@ def evaluate(
     Args:
         annotations: A COCO keypoints file.
         images: The folder of its photographs.
-        model: A .onnx or .safetensors file, or the name of a downloaded model.
-        predictions: Instead of a model: COCO results, as predict writes them.
-        flip: Look at the mirrored photograph too, even if the model's own settings do not.
-        no_flip: Do not, even if they do.
-        scales: Sizes to look at relative to the model's own, 1 among them: --scales 0.5 1 2.
-        engine: What runs the network; auto takes the fastest that is installed.
-        precision: Of the network's arithmetic.
-        threads: On the CPU; all cores if not said.
+        predictions: Instead of a model and photographs: COCO results, as predict writes them.
+        look: How to look.
         json: Write the figures to this file, too.
     """
     from higherhrnet import evaluate as evaluation
-    from higherhrnet.inference.predictor import Predictor
     from higherhrnet.predict import predict_annotated
 
     truth = evaluation.load_annotations(annotations)
     if predictions:
         results = evaluation.load_predictions(predictions)
-    elif model and images:
-        predictor = Predictor.load(model, engine=engine, precision=precision, threads=threads)
-        predictor.test = _test_config(predictor.header.test, flip, no_flip, scales)
-        results = predict_annotated(predictor, truth, images)
+    elif look.model and images:
+        results = predict_annotated(look.predictor(), truth, images)
     else:
         raise InputError("evaluate needs --model and --images, or --predictions")
     figures = evaluation.evaluate(truth, results)

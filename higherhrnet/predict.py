@@ -40,6 +40,15 @@ class Summary:
     interrupted: bool = False
     seconds: float = 0.0
 
+    def __str__(self) -> str:
+        rate = self.images / max(self.seconds, 1e-9)
+        before = f", {self.skipped} done before" if self.skipped else ""
+        failed = f", {len(self.failed)} skipped" if self.failed else ""
+        return (
+            f"{self.people} people in {self.images} images{before}{failed}, "
+            f"{self.seconds:.1f} s, {rate:.1f} images a second,"
+        )
+
 
 @dataclass(frozen=True)
 class Settings:

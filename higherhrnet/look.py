@@ -1,0 +1,63 @@
+"""How a model looks at photographs: the flags that predict and evaluate share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated
+
+from tyro.conf import FlagCreatePairsOff, arg
+
+from higherhrnet.errors import InputError
+from higherhrnet.inference.engine import EngineName, Precision
+
+if TYPE_CHECKING:
+    from higherhrnet.inference.predictor import Predictor
+
+Flag = FlagCreatePairsOff[bool]
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a model looks at photographs."""
+
+    model: Annotated[str | None, arg(aliases=["-m"], metavar="FILE|NAME")] = None
+    """A .onnx or .safetensors file, or the name of a downloaded model."""
+    flip: Flag = False
+    """Look at the mirrored photograph too, even if the model's own settings do not."""
+    no_flip: Flag = False
+    """Do not, even if they do."""
+    scales: tuple[float, ...] = ()
+    """Sizes to look at relative to the model's own, 1 among them: --scales 0.5 1 2."""
+    min_score: Annotated[float | None, arg(metavar="FLOAT")] = None
+    """Leave out people below this score, 0 to 1."""
+    engine: EngineName = "auto"
+    """What runs the network; auto takes the fastest that is installed."""
+    precision: Precision = "f32"
+    """Of the network's arithmetic."""
+    threads: Annotated[int | None, arg(metavar="INT")] = None
+    """On the CPU; all cores if not said."""
+
+    def predictor(self) -> Predictor:
+        """The model, with its own settings but for what was asked for.
+
+        Raises:
+            InputError: the flags contradict each other, or the model or engine cannot be used.
+        """
+        from higherhrnet.inference.predictor import Predictor
+
+        if self.model is None:
+            raise InputError("no model is in the box yet: say --model FILE or --model NAME")
+        if self.flip and self.no_flip:
+            raise InputError("--flip and --no-flip: say one of them")
+        predictor = Predictor.load(
+            self.model, engine=self.engine, precision=self.precision, threads=self.threads
+        )
+        test = predictor.test
+        least = test.decode.min_score if self.min_score is None else self.min_score
+        predictor.test = replace(
+            test,
+            flip=(test.flip or self.flip) and not self.no_flip,
+            scales=self.scales or test.scales,
+            decode=replace(test.decode, min_score=least),
+        )
+        return predictor

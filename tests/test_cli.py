@@ -126,7 +126,9 @@ def test_what_cannot_be_done_is_said_in_one_line(
     assert line.startswith("higherhrnet: ") and said in line
 
 
-@pytest.mark.parametrize("wrong", [["predict", "a.png"], ["fly"], ["models", "--engine", "x"]])
+@pytest.mark.parametrize(
+    "wrong", [["predict", "a.png", "--engine", "warp"], ["fly"], ["models", "--engine", "x"]]
+)
 def test_wrong_flags_are_a_code_of_their_own(wrong: list[str], run: Run) -> None:
     assert run(*wrong).returncode == 2
 

@@ -1,6 +1,6 @@
 """The verbs of the command line, one thin function each.
 
-Exit codes: 0 all was done; 1 nothing could be done, for the reason given; 2 the flags are wrong;
+Exit codes: 0 all was done; 1 nothing could be done, for the reason given; 2 flags not understood;
 3 done, but some files were skipped; 130 interrupted, with whole output of what was done.
 """
 
@@ -94,6 +94,8 @@ def evaluate(
     from higherhrnet.predict import predict_annotated
 
     truth = evaluation.load_annotations(annotations)
+    if predictions and look.model:
+        raise InputError("--predictions and --model: say one of them")
     if predictions:
         results = evaluation.load_predictions(predictions)
     elif look.model and images:
@@ -153,19 +155,20 @@ def convert(
     return 0
 
 
-def export(model: Positional[Path], out: Positional[Path], /, half: Flag = False) -> int:
+def export(model: Positional[str], out: Positional[Path], /, half: Flag = False) -> int:
     """Make an ONNX file of a .safetensors model, for any engine and input size.
 
     Args:
-        model: The .safetensors file.
+        model: The .safetensors file, or the name of a downloaded model.
         out: The .onnx file to write.
         half: Store the weights in half precision, in half the space.
     """
     _needs_torch()
     from higherhrnet.export import export_onnx
     from higherhrnet.network import checkpoint
+    from higherhrnet.zoo.download import local_model
 
-    network, header = checkpoint.load(model)
+    network, header = checkpoint.load(local_model(model))
     export_onnx(network, header, out, half)
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
     return 0
@@ -244,6 +247,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, stop)
+    for output in (sys.stdout, sys.stderr):
+        output.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
         code = tyro.extras.subcommand_cli_from_dict(
             VERBS,
@@ -259,4 +264,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:
         sys.stderr.close()  # whoever read the output has seen enough
         sys.exit(0)
+    except OSError as error:
+        print(f"higherhrnet: {error}", file=sys.stderr)
+        sys.exit(1)
     sys.exit(code)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from math import isfinite
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from higherhrnet.errors import InputError
@@ -109,6 +110,8 @@ class DecodeConfig:
             self.peak_window >= 1 and self.peak_window % 2 == 1,
             f"peak_window must be odd, not {self.peak_window}",
         )
+        for name in ("min_peak", "max_tag_distance", "min_refined_score", "min_score"):
+            _check(isfinite(getattr(self, name)), f"{name} must be a number")
         _check(
             self.oks_nms is None or 0 < self.oks_nms <= 1,
             f"oks_nms must be between 0 and 1, not {self.oks_nms}",
@@ -197,6 +200,8 @@ class Header:
 
 
 T = TypeVar("T")
+_FITS: dict[Any, Any] = {int: int, float: (int, float), bool: bool, str: str, dict: dict}
+"""What JSON may give for a type."""
 
 
 def from_dict(kind: type[T], values: Mapping[str, Any]) -> T:
@@ -218,7 +223,15 @@ def from_dict(kind: type[T], values: Mapping[str, Any]) -> T:
         if get_origin(hint) is tuple:
             if not isinstance(value, list | tuple):
                 raise InputError(f"{kind.__name__} needs a list where it has {value!r}")
-            return tuple(build(get_args(hint)[0], item) for item in value)
+            kinds = get_args(hint)
+            if kinds[-1] is Ellipsis:
+                kinds = kinds[:1] * len(value)
+            if len(kinds) != len(value):
+                raise InputError(f"{kind.__name__} needs {len(kinds)} values, not {value!r}")
+            return tuple(build(*pair) for pair in zip(kinds, value, strict=True))
+        fits = _FITS.get(get_origin(hint) or hint, object)
+        if not isinstance(value, fits) or (isinstance(value, bool) and hint is not bool):
+            raise InputError(f"{kind.__name__} cannot have {value!r} there")
         return value
 
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from secrets import token_hex
 
 from higherhrnet.errors import InputError
 
@@ -13,13 +14,13 @@ from higherhrnet.errors import InputError
 def replacing(path: str | Path) -> Iterator[Path]:
     """Yields a path beside `path` to write to, and renames it when the block ends well.
 
-    The temporary name keeps the suffix, by which writers choose a format.
+    The temporary name is nobody else's, and keeps the suffix, by which writers choose a format.
 
     Raises:
         InputError: the place cannot be written to.
     """
     path = Path(path)
-    beside = path.with_name(f".{path.stem}.part{path.suffix}")
+    beside = path.with_name(f".{path.stem}.{token_hex(4)}.part{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield beside

@@ -21,6 +21,8 @@ Matrix = NDArray[np.float64]
 """(2, 3): (x, y, 1) to (x', y')."""
 
 MAX_NETWORK_PIXELS = 2**23
+STRIDE = 32
+"""The network's coarsest; its input's sides are multiples of it."""
 
 
 def transform(points: NDArray[np.floating], matrix: Matrix) -> NDArray[np.float64]:
@@ -66,8 +68,14 @@ class Resize:
         """(h, w, 3) photograph → (height, width, 3) network input; black where there is none.
 
         Raises:
-            InputError: the network's input would be too large for memory.
+            InputError: the network's input would be too large for memory, or of a size that it
+                cannot take.
         """
+        if self.width % STRIDE or self.height % STRIDE:
+            raise InputError(
+                f"these scales would show the network {self.width}×{self.height} pixels, no "
+                f"multiples of {STRIDE}; use scales that halve or double, like 0.5 1 2"
+            )
         if self.width * self.height > MAX_NETWORK_PIXELS:
             raise InputError(
                 f"{image.shape[1]}×{image.shape[0]} pixels would be shown to the network at "

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 
 from higherhrnet.config import Header, ModelConfig
+from higherhrnet.errors import InputError
 from higherhrnet.inference.engine import load_engine
 from higherhrnet.zoo.download import local_model
+
+_LONGEST_HEADER = 2**24
 
 
 def describe(model: str | Path) -> str:
@@ -39,9 +43,14 @@ def describe(model: str | Path) -> str:
 def _header(path: Path) -> Header:
     if path.suffix == ".onnx":
         return load_engine(path, "onnxruntime")[1]
-    from higherhrnet.network import checkpoint
-
-    return checkpoint.load(path)[1]
+    try:  # a safetensors file begins with the length of its JSON header
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            entries = json.loads(file.read(min(length, _LONGEST_HEADER)))
+        metadata = dict(entries.get("__metadata__", {}))
+    except (OSError, ValueError, AttributeError) as error:
+        raise InputError(f"{path}: neither an .onnx nor a .safetensors model") from error
+    return Header.from_metadata(metadata, str(path))
 
 
 def _costs(config: ModelConfig, side: int, size: str) -> dict[str, str]:

@@ -34,10 +34,11 @@ class Journal:
 
     def __init__(self, folder: Path, resume: bool = False, results: bool = True) -> None:
         self.folder, self.results = folder, results
-        self.people = 0
+        self._ids: dict[int | str, str] = {}
         self._done: set[str] = set()
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            (folder / RESULTS).unlink(missing_ok=True)  # it is the last run's
             kept = list(self._kept()) if resume else []
             with replacing(folder / LINES) as beside:
                 beside.write_text("".join(kept), encoding="utf-8")
@@ -65,17 +66,22 @@ class Journal:
         facts: dict[str, Any] = {"file_name": name}
         if frame.index is not None:
             facts |= {"frame": frame.index, "time": frame.time}
-        results = poses.to_coco(image_id(name), **facts)
-        self._write({"image_id": image_id(name), **facts, "people": results})
-        self.people += len(poses)
+        number = image_id(name)
+        if self._ids.setdefault(number, name) != name:  # 1.png of another folder was here before
+            number = name
+        results = poses.to_coco(number, **facts)
+        self._write({"image_id": number, **facts, "people": results})
 
     def finish(self, source: Source) -> None:
         """Notes that a video was predicted to its end."""
         self._write({"file_name": source.name, "finished": True})
 
     def _write(self, entry: dict[str, Any]) -> None:
-        self._file.write(json.dumps(entry, ensure_ascii=False) + "\n")
-        self._file.flush()
+        try:
+            self._file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise InputError(f"{self.folder}: cannot be written to: {error.strerror}") from error
 
     def _kept(self) -> Iterator[str]:
         """The lines of pictures and of finished videos; half a line, or half a video, is redone."""
@@ -85,8 +91,9 @@ class Journal:
         for line, entry in entries:
             if "frame" not in entry or entry["file_name"] in finished:
                 self._done.add(entry["file_name"])
-                self.people += len(entry.get("people", ()))
-                yield line
+                if "image_id" in entry:
+                    self._ids[entry["image_id"]] = entry["file_name"]
+                yield line.rstrip("\n") + "\n"
 
     def _write_results(self) -> None:
         with replacing(self.folder / RESULTS) as beside, beside.open("w", encoding="utf-8") as file:

@@ -18,7 +18,7 @@ from higherhrnet.drawing import draw, draw_maps
 from higherhrnet.errors import InputError
 from higherhrnet.evaluate import Annotations
 from higherhrnet.files import replacing
-from higherhrnet.inference.images import Image
+from higherhrnet.inference.images import Image, write_image
 from higherhrnet.inference.predictor import Predictor
 from higherhrnet.inference.sources import Frame, Source, count_frames
 from higherhrnet.inference.stream import Failed, Found, stream
@@ -84,16 +84,17 @@ def predict(predictor: Predictor, sources: Sequence[Source], settings: Settings)
         InputError: the output folder cannot be written to.
     """
     summary, start = Summary(), time.perf_counter()
+    sources = [source for source in sources if not _is_ours(source, settings.out)]
     names = _output_names(sources)
 
     def finish(found: Found) -> _Done:
         frame = found.frame
         target = settings.out / names[frame.source.name]
         if settings.show_maps and frame.index is None:
-            _write(target.with_name(f"{target.name}_maps.jpg"), _maps_of(predictor, found))
+            write_image(target.with_name(f"{target.name}_maps.jpg"), _maps_of(predictor, found))
         drawn = draw(frame.image, found.poses) if settings.draw else None
         if drawn is not None and frame.index is None:
-            _write(target.with_name(f"{target.name}_poses.jpg"), drawn)
+            write_image(target.with_name(f"{target.name}_poses.jpg"), drawn)
         return _Done(frame, found.poses, drawn)
 
     with Journal(settings.out, settings.resume, settings.results) as journal, ExitStack() as stack:
@@ -109,15 +110,20 @@ def predict(predictor: Predictor, sources: Sequence[Source], settings: Settings)
                 if isinstance(done, Failed):
                     summary.failed.append(str(done.reason))
                     tqdm.write(f"skipped: {done.reason}", file=sys.stderr)
+                    videos.give_up(done.source)
                     continue
-                videos.add(done)
+                try:
+                    videos.add(done)
+                except InputError as error:
+                    summary.failed.append(str(error))
+                    tqdm.write(f"not drawn: {error}", file=sys.stderr)
                 journal.add(done.frame, done.poses)
                 summary.images += 1
+                summary.people += len(done.poses)
                 bar.update()
             videos.close()
         except KeyboardInterrupt:
             summary.interrupted = True
-        summary.people = journal.people
     summary.seconds = time.perf_counter() - start
     return summary
 
@@ -133,8 +139,16 @@ def predict_annotated(
         images: the folder that they are in.
 
     Raises:
-        InputError: a photograph cannot be read.
+        InputError: a photograph cannot be read, or the model's keypoints are not the data set's.
     """
+    theirs, ours = annotations.skeleton.names, predictor.header.skeleton.names
+    if theirs != ours:
+        raise InputError(
+            f"{annotations.path}: its keypoints are {' '.join(theirs)}, the model's "
+            f"{' '.join(ours)}"
+        )
+    if any("file_name" not in image for image in annotations.images):
+        raise InputError(f"{annotations.path}: not every image has a file_name to find it by")
     ids = {str(image["file_name"]): image["id"] for image in annotations.images}
     sources = [Source(name, images / name) for name in ids]
 
@@ -164,7 +178,13 @@ class _Videos:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.stack.close()  # a video cut short is closed, and can be watched to there
+        self.stack.close()  # a video cut short can be watched to there
+
+    def give_up(self, source: Source) -> None:
+        """Ends a video that could not be read to its end; another run would begin it anew."""
+        if source is self.source:
+            self.source = None
+            self.close()
 
     def add(self, done: _Done) -> None:
         """Takes the next frame, of the same video or of another source."""
@@ -188,13 +208,23 @@ class _Videos:
     def _open(self, frame: Frame, drawn: Image) -> None:
         height, width = drawn.shape[:2]
         target = self.settings.out / f"{self.names[frame.source.name]}_poses.mp4"
-        beside = self.stack.enter_context(replacing(target))
-        rate = (frame.fps or 25.0) / self.settings.every
-        codec = cv2.VideoWriter.fourcc(*"mp4v")
-        self.writer = cv2.VideoWriter(str(beside), codec, rate, (width, height))
-        self.stack.callback(self.writer.release)
-        if not self.writer.isOpened():
-            raise InputError(f"{target}: OpenCV cannot write this video; use --no-draw")
+        # MPEG-4 counts time in 65,535ths at the finest, so it does not take every rate.
+        rate = min(round((frame.fps or 25.0) / self.settings.every, 2), 1000.0)
+        with ExitStack() as attempt:
+            beside = attempt.enter_context(replacing(target))
+            codec = cv2.VideoWriter.fourcc(*"mp4v")
+            writer = cv2.VideoWriter(str(beside), codec, rate, (width, height))
+            attempt.callback(writer.release)
+            if not writer.isOpened():
+                raise InputError(f"{target}: OpenCV cannot write a video at {rate} frames a second")
+            self.stack, self.writer = attempt.pop_all(), writer
+
+
+def _is_ours(source: Source, out: Path) -> bool:
+    """Whether an earlier run wrote it, and a folder that holds the output folder listed it."""
+    if isinstance(source.origin, int) or not source.origin.stem.endswith(("_poses", "_maps")):
+        return False
+    return source.origin.resolve().is_relative_to(out.resolve())
 
 
 def _output_names(sources: Sequence[Source]) -> dict[str, str]:
@@ -217,9 +247,3 @@ def _maps_of(predictor: Predictor, found: Found) -> Image:
     tags = resize(maps.tags.reshape(-1, *maps.tags.shape[2:]), height, width)
     tags = tags.reshape(count, views, height, width).transpose(0, 2, 3, 1)
     return draw_maps(seen, maps.heatmaps, tags, predictor.header.skeleton)
-
-
-def _write(path: Path, picture: Image) -> None:
-    with replacing(path) as beside:
-        if not cv2.imwrite(str(beside), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)):
-            raise InputError(f"{path}: cannot be written")

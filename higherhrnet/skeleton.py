@@ -146,7 +146,7 @@ def load_skeleton(name_or_file: str) -> Skeleton:
             tuple(names.index(n) for n in table.get("grouping_order", ())),
             tuple((a, b) for a, b in table.get("flip_pairs", ())),
         )
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: not a skeleton: {error}") from error
 
 

@@ -11,10 +11,12 @@ import os
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Lock
 from typing import Literal, Protocol, get_args
 
 import numpy as np
 
+from higherhrnet import __version__
 from higherhrnet.config import Header
 from higherhrnet.errors import InputError
 from higherhrnet.inference.upsample import Array
@@ -63,6 +65,8 @@ def load_engine(
         raise InputError(f"no engine {engine!r}; there are {', '.join(get_args(EngineName))}")
     if precision not in get_args(Precision):
         raise InputError(f"no precision {precision!r}; there are {', '.join(get_args(Precision))}")
+    if threads is not None and threads < 1:
+        raise InputError(f"threads must be at least 1, not {threads}")
     path = local_model(model)
     if engine == "auto":
         engine = _fastest(path, precision)
@@ -90,18 +94,16 @@ def _fastest(path: Path, precision: Precision) -> EngineName:
 
         if torch.cuda.is_available() or torch.backends.mps.is_available():
             return "torch"
-    if find_spec("openvino"):
+    if find_spec("openvino") or (path.suffix == ".onnx" and precision != "f32"):
         return "openvino"
-    if path.suffix != ".onnx" or precision != "f32":
-        return "torch"
-    return "onnxruntime"
+    return "torch" if path.suffix != ".onnx" and find_spec("torch") else "onnxruntime"
 
 
 def _exported(path: Path) -> Path:
     """The ONNX twin of a .safetensors file, made the first time and kept in the cache."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()[:16]
-    twin = cache_folder() / "exported" / f"{path.stem}-{digest}.onnx"
+    twin = cache_folder() / "exported" / f"{path.stem}-{digest}-{__version__}.onnx"
     if not twin.is_file():
         if find_spec("torch") is None:
             raise InputError(
@@ -123,7 +125,15 @@ class _Runner:
         self._run = run
 
     def __call__(self, images: Array) -> Sequence[Array]:
-        return self._run(images)
+        try:
+            return self._run(images)
+        except InputError:
+            raise
+        except Exception as error:  # out of memory, mostly; each engine has errors of its own
+            reason = str(error).strip().splitlines()[-1:] or [type(error).__name__]
+            raise InputError(
+                f"{self.description} failed on a batch of {images.shape}: {reason[0]}"
+            ) from error
 
 
 def load_onnxruntime(path: Path, precision: Precision, threads: int) -> tuple[Engine, Header]:
@@ -172,9 +182,12 @@ def load_openvino(path: Path, precision: Precision, threads: int) -> tuple[Engin
     compiled = core.compile_model(model, "CPU", settings)
     request = compiled.create_infer_request()
 
+    lock = Lock()  # a request serves one thread at a time
+
     def run(images: Array) -> list[Array]:
-        results = request.infer([images], share_inputs=True)
-        return [np.array(results[output], np.float32) for output in compiled.outputs]
+        with lock:
+            results = request.infer([images], share_inputs=True)
+            return [np.array(results[output], np.float32) for output in compiled.outputs]
 
     version = openvino.__version__.split("-")[0]
     return _Runner(f"openvino {version}, CPU, {precision}, {threads} threads", run), header

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from higherhrnet.errors import InputError
+from higherhrnet.files import replacing
 
 Image = NDArray[np.uint8]
 """(H, W, 3) red, green and blue."""
@@ -55,6 +56,19 @@ def read_image(
     if image is None:
         raise InputError(f"{name}: cannot be decoded; it is cut short or damaged, save it anew")
     return image
+
+
+def write_image(path: Path, image: Image) -> None:
+    """Writes (H, W, 3) RGB to a file, in the format of its suffix; there whole or not at all.
+
+    Raises:
+        InputError: the place cannot be written to.
+    """
+    encoded, data = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    if not encoded:
+        raise InputError(f"{path}: OpenCV cannot write {path.suffix}")
+    with replacing(path) as beside:
+        beside.write_bytes(data.tobytes())
 
 
 def unreadable(path: Path, error: OSError | ValueError) -> InputError:

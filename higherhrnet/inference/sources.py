@@ -84,6 +84,7 @@ def list_sources(sources: Sequence[str], stdin: TextIO) -> list[Source]:
             key = origin if isinstance(origin, int) else os.path.abspath(origin)  # noqa: PTH100 (drops `..`)
             if key not in listed:
                 name = _unique(source.name, str(key), names)
+                name = os.fsencode(name).decode("utf-8", "replace")  # names go into JSON
                 names.add(name)
                 listed[key] = replace(source, name=name)
     return list(listed.values())
@@ -98,8 +99,7 @@ def read_frames(source: Source, every: int = 1, *, respect_exif: bool = True) ->
         respect_exif: turn pictures upright; data sets are annotated as they lie in the file.
 
     Raises:
-        InputError: at the first step, where the source cannot be read. A video that is damaged
-            further on ends there.
+        InputError: the source cannot be read, or is a video that ends well before it should.
     """
     if every < 1:
         raise InputError(f"--every must be at least 1, not {every}")
@@ -125,6 +125,7 @@ def count_frames(source: Source, every: int = 1) -> int:
 def _read_moving(source: Source, every: int) -> Iterator[Frame]:
     with _opened(source.origin) as capture:
         fps = max(0.0, capture.get(cv2.CAP_PROP_FPS)) or None
+        expected = capture.get(cv2.CAP_PROP_FRAME_COUNT)
         clock = time.monotonic() if isinstance(source.origin, int) else None
         for index in count():
             if not capture.grab():
@@ -139,6 +140,8 @@ def _read_moving(source: Source, every: int) -> Iterator[Frame]:
             yield Frame(image, source, index, seconds, fps)
         if index == 0:
             raise _no_video(source.origin)
+        if clock is None and index < 0.95 * expected - 1:  # headers are often a little wrong
+            raise InputError(f"{source.origin}: ends after {index} of its {expected:.0f} frames")
 
 
 def _time(capture: cv2.VideoCapture, index: int, fps: float | None) -> float | None:
@@ -156,7 +159,10 @@ def _opened(origin: Path | int) -> Iterator[cv2.VideoCapture]:
             origin.open("rb").close()  # OpenCV does not say why it cannot
         except (OSError, ValueError) as error:
             raise unreadable(origin, error) from error
-    capture = cv2.VideoCapture(origin if isinstance(origin, int) else str(origin))
+    try:
+        capture = cv2.VideoCapture(origin if isinstance(origin, int) else str(origin))
+    except UnicodeError as error:
+        raise InputError(f"{origin!r}: OpenCV opens no video of such a name") from error
     try:
         if not capture.isOpened():
             raise _no_video(origin)

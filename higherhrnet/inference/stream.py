@@ -46,8 +46,8 @@ def stream(
 ) -> Iterator[T | Failed]:
     """Finds the people of each frame of each source.
 
-    Pictures are read, and all frames decoded, in threads around the network, a few at a time, so
-    that memory does not grow with their number.
+    Pictures are read, and the network's maps decoded, in threads around the network; at most eight
+    wait at each side of it, however many there are.
 
     Args:
         predictor: finds them.
@@ -58,11 +58,17 @@ def stream(
 
     Yields:
         What `finish` made of each frame, or why a source failed, in the order of the sources.
+
+    Raises:
+        InputError: from `finish`; what it cannot write ends the stream.
     """
-    depth = 2 * usable_cores()
-    with ThreadPoolExecutor(usable_cores(), "higherhrnet") as pool:
+    depth = min(2 * usable_cores(), 8)
+    pool = ThreadPoolExecutor(min(usable_cores(), 8), "higherhrnet")
+    try:
         loaded = _in_order(pool, _loads(predictor, sources, every, respect_exif), depth)
         yield from _in_order(pool, _reads(predictor, loaded, finish), depth)
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _in_order(
@@ -105,7 +111,7 @@ def _prepare(predictor: Predictor, frame: Frame) -> tuple[Frame, Prepared] | Fai
     try:
         return frame, predictor.prepare(frame.image)
     except InputError as error:
-        return Failed(frame.source, InputError(f"{frame.source.name}: {error}"))
+        return Failed(frame.source, _about(frame, error))
 
 
 def _reads(
@@ -118,8 +124,12 @@ def _reads(
             yield partial(Failed, item.source, item.reason)
         else:
             frame, prepared = item
-            outputs = predictor.run([prepared])[0]
-            yield partial(_read, predictor, frame, prepared, outputs, finish)
+            try:
+                outputs = predictor.run([prepared])[0]
+            except InputError as error:
+                yield partial(Failed, frame.source, _about(frame, error))
+            else:
+                yield partial(_read, predictor, frame, prepared, outputs, finish)
 
 
 def _read(
@@ -130,6 +140,11 @@ def _read(
     finish: Callable[[Found], T],
 ) -> T | Failed:
     try:
-        return finish(Found(frame, predictor.read(prepared, outputs), prepared, outputs))
+        poses = predictor.read(prepared, outputs)
     except InputError as error:
-        return Failed(frame.source, InputError(f"{frame.source.name}: {error}"))
+        return Failed(frame.source, _about(frame, error))
+    return finish(Found(frame, poses, prepared, outputs))
+
+
+def _about(frame: Frame, error: InputError) -> InputError:
+    return InputError(f"{frame.source.name}: {error}")

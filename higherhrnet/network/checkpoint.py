@@ -42,7 +42,7 @@ def load(path: str | Path) -> tuple[HigherHRNet, Header]:
         with safe_open(path, "pt") as file:
             header = Header.from_metadata(file.metadata(), str(path))
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
+    except (SafetensorError, OSError) as error:
         raise InputError(
             f"{path}: not a safetensors file ({error}); for a .pth of the paper's authors or "
             f"MMPose run `higherhrnet convert {path} OUT.safetensors` first"
@@ -77,7 +77,7 @@ def load_strictly(model: nn.Module, state: Mapping[str, Tensor], source: str) ->
     model.load_state_dict(state)
 
 
-def _shorten(names: Iterable[str], shown: int = 8) -> str:
+def _shorten(names: Iterable[str], shown: int = 40) -> str:
     names = sorted(names)
     rest = f" and {len(names) - shown} more" if len(names) > shown else ""
     return ", ".join(names[:shown]) + rest

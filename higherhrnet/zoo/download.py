@@ -53,6 +53,12 @@ def local_model(name_or_file: str | Path) -> Path:
             f"{name_or_file}: no such model file; `higherhrnet models` lists what can be had"
         )
     path = cache_folder() / f"{name_or_file}.safetensors"
+    raw = path.with_suffix(".pth")
+    if not path.is_file() and raw.is_file():
+        raise InputError(
+            f"{name_or_file} is here but not converted; where torch is: "
+            f"higherhrnet convert {raw} {path}"
+        )
     if not path.is_file():
         raise InputError(f"{name_or_file} is not here yet: higherhrnet download {name_or_file}")
     return path

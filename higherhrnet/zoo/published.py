@@ -7,7 +7,7 @@ paper's CrowdPose weights were never released.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Literal
@@ -63,13 +63,14 @@ def published_model(name: str) -> PublishedModel:
     return models[name]
 
 
-def format_models(models: Iterable[PublishedModel]) -> str:
-    """A table of the models for people to read, one a line under a line of headings."""
+def format_models(models: Sequence[PublishedModel]) -> str:
+    """A table of the models for people to read, one a line, then where each is and its digest."""
     heading = ("name", "width", "input", "AP, one scale / several", "size", "licence", "digest")
     rows = [heading, *map(_row, models)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
-    return "\n".join(lines)
+    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    places = (f"{model.name}: {model.url}, {model.digest or 'no digest'}" for model in models)
+    return "\n".join([*lines, "", *places])
 
 
 def _row(model: PublishedModel) -> tuple[str, ...]:

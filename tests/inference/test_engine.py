@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import get_args
 
@@ -44,6 +45,25 @@ def test_all_engines_give_the_same_maps(engine: EngineName, form: str, lively: M
         np.testing.assert_allclose(given, expected, atol=1e-4 * np.abs(expected).max())
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_threads_may_share_an_engine(engine: EngineName, lively: Model) -> None:
+    runner, _ = load_engine(lively.safetensors, engine)
+    batches = [IMAGES * scale for scale in (1, 2, 3, 4)]
+    expected = [runner(batch) for batch in batches]
+    with ThreadPoolExecutor(4) as pool:
+        for given, wanted in zip(pool.map(runner, batches * 5), expected * 5, strict=True):
+            for ours, theirs in zip(given, wanted, strict=True):
+                np.testing.assert_allclose(ours, theirs, atol=1e-4 * np.abs(theirs).max())
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_what_an_engine_cannot_run_is_one_line(engine: EngineName, lively: Model) -> None:
+    runner, _ = load_engine(lively.safetensors, engine)
+    with pytest.raises(InputError) as error:
+        runner(np.zeros((1, 3, 64, 50), np.float32))
+    assert "\n" not in str(error.value)
+
+
 @pytest.mark.parametrize("engine", ["torch", "openvino"])
 def test_lower_precision_is_near(engine: EngineName, lively: Model) -> None:
     try:
@@ -69,6 +89,7 @@ def test_a_safetensors_file_is_exported_once(lively: Model, cache: Path) -> None
     [
         ({"engine": "tensorflow"}, "no engine 'tensorflow'; there are auto, onnxruntime"),
         ({"precision": "f8"}, "no precision 'f8'; there are f32"),
+        ({"threads": 0}, "threads must be at least 1, not 0"),
         ({"engine": "onnxruntime", "precision": "f16"}, "computes in f32, not f16"),
     ],
 )

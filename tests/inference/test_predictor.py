@@ -161,6 +161,13 @@ def test_maps_that_are_no_numbers_are_reported(value: float, lively: Model) -> N
         Predictor(Broken(), header)(noise(64, 64))
 
 
+def test_scales_that_the_network_cannot_take_are_refused(lively: Model) -> None:
+    test = TestConfig(scales=(0.7, 1.0))
+    predictor = Predictor.load(lively.onnx, engine="onnxruntime", test=test)
+    with pytest.raises(InputError, match="no multiples of 32; use scales that halve or double"):
+        predictor(noise(64, 64))
+
+
 @pytest.mark.parametrize(
     ("shape", "message"),
     [((20, 30000, 3), "more than 20 times as long"), ((1, 1, 3), "too few to show anyone")],

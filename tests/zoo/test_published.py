@@ -70,7 +70,9 @@ def test_unknown_name_says_what_there_is(name: str, way_out: str) -> None:
 
 
 def test_table_has_a_line_a_model_and_columns_that_line_up() -> None:
-    lines = format_models(PUBLISHED).splitlines()
+    lines, places = (part.splitlines() for part in format_models(PUBLISHED).split("\n\n"))
+    for place, model in zip(places, PUBLISHED, strict=True):
+        assert place == f"{model.name}: {model.url}, {model.digest or 'no digest'}"
     assert len(lines) == len(PUBLISHED) + 1
     column = lines[0].index("width")
     for line, model in zip(lines[1:], PUBLISHED, strict=True):

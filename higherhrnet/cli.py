@@ -130,7 +130,7 @@ def convert(
     skeleton: str | None = None,
     input_size: int | None = None,
 ) -> int:
-    """Make a .safetensors file of weights of the paper's authors or of MMPose 0.x.
+    """Make a .safetensors file of weights of the paper's authors, of MMPose 0.x, or of a trunk.
 
     Args:
         source: The .pth or .pth.tar file.
@@ -148,6 +148,8 @@ def convert(
     checkpoint.save(out, model, header)
     assumed = header.training.get("assumed", {})
     print(f"{out}: width {header.model.width}, {header.skeleton.name}, {header.input.size} pixels")
+    if "heads" in header.training:
+        print("a trunk, whose heads are yet to be trained")
     if assumed:
         print(
             "not said in the file, so assumed: " + ", ".join(f"{k} {v}" for k, v in assumed.items())

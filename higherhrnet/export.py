@@ -49,6 +49,7 @@ def _exported(model: HigherHRNet) -> onnx.ModelProto:
         2: STRIDE * dimension("rows", min=1, max=1024),
         3: STRIDE * dimension("columns", min=1, max=1024),
     }
+    before = logging.root.manager.disable
     logging.disable(logging.WARNING)  # the exporter's notes about itself
     try:
         with warnings.catch_warnings(), torch.no_grad():
@@ -63,7 +64,7 @@ def _exported(model: HigherHRNet) -> onnx.ModelProto:
                 verbose=False,
             )
     finally:
-        logging.disable(logging.NOTSET)
+        logging.disable(before)
     assert program is not None  # with dynamo it never is
     return program.model_proto
 

@@ -20,7 +20,8 @@ class Poses:
     """P people with K keypoints each; slicing, masking and filtering give Poses again.
 
     Raises:
-        InputError: the arrays' shapes do not belong together or are not the skeleton's.
+        InputError: the arrays' shapes do not belong together or are not the skeleton's, or they
+            hold NaN or infinity.
     """
 
     keypoints: Array
@@ -43,6 +44,8 @@ class Poses:
         for field, shape in wanted.items():
             if (given := getattr(self, field).shape) != shape:
                 raise InputError(f"{field} must have the shape {shape}, not {given}")
+            if not np.isfinite(getattr(self, field)).all():
+                raise InputError(f"{field} must be numbers; it holds NaN or infinity")
 
     def __len__(self) -> int:
         return len(self.scores)

@@ -1,6 +1,7 @@
 """Poses hold together, are chosen like arrays and survive COCO's form."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -183,3 +184,13 @@ def test_results_of_another_skeleton_are_refused(lengths: list[int]) -> None:
 def test_results_without_keypoints_are_refused() -> None:
     with pytest.raises(InputError, match="keypoints"):
         Poses.from_coco([{"bbox": [0, 0, 1, 1]}])
+
+
+@pytest.mark.parametrize("field", ["keypoints", "keypoint_scores", "scores"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_no_number_is_refused(field: str, value: float) -> None:
+    poses = random_poses(2)
+    broken = getattr(poses, field).copy()
+    broken.flat[1] = value
+    with pytest.raises(InputError, match=f"{field} must be numbers"):
+        replace(poses, **{field: broken})

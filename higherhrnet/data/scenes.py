@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from higherhrnet.data.figure import Array, hulls, sample_people
 from higherhrnet.data.painting import Image, Objects, Scene, fill, paint_scene
 from higherhrnet.errors import InputError
+from higherhrnet.files import replacing
 from higherhrnet.skeleton import COCO, Skeleton
 
 Seed = int | Sequence[int] | np.random.Generator
@@ -149,9 +150,8 @@ def write_scenes(
             "annotations": annotations,
             "categories": [skeleton.to_category()],
         }
-        beside = target.with_suffix(".part")
-        beside.write_text(json.dumps(dataset))
-        beside.replace(target)
+        with replacing(target) as beside:
+            beside.write_text(json.dumps(dataset))
     except OSError as error:
         raise InputError(f"{folder}: cannot write scenes there: {error.strerror}") from error
     return target

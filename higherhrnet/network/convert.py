@@ -32,6 +32,8 @@ def convert(
 ) -> tuple[HigherHRNet, Header]:
     """The network in a `.pth` or `.pth.tar` of the paper's authors or MMPose 0.x, and its header.
 
+    Of an HRNet that classifies ImageNet it is the trunk, under heads that are yet to be trained.
+
     The network's shape is read from the weights'. What no file says for certain is guessed from
     its name and from the recipe inside MMPose's; `training["assumed"]` of the header says what.
 
@@ -51,6 +53,8 @@ def convert(
     contents = _read(source)
     state = _state_dict(contents, source)
     weights = _renamed(state)
+    if "stage4.0.branches.0.0.conv1.weight" in weights and "final_layers.0.weight" not in weights:
+        return _with_fresh_heads(source, weights, input_size, skeleton)
     config = _model_config(weights, source)
     recipe = _recipe(contents)
     assumed: dict[str, Any] = {"convention": _convention(source.name, recipe)}
@@ -69,6 +73,18 @@ def convert(
     model = HigherHRNet.from_config(config)
     _fill(model, weights, source)
     return model.eval(), header
+
+
+def _with_fresh_heads(
+    source: Path, weights: Mapping[str, Tensor], input_size: int | None, skeleton: Skeleton | None
+) -> tuple[HigherHRNet, Header]:
+    """A trunk's network: to start a training from, since its heads know nothing yet."""
+    skeleton = skeleton or COCO
+    model = HigherHRNet(weights["stage4.0.branches.0.0.conv1.weight"].shape[0], len(skeleton))
+    load_trunk(model, source)
+    facts = {"converted_from": source.name, "format": "trunk", "heads": "untrained"}
+    reads = InputConfig(input_size or InputConfig().size)
+    return model.eval(), Header(model.config, skeleton, reads, training=facts)
 
 
 def load_trunk(model: HRNet, source: str | Path) -> None:
@@ -155,11 +171,6 @@ def _model_config(state: Mapping[str, Tensor], source: Path) -> ModelConfig:
     def count(pattern: str) -> int:
         return sum(re.fullmatch(pattern, name) is not None for name in state)
 
-    if count(r"stage4\..*") and not count(r"final_layers\..*"):
-        raise InputError(
-            f"{source}: an HRNet trunk without the heads of a HigherHRNet, so there is nothing to "
-            "convert; training can start from it as it is"
-        )
     modules = max(count(r"final_layers\.\d+\.weight") - 1, 1)
     try:
         outputs = state["final_layers.0.weight"].shape[0]

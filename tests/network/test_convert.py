@@ -447,7 +447,14 @@ def test_a_trunk_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     assert "left over: stage4.2.fuse_layers.4.0.0.weight" in str(error.value)
 
 
-def test_a_trunk_alone_is_nothing_to_convert(tmp_path: Path) -> None:
-    torch.save(classification(network().state_dict(), 4), tmp_path / "hrnet_w32-36af842e.pth")
-    with pytest.raises(InputError, match=r"an HRNet trunk without the heads .* training can start"):
-        convert(tmp_path / "hrnet_w32-36af842e.pth")
+@pytest.mark.parametrize("skeleton", [None, CROWDPOSE])
+def test_a_trunk_alone_gets_heads_to_be_trained(skeleton: Skeleton | None, tmp_path: Path) -> None:
+    state = classification(network().state_dict(), 4)
+    torch.save(state, tmp_path / "hrnet_w4.pth")
+    model, header = convert(tmp_path / "hrnet_w4.pth", skeleton=skeleton)
+    assert header.model == ModelConfig(4, 14 if skeleton else 17)
+    assert header.skeleton == (skeleton or COCO)
+    assert header.training["heads"] == "untrained"
+    for name, tensor in model.state_dict().items():
+        if not name.startswith(("final_layers.", "deconv_layers.")):
+            assert torch.equal(tensor, state[name])

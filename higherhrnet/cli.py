@@ -41,7 +41,7 @@ def predict(
     Args:
         sources: Files, folders, patterns, camera numbers; - for a list on standard input.
         look: How to look.
-        out: The folder to write to.
+        out: The folder to write to; what it holds of an earlier run is replaced.
         draw: Write pictures and videos with the people drawn.
         show_maps: Write a picture of the heatmaps and tags of each photograph.
         every: Of a video, look at each so many-th frame only.
@@ -93,9 +93,9 @@ def evaluate(
     from higherhrnet import evaluate as evaluation
     from higherhrnet.predict import predict_annotated
 
+    if predictions and look != Look():
+        raise InputError("--predictions are judged as they are: leave out --model and how to look")
     truth = evaluation.load_annotations(annotations)
-    if predictions and look.model:
-        raise InputError("--predictions and --model: say one of them")
     if predictions:
         results = evaluation.load_predictions(predictions)
     elif look.model and images:
@@ -203,7 +203,9 @@ def download(name: Positional[str], /) -> int:
     elif find_spec("torch"):
         return convert(path, path.with_suffix(".safetensors"), input_size=published.input_size)
     else:
-        print(f"next, where torch is: higherhrnet convert {path} {name}.safetensors")
+        print(
+            f"next, where torch is: higherhrnet convert {path} {path.with_suffix('.safetensors')}"
+        )
     return 0
 
 
@@ -225,8 +227,11 @@ def scenes(
         skeleton: coco, crowdpose or a .toml file of keypoints among theirs.
     """
     from higherhrnet.data.scenes import write_scenes
+    from higherhrnet.inference.images import MIN_SIDE
     from higherhrnet.skeleton import load_skeleton
 
+    if count < 1 or size < MIN_SIDE:
+        raise InputError(f"scenes needs a --count of at least 1 and a --size of {MIN_SIDE}")
     print(write_scenes(out, count, seed, height=size, width=size, skeleton=load_skeleton(skeleton)))
     return 0
 

@@ -110,8 +110,10 @@ class DecodeConfig:
             self.peak_window >= 1 and self.peak_window % 2 == 1,
             f"peak_window must be odd, not {self.peak_window}",
         )
-        for name in ("min_peak", "max_tag_distance", "min_refined_score", "min_score"):
+        for name in ("min_peak", "max_tag_distance"):
             _check(isfinite(getattr(self, name)), f"{name} must be a number")
+        for name in ("min_refined_score", "min_score"):
+            _check(0 <= getattr(self, name) <= 1, f"{name} must be between 0 and 1")
         _check(
             self.oks_nms is None or 0 < self.oks_nms <= 1,
             f"oks_nms must be between 0 and 1, not {self.oks_nms}",

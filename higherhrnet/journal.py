@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryFile
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO
 
 from higherhrnet.errors import InputError
 from higherhrnet.files import replacing
@@ -25,7 +26,7 @@ class Journal:
 
     Args:
         folder: made if it is not there.
-        resume: keep what the folder holds; else begin anew.
+        resume: keep what the folder holds; else the first new prediction replaces it.
         results: make `predictions.json` at the end.
 
     Raises:
@@ -36,15 +37,13 @@ class Journal:
         self.folder, self.results = folder, results
         self._ids: dict[int | str, str] = {}
         self._done: set[str] = set()
+        self._file: TextIO | None = None
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / RESULTS).unlink(missing_ok=True)  # it is the last run's
-            kept = list(self._kept()) if resume else []
-            with replacing(folder / LINES) as beside:
-                beside.write_text("".join(kept), encoding="utf-8")
-            self._file = (folder / LINES).open("a", encoding="utf-8")
+            TemporaryFile(dir=folder).close()  # fails now, not after the first image
         except OSError as error:
             raise InputError(f"{folder}: cannot be written to: {error.strerror}") from error
+        self._lines = list(self._kept()) if resume else []
 
     def __enter__(self) -> Journal:
         return self
@@ -52,9 +51,10 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: object, trace: TracebackType | None
     ) -> None:
-        self._file.close()
-        if self.results:
-            self._write_results()
+        if self._file:
+            self._file.close()
+            if self.results:
+                self._write_results()
 
     def holds(self, source: Source) -> bool:
         """Whether all of a source was predicted already."""
@@ -78,6 +78,11 @@ class Journal:
 
     def _write(self, entry: dict[str, Any]) -> None:
         try:
+            if not self._file:  # only now that there is something new is the old given up
+                (self.folder / RESULTS).unlink(missing_ok=True)
+                with replacing(self.folder / LINES) as beside:
+                    beside.write_text("".join(self._lines), encoding="utf-8")
+                self._file = (self.folder / LINES).open("a", encoding="utf-8")
             self._file.write(json.dumps(entry, ensure_ascii=False) + "\n")
             self._file.flush()
         except OSError as error:

@@ -27,7 +27,7 @@ class Look:
     no_flip: Flag = False
     """Do not, even if they do."""
     scales: tuple[float, ...] = ()
-    """Sizes to look at relative to the model's own, 1 among them: --scales 0.5 1 2."""
+    """Sizes to look at relative to the model's own, 1 among several: --scales 0.5 1 2."""
     min_score: Annotated[float | None, arg(metavar="FLOAT")] = None
     """Leave out people below this score, 0 to 1."""
     engine: EngineName = "auto"
@@ -46,7 +46,10 @@ class Look:
         from higherhrnet.inference.predictor import Predictor
 
         if self.model is None:
-            raise InputError("no model is in the box yet: say --model FILE or --model NAME")
+            raise InputError(
+                "no default model is in the box yet: say --model FILE, or a NAME that "
+                "`higherhrnet models` lists and `higherhrnet download` fetched"
+            )
         if self.flip and self.no_flip:
             raise InputError("--flip and --no-flip: say one of them")
         predictor = Predictor.load(

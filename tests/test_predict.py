@@ -106,6 +106,16 @@ def test_one_number_is_one_picture(run: Run, tmp_path: Path) -> None:
     assert [entry["image_id"] for entry in entries(tmp_path / "out")] == [1, "b/000001.png"]
 
 
+def test_a_run_that_finds_nothing_to_do_leaves_the_last_ones_results(
+    run: Run, tmp_path: Path
+) -> None:
+    run(picture(tmp_path / "a.png"))
+    before = [(tmp_path / "out" / f"predictions.{kind}").read_text() for kind in ("json", "jsonl")]
+    assert run(tmp_path / "missing.png").images == 0
+    after = [(tmp_path / "out" / f"predictions.{kind}").read_text() for kind in ("json", "jsonl")]
+    assert before == after
+
+
 def test_results_of_an_earlier_run_do_not_stay(run: Run, tmp_path: Path) -> None:
     run(picture(tmp_path / "a.png"))
     run(picture(tmp_path / "b.png"), results=False)

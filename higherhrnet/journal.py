@@ -41,9 +41,10 @@ class Journal:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             TemporaryFile(dir=folder).close()  # fails now, not after the first image
+            if resume:
+                self._begin(list(self._kept()))
         except OSError as error:
             raise InputError(f"{folder}: cannot be written to: {error.strerror}") from error
-        self._lines = list(self._kept()) if resume else []
 
     def __enter__(self) -> Journal:
         return self
@@ -78,15 +79,18 @@ class Journal:
 
     def _write(self, entry: dict[str, Any]) -> None:
         try:
-            if not self._file:  # only now that there is something new is the old given up
-                (self.folder / RESULTS).unlink(missing_ok=True)
-                with replacing(self.folder / LINES) as beside:
-                    beside.write_text("".join(self._lines), encoding="utf-8")
-                self._file = (self.folder / LINES).open("a", encoding="utf-8")
-            self._file.write(json.dumps(entry, ensure_ascii=False) + "\n")
-            self._file.flush()
+            file = self._file or self._begin([])  # only for something new is the old given up
+            file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+            file.flush()
         except OSError as error:
             raise InputError(f"{self.folder}: cannot be written to: {error.strerror}") from error
+
+    def _begin(self, kept: list[str]) -> TextIO:
+        (self.folder / RESULTS).unlink(missing_ok=True)
+        with replacing(self.folder / LINES) as beside:
+            beside.write_text("".join(kept), encoding="utf-8")
+        self._file = (self.folder / LINES).open("a", encoding="utf-8")
+        return self._file
 
     def _kept(self) -> Iterator[str]:
         """The lines of pictures and of finished videos; half a line, or half a video, is redone."""

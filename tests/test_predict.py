@@ -99,6 +99,15 @@ def test_a_line_without_its_end_is_kept_and_ended(run: Run, tmp_path: Path) -> N
     assert [entry["image_id"] for entry in entries(tmp_path / "out")] == [0, 1, 2]
 
 
+def test_a_run_killed_at_its_very_end_gets_its_results(run: Run, tmp_path: Path) -> None:
+    run(picture(tmp_path / "a.png"))
+    results = tmp_path / "out" / "predictions.json"
+    before = results.read_text()
+    results.unlink()
+    assert run(tmp_path / "a.png", resume=True).skipped == 1
+    assert results.read_text() == before
+
+
 def test_one_number_is_one_picture(run: Run, tmp_path: Path) -> None:
     for folder in "ab":
         picture(tmp_path / "in" / folder / "000001.png")

@@ -48,53 +48,57 @@ def find_missing(
     Returns:
         (Q,) columns, rows, and the heatmap's values there.
     """
-    parts = [
-        _find_missing(heatmaps, bounds, tags, person_tags[part], k[part])
-        for part in np.split(np.arange(len(k)), range(_AT_ONCE, len(k), _AT_ONCE))
-    ]
-    column, row, score = (np.concatenate(values) for values in zip(*parts, strict=True))
-    return column, row, score
-
-
-def _find_missing(
-    heatmaps: Upsampled, bounds: Array, tags: Upsampled, person_tags: Array, k: Indices
-) -> tuple[Indices, Indices, Array]:
-    search = _Search(heatmaps, tags, person_tags, k, np.minimum(k, tags.count - 1))
     highest = bounds.reshape(len(bounds), -1)
-    near = search.near()
-    order = np.argsort(-highest, axis=1)[k]
-    query, rank = np.nonzero(np.take_along_axis(near, order, 1))
-    block = order[query, rank]
-    bound = highest[k[query], block]
-    position = np.arange(len(query)) - np.searchsorted(query, query)
-    start, stop = 0, 16
-    while start < len(order[0]):
-        look = (start <= position) & (position < stop) & (bound >= search.value[query])
-        search.look_at(query[look], block[look])
-        start, stop = stop, stop * 4
-    search.look_at(*np.nonzero(~near & (highest[k] - 1 >= search.value[:, None])))
-    row, column = divmod(search.place, heatmaps.width)
-    return column, row, search.score
+    order = np.argsort(-highest, axis=1)
+    low, high = tags.block_maxima(-1), tags.block_maxima()
+    parts = []
+    for part in np.split(np.arange(len(k)), range(_AT_ONCE, len(k), _AT_ONCE)):
+        search = _Search(heatmaps, tags, person_tags[part], k[part])
+        search.run(highest, order, search.near(low, high))
+        parts.append((search.place, search.score))
+    place, score = (np.concatenate(values) for values in zip(*parts, strict=True))
+    row, column = divmod(place, heatmaps.width)
+    return column, row, score
 
 
 class _Search:
     """The best pixel so far of each missing keypoint."""
 
     def __init__(
-        self, heatmaps: Upsampled, tags: Upsampled, person_tags: Array, k: Indices, tag_map: Indices
+        self, heatmaps: Upsampled, tags: Upsampled, person_tags: Array, k: Indices
     ) -> None:
         self.heatmaps, self.tags = heatmaps, tags
-        self.person_tags, self.k, self.tag_map = person_tags, k, tag_map
+        self.person_tags, self.k, self.tag_map = person_tags, k, np.minimum(k, tags.count - 1)
         self.value = np.full(len(k), -np.inf, np.float32)
         self.place = np.full(len(k), np.iinfo(np.intp).max)
         self.score = np.zeros(len(k), np.float32)
 
-    def near(self) -> NDArray[np.bool_]:
+    def near(self, low: Array, high: Array) -> NDArray[np.bool_]:
         """(Q, blocks): where a tag distance of at most a half, which rounds to 0, is possible."""
-        low, high = self.tags.block_maxima(-1)[self.tag_map], self.tags.block_maxima()[self.tag_map]
         mine = self.person_tags[:, :, None, None]
-        possible = (low <= mine + (0.5 + _SLACK)) & (high >= mine - (0.5 + _SLACK))
-        return possible.all(1).reshape(len(self.k), -1)
+        reached = low[self.tag_map] <= mine + (0.5 + _SLACK)
+        possible = reached & (high[self.tag_map] >= mine - (0.5 + _SLACK))
+        everywhere: NDArray[np.bool_] = possible.all(1)
+        return everywhere.reshape(len(self.k), -1)
+
+    def run(self, highest: Array, order: Indices, near: NDArray[np.bool_]) -> None:
+        """Looks at blocks until no other can be better.
+
+        Args:
+            highest: (K, blocks) what no heatmap pixel of a block exceeds.
+            order: (K, blocks) the blocks, the highest first.
+            near: (Q, blocks) where the rounded distance may be 0.
+        """
+        query, rank = np.nonzero(np.take_along_axis(near, order[self.k], 1))
+        block = order[self.k[query], rank]
+        bound = highest[self.k[query], block]
+        position = np.arange(len(query)) - np.searchsorted(query, query)
+        start, stop = 0, 16
+        while start < highest.shape[1]:
+            look = (start <= position) & (position < stop) & (bound >= self.value[query])
+            self.look_at(query[look], block[look])
+            start, stop = stop, stop * 4
+        self.look_at(*np.nonzero(~near & (highest[self.k] - 1 >= self.value[:, None])))
 
     def look_at(self, query: Indices, block: Indices) -> None:
         """Computes blocks exactly and keeps what is better."""

@@ -90,20 +90,22 @@ def evaluate(
         look: How to look.
         json: Write the figures to this file, too.
     """
-    from higherhrnet import evaluate as evaluation
+    from higherhrnet.annotations import load_annotations, load_predictions
+    from higherhrnet.evaluate import evaluate as run
+    from higherhrnet.evaluate import format_figures
     from higherhrnet.predict import predict_annotated
 
     if predictions and look != Look():
         raise InputError("--predictions are judged as they are: leave out --model and how to look")
-    truth = evaluation.load_annotations(annotations)
+    truth = load_annotations(annotations)
     if predictions:
-        results = evaluation.load_predictions(predictions)
+        results = load_predictions(predictions)
     elif look.model and images:
         results = predict_annotated(look.predictor(), truth, images)
     else:
         raise InputError("evaluate needs --model and --images, or --predictions")
-    figures = evaluation.evaluate(truth, results)
-    print(evaluation.format_figures(figures, len(truth.images), truth.num_people))
+    figures = run(truth, results)
+    print(format_figures(figures, len(truth.images), truth.num_people))
     if json:
         facts = {"images": len(truth.images), "people": truth.num_people, **figures}
         with replacing(json) as beside:

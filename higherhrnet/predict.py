@@ -14,9 +14,9 @@ from typing import Any
 import cv2
 from tqdm import tqdm
 
+from higherhrnet.annotations import Annotations
 from higherhrnet.drawing import draw, draw_maps
 from higherhrnet.errors import InputError
-from higherhrnet.evaluate import Annotations
 from higherhrnet.files import replacing
 from higherhrnet.inference.images import Image, write_image
 from higherhrnet.inference.predictor import Predictor

@@ -15,14 +15,9 @@ import pytest
 from pycocotools.coco import COCO as OracleCOCO
 from pycocotools.cocoeval import COCOeval as OracleEvaluation
 
+from higherhrnet.annotations import load_annotations, load_predictions
 from higherhrnet.errors import InputError
-from higherhrnet.evaluate import (
-    FIGURES,
-    evaluate,
-    format_figures,
-    load_annotations,
-    load_predictions,
-)
+from higherhrnet.evaluate import FIGURES, evaluate, format_figures
 from higherhrnet.poses import Poses
 from higherhrnet.skeleton import COCO, CROWDPOSE, Skeleton
 
@@ -519,7 +514,8 @@ def test_works_without_torch(tmp_path: Path) -> None:
     script = """
 import sys
 sys.modules["torch"] = None  # importing it fails
-from higherhrnet.evaluate import evaluate, load_annotations, load_predictions
+from higherhrnet.annotations import load_annotations, load_predictions
+from higherhrnet.evaluate import evaluate
 assert "faster_coco_eval" not in sys.modules  # it is slow to import
 print(evaluate(load_annotations("truth.json"), load_predictions("predictions.json"))["AP"])
 """

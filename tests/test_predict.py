@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from higherhrnet import Predictor
+from higherhrnet.annotations import load_annotations
 from higherhrnet.data.scenes import draw_scene
 from higherhrnet.errors import InputError
-from higherhrnet.evaluate import load_annotations
 from higherhrnet.inference.sources import list_sources
 from higherhrnet.predict import Settings, Summary, predict, predict_annotated
 from tests.conftest import Model

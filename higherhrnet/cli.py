@@ -9,7 +9,8 @@ from __future__ import annotations
 import json as jsonlib
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
@@ -20,6 +21,7 @@ from tyro.conf import Positional, arg
 from higherhrnet.errors import InputError
 from higherhrnet.files import replacing
 from higherhrnet.look import Flag, Look
+from higherhrnet.recipes import RECIPES, TrainConfig
 
 
 def predict(
@@ -78,39 +80,76 @@ def evaluate(
     predictions: Path | None = None,
     look: Annotated[Look, arg(name="")] = Look(),
     json: Path | None = None,
+    report: Path | None = None,
+    resume: Flag = False,
 ) -> int:
     """Measure a model, or a file of predictions, against annotated photographs.
 
-    Prints COCO's ten figures.
+    Prints COCO's ten figures; of CrowdPose's keypoints its own nine.
 
     Args:
         annotations: A COCO keypoints file.
-        images: The folder of its photographs.
+        images: The folder or .zip of its photographs.
         predictions: Instead of a model and photographs: COCO results, as predict writes them.
         look: How to look.
         json: Write the figures to this file, too.
+        report: A folder for a page with curves, kinds of mistakes and the worst photographs;
+            predictions are written there as they come.
+        resume: Go on where an earlier run into the same --report stopped.
     """
     from higherhrnet.annotations import load_annotations, load_predictions
-    from higherhrnet.evaluate import evaluate as run
-    from higherhrnet.evaluate import format_figures
-    from higherhrnet.predict import predict_annotated
+    from higherhrnet.evaluation.figures import evaluate as run
+    from higherhrnet.evaluation.figures import format_figures
+    from higherhrnet.evaluation.predictions import predict_annotated
+    from higherhrnet.evaluation.report import write_report
 
     if predictions and look != Look():
         raise InputError("--predictions are judged as they are: leave out --model and how to look")
+    if resume and (predictions or not report):
+        raise InputError("--resume goes on with the predictions of a --model in its --report")
     truth = load_annotations(annotations)
+    failed: list[str] = []
     if predictions:
         results = load_predictions(predictions)
     elif look.model and images:
-        results = predict_annotated(look.predictor(), truth, images)
+        results, failed = predict_annotated(look.predictor(), truth, images, report, resume)
     else:
         raise InputError("evaluate needs --model and --images, or --predictions")
     figures = run(truth, results)
     print(format_figures(figures, len(truth.images), truth.num_people))
+    if failed:
+        print(f"{len(failed)} photographs could not be read: their people count as missed")
     if json:
-        facts = {"images": len(truth.images), "people": truth.num_people, **figures}
+        counts = {"images": len(truth.images), "unread": len(failed), "people": truth.num_people}
         with replacing(json) as beside:
-            beside.write_text(jsonlib.dumps(facts, indent=2) + "\n", encoding="utf-8")
-    return 0
+            text = jsonlib.dumps({**counts, **figures}, indent=2, allow_nan=False)
+            beside.write_text(text + "\n", encoding="utf-8")
+    if report:
+        title = f"{look.model or predictions} on {annotations}"
+        print(write_report(report, truth, results, images, title))
+    return 3 if failed else 0
+
+
+def train(
+    recipe: Positional[str],
+    /,
+    config: Annotated[TrainConfig, arg(name="")] = TrainConfig(),
+) -> int:
+    """Train a network on annotated photographs, or go on with a training.
+
+    On several GPUs or machines: torchrun --nproc-per-node 4 -m higherhrnet train RECIPE …
+
+    Args:
+        recipe: What the flags' defaults are: coco or crowdpose, then w32-512, w32-640 or w48-640,
+            then -swahr if wanted. Say `train RECIPE --help` to see them.
+        config: What to change.
+    """
+    if recipe not in RECIPES:
+        raise InputError(f"no recipe {recipe}; there are {', '.join(RECIPES)}")
+    _needs_torch()
+    from higherhrnet.training.train import train as run
+
+    return 0 if run(config) else 130
 
 
 def info(model: Positional[str], /) -> int:
@@ -245,8 +284,15 @@ def _needs_torch() -> None:
 
 VERBS = {
     verb.__name__: verb
-    for verb in (predict, evaluate, info, convert, export, models, download, scenes)
+    for verb in (predict, train, evaluate, info, convert, export, models, download, scenes)
 }
+
+
+def _verbs(arguments: Sequence[str]) -> dict[str, Callable[..., int]]:
+    """The verbs, of which train's flags begin with the values of the recipe that is named."""
+    if list(arguments[:1]) != ["train"] or not (named := set(arguments) & set(RECIPES)):
+        return VERBS
+    return VERBS | {"train": partial(train, config=RECIPES[named.pop()])}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -260,7 +306,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         output.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
         code = tyro.extras.subcommand_cli_from_dict(
-            VERBS,
+            _verbs(sys.argv[1:] if arguments is None else arguments),
             prog="higherhrnet",
             description="Every person's keypoints in one pass: heatmaps say where, tags say whose.",
             args=arguments,

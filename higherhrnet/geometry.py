@@ -20,6 +20,10 @@ from higherhrnet.errors import InputError
 Matrix = NDArray[np.float64]
 """(2, 3): (x, y, 1) to (x', y')."""
 
+FIRST_CENTRE: dict[Convention, float] = {"original": 0.0, "unbiased": 0.5}
+"""The coordinates of the first pixel's centre. Annotations and OpenCV count pixels by their index:
+this is what is added to theirs."""
+
 MAX_NETWORK_PIXELS = 2**23
 STRIDE = 32
 """The network's coarsest; its input's sides are multiples of it."""
@@ -54,6 +58,28 @@ def network_size(
     return sides if width < height else sides[::-1]
 
 
+def warp(
+    image: NDArray[np.uint8],
+    matrix: Matrix,
+    width: int,
+    height: int,
+    convention: Convention,
+    border: int = 0,
+) -> NDArray[np.uint8]:
+    """(h, w) or (h, w, C) image through a matrix in the convention's coordinates, linearly.
+
+    The result is (height, width) or (height, width, C), and `border` where the image is not.
+    """
+    centre = FIRST_CENTRE[convention]
+    matrix = matrix.copy()
+    matrix[:, 2] += matrix[:, :2].sum(1) * centre - centre
+    value = (border,) * 4
+    warped = cv2.warpAffine(
+        image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderValue=value
+    )
+    return np.asarray(warped, np.uint8)
+
+
 @dataclass(frozen=True)
 class Resize:
     """A photograph's way into the network, and its own undo."""
@@ -82,19 +108,17 @@ class Resize:
                 f"{self.width}×{self.height}, past {MAX_NETWORK_PIXELS / 1e6:.1f} million pixels; "
                 "crop it, or use smaller scales"
             )
-        matrix = self.matrix
-        if self.convention == "unbiased":  # OpenCV counts pixel centres from 0, not from 0.5
-            matrix = matrix.copy()
-            matrix[:, 2] += matrix[:, :2].sum(1) * 0.5 - 0.5
-        warped = cv2.warpAffine(image, matrix, (self.width, self.height), flags=cv2.INTER_LINEAR)
-        return np.asarray(warped, np.uint8)
+        return warp(image, self.matrix, self.width, self.height, self.convention)
 
     def to_image(
         self, points: NDArray[np.floating], map_width: int, map_height: int
     ) -> NDArray[np.float64]:
-        """(..., 2) points on a map that spans the network's input → on the photograph."""
+        """(..., 2) points on a map that spans the network's input → the photograph's pixels.
+
+        In both conventions the result counts pixels by their index, as annotations do.
+        """
         strides = np.array([self.width / map_width, self.height / map_height])
-        return transform(points * strides, invert(self.matrix))
+        return transform(points * strides, invert(self.matrix)) - FIRST_CENTRE[self.convention]
 
 
 def resize_for_network(

@@ -77,6 +77,11 @@ class Journal:
         """Notes that a video was predicted to its end."""
         self._write({"file_name": source.name, "finished": True})
 
+    def people(self) -> Iterator[dict[str, Any]]:
+        """All results of this run and of those that it goes on from, as COCO has them."""
+        for line in _lines(self.folder / LINES) if self._file else ():
+            yield from (_parsed(line) or {}).get("people", ())
+
     def _write(self, entry: dict[str, Any]) -> None:
         try:
             file = self._file or self._begin([])  # only for something new is the old given up
@@ -107,10 +112,9 @@ class Journal:
     def _write_results(self) -> None:
         with replacing(self.folder / RESULTS) as beside, beside.open("w", encoding="utf-8") as file:
             separator = "["
-            for line in _lines(self.folder / LINES):
-                for person in (_parsed(line) or {}).get("people", ()):
-                    file.write(f"{separator}\n{json.dumps(person, ensure_ascii=False)}")
-                    separator = ","
+            for person in self.people():
+                file.write(f"{separator}\n{json.dumps(person, ensure_ascii=False)}")
+                separator = ","
             file.write("[]\n" if separator == "[" else "\n]\n")
 
 

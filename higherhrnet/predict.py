@@ -9,12 +9,10 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import cv2
 from tqdm import tqdm
 
-from higherhrnet.annotations import Annotations
 from higherhrnet.drawing import draw, draw_maps
 from higherhrnet.errors import InputError
 from higherhrnet.files import replacing
@@ -126,43 +124,6 @@ def predict(predictor: Predictor, sources: Sequence[Source], settings: Settings)
             summary.interrupted = True
     summary.seconds = time.perf_counter() - start
     return summary
-
-
-def predict_annotated(
-    predictor: Predictor, annotations: Annotations, images: Path
-) -> list[dict[str, Any]]:
-    """COCO results of a data set's photographs, as they lie in their files, unturned.
-
-    Args:
-        predictor: finds the people.
-        annotations: which photographs.
-        images: the folder that they are in.
-
-    Raises:
-        InputError: a photograph cannot be read, or the model's keypoints are not the data set's.
-    """
-    theirs, ours = annotations.skeleton.names, predictor.header.skeleton.names
-    if theirs != ours:
-        raise InputError(
-            f"{annotations.path}: its keypoints are {' '.join(theirs)}, the model's "
-            f"{' '.join(ours)}"
-        )
-    if any("file_name" not in image for image in annotations.images):
-        raise InputError(f"{annotations.path}: not every image has a file_name to find it by")
-    ids = {str(image["file_name"]): image["id"] for image in annotations.images}
-    sources = [Source(name, images / name) for name in ids]
-
-    def finish(found: Found) -> list[dict[str, Any]]:
-        name = found.frame.source.name
-        return found.poses.to_coco(ids[name], annotations.category_id, file_name=name)
-
-    results: list[dict[str, Any]] = []
-    frames = stream(predictor, sources, finish, respect_exif=False)
-    for done in tqdm(frames, total=len(sources), unit=" images", disable=None):
-        if isinstance(done, Failed):
-            raise done.reason
-        results += done
-    return results
 
 
 class _Videos:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
+
+from tyro.conf import arg
 
 from higherhrnet.config import InputConfig, ModelConfig, TestConfig
 from higherhrnet.errors import InputError
@@ -217,12 +219,12 @@ class TrainConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     """Its number of keypoints follows the skeleton, whatever is said here."""
     input: InputConfig = field(default_factory=InputConfig)
-    data: DataConfig = field(default_factory=DataConfig)
+    data: Annotated[DataConfig, arg(name="")] = field(default_factory=DataConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     targets: TargetConfig = field(default_factory=TargetConfig)
     losses: LossConfig = field(default_factory=LossConfig)
-    optim: OptimConfig = field(default_factory=OptimConfig)
-    run: RunConfig = field(default_factory=RunConfig)
+    optim: Annotated[OptimConfig, arg(name="")] = field(default_factory=OptimConfig)
+    run: Annotated[RunConfig, arg(name="")] = field(default_factory=RunConfig)
     test: TestConfig = field(default_factory=TestConfig)
     """How the validation set is looked at, and what the weights' header will say suits them."""
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from higherhrnet.config import Convention
 from higherhrnet.errors import InputError
 from higherhrnet.geometry import (
+    FIRST_CENTRE,
     invert,
     network_size,
     resize_for_network,
@@ -108,7 +109,7 @@ def test_points_come_back_from_the_network_to_where_they_were(
     points = points_on(height, width)
     on_map = transform(points, resize.matrix) / 4
     back = resize.to_image(on_map, map_width, map_height)
-    np.testing.assert_allclose(back, points, atol=1e-9)
+    np.testing.assert_allclose(back, points - FIRST_CENTRE[convention], atol=1e-9)
     if convention == "unbiased":  # the original's whole-pixel centre may push points out
         assert (on_map > -1).all()
         assert (on_map < [map_width + 1, map_height + 1]).all()
@@ -135,7 +136,7 @@ def test_unbiased_mirror_images_have_mirrored_points(height: int, width: int) ->
     there = resize.to_image(points, map_width, map_height)
     points[:, 0] = map_width - points[:, 0]
     mirrored = resize.to_image(points, map_width, map_height)
-    np.testing.assert_allclose(mirrored[:, 0], width - there[:, 0], atol=1e-9)
+    np.testing.assert_allclose(mirrored[:, 0], width - 1 - there[:, 0], atol=1e-9)
     np.testing.assert_allclose(mirrored[:, 1], there[:, 1], atol=1e-9)
 
 
@@ -174,9 +175,11 @@ def test_a_bright_spot_is_where_its_point_is(convention: Convention) -> None:
     resize = resize_for_network(32, 32, 256, convention=convention)
     shown = resize.warp(image)[..., 0].astype(float)
     y, x = (np.arange(256) @ shown.sum(axis) / shown.sum() for axis in (1, 0))
-    centre = 0.5 if convention == "unbiased" else 0.0
+    centre = FIRST_CENTRE[convention]
     expected = transform(np.array([9, 20]) + centre, resize.matrix)
     np.testing.assert_allclose(np.array([x, y]) + centre, expected, atol=0.05)
+    on_map = (np.array([x, y]) + centre) / 4
+    np.testing.assert_allclose(resize.to_image(on_map, 64, 64), [9, 20], atol=0.01)
 
 
 @given(st.lists(st.floats(-5, 5), min_size=6, max_size=6))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
-from typing import Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from higherhrnet.config import Header
 from higherhrnet.errors import InputError
 from higherhrnet.inference.upsample import Array
 from higherhrnet.zoo.download import cache_folder, local_model
+
+if TYPE_CHECKING:
+    from higherhrnet.network.higherhrnet import HigherHRNet
 
 EngineName = Literal["auto", "onnxruntime", "openvino", "torch"]
 Precision = Literal["f32", "bf16", "f16"]
@@ -207,6 +210,13 @@ def load_torch(path: Path, precision: Precision, threads: int) -> tuple[Engine, 
     if device == "cpu":
         torch.set_num_threads(threads)
     model = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return torch_engine(model, device, precision), header
+
+
+def torch_engine(model: HigherHRNet, device: str, precision: Precision = "f32") -> Engine:
+    """A network that is on a device, in evaluation mode; it may learn between the calls."""
+    import torch
+
     dtype = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}[precision]
 
     def run(images: Array) -> list[Array]:
@@ -214,8 +224,9 @@ def load_torch(path: Path, precision: Precision, threads: int) -> tuple[Engine, 
         with torch.inference_mode(), torch.autocast(device, dtype, enabled=precision != "f32"):
             return [maps.float().cpu().numpy() for maps in model(batch)]
 
-    where = f"CPU, {precision}, {threads} threads" if device == "cpu" else f"{device}, {precision}"
-    return _Runner(f"torch {torch.__version__}, {where}", run), header
+    threads = f", {torch.get_num_threads()} threads" if device == "cpu" else ""
+    where = f"{device.upper()}, {precision}{threads}"
+    return _Runner(f"torch {torch.__version__}, {where}", run)
 
 
 def _not_onnx(path: Path, error: Exception) -> InputError:

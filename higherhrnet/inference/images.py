@@ -148,8 +148,13 @@ def _decode(data: bytes, respect_exif: bool) -> Image | None:
 
 
 def _may_be_transparent(data: bytes) -> bool:
-    """Whether it is WebP, or a PNG with a palette or an alpha channel (colour types 3, 4, 6)."""
-    return data.startswith(b"RIFF") or (data.startswith(b"\x89PNG") and data[25] in (3, 4, 6))
+    """Whether the header of a PNG (colour types 3, 4, 6) or WebP (its alpha flag) admits of it."""
+    if data.startswith(b"\x89PNG"):
+        return data[25] in (3, 4, 6)
+    if not data.startswith(b"RIFF"):
+        return False
+    flags = {b"VP8X": data[20], b"VP8L": data[24]}.get(data[12:16], 0)
+    return bool(flags & 16)
 
 
 def _on_white(rgba: NDArray[np.uint8]) -> Image:

@@ -19,7 +19,7 @@ from higherhrnet.inference.decode import decode
 from higherhrnet.inference.engine import Engine, EngineName, Precision, load_engine
 from higherhrnet.inference.images import Image, read_image
 from higherhrnet.inference.select import select
-from higherhrnet.inference.upsample import Array
+from higherhrnet.inference.upsample import Array, resize
 from higherhrnet.poses import Poses
 
 Source = str | Path | BinaryIO | NDArray[np.uint8]
@@ -166,6 +166,22 @@ class Predictor:
         grid = (base.height, base.width) if self.test.project else None
         skeleton = self.header.skeleton
         return aggregate(outputs, len(skeleton), skeleton.flip_index, grid)
+
+    def view(
+        self, image: Image, prepared: Prepared, outputs: Outputs
+    ) -> tuple[Image, Array, Array]:
+        """What there is to draw of a photograph's maps.
+
+        Returns:
+            The photograph as the network saw it, (K, h, w) heatmaps and (K or 1, h, w, T) tags.
+        """
+        maps = self.merge(prepared, outputs)
+        scale = 1 if 1 in prepared.resizes else min(prepared.resizes)
+        _, height, width = maps.heatmaps.shape
+        count, views = maps.tags.shape[:2]
+        tags = resize(maps.tags.reshape(-1, *maps.tags.shape[2:]), height, width)
+        tags = tags.reshape(count, views, height, width).transpose(0, 2, 3, 1)
+        return prepared.resizes[scale].warp(image), maps.heatmaps, tags
 
     def read(self, prepared: Prepared, outputs: Outputs) -> Poses:
         """One photograph's outputs → its people, in the photograph's pixels.

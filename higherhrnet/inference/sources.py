@@ -90,13 +90,12 @@ def list_sources(sources: Sequence[str], stdin: TextIO) -> list[Source]:
     return list(listed.values())
 
 
-def read_frames(source: Source, every: int = 1, *, respect_exif: bool = True) -> Iterator[Frame]:
+def read_frames(source: Source, every: int = 1) -> Iterator[Frame]:
     """The source's frames, one at a time: the first and each `every`-th after it.
 
     Args:
         source: what to read.
         every: of a video or camera, only each so many-th frame.
-        respect_exif: turn pictures upright; data sets are annotated as they lie in the file.
 
     Raises:
         InputError: the source cannot be read, or is a video that ends well before it should.
@@ -104,7 +103,7 @@ def read_frames(source: Source, every: int = 1, *, respect_exif: bool = True) ->
     if every < 1:
         raise InputError(f"--every must be at least 1, not {every}")
     if isinstance(source.origin, Path) and not source.moving:
-        yield Frame(read_image(source.origin, respect_exif=respect_exif), source)
+        yield Frame(read_image(source.origin), source)
     else:
         yield from _read_moving(source, every)
 

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from higherhrnet.errors import InputError
 from higherhrnet.inference.engine import usable_cores
+from higherhrnet.inference.images import Image
 from higherhrnet.inference.predictor import Outputs, Predictor, Prepared
 from higherhrnet.inference.sources import Frame, Source, read_frames
 from higherhrnet.poses import Poses
@@ -36,13 +37,17 @@ class Failed:
     reason: InputError
 
 
+def _read_file(source: Source) -> Image:
+    return next(read_frames(source)).image
+
+
 def stream(
     predictor: Predictor,
     sources: Iterable[Source],
     finish: Callable[[Found], T],
     every: int = 1,
     *,
-    respect_exif: bool = True,
+    read: Callable[[Source], Image] = _read_file,
 ) -> Iterator[T | Failed]:
     """Finds the people of each frame of each source.
 
@@ -54,7 +59,7 @@ def stream(
         sources: pictures, videos, cameras.
         finish: makes of what was found whatever is wanted; runs in a thread.
         every: of a video or camera, only each so many-th frame.
-        respect_exif: turn pictures upright; data sets are annotated as they lie in the file.
+        read: gives a picture as RGB; from its file, upright, if not said. Runs in a thread.
 
     Yields:
         What `finish` made of each frame, or why a source failed, in the order of the sources.
@@ -65,7 +70,7 @@ def stream(
     depth = min(2 * usable_cores(), 8)
     pool = ThreadPoolExecutor(min(usable_cores(), 8), "higherhrnet")
     try:
-        loaded = _in_order(pool, _loads(predictor, sources, every, respect_exif), depth)
+        loaded = _in_order(pool, _loads(predictor, sources, every, read), depth)
         yield from _in_order(pool, _reads(predictor, loaded, finish), depth)
     finally:
         pool.shutdown(cancel_futures=True)
@@ -85,11 +90,14 @@ def _in_order(
 
 
 def _loads(
-    predictor: Predictor, sources: Iterable[Source], every: int, respect_exif: bool
+    predictor: Predictor,
+    sources: Iterable[Source],
+    every: int,
+    read: Callable[[Source], Image],
 ) -> Iterator[Callable[[], tuple[Frame, Prepared] | Failed]]:
     for source in sources:
         if not source.moving:
-            yield partial(_load, predictor, source, respect_exif)
+            yield partial(_load, predictor, source, read)
             continue
         try:
             for frame in read_frames(source, every):
@@ -99,10 +107,10 @@ def _loads(
 
 
 def _load(
-    predictor: Predictor, source: Source, respect_exif: bool
+    predictor: Predictor, source: Source, read: Callable[[Source], Image]
 ) -> tuple[Frame, Prepared] | Failed:
     try:
-        return _prepare(predictor, next(read_frames(source, respect_exif=respect_exif)))
+        return _prepare(predictor, Frame(read(source), source))
     except InputError as error:
         return Failed(source, error)
 

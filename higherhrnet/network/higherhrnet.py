@@ -82,12 +82,16 @@ class HigherHRNet(HRNet):
         Raises:
             InputError: H or W is not a multiple of 32.
         """
+        return tuple(maps for _, maps in self.levels(images))
+
+    def levels(self, images: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """`forward`'s maps, each after the (B, width, h, w) features that it was made from."""
         (x,) = self.features(images)
-        maps = [self.final_layers[0](x)]
+        levels = [(x, self.final_layers[0](x))]
         for deconv, final in zip(self.deconv_layers, self.final_layers[1:], strict=True):
-            x = deconv(torch.cat([x, maps[-1]], 1))
-            maps.append(final(x))
-        return tuple(maps)
+            x = deconv(torch.cat(levels[-1], 1))
+            levels.append((x, final(x)))
+        return levels
 
 
 def _initialise(module: nn.Module) -> None:

@@ -1,0 +1,39 @@
+"""Other light: brightness, contrast, saturation and hue, varied by chance."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from higherhrnet.inference.images import Image
+
+LIGHT, HUE = 0.5, 30.0
+"""At strength 1, brightness, contrast and saturation change by up to a half, hue by 30 degrees."""
+
+_GREY = np.array([0.299, 0.587, 0.114])  # what red, green and blue add to how light a pixel is
+
+
+def vary_colours(image: Image, strength: float, rng: np.random.Generator) -> Image:
+    """(H, W, 3) RGB with its colours changed, by more the larger the strength, from 0 to 1.
+
+    All four changes are affine in red, green and blue, so one matrix does them; contrast is about
+    the image's mean, the others leave grey grey.
+    """
+    brightness, contrast, saturation = 1 + LIGHT * strength * rng.uniform(-1, 1, 3)
+    turn = np.deg2rad(HUE * strength * rng.uniform(-1, 1))
+    mean = _GREY @ np.array(cv2.mean(image)[:3])
+    linear = contrast * _colour_matrix(saturation, turn)
+    offset = np.full((3, 1), (1 - contrast) * mean)
+    matrix = brightness * np.hstack([linear, offset])
+    return np.asarray(cv2.transform(image, matrix.astype(np.float32)), np.uint8)
+
+
+def _colour_matrix(saturation: float, turn: float) -> NDArray[np.float64]:
+    """(3, 3) that keeps each pixel's lightness, and stretches and turns its colour about grey."""
+    axis = np.ones(3) / np.sqrt(3)  # of the greys
+    cross = np.cross(np.eye(3), axis)
+    rotation = np.cos(turn) * np.eye(3) - np.sin(turn) * cross
+    rotation += (1 - np.cos(turn)) * np.outer(axis, axis)
+    light = np.outer(np.ones(3), _GREY)  # (3, 3): grey of the same lightness
+    return np.asarray(light + saturation * (np.eye(3) - light) @ rotation, np.float64)

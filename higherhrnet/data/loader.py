@@ -1,0 +1,159 @@
+"""Photographs → batches: read and augmented in worker processes, the same whatever their number."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import DataLoader, Dataset
+
+from higherhrnet.data.augment import Sample, augment
+from higherhrnet.data.dataset import Photographs
+from higherhrnet.inference.engine import usable_cores
+from higherhrnet.recipes import TrainConfig
+
+Key = tuple[int, int, int]
+"""Epoch, place in it, photograph: what a sample is drawn from, and nothing else."""
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """B samples as the network is shown them; see `Sample` for what each is."""
+
+    names: list[str]
+    images: Tensor
+    """(B, 3, S, S) uint8, in channels-last order."""
+    keypoints: Tensor
+    """(B, P, K, 3) float32, with people of no visible keypoint where others have more."""
+    sizes: Tensor
+    """(B, P) float32."""
+    flipped: Tensor
+    """(B,) bool."""
+    labelled: Tensor
+    """(B, K) bool."""
+    masks: list[Tensor]
+    """(B, h, w) bool, one a resolution."""
+
+    def to(self, device: torch.device) -> Batch:
+        """The batch on a device; from pinned memory without waiting."""
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> Batch:
+        """The batch in memory that a GPU can fetch from by itself."""
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, change: Any) -> Batch:  # noqa: ANN401
+        tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "names"}
+        masks = [change(mask) for mask in tensors.pop("masks")]
+        moved = {name: change(tensor) for name, tensor in tensors.items()}
+        return Batch(names=self.names, masks=masks, **moved)
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """Samples stacked; people padded to the most that one has."""
+    images = torch.from_numpy(np.stack([sample.image for sample in samples]))
+    return Batch(
+        [sample.name for sample in samples],
+        images.permute(0, 3, 1, 2),
+        pad_sequence([torch.from_numpy(s.keypoints) for s in samples], batch_first=True),
+        pad_sequence([torch.from_numpy(s.sizes) for s in samples], batch_first=True),
+        torch.tensor([sample.flipped for sample in samples]),
+        torch.from_numpy(np.stack([sample.labelled for sample in samples])),
+        [
+            torch.from_numpy(np.stack(level))
+            for level in zip(*(s.masks for s in samples), strict=True)
+        ],
+    )
+
+
+class Samples(Dataset[Sample]):
+    """Augmented samples by key: the same key, the same sample, in whatever process."""
+
+    def __init__(self, photographs: Photographs, config: TrainConfig) -> None:
+        self.photographs, self.config = photographs, config
+        self.strides = tuple(4 >> level for level in range(1 + len(config.model.deconv_kernels)))
+
+    def __getitem__(self, key: Key) -> Sample:
+        config, (epoch, place, index) = self.config, key
+        rng = np.random.default_rng((config.run.seed, epoch, place))
+        return augment(
+            self.photographs[index],
+            config.augment,
+            config.input,
+            self.photographs.skeleton,
+            rng,
+            self.strides,
+            lambda: self.photographs[int(rng.integers(len(self.photographs)))],
+        )
+
+
+class Order:
+    """Which photographs make which batch, of an endless training, for one process of several.
+
+    Every epoch is shuffled anew. Each photograph is in it as often as its weight says; of the
+    fraction over a whole number, by lot. The last batch is filled up from the epoch's beginning.
+
+    Args:
+        weights: (N,) times an epoch shows each photograph.
+        batch_size: photographs a batch, in this process.
+        seed: the same, the same order.
+        rank: this process.
+        world: how many there are.
+    """
+
+    def __init__(
+        self, weights: np.ndarray, batch_size: int, seed: int = 0, rank: int = 0, world: int = 1
+    ) -> None:
+        self.weights, self.seed = weights, seed
+        self.batch_size, self.rank, self.world = batch_size, rank, world
+        self.first = 0
+        """The batch to begin with, counted from the start of the training."""
+        self.batches_an_epoch = max(1, -(-round(weights.sum()) // (batch_size * world)))
+
+    def epoch(self, number: int) -> list[Key]:
+        """All processes' samples of an epoch, in order."""
+        rng = np.random.default_rng((self.seed, number))
+        times = np.floor(self.weights + rng.random(len(self.weights))).astype(int)
+        chosen = rng.permutation(np.repeat(np.arange(len(times)), times))
+        filled = np.resize(chosen, self.batches_an_epoch * self.batch_size * self.world)
+        return [(number, place, int(index)) for place, index in enumerate(filled)]
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        number, start = divmod(self.first, self.batches_an_epoch)
+        while True:
+            mine = self.epoch(number)[self.rank :: self.world]
+            for batch in range(start, self.batches_an_epoch):
+                yield mine[batch * self.batch_size : (batch + 1) * self.batch_size]
+            number, start = number + 1, 0
+
+
+def load_batches(
+    photographs: Photographs, config: TrainConfig, order: Order, pin: bool = False
+) -> Generator[Batch, None, None]:
+    """Batches without end, read ahead by `config.data.workers` processes; close it to end these."""
+    workers = config.data.workers
+    if workers is None:
+        workers = min(usable_cores() - 1, 16)
+    loader: DataLoader[Sample] = DataLoader(
+        Samples(photographs, config),
+        batch_sampler=order,
+        num_workers=workers,
+        collate_fn=collate,
+        pin_memory=pin,
+        prefetch_factor=4 if workers else None,
+        worker_init_fn=_begin,
+    )
+    yield from loader
+
+
+def _begin(_: int) -> None:
+    cv2.setNumThreads(1)  # the processes are the parallelism
+    for stop in (signal.SIGINT, signal.SIGTERM):  # the training saves first, then ends them
+        signal.signal(stop, signal.SIG_IGN)

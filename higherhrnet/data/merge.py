@@ -1,0 +1,49 @@
+"""Several data sets → one skeleton: keypoints are the same where their names are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from higherhrnet.skeleton import COCO, CROWDPOSE, Skeleton
+
+
+def merged_skeleton(skeletons: Sequence[Skeleton]) -> Skeleton:
+    """One skeleton with the keypoints of all, in the order in which their names first come.
+
+    COCO's or CrowdPose's own, order included, where it has just their keypoints.
+    """
+    names = _first([skeleton.names for skeleton in skeletons])
+    for known in (*skeletons, COCO, CROWDPOSE):
+        if set(known.names) == set(names):
+            return known
+    sigmas = dict(p for s in reversed(skeletons) for p in zip(s.names, s.sigmas, strict=True))
+    order = _first([tuple(s.names[i] for i in s.grouping_order) for s in skeletons])
+    return Skeleton(
+        "+".join(_first([(skeleton.name,) for skeleton in skeletons])),
+        names,
+        _pairs([skeleton.limbs for skeleton in skeletons]),
+        tuple(sigmas[name] for name in names),
+        tuple(names.index(name) for name in order),
+        _flip_pairs(skeletons),
+    )
+
+
+def _flip_pairs(skeletons: Sequence[Skeleton]) -> tuple[tuple[str, str], ...]:
+    """All that any set mirrors; none, to be told from the names, where no set says its own."""
+    if not any(skeleton.flip_pairs for skeleton in skeletons):
+        return ()
+    mirrored = [
+        tuple((s.names[i], s.names[j]) for i, j in enumerate(s.flip_index) if i != j)
+        for s in skeletons
+    ]
+    return _pairs(mirrored)
+
+
+def _first(groups: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for group in groups for name in group))
+
+
+def _pairs(groups: Sequence[tuple[tuple[str, str], ...]]) -> tuple[tuple[str, str], ...]:
+    """Each pair once, whichever way round."""
+    found = {frozenset(pair): pair for group in reversed(groups) for pair in reversed(group)}
+    return tuple(reversed(found.values()))

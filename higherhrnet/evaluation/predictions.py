@@ -1,0 +1,92 @@
+"""A model and a data set's photographs → results, read, run and decoded at once, and resumable."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from contextlib import nullcontext
+from pathlib import Path
+
+from tqdm import tqdm
+
+from higherhrnet.annotations import Annotations, Entry
+from higherhrnet.data.pictures import Pictures
+from higherhrnet.errors import InputError
+from higherhrnet.inference.predictor import Predictor
+from higherhrnet.inference.sources import Frame, Source
+from higherhrnet.inference.stream import Failed, Found, stream
+from higherhrnet.journal import Journal
+from higherhrnet.poses import Poses
+
+_FAILURES = 20
+"""When so many cannot be read and none can, it is the wrong folder."""
+
+
+def predict_annotated(
+    predictor: Predictor,
+    annotations: Annotations,
+    pictures: Path,
+    folder: Path | None = None,
+    resume: bool = False,
+) -> tuple[list[Entry], list[str]]:
+    """COCO results of a data set's photographs, as they lie in their files, unturned.
+
+    A photograph that cannot be read is reported and left out: its people are then missed.
+
+    Args:
+        predictor: finds the people.
+        annotations: which photographs.
+        pictures: the folder or .zip that they are in.
+        folder: where to write the results down as they come; nowhere if not said.
+        resume: go on where an earlier run into the same folder stopped.
+
+    Returns:
+        The results, and a line for each photograph that could not be read.
+
+    Raises:
+        InputError: none of the first photographs can be read, the folder cannot be written to, or
+            the annotations do not fit the model or do not name their photographs.
+    """
+    ids, opened = _ids_by_name(predictor, annotations), Pictures(pictures)
+    failed: list[str] = []
+    results: list[Entry] = []
+
+    def finish(found: Found) -> tuple[Frame, Poses]:
+        return found.frame, found.poses
+
+    with Journal(folder, resume) if folder else nullcontext() as journal:
+        sources = [Source(name, pictures / name) for name in ids]
+        left = [source for source in sources if not (journal and journal.holds(source))]
+        stream_ = stream(predictor, left, finish, read=lambda source: opened.read(source.name))
+        done = len(sources) - len(left)
+        for found in tqdm(stream_, total=len(sources), initial=done, unit=" images", disable=None):
+            if isinstance(found, Failed):
+                tqdm.write(f"skipped: {found.reason}", file=sys.stderr)
+                failed.append(str(found.reason))
+                if len(failed) == min(_FAILURES, len(sources)) and not done:
+                    raise InputError(f"{pictures}: has none of the first {len(failed)} photographs")
+                continue
+            done += 1
+            frame, poses = found
+            if journal:
+                journal.add(frame, poses)
+            else:
+                name = frame.source.name
+                results += poses.to_coco(ids[name], annotations.category_id, file_name=name)
+        return list(journal.people()) if journal else results, failed
+
+
+def _ids_by_name(predictor: Predictor, annotations: Annotations) -> dict[str, int | str]:
+    """The id of each photograph by its file name."""
+    path = annotations.path
+    theirs, ours = annotations.skeleton.names, predictor.header.skeleton.names
+    if theirs != ours:
+        raise InputError(
+            f"{path}: its keypoints are {' '.join(theirs)}, the model's {' '.join(ours)}"
+        )
+    if any("file_name" not in image for image in annotations.images):
+        raise InputError(f"{path}: not every image has a file_name to find it by")
+    names = Counter(str(image["file_name"]) for image in annotations.images)
+    if twice := [name for name, times in names.items() if times > 1]:
+        raise InputError(f"{path}: several images have the file_name {twice[0]}")
+    return {str(image["file_name"]): image["id"] for image in annotations.images}

@@ -1,0 +1,1 @@
+"""Targets → losses → optimiser: a network that learns."""

@@ -1,0 +1,82 @@
+"""A network with its losses: batch → targets → named losses, all on the network's device."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from higherhrnet.data.loader import Batch
+from higherhrnet.data.targets import cell_of, render_heatmaps, sigmas, to_cells
+from higherhrnet.network.higherhrnet import HigherHRNet
+from higherhrnet.recipes import TrainConfig
+from higherhrnet.training.losses import adaptive_heatmap_loss, heatmap_loss, tag_loss
+
+
+class Learner(nn.Module):
+    """What is trained: the network, and for SWAHR the heads that only training needs.
+
+    Args:
+        network: gives maps at stride 4, then at half the stride each.
+        config: the training.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: HigherHRNet, config: TrainConfig) -> None:
+        super().__init__()
+        self.network, self.config = network, config
+        width, keypoints = network.config.width, network.config.num_keypoints
+        heads = len(config.losses.heatmap) if config.losses.swahr else 0
+        self.scale_layers = nn.ModuleList(nn.Conv2d(width, keypoints, 1) for _ in range(heads))
+        for head in self.scale_layers:
+            nn.init.normal_(head.weight, std=0.001)  # type: ignore[arg-type]
+            nn.init.zeros_(head.bias)  # type: ignore[arg-type]
+        self._levels = torch.compile(network.levels) if config.run.compile else network.levels
+        for name, values in (("mean", config.input.mean), ("std", config.input.std)):
+            pixels = 255 * torch.tensor(values).view(3, 1, 1)
+            self.register_buffer(name, pixels, persistent=False)
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """The batch's losses by name, each with its factor in, so that their sum is the loss."""
+        device = batch.images.device.type
+        lower = self.config.run.precision == "bf16"
+        with torch.autocast(device, torch.bfloat16, enabled=lower):
+            levels = self._levels((batch.images - self.mean) / self.std)
+            scales = [head(x) for head, (x, _) in zip(self.scale_layers, levels, strict=False)]
+        losses: dict[str, Tensor] = {}
+        keypoints, factors = self.network.config.num_keypoints, self.config.losses
+        for level, (_, maps) in enumerate(levels):
+            stride, factor = 4 >> level, factors.heatmap[level]
+            cells = to_cells(
+                batch.keypoints,
+                batch.flipped,
+                stride,
+                maps.shape[3],
+                self.config.input.convention,
+            )
+            target, heatmaps = self._heatmaps(cells, batch.sizes, maps), maps[:, :keypoints]
+            counts = batch.masks[level][:, None] & batch.labelled[:, :, None, None]
+            if scales:
+                error, size = adaptive_heatmap_loss(heatmaps, scales[level], target, counts)
+                losses[f"scale_{stride}"] = factor * size.mean()
+            else:
+                error = heatmap_loss(heatmaps, target, counts)
+            losses[f"heatmap_{stride}"] = factor * error.mean()
+            if level == 0:
+                pull, push = self._tag_losses(cells, maps[:, keypoints:])
+                losses |= {"pull": factors.pull * pull.mean(), "push": factors.push * push.mean()}
+        return losses
+
+    def _heatmaps(self, cells: Tensor, sizes: Tensor, maps: Tensor) -> Tensor:
+        targets, convention = self.config.targets, self.config.input.convention
+        sigma: float | Tensor = targets.sigma
+        if targets.scale_aware:
+            sigma = sigmas(sizes, targets.sigma, targets.scale_base)
+        return render_heatmaps(cells, maps.shape[2], maps.shape[3], sigma, convention)
+
+    def _tag_losses(self, cells: Tensor, tags: Tensor) -> tuple[Tensor, Tensor]:
+        height, width = tags.shape[2:]
+        column, row, seen = cell_of(cells, height, width, self.config.input.convention)
+        places = (row * width + column).where(seen, 0)
+        return tag_loss(tags, places, seen, self.config.losses.tags)

@@ -1,0 +1,107 @@
+"""A run's folder: what it was told, how it went, and all that is needed to go on.
+
+config.json      the training as it was asked for
+metrics.jsonl    a line a step, and one a measurement on the validation set
+curves.png       losses and AP so far
+events.*         the same for TensorBoard
+pictures/        what the network saw in the same photographs, measurement after measurement
+last.pt          everything needed to go on
+last.safetensors the network as it is, ready to use
+best.safetensors the network that had the highest AP
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.tensorboard import SummaryWriter
+
+from higherhrnet.errors import InputError
+from higherhrnet.files import replacing
+from higherhrnet.recipes import TrainConfig
+
+Facts = dict[str, Any]
+
+
+class Record:
+    """Writes a run down.
+
+    Args:
+        config: names the folder.
+        step: steps that were done when the state to go on from was saved; what was written down
+            after it is dropped, since it will be done again.
+
+    Raises:
+        InputError: the folder cannot be written to.
+    """
+
+    def __init__(self, config: TrainConfig, step: int = 0) -> None:
+        self.folder = config.run.out
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            kept = [line for line in self.lines() if line["step"] <= step] if step else []
+            with replacing(self.folder / "config.json") as beside:
+                beside.write_text(json.dumps(asdict(config), indent=2, default=str) + "\n")
+            with replacing(self.folder / "metrics.jsonl") as beside:
+                beside.write_text("".join(json.dumps(line) + "\n" for line in kept))
+            self._file = (self.folder / "metrics.jsonl").open("a", encoding="utf-8")
+            self._board = SummaryWriter(str(self.folder), purge_step=step + 1)
+        except OSError as error:
+            raise InputError(f"{self.folder}: cannot be written to: {error.strerror}") from error
+
+    def lines(self) -> Iterator[Facts]:
+        """What is written down so far, but for a last line that was cut off."""
+        path = self.folder / "metrics.jsonl"
+        for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+            try:
+                yield json.loads(line)
+            except ValueError:
+                return
+
+    def add(self, step: int, epoch: float, **facts: float) -> None:
+        """Writes down a step, or a measurement."""
+        line = {"step": step, "epoch": round(epoch, 4), **facts}
+        self._file.write(json.dumps(line) + "\n")
+        for name, value in facts.items():
+            self._board.add_scalar(name, value, step)
+
+    def flush(self) -> None:
+        """Sees that all is on disk."""
+        self._file.flush()
+        self._board.flush()
+
+    def close(self) -> None:
+        """Ends the record."""
+        self._file.close()
+        self._board.close()
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Writes what `load_state` gives back."""
+        with replacing(self.folder / "last.pt") as beside:
+            torch.save(dict(state), beside)
+
+
+def load_state(folder: Path, resume: bool) -> Facts | None:
+    """What an earlier run into a folder saved last; None where there was none.
+
+    Raises:
+        InputError: there is one, but this run is not to go on with it; or it cannot be read.
+    """
+    path = folder / "last.pt"
+    if not path.is_file():
+        return None
+    if not resume:
+        raise InputError(f"{folder} holds a run: --resume goes on with it, or take another --out")
+    try:
+        state: Facts = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file can raise anything
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"{path}: cannot be read ({reason}); move it away to begin anew"
+        ) from error
+    return state

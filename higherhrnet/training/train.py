@@ -1,0 +1,205 @@
+"""The loop: step after step until the schedule is done; written down, saved, measured."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from higherhrnet.data.dataset import load_photographs
+from higherhrnet.errors import InputError
+from higherhrnet.inference.images import write_image
+from higherhrnet.network import checkpoint
+from higherhrnet.recipes import TrainConfig
+from higherhrnet.training.curves import draw_curves
+from higherhrnet.training.parallel import processes
+from higherhrnet.training.record import Record, load_state
+from higherhrnet.training.trainer import Trainer
+from higherhrnet.training.validate import Validation, load_validation
+
+_SETTLE = {"cuda": 10}
+"""Steps between looks at the losses: each makes a GPU wait, so there they are fewer."""
+
+
+def train(config: TrainConfig) -> bool:
+    """Trains a network, or goes on with it, and leaves it in the run's folder.
+
+    Under torchrun this is one of several processes that train together.
+
+    Returns:
+        Whether it came to its end; SIGTERM and Ctrl-C make it save and stop before.
+
+    Raises:
+        InputError: data, weights or folder cannot be used, memory does not suffice, or the loss is
+            no number any more.
+    """
+    with processes(config.run.device) as world:
+        state = load_state(config.run.out, config.run.resume)
+        photographs = load_photographs(config.data, outlines=config.augment.paste > 0)
+        validation = load_validation(config.data, world)
+        trainer = Trainer(config, photographs, world)
+        if state is not None:
+            trainer.load(state)
+        try:
+            return Run(trainer, validation).complete()
+        except RuntimeError as error:  # torch.OutOfMemoryError, or what the CPU's allocator raises
+            if "memory" not in str(error):
+                raise
+            raise InputError(
+                f"out of memory: lower --batch-size, now {config.optim.batch_size} (with twice the "
+                "--accumulate and half the size it learns the same), or --input.size, now "
+                f"{config.input.size}"
+            ) from error
+
+
+class Run:
+    """A training under way, with its record.
+
+    Args:
+        trainer: learns.
+        validation: what to measure on, if anything.
+    """
+
+    def __init__(self, trainer: Trainer, validation: Validation | None) -> None:
+        self.trainer, self.validation = trainer, validation
+        self.config, self.world = trainer.config, trainer.world
+        self.record = Record(self.config, trainer.step) if self.world.first else None
+        self.pending: list[tuple[int, float, dict[str, Tensor], list[str]]] = []
+        self.looked = self.saved = time.monotonic()
+        self.stop = False
+
+    def complete(self) -> bool:
+        """Goes on to the end, or until it is told to stop."""
+        trainer, settle = self.trainer, _SETTLE.get(self.world.device.type, 1)
+        with (
+            _told_to_stop() as told,
+            self._progress() as bar,
+            closing(trainer.batches()) as batches,
+        ):
+            while trainer.progress < 1 and not self.stop:
+                rate = trainer.rate()
+                self.pending.append((trainer.step + 1, rate, *trainer.learn(batches)))
+                measure = self._passed(self.config.run.eval_every)
+                epoch_ends = self._passed(1)
+                if epoch_ends or measure or trainer.step % settle == 0:
+                    self._settle(bool(told), bar)
+                if measure and trainer.progress < 1 and not self.stop:
+                    self._measure()
+                minutes = (time.monotonic() - self.saved) / 60
+                if epoch_ends or minutes >= self.config.run.save_minutes:
+                    self._save()
+            self._settle(bool(told), bar)
+            if not self.stop:
+                self._measure()
+            self._save()
+            if self.record:
+                self.record.close()
+        return not self.stop
+
+    def _passed(self, epochs: float) -> bool:
+        """Whether a multiple of so many epochs was completed with the last step."""
+        step, each = self.trainer.step, epochs * self.trainer.steps_an_epoch
+        return bool(step // each > (step - 1) // each)
+
+    def _settle(self, told: bool, bar: tqdm[None]) -> None:
+        """Looks at the losses since the last look, and agrees with the other processes.
+
+        Raises:
+            InputError: a loss is no number.
+        """
+        now = time.monotonic()
+        trainer, passed = self.trainer, now - self.looked
+        seconds, stop = self.world.most(trainer.seconds + passed, told)
+        trainer.seconds, self.stop, self.looked = seconds, stop > 0, now
+        if not self.pending:
+            return
+        names = list(self.pending[0][2])
+        values = torch.stack([torch.stack(list(terms.values())) for _, _, terms, _ in self.pending])
+        everyone = self.world.mean(values.clone()).tolist()
+        self._check(values)
+        batch = self.config.optim.batch_size * self.config.optim.accumulate * self.world.size
+        speed = round(batch * len(self.pending) / passed, 2)
+        for (step, rate, _, _), row in zip(self.pending, everyone, strict=True):
+            facts = {"loss": sum(row), **dict(zip(names, row, strict=True))}
+            if self.record:
+                epoch = step / trainer.steps_an_epoch
+                self.record.add(step, epoch, **facts, lr=rate, images_per_second=speed)
+        self.pending.clear()
+        bar.total = max(trainer.step, round(trainer.step / max(trainer.progress, 1e-9)))
+        bar.update(trainer.step - bar.n)
+        shown = {name: f"{value:.2g}" for name, value in facts.items()}
+        bar.set_postfix(epoch=f"{trainer.epoch:.1f}", **shown, lr=f"{rate:.1g}", images=speed)
+
+    def _check(self, values: Tensor) -> None:
+        wrong = (~values.isfinite().all(1)).nonzero().flatten().tolist()
+        if wrong or not self._all_fine(not wrong):
+            step, _, _, names = self.pending[wrong[0] if wrong else -1]
+            where = f"in the batch of {', '.join(names)}" if wrong else "in another process"
+            raise InputError(
+                f"the loss of step {step} is no number, {where}; lower --lr or set --clip 1, then "
+                f"go on with --resume from what {self.config.run.out} holds"
+            )
+
+    def _all_fine(self, mine: bool) -> bool:
+        return self.world.most(not mine)[0] == 0
+
+    def _measure(self) -> None:
+        """AP on the validation set; the best network so far is kept."""
+        if self.validation is None:
+            return
+        trainer, network, header = self.trainer, self.trainer.result(), self.trainer.header()
+        figures = self.validation.measure(network, header)
+        if self.record:
+            folder = self.record.folder
+            self.record.add(trainer.step, trainer.epoch, **figures)
+            tqdm.write(f"epoch {trainer.epoch:.1f}: AP {figures['AP']:.3f}", file=sys.stderr)
+            if figures["AP"] > trainer.best:
+                trainer.best = figures["AP"]
+                header.training["AP"] = round(trainer.best, 4)
+                checkpoint.save(folder / "best.safetensors", network, header)
+            if count := self.config.run.pictures:
+                sheet = self.validation.draw(network, header, count)
+                name = f"epoch-{trainer.epoch:07.1f}.jpg"
+                write_image(folder / "pictures" / name, sheet)
+        trainer.learner.train()
+
+    def _save(self) -> None:
+        self.saved = time.monotonic()
+        if self.record:
+            self.record.flush()
+            draw_curves(self.record.lines(), self.record.folder / "curves.png")
+            result, header = self.trainer.result(), self.trainer.header()
+            checkpoint.save(self.record.folder / "last.safetensors", result, header)
+            self.record.save(self.trainer.state())
+            self.trainer.learner.train()
+
+    def _progress(self) -> tqdm[None]:
+        disable = None if self.world.first else True
+        return tqdm(initial=self.trainer.step, unit=" steps", disable=disable, smoothing=0.1)
+
+
+@contextmanager
+def _told_to_stop() -> Iterator[list[int]]:
+    """A list that holds the signals that have asked to stop; a second Ctrl-C does not ask."""
+    told: list[int] = []
+    previous = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+
+    def hear(number: int, _: object) -> None:
+        if told and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        told.append(number)
+        print("saving, then stopping", file=sys.stderr)
+
+    signal.signal(signal.SIGINT, hear)
+    signal.signal(signal.SIGTERM, hear)
+    try:
+        yield told
+    finally:
+        signal.signal(signal.SIGINT, previous[0])
+        signal.signal(signal.SIGTERM, previous[1])

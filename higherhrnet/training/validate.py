@@ -1,0 +1,114 @@
+"""The network as it is → AP on the validation set, and pictures of what it sees."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from higherhrnet.annotations import Annotations, Entry, load_annotations
+from higherhrnet.config import Header
+from higherhrnet.data.dataset import parse_source
+from higherhrnet.data.pictures import Pictures, find_pictures
+from higherhrnet.drawing import draw, draw_heatmaps, draw_tags
+from higherhrnet.evaluation.figures import evaluate
+from higherhrnet.evaluation.predictions import predict_annotated
+from higherhrnet.inference.engine import torch_engine
+from higherhrnet.inference.images import Image
+from higherhrnet.inference.predictor import Predictor
+from higherhrnet.network.higherhrnet import HigherHRNet
+from higherhrnet.poses import Poses
+from higherhrnet.recipes import DataConfig
+from higherhrnet.training.parallel import World
+
+_HEIGHT = 240
+"""Pixels of a drawn photograph."""
+
+
+class Validation:
+    """A data set to measure on, shared out among the processes.
+
+    Args:
+        annotations: the truth.
+        pictures: where its photographs are.
+        world: the processes.
+    """
+
+    def __init__(self, annotations: Annotations, pictures: Path, world: World) -> None:
+        self.annotations, self.pictures, self.world = annotations, pictures, world
+
+    def measure(self, network: HigherHRNet, header: Header) -> dict[str, float]:
+        """COCO's figures of a network in evaluation mode; in the first process only, else none."""
+        mine = self.annotations.images[self.world.rank :: self.world.size]
+        share = replace(self.annotations, images=mine)
+        found, _ = predict_annotated(self._predictor(network, header), share, self.pictures)
+        results = self.world.gather(found)
+        return evaluate(self.annotations, results) if self.world.first else {}
+
+    def draw(self, network: HigherHRNet, header: Header, count: int) -> Image:
+        """A row a photograph: the truth, the people found, the heatmaps and the tags."""
+        predictor, pictures = self._predictor(network, header), Pictures(self.pictures)
+        rows = [
+            _row(predictor, pictures.read(image["file_name"]), self._truth(image["id"]))
+            for image in _spread(self.annotations, count)
+        ]
+        width = max(row.shape[1] for row in rows)
+        return np.vstack([np.pad(r, ((4, 4), (0, width - r.shape[1]), (0, 0))) for r in rows])
+
+    def _predictor(self, network: HigherHRNet, header: Header) -> Predictor:
+        return Predictor(torch_engine(network, self.world.device.type), header)
+
+    def _truth(self, image: int | str) -> Poses:
+        people = [p for p in self.annotations.people if str(p["image_id"]) == str(image)]
+        return Poses.from_coco(people, self.annotations.skeleton)
+
+
+def load_validation(data: DataConfig, world: World) -> Validation | None:
+    """The validation set that a training names; of `overfit` what is trained on; else None.
+
+    Raises:
+        InputError: it cannot be found or understood.
+    """
+    text = data.train[0] if data.overfit and data.train else data.val
+    if text is None:
+        return None
+    path, pictures, _ = parse_source(text)
+    pictures = pictures or find_pictures(path)
+    annotations = load_annotations(path)
+    if data.overfit:
+        shown = _with_people(annotations)[: data.overfit]
+        ids = {str(image["id"]) for image in shown}
+        people = [person for person in annotations.people if str(person["image_id"]) in ids]
+        annotations = replace(annotations, images=shown, people=people)
+    return Validation(annotations, pictures, world)
+
+
+def _with_people(annotations: Annotations) -> list[Entry]:
+    posed = {str(person["image_id"]) for person in annotations.people if person["num_keypoints"]}
+    return [image for image in annotations.images if str(image["id"]) in posed]
+
+
+def _spread(annotations: Annotations, count: int) -> list[Entry]:
+    """Photographs with people from all over the data set, the same every time."""
+    images = _with_people(annotations) or annotations.images
+    chosen = np.linspace(0, len(images) - 1, min(count, len(images))).round().astype(int)
+    return [images[index] for index in chosen]
+
+
+def _row(predictor: Predictor, image: Image, truth: Poses) -> Image:
+    prepared = predictor.prepare(image)
+    outputs = predictor.run([prepared])[0]
+    seen, heatmaps, tags = predictor.view(image, prepared, outputs)
+    found = predictor.read(prepared, outputs)
+    tiles = [
+        draw(image, truth), draw(image, found, min_score=0.1),
+        draw_heatmaps(seen, heatmaps), draw_tags(seen, heatmaps, tags),
+    ]  # fmt: skip
+    return np.hstack([_of_height(tile) for tile in tiles])
+
+
+def _of_height(image: Image) -> Image:
+    size = round(image.shape[1] * _HEIGHT / image.shape[0]), _HEIGHT
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)

@@ -18,10 +18,11 @@ from typing import Annotated, Literal
 import tyro
 from tyro.conf import Positional, arg
 
+from higherhrnet.config import InputConfig
 from higherhrnet.errors import InputError
 from higherhrnet.files import replacing
 from higherhrnet.look import Flag, Look
-from higherhrnet.recipes import RECIPES, TrainConfig
+from higherhrnet.recipes import RECIPES, AugmentConfig, TrainConfig
 
 
 def predict(
@@ -98,6 +99,7 @@ def evaluate(
         resume: Go on where an earlier run into the same --report stopped.
     """
     from higherhrnet.annotations import load_annotations, load_predictions
+    from higherhrnet.evaluation.crowding import say_computed
     from higherhrnet.evaluation.figures import evaluate as run
     from higherhrnet.evaluation.figures import format_figures
     from higherhrnet.evaluation.predictions import predict_annotated
@@ -117,6 +119,8 @@ def evaluate(
         raise InputError("evaluate needs --model and --images, or --predictions")
     figures = run(truth, results)
     print(format_figures(figures, len(truth.images), truth.num_people))
+    if "AP_hard" in figures and (computed := say_computed(truth.images)):
+        print(computed)
     if failed:
         print(f"{len(failed)} photographs could not be read: their people count as missed")
     if json:
@@ -150,6 +154,40 @@ def train(
     from higherhrnet.training.train import train as run
 
     return 0 if run(config) else 130
+
+
+def check_data(
+    sources: Positional[tuple[str, ...]],
+    /,
+    out: Annotated[Path | None, arg(aliases=["-o"])] = None,
+    samples: int = 16,
+    size: int = 512,
+    augment: AugmentConfig = AugmentConfig(),
+) -> int:
+    """Say what training would trip over in data sets, and draw what the network would see.
+
+    The exit code is 3 if anything is wrong.
+
+    Args:
+        sources: ANNOTATIONS[,PICTURES] each: a COCO keypoints file; the folder or .zip of its
+            pictures, found beside it if not said.
+        out: A folder for findings.txt, each single case, and samples.jpg, a sheet of random
+            samples with their targets.
+        samples: How many samples.
+        size: Pixels of a sample's side.
+        augment: How samples are varied.
+    """
+    from higherhrnet.data.check import check_sources
+
+    if not sources or samples < 1:
+        raise InputError("name annotation files to check, and at least one of --samples")
+    sound = check_sources(sources, out)
+    if out:
+        _needs_torch()
+        from higherhrnet.data.sheet import write_sheet
+
+        print(write_sheet(out / "samples.jpg", sources, augment, InputConfig(size), samples))
+    return 0 if sound else 3
 
 
 def info(model: Positional[str], /) -> int:
@@ -283,8 +321,19 @@ def _needs_torch() -> None:
 
 
 VERBS = {
-    verb.__name__: verb
-    for verb in (predict, train, evaluate, info, convert, export, models, download, scenes)
+    verb.__name__.replace("_", "-"): verb
+    for verb in (
+        predict,
+        train,
+        evaluate,
+        check_data,
+        info,
+        convert,
+        export,
+        models,
+        download,
+        scenes,
+    )
 }
 
 

@@ -14,6 +14,9 @@ from higherhrnet.skeleton import COCO, Skeleton
 Convention = Literal["original", "unbiased"]
 """How pixels are counted; see geometry.py."""
 
+Trunk = Literal["hrnet", "efficientnet-lite0", "efficientnet-lite2"]
+"""What makes a network's first features."""
+
 
 def _check(holds: bool, message: str) -> None:
     if not holds:
@@ -35,10 +38,25 @@ class ModelConfig:
     resolution, and their number is how many there are."""
     deconv_blocks: int = 4
     """Residual blocks after each transposed convolution."""
+    trunk: Trunk = "hrnet"
+    """What makes the first features: the paper's own stem, or a small network that can start from
+    ImageNet, whose four resolutions open the branches (EfficientHRNet)."""
+    modules: tuple[int, int, int] = (1, 4, 3)
+    """Modules in stages 2, 3 and 4, where the resolutions run side by side."""
+    blocks: int = 4
+    """Residual blocks a branch, in each module."""
 
     def __post_init__(self) -> None:
         _check(self.width >= 1, f"width must be at least 1, not {self.width}")
         _check(self.num_keypoints >= 1, f"num_keypoints must be at least 1: {self.num_keypoints}")
+        _check(
+            self.trunk in get_args(Trunk),
+            f"trunk must be one of {', '.join(get_args(Trunk))}, not {self.trunk!r}",
+        )
+        _check(
+            min(self.modules) >= 1 and self.blocks >= 1,
+            f"modules and blocks must be at least 1: {self.modules}, {self.blocks}",
+        )
         _check(self.deconv_blocks >= 0, f"deconv_blocks must not be negative: {self.deconv_blocks}")
         _check(
             set(self.deconv_kernels) <= {2, 3, 4},

@@ -199,7 +199,7 @@ class RunConfig:
     eval_every: float = 10.0
     """Epochs between measurements of AP on the validation set."""
     save_minutes: float = 10.0
-    """Minutes between saves; each epoch's end saves too."""
+    """Minutes between saves; the end of each epoch saves too, but not more than once a minute."""
     pictures: int = 8
     """Validation pictures whose predictions are drawn at every measurement."""
 

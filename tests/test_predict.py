@@ -11,15 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
 import pytest
 
 from higherhrnet import Predictor
-from higherhrnet.annotations import load_annotations
 from higherhrnet.data.scenes import draw_scene
-from higherhrnet.errors import InputError
 from higherhrnet.inference.sources import list_sources
-from higherhrnet.predict import Settings, Summary, predict, predict_annotated
+from higherhrnet.predict import Settings, Summary, predict
 from tests.conftest import Model
 
 Run = Callable[..., Summary]
@@ -145,34 +142,3 @@ def test_a_full_disk_ends_the_run_in_one_line(lively: Model, tmp_path: Path) -> 
     assert ended.returncode == 1
     (line,) = [line for line in ended.stderr.splitlines() if line.strip()]
     assert line.startswith("higherhrnet: ") and "cannot be written" in line
-
-
-def test_a_data_set_of_other_keypoints_is_refused_before_the_work(
-    lively: Model, tmp_path: Path
-) -> None:
-    category = {"id": 1, "name": "person", "keypoints": ["head", "tail"]}
-    content = {"images": [{"id": 1, "file_name": "a.png"}], "annotations": []}
-    (tmp_path / "a.json").write_text(json.dumps({**content, "categories": [category]}))
-    predictor = Predictor.load(lively.onnx, engine="onnxruntime")
-    with pytest.raises(InputError, match="its keypoints are head tail, the model's nose"):
-        predict_annotated(predictor, load_annotations(tmp_path / "a.json"), tmp_path)
-
-
-def test_data_sets_are_read_as_they_lie_in_the_file(lively: Model, tmp_path: Path) -> None:
-    from PIL import Image
-
-    from higherhrnet.skeleton import COCO
-
-    upright = draw_scene(3, height=64, width=96).image
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    Image.fromarray(upright).save(tmp_path / "a.png", exif=exif)
-    content = {"images": [{"id": 7, "file_name": "a.png"}], "annotations": []}
-    category = COCO.to_category() | {"name": "person"}
-    (tmp_path / "a.json").write_text(json.dumps({**content, "categories": [category]}))
-    predictor = Predictor.load(lively.onnx, engine="onnxruntime")
-    results = predict_annotated(predictor, load_annotations(tmp_path / "a.json"), tmp_path)
-    expected = predictor(upright).to_coco(7, file_name="a.png")
-    assert len(results) == len(expected) > 0
-    given, wanted = ([person["score"] for person in found] for found in (results, expected))
-    np.testing.assert_allclose(given, wanted, atol=1e-5)

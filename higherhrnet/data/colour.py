@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from higherhrnet.inference.images import Image
 
-LIGHT, HUE = 0.5, 30.0
-"""At strength 1, brightness, contrast and saturation change by up to a half, hue by 30 degrees."""
+LIGHT, HUE = 0.4, 30.0
+"""At strength 1: the change of brightness, contrast and saturation, as a factor, and of hue, in
+degrees, at most."""
 
 _GREY = np.array([0.299, 0.587, 0.114])  # what red, green and blue add to how light a pixel is
 
@@ -31,9 +32,6 @@ def vary_colours(image: Image, strength: float, rng: np.random.Generator) -> Ima
 
 def _colour_matrix(saturation: float, turn: float) -> NDArray[np.float64]:
     """(3, 3) that keeps each pixel's lightness, and stretches and turns its colour about grey."""
-    axis = np.ones(3) / np.sqrt(3)  # of the greys
-    cross = np.cross(np.eye(3), axis)
-    rotation = np.cos(turn) * np.eye(3) - np.sin(turn) * cross
-    rotation += (1 - np.cos(turn)) * np.outer(axis, axis)
-    light = np.outer(np.ones(3), _GREY)  # (3, 3): grey of the same lightness
+    rotation = cv2.Rodrigues(np.full(3, turn / np.sqrt(3)))[0]  # about the axis of the greys
+    light = np.outer(np.ones(3), _GREY)  # to the grey that is as light
     return np.asarray(light + saturation * (np.eye(3) - light) @ rotation, np.float64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -58,6 +58,10 @@ class Photographs:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def __iter__(self) -> Iterator[Photograph]:
+        """One after the other."""
+        return (self[index] for index in range(len(self)))
 
     def __getitem__(self, index: int) -> Photograph:
         """Reads one.

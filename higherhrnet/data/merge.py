@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
 from higherhrnet.skeleton import COCO, CROWDPOSE, Skeleton
 
@@ -10,10 +11,10 @@ from higherhrnet.skeleton import COCO, CROWDPOSE, Skeleton
 def merged_skeleton(skeletons: Sequence[Skeleton]) -> Skeleton:
     """One skeleton with the keypoints of all, in the order in which their names first come.
 
-    COCO's or CrowdPose's own, order included, where it has just their keypoints.
+    Where that has just COCO's or CrowdPose's keypoints it is theirs, order and all.
     """
     names = _first([skeleton.names for skeleton in skeletons])
-    for known in (*skeletons, COCO, CROWDPOSE):
+    for known in (COCO, CROWDPOSE, skeletons[0]):
         if set(known.names) == set(names):
             return known
     sigmas = dict(p for s in reversed(skeletons) for p in zip(s.names, s.sigmas, strict=True))
@@ -40,10 +41,12 @@ def _flip_pairs(skeletons: Sequence[Skeleton]) -> tuple[tuple[str, str], ...]:
 
 
 def _first(groups: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(name for group in groups for name in group))
+    return tuple(dict.fromkeys(chain.from_iterable(groups)))
 
 
 def _pairs(groups: Sequence[tuple[tuple[str, str], ...]]) -> tuple[tuple[str, str], ...]:
     """Each pair once, whichever way round."""
-    found = {frozenset(pair): pair for group in reversed(groups) for pair in reversed(group)}
-    return tuple(reversed(found.values()))
+    found: dict[frozenset[str], tuple[str, str]] = {}
+    for pair in chain.from_iterable(groups):
+        found.setdefault(frozenset(pair), pair)
+    return tuple(found.values())

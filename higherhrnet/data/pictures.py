@@ -101,8 +101,8 @@ def find_pictures(annotations: Path) -> Path:
         InputError: it is in none of these places.
     """
     split = annotations.stem.rpartition("_")[2]
-    names = (split, f"images/{split}", "images")
-    roots = (annotations.parent.parent, annotations.parent)
+    names = ("images",) if split == "annotations" else (split, f"images/{split}", "images")
+    roots = (annotations.parent, annotations.parent.parent)  # the nearer may be one set of many
     tried = [root / name for name in names for root in roots]
     for folder in tried:
         if folder.is_dir():

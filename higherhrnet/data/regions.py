@@ -25,12 +25,12 @@ def encode(person: Entry, height: int, width: int) -> bytes:
     where = f"annotation {person.get('id')}: segmentation"
     segmentation = person.get("segmentation")
     try:
-        if isinstance(segmentation, dict):
-            packed = isinstance(segmentation["counts"], str | bytes)
-            lengths = segmentation if packed else coco.frPyObjects(segmentation, height, width)
-        else:
+        if not isinstance(segmentation, dict):
             polygons = _polygons(segmentation) or [_corners(person["bbox"])]
-            lengths = coco.merge(coco.frPyObjects(polygons, height, width))
+            parts = coco.frPyObjects(polygons, height, width)
+            return union([bytes(part["counts"]) for part in parts], height, width)
+        packed = isinstance(segmentation["counts"], str | bytes)
+        lengths = segmentation if packed else coco.frPyObjects(segmentation, height, width)
         counts = lengths["counts"]
         region = counts.encode() if isinstance(counts, str) else bytes(counts)
         runs = _runs(region)

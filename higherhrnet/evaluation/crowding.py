@@ -14,14 +14,18 @@ def crowd_indices(comparison: Comparison) -> list[float]:
     """The crowd index of each image, 0 to 1: the file's `crowdIndex` where it has one."""
     pairs = zip(comparison.images, comparison.people_by_image, strict=True)
     return [
-        float(image["crowdIndex"]) if is_indexed(image) else crowd_index(people)
+        float(image["crowdIndex"]) if _is_indexed(image) else crowd_index(people)
         for image, people in pairs
     ]
 
 
-def is_indexed(image: Entry) -> bool:
-    """Whether the annotation file says how crowded the image is."""
-    return isinstance(image.get("crowdIndex"), int | float)
+def say_computed(images: Sequence[Entry]) -> str:
+    """A sentence on the images whose crowd index the file does not have; empty if it has all."""
+    count = sum(not _is_indexed(image) for image in images)
+    computed = (
+        f"The file has no crowdIndex for {count:,} images: computed from boxes and keypoints."
+    )
+    return computed if count else ""
 
 
 def crowd_index(people: Sequence[Entry]) -> float:
@@ -45,3 +49,7 @@ def crowd_index(people: Sequence[Entry]) -> float:
     held = inside.sum(-1)
     own = np.diag(held)
     return float(min(1.0, np.mean((held.sum(1) - own) / np.maximum(own, 1))))
+
+
+def _is_indexed(image: Entry) -> bool:
+    return isinstance(image.get("crowdIndex"), int | float)

@@ -28,7 +28,7 @@ from higherhrnet.skeleton import Skeleton
 PEOPLE = {
     "found": "has a result of their own, with an OKS of at least 0.5",
     "found badly": "has a result of their own, but with an OKS below 0.5",
-    "merged": "has none: part of a result that is another person too",
+    "merged": "has none, but a part in one that is another person as well",
     "missed": "has no result at all",
 }
 RESULTS = {

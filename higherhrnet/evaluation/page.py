@@ -17,19 +17,26 @@ STYLE = """
 body { margin: 0 auto; max-width: 60rem; padding: 1rem; background: var(--paper); color: var(--ink);
   font: 1rem/1.5 system-ui, sans-serif; }
 h1 { font-size: 1.5rem; margin: .5rem 0; } h2 { font-size: 1.15rem; margin: 2rem 0 .5rem; }
-p, figcaption, td.note { color: var(--faint); margin: .25rem 0; overflow-wrap: anywhere; }
+p, figcaption, td.note { color: var(--faint); margin: .25rem 0; }
+h1, figcaption { overflow-wrap: anywhere; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; }
 th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--line); text-align: left;
   vertical-align: top; }
 th { font-weight: 600; } .number { text-align: right; font-variant-numeric: tabular-nums; }
 .bar { background: var(--bar); height: .8rem; border-radius: 2px; margin-top: .35rem; }
-td.bars { width: 40%; min-width: 6rem; }
+.bars th { width: 8.5rem; } .bars .number { width: 5rem; } .bars td.share { width: 35%; }
+.bars td.note { width: 35%; min-width: 9rem; }
 svg { width: 100%; height: auto; display: block; } svg text { fill: var(--faint); font-size: 12px; }
 .grid { stroke: var(--line); } .curve { fill: none; stroke-width: 1.8; }
 .key { display: flex; flex-wrap: wrap; gap: .2rem 1rem; font-variant-numeric: tabular-nums; }
 .key i { display: inline-block; width: 1rem; height: .25rem; margin-right: .35rem;
   vertical-align: middle; }
+@media (max-width: 40rem) { svg text { font-size: 18px; } th, td { padding: .3rem .25rem; }
+  .bars tr { display: grid;
+  grid-template-columns: 8.5rem 4.5rem 1fr; border-bottom: 1px solid var(--line); }
+  .bars th, .bars td { border: 0; } .bars td.share { width: auto; }
+  .bars td.note { grid-column: 1 / -1; width: auto; padding-top: 0; } }
 figure { margin: 1.25rem 0; } .pair { display: grid; gap: .5rem;
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 20rem), 1fr)); }
 img { width: 100%; height: auto; border-radius: 4px; display: block; }
@@ -72,16 +79,16 @@ def bars(rows: Sequence[tuple[str, str, float, str]]) -> str:
     """Rows of a name, a value as text, its bar's length from 0 to 1, and a note."""
     cells = (
         f'<tr><th>{escape(name)}</th><td class="number">{escape(value)}</td>'
-        f'<td class="bars"><div class="bar" style="width:{100 * max(length, 0):.1f}%"></div></td>'
+        f'<td class="share"><div class="bar" style="width:{100 * max(length, 0):.1f}%"></div></td>'
         f'<td class="note">{escape(note)}</td></tr>'
         for name, value, length, note in rows
     )
-    return f'<div class="wide"><table>{"".join(cells)}</table></div>'
+    return f'<div class="wide"><table class="bars">{"".join(cells)}</table></div>'
 
 
 def precision_recall(curves: Curves) -> str:
     """The curve at each OKS, as a drawing with a key."""
-    width, height, left, top, bottom = 640, 360, 36, 10, 34  # pixels
+    width, height, left, top, bottom = 640, 360, 48, 10, 34  # pixels
     across, down = width - left - 10, height - top - bottom
 
     def x(recall: float) -> float:
@@ -109,7 +116,8 @@ def precision_recall(curves: Curves) -> str:
     return (
         f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="precision over recall">{grid}'
         f'<text x="{x(0.5)}" y="{height - 2}" text-anchor="middle">recall</text>'
-        f'<text x="{x(0) + 6}" y="{y(0) - 6}">precision</text>{"".join(reversed(lines))}</svg>'
+        f'<text transform="translate(12 {y(0.5)}) rotate(-90)" text-anchor="middle">precision'
+        f"</text>{''.join(reversed(lines))}</svg>"
         f'<div class="key">{"".join(key)}</div>'
     )
 

@@ -51,20 +51,20 @@ def predict_annotated(
     failed: list[str] = []
     results: list[Entry] = []
 
-    def finish(found: Found) -> tuple[Frame, Poses]:
-        return found.frame, found.poses
-
     with Journal(folder, resume) if folder else nullcontext() as journal:
         sources = [Source(name, pictures / name) for name in ids]
         left = [source for source in sources if not (journal and journal.holds(source))]
-        stream_ = stream(predictor, left, finish, read=lambda source: opened.read(source.name))
+        frames = stream(predictor, left, _poses_of, read=lambda source: opened.read(source.name))
         done = len(sources) - len(left)
-        for found in tqdm(stream_, total=len(sources), initial=done, unit=" images", disable=None):
+        bar = tqdm(frames, total=len(sources), initial=done, unit=" images", disable=None)
+        for found in bar:
             if isinstance(found, Failed):
                 tqdm.write(f"skipped: {found.reason}", file=sys.stderr)
                 failed.append(str(found.reason))
                 if len(failed) == min(_FAILURES, len(sources)) and not done:
-                    raise InputError(f"{pictures}: has none of the first {len(failed)} photographs")
+                    raise InputError(
+                        f"{pictures}: the first {len(failed)} photographs cannot be read"
+                    )
                 continue
             done += 1
             frame, poses = found
@@ -74,6 +74,10 @@ def predict_annotated(
                 name = frame.source.name
                 results += poses.to_coco(ids[name], annotations.category_id, file_name=name)
         return list(journal.people()) if journal else results, failed
+
+
+def _poses_of(found: Found) -> tuple[Frame, Poses]:
+    return found.frame, found.poses
 
 
 def _ids_by_name(predictor: Predictor, annotations: Annotations) -> dict[str, int | str]:

@@ -10,7 +10,7 @@ from typing import Any
 from higherhrnet.annotations import Annotations
 from higherhrnet.evaluation import page
 from higherhrnet.evaluation.comparison import Comparison, compare
-from higherhrnet.evaluation.crowding import crowd_indices
+from higherhrnet.evaluation.crowding import crowd_indices, say_computed
 from higherhrnet.evaluation.curves import AREAS, Curves, trace
 from higherhrnet.evaluation.figures import figures_of, format_figure, table_of
 from higherhrnet.evaluation.mistakes import KEYPOINTS, PEOPLE, RESULTS, find_mistakes, in_all
@@ -105,7 +105,8 @@ def _by_crowding(comparison: Comparison) -> str:
     return page.section(
         "By crowding",
         "AP over the images of each crowd index: how many of others' keypoints lie in a person's "
-        "box for each of their own, on average over the people.",
+        "box for each of their own, on average over the people. "
+        f"{say_computed(comparison.images)}",
         page.bars(rows),
     )
 

@@ -91,21 +91,38 @@ def load_trunk(model: HRNet, source: str | Path) -> None:
     """Fills a network's trunk from an HRNet's `.pth`; a HigherHRNet's heads stay as they are.
 
     Made for the classification networks trained on ImageNet; the authors' and MMPose's pose
-    networks serve as well. The file's own heads are dropped, and so is what fuses to resolutions
-    that the network does without; all else must fit.
+    networks serve as well, and EfficientNet-Lite's where that is the trunk. The file's own heads
+    are dropped, and so is what fuses to resolutions that the network does without; all else must
+    fit.
 
     Raises:
         InputError: the file cannot be read, would run code, or its trunk does not fit.
     """
     source = Path(source)
     own = model.state_dict()
+    state = _state_dict(_read(source), source)
+    if model.backbone:
+        rest = {name: tensor for name, tensor in own.items() if not name.startswith("backbone.")}
+        _fill(model, rest | _lite(state), source)
+        return
     heads = {name: tensor for name, tensor in own.items() if _HEADS.match(name)}
     trunk = {
         name: tensor
-        for name, tensor in _renamed(_state_dict(_read(source), source)).items()
+        for name, tensor in _renamed(state).items()
         if not _HEADS.match(name) and (name in own or not _COARSE.match(name))
     }
     _fill(model, heads | trunk, source)
+
+
+def _lite(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """EfficientNet-Lite's weights but for its classifier, as our names have them."""
+    renamed = {re.sub(r"(^|\.)_", r"\1", name): tensor for name, tensor in state.items()}
+    classifier = ("conv_head.", "bn1.", "fc.")
+    return {
+        f"backbone.{name}": tensor
+        for name, tensor in renamed.items()
+        if not name.startswith(classifier)
+    }
 
 
 class _Ignored:

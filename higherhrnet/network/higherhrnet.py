@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from higherhrnet.config import ModelConfig
-from higherhrnet.network.hrnet import BasicBlock, HRNet
+from higherhrnet.config import ModelConfig, Trunk
+from higherhrnet.network.hrnet import BLOCKS, MODULES, BasicBlock, HRNet
 
 _DECONV_PADDING = {4: (1, 0), 3: (1, 1), 2: (0, 0)}
 """Padding and output padding with which a transposed convolution of stride 2 doubles the size."""
@@ -28,6 +28,9 @@ class HigherHRNet(HRNet):
         tag_per_keypoint: one tag map a keypoint, or one that all share.
         deconv_kernels: kernel size (2, 3 or 4) of each transposed-convolution module.
         deconv_blocks: residual blocks in each of these modules.
+        trunk: what makes the first features.
+        modules: in the trunk's stages 2, 3 and 4.
+        blocks: residual blocks a branch, in each of them.
 
     Raises:
         InputError: a value makes no sense.
@@ -40,11 +43,21 @@ class HigherHRNet(HRNet):
         tag_per_keypoint: bool = True,
         deconv_kernels: tuple[int, ...] = (4,),
         deconv_blocks: int = 4,
+        trunk: Trunk = "hrnet",
+        modules: tuple[int, int, int] = MODULES,
+        blocks: int = BLOCKS,
     ) -> None:
         self.config = ModelConfig(
-            width, num_keypoints, tag_per_keypoint, deconv_kernels, deconv_blocks
+            width,
+            num_keypoints,
+            tag_per_keypoint,
+            deconv_kernels,
+            deconv_blocks,
+            trunk,
+            modules,
+            blocks,
         )
-        super().__init__(width, all_resolutions=False)
+        super().__init__(width, all_resolutions=False, trunk=trunk, modules=modules, blocks=blocks)
         outputs = num_keypoints + self.config.num_tags
         finals = [nn.Conv2d(width, outputs, 1)]
         deconvs = []

@@ -12,7 +12,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from higherhrnet.config import Trunk
 from higherhrnet.errors import InputError
+from higherhrnet.network.efficientnet import EfficientNetLite
 
 STRIDE = 32
 """The coarsest branch's; an input's sides must be multiples of it."""
@@ -81,12 +83,13 @@ class Module(nn.Module):
     Args:
         widths: channels of each branch, finest first.
         outputs: how many resolutions to give, finest first.
+        blocks: in each branch.
     """
 
-    def __init__(self, widths: Sequence[int], outputs: int) -> None:
+    def __init__(self, widths: Sequence[int], outputs: int, blocks: int = BLOCKS) -> None:
         super().__init__()
         self.branches = nn.ModuleList(
-            nn.Sequential(*(BasicBlock(width) for _ in range(BLOCKS))) for width in widths
+            nn.Sequential(*(BasicBlock(width) for _ in range(blocks))) for width in widths
         )
         self.fuse_layers = nn.ModuleList(
             nn.ModuleList(self._path(widths, source, to) for source in range(len(widths)))
@@ -125,41 +128,73 @@ class HRNet(nn.Module):
         width: channels of the finest branch; branch i has 2^i times as many.
         all_resolutions: give all four resolutions; False gives the finest only, as HigherHRNet
             uses it, and leaves out the weights that the others would need.
+        trunk: what makes the first features: the authors' stem, or a network whose four
+            resolutions open the branches (EfficientHRNet).
+        modules: in stages 2, 3 and 4.
+        blocks: residual blocks a branch, in every module.
     """
 
-    def __init__(self, width: int = 32, *, all_resolutions: bool = True) -> None:
+    def __init__(
+        self,
+        width: int = 32,
+        *,
+        all_resolutions: bool = True,
+        trunk: Trunk = "hrnet",
+        modules: Sequence[int] = MODULES,
+        blocks: int = BLOCKS,
+    ) -> None:
         super().__init__()
+        widths = [width * 2**i for i in range(4)]
+        outputs = 4 if all_resolutions else 1
+        self.backbone = None if trunk == "hrnet" else EfficientNetLite(trunk)
+        if self.backbone:
+            stem, *opening = self.backbone.channels
+        else:
+            stem, opening = self._stem(), []
+        self.transition1 = self._transition([stem], widths[:2], opening[:1])
+        self.stage2 = self._stage(widths[:2], modules[0], 2, blocks)
+        self.transition2 = self._transition(widths[:2], widths[:3], opening[1:2])
+        self.stage3 = self._stage(widths[:3], modules[1], 3, blocks)
+        self.transition3 = self._transition(widths[:3], widths, opening[2:3])
+        self.stage4 = self._stage(widths, modules[2], outputs, blocks)
+
+    def _stem(self) -> int:
+        """Makes the authors' stem and layer1, whose channels it returns."""
         self.conv1 = nn.Conv2d(3, 64, 3, stride=2, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
         self.conv2 = nn.Conv2d(64, 64, 3, stride=2, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(64)
         self.relu = nn.ReLU(inplace=True)
-        stem = 64 * Bottleneck.EXPANSION
+        channels = 64 * Bottleneck.EXPANSION
         self.layer1 = nn.Sequential(
-            Bottleneck(64, 64), *(Bottleneck(stem, 64) for _ in range(BLOCKS - 1))
+            Bottleneck(64, 64), *(Bottleneck(channels, 64) for _ in range(BLOCKS - 1))
         )
-        widths = [width * 2**i for i in range(4)]
-        outputs = 4 if all_resolutions else 1
-        self.transition1 = self._transition([stem], widths[:2])
-        self.stage2 = self._stage(widths[:2], MODULES[0], 2)
-        self.transition2 = self._transition(widths[:2], widths[:3])
-        self.stage3 = self._stage(widths[:3], MODULES[1], 3)
-        self.transition3 = self._transition(widths[:3], widths)
-        self.stage4 = self._stage(widths, MODULES[2], outputs)
+        return channels
 
     @staticmethod
-    def _transition(before: Sequence[int], after: Sequence[int]) -> nn.ModuleList:
-        """Fits each branch's channels, and opens a coarser branch from the coarsest there is."""
+    def _transition(
+        before: Sequence[int], after: Sequence[int], opening: Sequence[int]
+    ) -> nn.ModuleList:
+        """Fits each branch's channels, and opens a coarser branch.
+
+        Args:
+            before: channels of the branches there are.
+            after: channels of the branches there will be.
+            opening: channels of what the new one is made from; empty: it is the coarsest branch,
+                at half its resolution.
+        """
         fits = [
             nn.Identity() if old == new else conv_bn(old, new)
             for old, new in zip(before, after, strict=False)
         ]
+        if opening:
+            return nn.ModuleList([*fits, conv_bn(opening[0], after[-1], kernel=1)])
         return nn.ModuleList([*fits, nn.Sequential(conv_bn(before[-1], after[-1], stride=2))])
 
     @staticmethod
-    def _stage(widths: Sequence[int], modules: int, outputs: int) -> nn.Sequential:
-        full = [Module(widths, len(widths)) for _ in range(modules - 1)]
-        return nn.Sequential(*full, Module(widths, outputs))
+    def _stage(widths: Sequence[int], modules: int, outputs: int, blocks: int) -> nn.Sequential:
+        full = [Module(widths, len(widths), blocks) for _ in range(modules - 1)]
+        return nn.Sequential(*full, Module(widths, outputs, blocks))
 
     def features(self, images: Tensor) -> list[Tensor]:
         """(B, 3, H, W) → (B, width · 2^i, H / 2^(i+2), W / 2^(i+2)), finest first.
@@ -173,15 +208,22 @@ class HRNet(nn.Module):
                 f"the network's input must have sides that are multiples of {STRIDE}, "
                 f"not {height}×{width} (height × width)"
             )
-        x = self.relu(self.bn1(self.conv1(images)))
-        x = self.relu(self.bn2(self.conv2(x)))
-        xs = [self.layer1(x)]
-        for transition, stage in (
-            (self.transition1, self.stage2),
-            (self.transition2, self.stage3),
-            (self.transition3, self.stage4),
+        if self.backbone:
+            first, *opening = self.backbone(images)
+        else:
+            x = self.relu(self.bn1(self.conv1(images)))
+            x = self.relu(self.bn2(self.conv2(x)))
+            first, opening = self.layer1(x), []
+        xs = [first]
+        for number, (transition, stage) in enumerate(
+            (
+                (self.transition1, self.stage2),
+                (self.transition2, self.stage3),
+                (self.transition3, self.stage4),
+            )
         ):
-            xs = stage([fit(x) for fit, x in zip(transition, [*xs, xs[-1]], strict=True)])
+            source = opening[number] if opening else xs[-1]
+            xs = stage([fit(x) for fit, x in zip(transition, [*xs, source], strict=True)])
         return xs
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:

@@ -49,7 +49,7 @@ class Record:
                 beside.write_text(json.dumps(asdict(config), indent=2, default=str) + "\n")
             with replacing(self.folder / "metrics.jsonl") as beside:
                 beside.write_text("".join(json.dumps(line) + "\n" for line in kept))
-            self._file = (self.folder / "metrics.jsonl").open("a", encoding="utf-8")
+            self._file = (self.folder / "metrics.jsonl").open("a", 1, encoding="utf-8")
             self._board = SummaryWriter(str(self.folder), purge_step=step + 1)
         except OSError as error:
             raise InputError(f"{self.folder}: cannot be written to: {error.strerror}") from error

@@ -25,6 +25,8 @@ from higherhrnet.training.validate import Validation, load_validation
 
 _SETTLE = {"cuda": 10}
 """Steps between looks at the losses: each makes a GPU wait, so there they are fewer."""
+_MIN_SAVE = 1.0
+"""Minutes between saves, however short the epochs are."""
 
 
 def train(config: TrainConfig) -> bool:
@@ -92,7 +94,7 @@ class Run:
                 if measure and trainer.progress < 1 and not self.stop:
                     self._measure()
                 minutes = (time.monotonic() - self.saved) / 60
-                if epoch_ends or minutes >= self.config.run.save_minutes:
+                if minutes >= (_MIN_SAVE if epoch_ends else self.config.run.save_minutes):
                     self._save()
             self._settle(bool(told), bar)
             if not self.stop:

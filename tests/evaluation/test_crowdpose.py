@@ -191,7 +191,7 @@ def test_a_missing_crowd_index_is_computed(load: Load) -> None:
     assert evaluate(load(content), results) == expected
     for id_, people in by_image.items():
         assert crowd_index(people) == pytest.approx(indices[id_])
-    assert len({value for value in indices.values() if 0 < value < 1}) > 3
+    assert len({value for value in indices.values() if 0 < value < 1}) >= 3
 
 
 def plain_crowd_index(people: list[File]) -> float:

@@ -27,7 +27,7 @@ AREA = 6000.0
 
 def crowd_of(people: int) -> Poses:
     """People side by side, far enough from each other that nobody is near another's keypoints."""
-    return STANDING + 200 * np.stack([np.arange(people), np.zeros(people)], 1)[:, None]
+    return STANDING + np.stack([200.0 * np.arange(people), np.zeros(people)], 1)[:, None]
 
 
 def file_of(people: Poses, visible: int = 2) -> File:
@@ -118,7 +118,9 @@ def test_further_results_on_a_person_are_duplicates(find: Find) -> None:
 
 def test_results_on_nobody_are_background(find: Find) -> None:
     people = crowd_of(2)
-    mistakes = find(file_of(people), results_of(np.concatenate([people, people + [0, 900]])))
+    mistakes = find(
+        file_of(people), results_of(np.concatenate([people, people + np.array([0, 900])]))
+    )
     assert mistakes.results == {"a person's own": 2, "background": 2}
     assert mistakes.people == {"found": 2}
 
@@ -212,7 +214,7 @@ def test_a_poor_result_is_still_the_persons_own(find: Find) -> None:
 
 
 def test_a_poor_duplicate_takes_nobody_from_a_neighbour(find: Find) -> None:
-    people = np.stack([STANDING, STANDING + [25, 0]])
+    people = STANDING + np.array([[0, 0], [25, 0]])[:, None]
     found = np.stack([people[0], people[0] + [3, 0], people[1]])
     mistakes = find(file_of(people), results_of(found))
     assert mistakes.people == {"found": 2}

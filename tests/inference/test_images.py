@@ -151,6 +151,8 @@ def test_exif_can_be_ignored() -> None:
         (picture("P"), "PNG", {"transparency": 0}),
         (Pillow.fromarray(RGBA), "WEBP", {"lossless": True, "exact": True}),
         (Pillow.fromarray(RGBA), "WEBP", {"lossless": True}),
+        (Pillow.fromarray(RGBA), "WEBP", {"quality": 90}),
+        (Pillow.fromarray(RGBA), "WEBP", {"save_all": True, "append_images": [picture()]}),
     ],
 )
 def test_transparent_files_are_laid_on_white(

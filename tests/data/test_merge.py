@@ -1,0 +1,51 @@
+"""Keypoints of several data sets are the same where their names are."""
+
+from __future__ import annotations
+
+import pytest
+
+from higherhrnet.data.merge import merged_skeleton
+from higherhrnet.errors import InputError
+from higherhrnet.skeleton import COCO, CROWDPOSE, Skeleton
+
+BODY = Skeleton("body", COCO.names[5:], COCO.limbs[:4], (0.5,) * 12)
+"""COCO's without the face."""
+
+
+def test_coco_stays_coco_whatever_comes_first() -> None:
+    for order in ([COCO], [COCO, BODY], [BODY, COCO], [BODY, Skeleton("face", COCO.names[:5], (),
+                                                                       (1.0,) * 5)]):  # fmt: skip
+        assert merged_skeleton(order) is COCO
+    assert merged_skeleton([CROWDPOSE, BODY]) is CROWDPOSE
+    assert merged_skeleton([BODY]) is BODY
+
+
+def test_a_skeleton_of_several_has_all_of_each() -> None:
+    merged = merged_skeleton([COCO, CROWDPOSE])
+    assert merged.names == (*COCO.names, "head", "neck")
+    assert merged.name == "coco+crowdpose"
+    assert merged.sigmas == (*COCO.sigmas, 0.079, 0.079)
+    assert merged.grouping_order == (*COCO.grouping_order, 17, 18)
+    assert merged.flip_index == (*COCO.flip_index, 17, 18)
+    assert merged.limbs[: len(COCO.limbs)] == COCO.limbs
+    added = set(merged.limbs) - set(COCO.limbs)
+    assert added == {("head", "neck"), ("neck", "left_shoulder"), ("neck", "right_shoulder")}
+
+
+def test_names_come_in_the_order_of_their_appearance() -> None:
+    one = Skeleton("one", ("b", "left_a"), (("b", "left_a"),), (0.1, 0.2), (1, 0))
+    other = Skeleton("other", ("right_a", "b", "left_a"), (("left_a", "b"),), (0.3, 0.4, 0.5))
+    merged = merged_skeleton([one, other])
+    assert merged.names == ("b", "left_a", "right_a")
+    assert merged.sigmas == (0.1, 0.2, 0.3)
+    assert merged.grouping_order == (1, 0, 2)
+    assert merged.limbs == (("b", "left_a"),)
+    assert merged.flip_index == (0, 2, 1)
+
+
+def test_pairs_that_one_set_names_do_not_forget_those_of_the_others() -> None:
+    odd = Skeleton("odd", ("port", "starboard"), (), (0.1, 0.1), (), (("port", "starboard"),))
+    merged = merged_skeleton([BODY, odd])
+    assert merged.flip_index == (*BODY.flip_index, 13, 12)
+    with pytest.raises(InputError, match="flip_pairs"):
+        merged_skeleton([odd, Skeleton("x", ("port", "b"), (), (1, 1), (), (("port", "b"),))])

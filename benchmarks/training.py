@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -51,7 +51,7 @@ def step(trainer: Trainer, batch: Batch) -> list[float]:
     if trainer.average:
         trainer.average.update(trainer.network, 1)
     marks.append(now(device))
-    parts = [after - before for before, after in zip(marks, marks[1:], strict=False)]
+    parts = [after - before for before, after in pairwise(marks)]
     return [*parts, sum(parts)]
 
 

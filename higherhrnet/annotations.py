@@ -134,8 +134,10 @@ def _completed(annotation: Entry, keypoints: int) -> Entry:
     _check_numbers(triples, f"{where}: keypoints", 3 * keypoints)
     seen = [triples[i : i + 2] for i in range(0, 3 * keypoints, 3) if triples[i + 2] > 0]
     person.setdefault("num_keypoints", len(seen))
-    corner, size = np.min(seen or [[0, 0]], 0), np.ptp(seen or [[0, 0]], 0)
-    box = person.setdefault("bbox", [*corner.tolist(), *size.tolist()])
+    if "bbox" not in person:
+        corner, size = np.min(seen or [[0, 0]], 0), np.ptp(seen or [[0, 0]], 0)
+        person["bbox"] = [*corner.tolist(), *size.tolist()]
+    box = person["bbox"]
     _check_numbers(box, f"{where}: bbox", 4)
     _check_numbers([person.setdefault("area", box[2] * box[3])], f"{where}: area", 1)
     person["iscrowd"] = int(person.get("iscrowd", 0))

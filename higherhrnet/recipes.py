@@ -138,6 +138,7 @@ class OptimConfig:
     accumulate: int = 1
     """Batches whose gradients are added up before a step."""
     epochs: float = 300.0
+    """How often each photograph is shown."""
     lr: float = 1e-3
     """Learning rate of Adam."""
     scale_lr: bool = False
@@ -194,6 +195,7 @@ class RunConfig:
     sync_bn: bool = False
     """Batch norm over all processes' pictures together."""
     seed: int = 0
+    """Of all chance: the same seed and data, the same training."""
     max_hours: float | None = None
     """End after so many hours: the schedule is planned to fit, whatever `epochs` says."""
     eval_every: float = 10.0
@@ -260,3 +262,10 @@ RECIPES = {
     for form, change in (("", replace), ("-swahr", _swahr))
 }
 """Trainings by name: data set, width and input size, and the form of the loss."""
+
+
+def describe(recipe: TrainConfig) -> str:
+    """A recipe in a few words."""
+    skeleton = "CrowdPose" if recipe.data.skeleton == "crowdpose" else "COCO"
+    form = ", adaptive heatmaps" if recipe.losses.swahr else ""
+    return f"{skeleton}, width {recipe.model.width}, {recipe.input.size} pixels{form}"

@@ -75,7 +75,7 @@ class Skeleton:
 
     @classmethod
     def from_category(cls, category: Mapping[str, Any], name: str | None = None) -> Skeleton:
-        """The skeleton of a COCO `categories` entry; sigmas by name where COCO has them.
+        """The skeleton of a COCO `categories` entry; sigmas and limbs by name where COCO has them.
 
         Args:
             category: has `keypoints` (names) and may have `skeleton` (pairs counted from 1),
@@ -96,7 +96,7 @@ class Skeleton:
             return cls(
                 title,
                 names,
-                tuple((names[a], names[b]) for a, b in pairs),
+                tuple((names[a], names[b]) for a, b in pairs) or _known_limbs(names),
                 tuple(map(float, category.get("sigmas", ()))) or default_sigmas(names),
                 tuple(map(int, category.get("grouping_order", ()))),
                 tuple((str(a), str(b)) for a, b in category.get("flip_pairs", ())),
@@ -115,6 +115,11 @@ class Skeleton:
             "grouping_order": list(self.grouping_order),
             "flip_pairs": [list(pair) for pair in self.flip_pairs],
         }
+
+
+def _known_limbs(names: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """COCO's limbs whose both ends there are."""
+    return tuple(limb for limb in COCO.limbs if set(limb) <= set(names))
 
 
 def default_sigmas(names: Sequence[str]) -> tuple[float, ...]:

@@ -1,0 +1,94 @@
+"""train, check-data and scenes: annotated pictures → a network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from tyro.conf import Positional, arg
+from tyro.extras import subcommand_type_from_defaults
+
+from higherhrnet.cli.models import needs_torch
+from higherhrnet.config import InputConfig
+from higherhrnet.errors import InputError
+from higherhrnet.recipes import RECIPES, AugmentConfig, TrainConfig, describe
+
+if TYPE_CHECKING:
+    Recipe = TrainConfig
+else:
+    # A subcommand a recipe, whose flags begin with the recipe's values.
+    Recipe = subcommand_type_from_defaults(
+        RECIPES, {name: describe(recipe) for name, recipe in RECIPES.items()}, prefix_names=False
+    )
+
+
+def train(config: Annotated[Recipe, arg(name="")]) -> int:
+    """Train a network on annotated photographs, or go on with a training.
+
+    On several GPUs or machines: torchrun --nproc-per-node 8 -m higherhrnet train RECIPE …
+    """
+    needs_torch()
+    from higherhrnet.training.train import train as run
+
+    return 0 if run(config) else 130
+
+
+def check_data(
+    sources: Positional[tuple[str, ...]],
+    /,
+    out: Annotated[Path | None, arg(aliases=["-o"])] = None,
+    samples: int = 16,
+    size: int = 512,
+    augment: AugmentConfig = AugmentConfig(),
+) -> int:
+    """Say what training would trip over in data sets, and draw what the network would see.
+
+    The exit code is 3 if anything is wrong.
+
+    Args:
+        sources: ANNOTATIONS[,PICTURES] each: a COCO keypoints file; the folder or .zip of its
+            pictures, found beside it if not said.
+        out: A folder for findings.txt, each single case, and samples.jpg, a sheet of random
+            samples with their targets.
+        samples: How many samples.
+        size: Pixels of a sample's side.
+        augment: How samples are varied.
+    """
+    from higherhrnet.data.check import check_sources
+
+    if not sources or samples < 1:
+        raise InputError("name annotation files to check, and at least one of --samples")
+    sound = check_sources(sources, out)
+    if out:
+        needs_torch()
+        from higherhrnet.data.sheet import write_sheet
+
+        print(write_sheet(out / "samples.jpg", sources, augment, InputConfig(size), samples))
+    return 0 if sound else 3
+
+
+def scenes(
+    out: Positional[Path],
+    /,
+    count: int = 100,
+    seed: int = 0,
+    size: int = 256,
+    skeleton: str = "coco",
+) -> int:
+    """Draw scenes of people with exact keypoints, as a COCO data set: images and annotations.
+
+    Args:
+        out: The folder to write to.
+        count: How many.
+        seed: The same seed, the same scenes.
+        size: Pixels of a side.
+        skeleton: coco, crowdpose or a .toml file of keypoints among theirs.
+    """
+    from higherhrnet.data.scenes import write_scenes
+    from higherhrnet.inference.images import MIN_SIDE
+    from higherhrnet.skeleton import load_skeleton
+
+    if count < 1 or size < MIN_SIDE:
+        raise InputError(f"scenes needs a --count of at least 1 and a --size of {MIN_SIDE}")
+    print(write_scenes(out, count, seed, height=size, width=size, skeleton=load_skeleton(skeleton)))
+    return 0

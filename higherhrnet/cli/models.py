@@ -1,0 +1,115 @@
+"""info, convert, export, models and download: what to find people with."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from tyro.conf import Positional
+
+from higherhrnet.cli.look import Flag
+from higherhrnet.errors import InputError
+
+
+def info(model: Positional[str], /) -> int:
+    """Say what a model is: its shape, parameters, multiply-adds and header.
+
+    Args:
+        model: A .onnx or .safetensors file, or the name of a downloaded model.
+    """
+    from higherhrnet.info import describe
+
+    print(describe(model))
+    return 0
+
+
+def convert(
+    source: Positional[Path],
+    out: Positional[Path],
+    /,
+    skeleton: str | None = None,
+    input_size: int | None = None,
+) -> int:
+    """Make a .safetensors file of weights of the paper's authors, of MMPose 0.x, or of a trunk.
+
+    Args:
+        source: The .pth or .pth.tar file.
+        out: The .safetensors file to write.
+        skeleton: coco, crowdpose or a .toml file; told from the number of keypoints if not said.
+        input_size: Pixels of the shorter side; told from the file's name if not said.
+    """
+    needs_torch()
+    from higherhrnet.network import checkpoint
+    from higherhrnet.network.convert import convert as run
+    from higherhrnet.skeleton import load_skeleton
+
+    chosen = load_skeleton(skeleton) if skeleton else None
+    model, header = run(source, input_size=input_size, skeleton=chosen)
+    checkpoint.save(out, model, header)
+    assumed = header.training.get("assumed", {})
+    print(f"{out}: width {header.model.width}, {header.skeleton.name}, {header.input.size} pixels")
+    if "heads" in header.training:
+        print("a trunk, whose heads are yet to be trained")
+    if assumed:
+        print(
+            "not said in the file, so assumed: " + ", ".join(f"{k} {v}" for k, v in assumed.items())
+        )
+    return 0
+
+
+def export(model: Positional[str], out: Positional[Path], /, half: Flag = False) -> int:
+    """Make an ONNX file of a .safetensors model, for any engine and input size.
+
+    Args:
+        model: The .safetensors file, or the name of a downloaded model.
+        out: The .onnx file to write.
+        half: Store the weights in half precision, in half the space.
+    """
+    needs_torch()
+    from higherhrnet.export import export_onnx
+    from higherhrnet.network import checkpoint
+    from higherhrnet.zoo.download import local_model
+
+    network, header = checkpoint.load(local_model(model))
+    export_onnx(network, header, out, half)
+    print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
+    return 0
+
+
+def models() -> int:
+    """List the published models that can be downloaded."""
+    from higherhrnet.zoo.published import PUBLISHED, format_models
+
+    print(format_models(PUBLISHED))
+    return 0
+
+
+def download(name: Positional[str], /) -> int:
+    """Fetch a published model into the cache and make it ready for use.
+
+    Args:
+        name: As `higherhrnet models` lists it.
+    """
+    from higherhrnet.zoo.download import download as run
+    from higherhrnet.zoo.published import published_model
+
+    published = published_model(name)
+    path = run(published)
+    print(f"{path}: from {published.page}")
+    if published.note:
+        print(published.note)
+    if published.source == "imagenet":
+        print("a trunk without heads: to start a training from")
+    elif find_spec("torch"):
+        return convert(path, path.with_suffix(".safetensors"), input_size=published.input_size)
+    else:
+        print(
+            f"next, where torch is: higherhrnet convert {path} {path.with_suffix('.safetensors')}"
+        )
+    return 0
+
+
+def needs_torch() -> None:
+    """Ends a verb that cannot do without torch where there is none."""
+    if find_spec("torch") is None or find_spec("safetensors") is None:
+        raise InputError('this needs torch: pip install "higherhrnet[train]"')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -15,12 +16,16 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 
 from higherhrnet.data.augment import Sample, augment
-from higherhrnet.data.dataset import Photographs
+from higherhrnet.data.dataset import Photograph, Photographs
+from higherhrnet.errors import InputError
 from higherhrnet.inference.engine import usable_cores
 from higherhrnet.recipes import TrainConfig
 
 Key = tuple[int, int, int]
 """Epoch, place in it, photograph: what a sample is drawn from, and nothing else."""
+
+_TRIES = 20
+"""Photographs in a row that cannot be read before it is taken for no coincidence."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,14 +89,27 @@ class Samples(Dataset[Sample]):
         config, (epoch, place, index) = self.config, key
         rng = np.random.default_rng((config.run.seed, epoch, place))
         return augment(
-            self.photographs[index],
+            self.photograph(index),
             config.augment,
             config.input,
             self.photographs.skeleton,
             rng,
             self.strides,
-            lambda: self.photographs[int(rng.integers(len(self.photographs)))],
+            lambda: self.photograph(int(rng.integers(len(self.photographs)))),
         )
+
+    def photograph(self, index: int) -> Photograph:
+        """A photograph, or the next one that can be read.
+
+        Raises:
+            InputError: many in a row cannot be read.
+        """
+        for later in range(_TRIES):
+            try:
+                return self.photographs[(index + later) % len(self.photographs)]
+            except InputError as error:
+                print(f"left out: {error}", file=sys.stderr, flush=True)
+        raise InputError(f"none of {_TRIES} photographs can be read; look at them with check-data")
 
 
 class Order:
@@ -121,6 +139,8 @@ class Order:
         """All processes' samples of an epoch, in order."""
         rng = np.random.default_rng((self.seed, number))
         times = np.floor(self.weights + rng.random(len(self.weights))).astype(int)
+        if not times.any():
+            times[:] = 1
         chosen = rng.permutation(np.repeat(np.arange(len(times)), times))
         filled = np.resize(chosen, self.batches_an_epoch * self.batch_size * self.world)
         return [(number, place, int(index)) for place, index in enumerate(filled)]
@@ -150,7 +170,10 @@ def load_batches(
         prefetch_factor=4 if workers else None,
         worker_init_fn=_begin,
     )
-    yield from loader
+    try:
+        yield from loader
+    except InputError as error:  # to which a worker's adds its traceback
+        raise InputError(str(error).strip().rpartition("InputError: ")[2]) from error
 
 
 def _begin(_: int) -> None:

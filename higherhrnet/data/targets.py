@@ -61,13 +61,13 @@ def render_heatmaps(
     """
     batch, _, keypoints, _ = cells.shape
     column, row, seen = cell_of(cells, height, width, convention)
-    spread = torch.as_tensor(sigma, dtype=torch.float64, device=cells.device)
+    spread = torch.as_tensor(sigma, dtype=cells.dtype, device=cells.device)
     widest = sigma if isinstance(sigma, float) else max(sigma.flatten().tolist(), default=0.0)
     offsets = torch.arange(ceil(6 * widest) + 4, device=cells.device)
     spread = spread.expand(seen.shape[:2])[..., None]
     profiles = []
     for cell, exact, size in ((column, cells[..., 0], width), (row, cells[..., 1], height)):
-        middle = cell.double() if convention == "original" else exact.double() - 0.5
+        middle = cell.to(cells.dtype) if convention == "original" else exact - 0.5
         first = (middle - 3 * spread - 1).round()
         beyond = (middle + 3 * spread + 2).round()
         places = first[..., None].long() + offsets  # (B, P, K, W)

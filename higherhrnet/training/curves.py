@@ -2,49 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from higherhrnet.files import replacing
 
-_POINTS = 400
-"""At most so many of a curve; more steps are averaged."""
+_POINTS = 1000
+"""Of a curve, at least so many as soon as there are; neighbours are averaged at twice as many."""
+
+Line = Mapping[str, float]
 
 
-def draw_curves(lines: Iterable[Mapping[str, float]], path: Path) -> None:
-    """Writes a picture of every loss (left, logarithmic) and of AP (right) over the epochs.
+class Curves:
+    """Losses over the epochs and AP at each measurement, in little memory however long a run is."""
 
-    Args:
-        lines: of `metrics.jsonl`.
-        path: the picture; its suffix says in what format.
-    """
-    lines = list(lines)
-    steps = [line for line in lines if "loss" in line]
-    measured = [line for line in lines if "AP" in line]
-    figure = Figure(figsize=(12, 4.5), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    terms = [n for n in steps[-1] if n.startswith(("loss", "heat", "pull", "push", "scale"))]
-    epochs = _thinned([line["epoch"] for line in steps])
-    for name in terms if steps else ():
-        left.plot(epochs, _thinned([line[name] for line in steps]), label=name)
-    for name in ("AP", "AP50", "AR"):
-        points = [(line["epoch"], line[name]) for line in measured if line[name] >= 0]
-        if points:
-            right.plot(*zip(*points, strict=True), ".-", label=name)
-    left.set(yscale="log", xlabel="epoch", title="losses")
-    right.set(ylim=(0, 1), xlabel="epoch", title="on the validation set")
-    for axes in (left, right):
-        axes.grid(alpha=0.3)
-        if axes.lines:
-            axes.legend()
-    with replacing(path) as beside:
-        figure.savefig(beside, dpi=110)
+    def __init__(self) -> None:
+        self._steps: list[Line] = []
+        self._measured: list[Line] = []
 
+    def add(self, line: Line) -> None:
+        """Takes in a line of `metrics.jsonl`."""
+        if "AP" in line:
+            self._measured.append(line)
+            return
+        self._steps.append(line)
+        if len(self._steps) == 2 * _POINTS:
+            pairs = zip(self._steps[::2], self._steps[1::2], strict=True)
+            self._steps = [{name: (a[name] + b[name]) / 2 for name in a} for a, b in pairs]
 
-def _thinned(values: list[float]) -> NDArray[np.float64]:
-    parts = np.array_split(np.array(values), min(len(values), _POINTS))
-    return np.array([part.mean() for part in parts])
+    def draw(self, path: Path) -> None:
+        """Writes a picture: every loss (left, logarithmic) and AP (right) over the epochs.
+
+        Its suffix says in what format.
+        """
+        figure = Figure(figsize=(12, 4.5), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        epochs = [line["epoch"] for line in self._steps]
+        for name in self._steps[0] if self._steps else ():
+            if name.startswith(("loss", "heatmap", "pull", "push", "scale")):
+                left.plot(epochs, [line[name] for line in self._steps], label=name)
+        for name in ("AP", "AP50", "AR"):
+            points = [(line["epoch"], line[name]) for line in self._measured if line[name] >= 0]
+            if points:
+                right.plot(*zip(*points, strict=True), ".-", label=name)
+        left.set(yscale="log", xlabel="epoch", title="losses")
+        right.set(ylim=(0, 1), xlabel="epoch", title="on the validation set")
+        for axes in (left, right):
+            axes.grid(alpha=0.3)
+            if axes.lines:
+                axes.legend()
+        with replacing(path) as beside:
+            figure.savefig(beside, dpi=110)

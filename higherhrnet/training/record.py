@@ -24,6 +24,7 @@ from torch.utils.tensorboard import SummaryWriter
 from higherhrnet.errors import InputError
 from higherhrnet.files import replacing
 from higherhrnet.recipes import TrainConfig
+from higherhrnet.training.curves import Curves
 
 Facts = dict[str, Any]
 
@@ -44,17 +45,20 @@ class Record:
         self.folder = config.run.out
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            kept = [line for line in self.lines() if line["step"] <= step] if step else []
+            kept = [line for line in self._lines() if line["step"] <= step] if step else []
             with replacing(self.folder / "config.json") as beside:
                 beside.write_text(json.dumps(asdict(config), indent=2, default=str) + "\n")
             with replacing(self.folder / "metrics.jsonl") as beside:
                 beside.write_text("".join(json.dumps(line) + "\n" for line in kept))
             self._file = (self.folder / "metrics.jsonl").open("a", 1, encoding="utf-8")
             self._board = SummaryWriter(str(self.folder), purge_step=step + 1)
+            self._curves = Curves()
+            for line in kept:
+                self._curves.add(line)
         except OSError as error:
             raise InputError(f"{self.folder}: cannot be written to: {error.strerror}") from error
 
-    def lines(self) -> Iterator[Facts]:
+    def _lines(self) -> Iterator[Facts]:
         """What is written down so far, but for a last line that was cut off."""
         path = self.folder / "metrics.jsonl"
         for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
@@ -67,13 +71,9 @@ class Record:
         """Writes down a step, or a measurement."""
         line = {"step": step, "epoch": round(epoch, 4), **facts}
         self._file.write(json.dumps(line) + "\n")
+        self._curves.add(line)
         for name, value in facts.items():
             self._board.add_scalar(name, value, step)
-
-    def flush(self) -> None:
-        """Sees that all is on disk."""
-        self._file.flush()
-        self._board.flush()
 
     def close(self) -> None:
         """Ends the record."""
@@ -81,7 +81,10 @@ class Record:
         self._board.close()
 
     def save(self, state: Mapping[str, Any]) -> None:
-        """Writes what `load_state` gives back."""
+        """Writes what `load_state` gives back, and sees that all else is on disk."""
+        self._file.flush()
+        self._board.flush()
+        self._curves.draw(self.folder / "curves.png")
         with replacing(self.folder / "last.pt") as beside:
             torch.save(dict(state), beside)
 

@@ -17,7 +17,6 @@ from higherhrnet.errors import InputError
 from higherhrnet.inference.images import write_image
 from higherhrnet.network import checkpoint
 from higherhrnet.recipes import TrainConfig
-from higherhrnet.training.curves import draw_curves
 from higherhrnet.training.parallel import processes
 from higherhrnet.training.record import Record, load_state
 from higherhrnet.training.trainer import Trainer
@@ -174,8 +173,6 @@ class Run:
     def _save(self) -> None:
         self.saved = time.monotonic()
         if self.record:
-            self.record.flush()
-            draw_curves(self.record.lines(), self.record.folder / "curves.png")
             result, header = self.trainer.result(), self.trainer.header()
             checkpoint.save(self.record.folder / "last.safetensors", result, header)
             self.record.save(self.trainer.state())

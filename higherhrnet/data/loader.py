@@ -157,7 +157,11 @@ class Order:
 def load_batches(
     photographs: Photographs, config: TrainConfig, order: Order, pin: bool = False
 ) -> Generator[Batch, None, None]:
-    """Batches without end, read ahead by `config.data.workers` processes; close it to end these."""
+    """Batches without end, read ahead by `config.data.workers` processes; close it to end these.
+
+    Raises:
+        InputError: many pictures in a row cannot be read.
+    """
     workers = config.data.workers
     if workers is None:
         workers = min(usable_cores() - 1, 16)
@@ -170,13 +174,19 @@ def load_batches(
         prefetch_factor=4 if workers else None,
         worker_init_fn=_begin,
     )
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)  # the processes are the parallelism; one forked beside threads may hang
+    batches = iter(loader)
+    cv2.setNumThreads(threads)
     try:
-        yield from loader
+        yield from batches
     except InputError as error:  # to which a worker's adds its traceback
         raise InputError(str(error).strip().rpartition("InputError: ")[2]) from error
+    finally:  # whoever still holds an error holds its traceback, and that the workers
+        if workers:
+            batches._shutdown_workers()  # type: ignore[attr-defined]
 
 
 def _begin(_: int) -> None:
-    cv2.setNumThreads(1)  # the processes are the parallelism
     for stop in (signal.SIGINT, signal.SIGTERM):  # the training saves first, then ends them
         signal.signal(stop, signal.SIG_IGN)

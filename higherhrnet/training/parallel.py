@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -43,6 +43,11 @@ class World:
         shared = torch.tensor(values, dtype=torch.float64, device=self.device)
         dist.all_reduce(shared, dist.ReduceOp.MAX)
         return list(map(float, shared.tolist()))
+
+    def share(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Makes them in all processes what they are in the first."""
+        for tensor in tensors if self.size > 1 else ():
+            dist.broadcast(tensor, 0)
 
     def gather(self, mine: Sequence[T]) -> list[T]:
         """What all processes have, in the first; elsewhere nothing."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 from torch import nn
 
+from higherhrnet.config import ModelConfig
 from higherhrnet.errors import InputError
 from higherhrnet.network import checkpoint
 from higherhrnet.network.convert import load_trunk
@@ -33,18 +34,31 @@ def build_network(config: TrainConfig, skeleton: Skeleton) -> tuple[HigherHRNet,
     source = local_model(config.run.init)
     given, header = checkpoint.load(source)
     state = given.state_dict()
+    if flags := _flags(network.config, header.model):
+        raise InputError(f"{source}: of another shape than the network to train; say {flags}")
     if header.skeleton.names == skeleton.names and header.training.get("heads") != "untrained":
         checkpoint.load_strictly(network, state, str(source))
         return network, f"from {source}"
-    if header.model.width != network.config.width:
-        raise InputError(
-            f"{source}: its width is {header.model.width}, not {network.config.width}; "
-            f"say --model.width {header.model.width}"
-        )
     fresh = {name: w for name, w in network.state_dict().items() if _knows_skeleton(name)}
     kept = {name: w for name, w in state.items() if not _knows_skeleton(name)}
     checkpoint.load_strictly(network, kept | fresh, str(source))
     return network, f"from {source}, whose skeleton is {header.skeleton.name}: heads made anew"
+
+
+def _flags(mine: ModelConfig, theirs: ModelConfig) -> str:
+    """The flags that give my network their shape, whatever its keypoints."""
+    said = []
+    for field in fields(ModelConfig):
+        value = getattr(theirs, field.name)
+        if field.name == "num_keypoints" or value == getattr(mine, field.name):
+            continue
+        name = field.name.replace("_", "-")
+        if isinstance(value, bool):
+            said.append(f"--model.{name}" if value else f"--model.no-{name}")
+        else:
+            values = value if isinstance(value, tuple) else (value,)
+            said.append(" ".join([f"--model.{name}", *map(str, values)]))
+    return " ".join(said)
 
 
 def _knows_skeleton(name: str) -> bool:

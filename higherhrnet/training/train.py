@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 import time
@@ -43,14 +44,14 @@ def train(config: TrainConfig) -> bool:
     with processes(config.run.device) as world:
         state = load_state(config.run.out, config.run.resume)
         photographs = load_photographs(config.data, outlines=config.augment.paste > 0)
-        validation = load_validation(config.data, world)
+        validation = load_validation(config.data, photographs.skeleton, world)
         trainer = Trainer(config, photographs, world)
         if state is not None:
             trainer.load(state)
         try:
             return Run(trainer, validation).complete()
-        except RuntimeError as error:  # torch.OutOfMemoryError, or what the CPU's allocator raises
-            if "memory" not in str(error):
+        except (RuntimeError, MemoryError) as error:  # of the GPU's or CPU's tensors, or of arrays
+            if not re.search("(out of|allocate) memory|Unable to allocate", str(error)):
                 raise
             raise InputError(
                 f"out of memory: lower --batch-size, now {config.optim.batch_size} (with twice the "
@@ -88,15 +89,15 @@ class Run:
                 self.pending.append((trainer.step + 1, rate, *trainer.learn(batches)))
                 measure = self._passed(self.config.run.eval_every)
                 epoch_ends = self._passed(1)
-                if epoch_ends or measure or trainer.step % settle == 0:
-                    self._settle(bool(told), bar)
+                if not (epoch_ends or measure or trainer.step % settle == 0):
+                    continue
+                self._settle(bool(told), bar)
                 if measure and trainer.progress < 1 and not self.stop:
                     self._measure()
-                minutes = (time.monotonic() - self.saved) / 60
-                if minutes >= (_MIN_SAVE if epoch_ends else self.config.run.save_minutes):
+                if self._save_is_due(epoch_ends):
                     self._save()
             self._settle(bool(told), bar)
-            if not self.stop:
+            if not self.stop and trainer.measured < trainer.step:
                 self._measure()
             self._save()
             if self.record:
@@ -105,8 +106,12 @@ class Run:
 
     def _passed(self, epochs: float) -> bool:
         """Whether a multiple of so many epochs was completed with the last step."""
-        step, each = self.trainer.step, epochs * self.trainer.steps_an_epoch
-        return bool(step // each > (step - 1) // each)
+        before, now = self.trainer.epoch_at(self.trainer.step - 1), self.trainer.epoch
+        return now // epochs > before // epochs
+
+    def _save_is_due(self, epoch_ends: bool) -> bool:
+        minutes, often = (time.monotonic() - self.saved) / 60, self.config.run.save_minutes
+        return minutes >= (min(_MIN_SAVE, often) if epoch_ends else often)
 
     def _settle(self, told: bool, bar: tqdm[None]) -> None:
         """Looks at the losses since the last look, and agrees with the other processes.
@@ -129,7 +134,7 @@ class Run:
         for (step, rate, _, _), row in zip(self.pending, everyone, strict=True):
             facts = {"loss": sum(row), **dict(zip(names, row, strict=True))}
             if self.record:
-                epoch = step / trainer.steps_an_epoch
+                epoch = trainer.epoch_at(step)
                 self.record.add(step, epoch, **facts, lr=rate, images_per_second=speed)
         self.pending.clear()
         bar.total = max(trainer.step, round(trainer.step / max(trainer.progress, 1e-9)))
@@ -139,7 +144,8 @@ class Run:
 
     def _check(self, values: Tensor) -> None:
         wrong = (~values.isfinite().all(1)).nonzero().flatten().tolist()
-        if wrong or not self._all_fine(not wrong):
+        (anywhere,) = self.world.most(bool(wrong))
+        if anywhere:
             step, _, _, names = self.pending[wrong[0] if wrong else -1]
             where = f"in the batch of {', '.join(names)}" if wrong else "in another process"
             raise InputError(
@@ -147,15 +153,14 @@ class Run:
                 f"go on with --resume from what {self.config.run.out} holds"
             )
 
-    def _all_fine(self, mine: bool) -> bool:
-        return self.world.most(not mine)[0] == 0
-
     def _measure(self) -> None:
         """AP on the validation set; the best network so far is kept."""
         if self.validation is None:
             return
         trainer, network, header = self.trainer, self.trainer.result(), self.trainer.header()
+        self.world.share(network.buffers())
         figures = self.validation.measure(network, header)
+        trainer.measured = trainer.step
         if self.record:
             folder = self.record.folder
             self.record.add(trainer.step, trainer.epoch, **figures)

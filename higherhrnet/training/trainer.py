@@ -54,14 +54,17 @@ class Trainer:
         self.order = Order(
             photographs.weights, optim.batch_size, config.run.seed, world.rank, world.size
         )
-        self.steps_an_epoch = max(1, self.order.batches_an_epoch // optim.accumulate)
-        self.step = 0
+        self.step = self.measured = 0
         self.seconds, self.best = 0.0, -1.0
+
+    def epoch_at(self, step: int) -> float:
+        """Epochs done after so many steps."""
+        return float(step * self.config.optim.accumulate / self.order.batches_an_epoch)
 
     @property
     def epoch(self) -> float:
         """Epochs done."""
-        return float(self.step / self.steps_an_epoch)
+        return self.epoch_at(self.step)
 
     @property
     def progress(self) -> float:
@@ -96,6 +99,7 @@ class Trainer:
             "step": self.step,
             "seconds": self.seconds,
             "best": self.best,
+            "measured": self.measured,
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -114,10 +118,13 @@ class Trainer:
                 f"{self.config.run.out}: its last.pt is of another network or optimiser; resume "
                 "with the settings in its config.json, or take another --out"
             ) from error
+        for group in self.optimiser.param_groups:
+            group["weight_decay"] = self.config.optim.weight_decay  # as it is now asked for
         torch.set_rng_state(state["random"])
         if state["random_cuda"] is not None and self.world.device.type == "cuda":
             torch.cuda.set_rng_state(state["random_cuda"])
         self.step, self.seconds, self.best = state["step"], state["seconds"], state["best"]
+        self.measured = state.get("measured", 0)
 
     def batches(self) -> Generator[Batch, None, None]:
         """The batches from here on, without end."""

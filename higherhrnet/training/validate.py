@@ -13,6 +13,7 @@ from higherhrnet.config import Header
 from higherhrnet.data.dataset import parse_source
 from higherhrnet.data.pictures import Pictures, find_pictures
 from higherhrnet.drawing import draw, draw_heatmaps, draw_tags
+from higherhrnet.errors import InputError
 from higherhrnet.evaluation.figures import evaluate
 from higherhrnet.evaluation.predictions import predict_annotated
 from higherhrnet.inference.engine import torch_engine
@@ -21,6 +22,7 @@ from higherhrnet.inference.predictor import Predictor
 from higherhrnet.network.higherhrnet import HigherHRNet
 from higherhrnet.poses import Poses
 from higherhrnet.recipes import DataConfig
+from higherhrnet.skeleton import Skeleton
 from higherhrnet.training.parallel import World
 
 _HEIGHT = 240
@@ -65,11 +67,11 @@ class Validation:
         return Poses.from_coco(people, self.annotations.skeleton)
 
 
-def load_validation(data: DataConfig, world: World) -> Validation | None:
+def load_validation(data: DataConfig, skeleton: Skeleton, world: World) -> Validation | None:
     """The validation set that a training names; of `overfit` what is trained on; else None.
 
     Raises:
-        InputError: it cannot be found or understood.
+        InputError: it cannot be found or understood, or has other keypoints than the network will.
     """
     text = data.train[0] if data.overfit and data.train else data.val
     if text is None:
@@ -77,6 +79,11 @@ def load_validation(data: DataConfig, world: World) -> Validation | None:
     path, pictures, _ = parse_source(text)
     pictures = pictures or find_pictures(path)
     annotations = load_annotations(path)
+    if annotations.skeleton.names != skeleton.names:
+        raise InputError(
+            f"{path}: AP cannot be measured there, since its keypoints are "
+            f"{' '.join(annotations.skeleton.names)}; the network's are {' '.join(skeleton.names)}"
+        )
     if data.overfit:
         shown = _with_people(annotations)[: data.overfit]
         ids = {str(image["id"]) for image in shown}

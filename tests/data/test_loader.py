@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import fields, replace
 from itertools import chain, islice
+from multiprocessing import active_children
 from pathlib import Path
 
 import numpy as np
@@ -207,13 +208,39 @@ def test_a_batch_moves_whole() -> None:
     assert moved.images.shape == batch.images.shape
 
 
+def broken(folder: Path, count: int, unreadable: int) -> Photographs:
+    path = write_scenes(folder, count, height=64, width=64)
+    for number in range(unreadable):
+        (folder / "images" / f"{number + 1:012d}.png").write_bytes(b"no picture")
+    return load_photographs(DataConfig((str(path),)))
+
+
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_picture_that_cannot_be_read_is_named_in_one_line(tmp_path: Path, workers: int) -> None:
-    path = write_scenes(tmp_path, 2, height=64, width=64)
-    (tmp_path / "images" / "000000000001.png").write_bytes(b"no picture")
-    photographs = load_photographs(DataConfig((str(path),)))
-    config = training(workers=workers)
-    config = replace(config, augment=AugmentConfig())
-    with pytest.raises(InputError) as error:
-        made(photographs, config)
-    assert "000000000001.png" in str(error.value) and "\n" not in str(error.value)
+def test_a_picture_that_cannot_be_read_gives_way_to_the_next(
+    tmp_path: Path, workers: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    config = replace(training(workers=workers), augment=AugmentConfig())
+    (batch,) = made(broken(tmp_path, 4, 1), config, 1)
+    assert sorted(batch.names) == [f"{n:012d}.png" for n in (2, 2, 3, 4)]
+    told = capfd.readouterr().err.splitlines()
+    assert told and all("left out: " in line and "000000000001.png" in line for line in told)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_pictures_none_of_which_can_be_read_end_it_in_one_line(
+    tmp_path: Path, workers: int
+) -> None:
+    config = replace(training(workers=workers), augment=AugmentConfig())
+    with pytest.raises(InputError, match=r"^none of .* can be read; .* check-data$") as kept:
+        made(broken(tmp_path, 2, 2), config, 1)
+    assert kept.traceback and not active_children()
+
+
+def test_workers_end_with_the_batches_whatever_ends_these(photographs: Photographs) -> None:
+    order = Order(photographs.weights, 2)
+    stream = load_batches(photographs, training(workers=2), order)
+    with pytest.raises(KeyError) as kept, closing(stream):  # a traceback that outlives the loop
+        next(stream)
+        assert len(active_children()) == 2
+        raise KeyError
+    assert kept.traceback and not active_children()

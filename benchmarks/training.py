@@ -49,7 +49,7 @@ def step(trainer: Trainer, batch: Batch) -> list[float]:
     marks.append(now(device))
     trainer.optimiser.step()
     if trainer.average:
-        trainer.average.update(trainer.network, 1)
+        trainer.average.update(1)
     marks.append(now(device))
     parts = [after - before for before, after in pairwise(marks)]
     return [*parts, sum(parts)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,18 @@ class Annotations:
     def num_people(self) -> int:
         """The people that count: with labelled keypoints, and no crowd region."""
         return sum(1 for person in self.people if person["num_keypoints"] and not person["iscrowd"])
+
+    @property
+    def posed(self) -> list[Entry]:
+        """The images in which anyone's keypoints are labelled."""
+        ids = {str(person["image_id"]) for person in self.people if person["num_keypoints"]}
+        return [image for image in self.images if str(image["id"]) in ids]
+
+    def only(self, images: list[Entry]) -> Annotations:
+        """These images and the people in them."""
+        ids = {str(image["id"]) for image in images}
+        people = [person for person in self.people if str(person["image_id"]) in ids]
+        return replace(self, images=images, people=people)
 
 
 def load_annotations(path: str | Path, skeleton: Skeleton | None = None) -> Annotations:

@@ -7,7 +7,7 @@ can go on. `predictions.json`, a list with one entry a person, is made from it w
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryFile
 from types import TracebackType
@@ -18,7 +18,7 @@ from higherhrnet.files import replacing
 from higherhrnet.inference.sources import Frame, Source
 from higherhrnet.poses import Poses
 
-LINES, RESULTS = "predictions.jsonl", "predictions.json"
+LINES, RESULTS, LOOK = "predictions.jsonl", "predictions.json", "look.json"
 
 
 class Journal:
@@ -28,13 +28,22 @@ class Journal:
         folder: made if it is not there.
         resume: keep what the folder holds; else the first new prediction replaces it.
         results: make `predictions.json` at the end.
+        look: how the pictures are looked at, as plain JSON values; written down, so that another
+            look cannot go on with these predictions.
 
     Raises:
-        InputError: the folder cannot be written to.
+        InputError: the folder cannot be written to, or what it holds was looked at otherwise.
     """
 
-    def __init__(self, folder: Path, resume: bool = False, results: bool = True) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        resume: bool = False,
+        results: bool = True,
+        look: Mapping[str, Any] | None = None,
+    ) -> None:
         self.folder, self.results = folder, results
+        self._look = json.dumps(look or {}, indent=1) + "\n"
         self._ids: dict[int | str, str] = {}
         self._done: set[str] = set()
         self._file: TextIO | None = None
@@ -42,6 +51,7 @@ class Journal:
             folder.mkdir(parents=True, exist_ok=True)
             TemporaryFile(dir=folder).close()  # fails now, not after the first image
             if resume:
+                self._check_look()
                 self._begin(list(self._kept()))
         except OSError as error:
             raise InputError(f"{folder}: cannot be written to: {error.strerror}") from error
@@ -90,8 +100,18 @@ class Journal:
         except OSError as error:
             raise InputError(f"{self.folder}: cannot be written to: {error.strerror}") from error
 
+    def _check_look(self) -> None:
+        path = self.folder / LOOK
+        if path.is_file() and path.read_text(encoding="utf-8") != self._look:
+            raise InputError(
+                f"{self.folder}: its predictions were made with another model or settings; leave "
+                "out --resume to make them anew, or write to another folder"
+            )
+
     def _begin(self, kept: list[str]) -> TextIO:
         (self.folder / RESULTS).unlink(missing_ok=True)
+        with replacing(self.folder / LOOK) as beside:
+            beside.write_text(self._look, encoding="utf-8")
         with replacing(self.folder / LINES) as beside:
             beside.write_text("".join(kept), encoding="utf-8")
         self._file = (self.folder / LINES).open("a", encoding="utf-8")

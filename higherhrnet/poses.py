@@ -79,6 +79,20 @@ class Poses:
         boxes = np.concatenate([low, high - low], 1)
         return np.where(np.isfinite(boxes), boxes, 0).astype(np.float32)
 
+    def of(self, skeleton: Skeleton) -> Poses:
+        """The same people with the keypoints of another skeleton, by name.
+
+        Raises:
+            InputError: it has keypoints that these people do not.
+        """
+        if self.skeleton.names == skeleton.names:
+            return replace(self, skeleton=skeleton)
+        if missing := set(skeleton.names) - set(self.skeleton.names):
+            raise InputError(f"{self.skeleton.name} has no {', '.join(sorted(missing))}")
+        index = [self.skeleton.names.index(name) for name in skeleton.names]
+        keypoints, scores = self.keypoints[:, index], self.keypoint_scores[:, index]
+        return replace(self, keypoints=keypoints, keypoint_scores=scores, skeleton=skeleton)
+
     def above(self, score: float) -> Poses:
         """The people whose score is at least `score`."""
         return self[self.scores >= score]

@@ -20,7 +20,6 @@ from higherhrnet.inference.images import Image, write_image
 from higherhrnet.inference.predictor import Predictor
 from higherhrnet.inference.sources import Frame, Source, count_frames
 from higherhrnet.inference.stream import Failed, Found, stream
-from higherhrnet.inference.upsample import resize
 from higherhrnet.journal import Journal
 from higherhrnet.poses import Poses
 
@@ -95,7 +94,10 @@ def predict(predictor: Predictor, sources: Sequence[Source], settings: Settings)
             write_image(target.with_name(f"{target.name}_poses.jpg"), drawn)
         return _Done(frame, found.poses, drawn)
 
-    with Journal(settings.out, settings.resume, settings.results) as journal, ExitStack() as stack:
+    with (
+        Journal(settings.out, settings.resume, settings.results, predictor.look()) as journal,
+        ExitStack() as stack,
+    ):
         left = [source for source in sources if not journal.holds(source)]
         summary.skipped = len(sources) - len(left)
         total = sum(count_frames(source, settings.every) for source in left)
@@ -200,11 +202,5 @@ def _output_names(sources: Sequence[Source]) -> dict[str, str]:
 
 def _maps_of(predictor: Predictor, found: Found) -> Image:
     """A sheet of what the network sees, over the photograph as it is shown to it."""
-    maps = predictor.merge(found.prepared, found.outputs)
-    scale = 1 if 1 in found.prepared.resizes else min(found.prepared.resizes)
-    seen = found.prepared.resizes[scale].warp(found.frame.image)
-    _, height, width = maps.heatmaps.shape
-    count, views = maps.tags.shape[:2]
-    tags = resize(maps.tags.reshape(-1, *maps.tags.shape[2:]), height, width)
-    tags = tags.reshape(count, views, height, width).transpose(0, 2, 3, 1)
-    return draw_maps(seen, maps.heatmaps, tags, predictor.header.skeleton)
+    seen, heatmaps, tags = predictor.view(found.frame.image, found.prepared, found.outputs)
+    return draw_maps(seen, heatmaps, tags, predictor.header.skeleton)

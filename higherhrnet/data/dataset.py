@@ -108,9 +108,8 @@ def load_photographs(config: DataConfig, outlines: bool = False) -> Photographs:
     for one, (path, place, _) in zip(loaded, sources, strict=True):
         pictures = Pictures(place or find_pictures(path))
         masked = config.mask and one.skeleton.names != CROWDPOSE.names
-        packed = pack(
-            one, pictures, skeleton, masked=masked, outlines=outlines, overfit=config.overfit
-        )
+        chosen = one.only(one.posed[: config.overfit]) if config.overfit else one
+        packed = pack(chosen, pictures, skeleton, masked=masked, outlines=outlines)
         parts.append((packed, pictures))
     return Photographs(skeleton, parts, [weight for _, _, weight in sources])
 

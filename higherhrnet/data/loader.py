@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import cv2
@@ -45,6 +46,8 @@ class Batch:
     """(B, K) bool."""
     masks: list[Tensor]
     """(B, h, w) bool, one a resolution."""
+    largest: float = 0.0
+    """The largest of `sizes`: known without asking a GPU."""
 
     def to(self, device: torch.device) -> Batch:
         """The batch on a device; from pinned memory without waiting."""
@@ -55,10 +58,9 @@ class Batch:
         return self._each(Tensor.pin_memory)
 
     def _each(self, change: Any) -> Batch:  # noqa: ANN401
-        tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "names"}
-        masks = [change(mask) for mask in tensors.pop("masks")]
+        tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.type == "Tensor"}
         moved = {name: change(tensor) for name, tensor in tensors.items()}
-        return Batch(names=self.names, masks=masks, **moved)
+        return replace(self, masks=[change(mask) for mask in self.masks], **moved)
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
@@ -75,6 +77,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
             torch.from_numpy(np.stack(level))
             for level in zip(*(s.masks for s in samples), strict=True)
         ],
+        max((float(size) for sample in samples for size in sample.sizes), default=0.0),
     )
 
 
@@ -89,26 +92,27 @@ class Samples(Dataset[Sample]):
         config, (epoch, place, index) = self.config, key
         rng = np.random.default_rng((config.run.seed, epoch, place))
         return augment(
-            self.photograph(index),
+            self.photograph(index, rng),
             config.augment,
             config.input,
             self.photographs.skeleton,
             rng,
             self.strides,
-            lambda: self.photograph(int(rng.integers(len(self.photographs)))),
+            lambda: self.photograph(int(rng.integers(len(self.photographs))), rng),
         )
 
-    def photograph(self, index: int) -> Photograph:
-        """A photograph, or the next one that can be read.
+    def photograph(self, index: int, rng: np.random.Generator) -> Photograph:
+        """A photograph, or any other if it cannot be read.
 
         Raises:
             InputError: many in a row cannot be read.
         """
-        for later in range(_TRIES):
+        for _ in range(_TRIES):
             try:
-                return self.photographs[(index + later) % len(self.photographs)]
+                return self.photographs[index]
             except InputError as error:
                 print(f"left out: {error}", file=sys.stderr, flush=True)
+                index = int(rng.integers(len(self.photographs)))
         raise InputError(f"none of {_TRIES} photographs can be read; look at them with check-data")
 
 
@@ -164,7 +168,8 @@ def load_batches(
     """
     workers = config.data.workers
     if workers is None:
-        workers = min(usable_cores() - 1, 16)
+        beside = int(os.environ.get("LOCAL_WORLD_SIZE", 1))  # processes on this machine
+        workers = max(0, min(usable_cores() // beside - 1, 16))
     loader: DataLoader[Sample] = DataLoader(
         Samples(photographs, config),
         batch_sampler=order,
@@ -182,11 +187,22 @@ def load_batches(
         yield from batches
     except InputError as error:  # to which a worker's adds its traceback
         raise InputError(str(error).strip().rpartition("InputError: ")[2]) from error
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        raise InputError(
+            f"a process that reads pictures died, mostly for lack of memory ({error}); lower "
+            "--workers, or give the container more shared memory (--shm-size)"
+        ) from error
     finally:  # whoever still holds an error holds its traceback, and that the workers
         if workers:
             batches._shutdown_workers()  # type: ignore[attr-defined]
+            for worker in batches._workers:  # type: ignore[attr-defined]
+                worker.kill()  # one that hangs in a read; they do not hear of SIGTERM
 
 
 def _begin(_: int) -> None:
+    if cv2.getNumThreads() != 1:  # where processes are spawned, not forked
+        cv2.setNumThreads(1)
     for stop in (signal.SIGINT, signal.SIGTERM):  # the training saves first, then ends them
         signal.signal(stop, signal.SIG_IGN)

@@ -76,7 +76,6 @@ def pack(
     *,
     masked: bool,
     outlines: bool,
-    overfit: int | None = None,
 ) -> Packed:
     """The images with annotations, and the people in them.
 
@@ -86,12 +85,11 @@ def pack(
         skeleton: the keypoints that are wanted.
         masked: find out where the loss should not count.
         outlines: keep the people's.
-        overfit: only so many images, the first with anyone's keypoints.
 
     Raises:
         InputError: nothing of this can be learnt from, or a segmentation makes no sense.
     """
-    images, groups = _annotated(annotations, overfit)
+    images, groups = _annotated(annotations)
     shapes = [_shape(image, pictures) for image in images]
     used = [[p for p in people if p["num_keypoints"] or not p["iscrowd"]] for people in groups]
     keypoints, labelled = _keypoints(annotations, used, skeleton)
@@ -111,17 +109,12 @@ def pack(
         raise InputError(f"{annotations.path}: {error}") from error
 
 
-def _annotated(
-    annotations: Annotations, overfit: int | None
-) -> tuple[list[Entry], list[list[Entry]]]:
+def _annotated(annotations: Annotations) -> tuple[list[Entry], list[list[Entry]]]:
     """The images, and the annotations of each."""
     path, people = annotations.path, defaultdict(list)
     for person in annotations.people:
         people[str(person["image_id"])].append(person)
     images = [image for image in annotations.images if str(image["id"]) in people]
-    if overfit:
-        posed = {id_ for id_, group in people.items() if any(p["num_keypoints"] for p in group)}
-        images = [image for image in images if str(image["id"]) in posed][:overfit]
     if not images:
         raise InputError(f"{path}: nobody is annotated in any of its images")
     if nameless := [image["id"] for image in images if not image.get("file_name")]:

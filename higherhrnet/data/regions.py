@@ -37,7 +37,10 @@ def encode(person: Entry, height: int, width: int) -> bytes:
     except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise InputError(f"{where}: neither polygons nor run lengths: {error}") from error
     if runs.min() < 0 or runs.sum() != height * width:
-        raise InputError(f"{where}: not of its picture's size, {width}×{height}")
+        raise InputError(
+            f"{where}: not of its picture's size, {width}×{height}; mend it, or mask nothing "
+            "(--no-mask)"
+        )
     return region
 
 

@@ -45,7 +45,12 @@ def cell_of(cells: Tensor, height: int, width: int, convention: Convention) -> t
 
 
 def render_heatmaps(
-    cells: Tensor, height: int, width: int, sigma: float | Tensor, convention: Convention
+    cells: Tensor,
+    height: int,
+    width: int,
+    sigma: float | Tensor,
+    convention: Convention,
+    widest: float | None = None,
 ) -> Tensor:
     """(B, K, height, width): a Gaussian of height 1 at each keypoint, the highest where they meet.
 
@@ -58,11 +63,13 @@ def render_heatmaps(
         width: of the maps.
         sigma: in cells; one for all, or (B, P), one a person.
         convention: how pixels are counted.
+        widest: what no sigma exceeds, where asking a GPU for it would be slow.
     """
     batch, _, keypoints, _ = cells.shape
     column, row, seen = cell_of(cells, height, width, convention)
     spread = torch.as_tensor(sigma, dtype=cells.dtype, device=cells.device)
-    widest = sigma if isinstance(sigma, float) else max(sigma.flatten().tolist(), default=0.0)
+    if widest is None:
+        widest = max(spread.flatten().tolist(), default=0.0)
     offsets = torch.arange(ceil(6 * widest) + 4, device=cells.device)
     spread = spread.expand(seen.shape[:2])[..., None]
     profiles = []
@@ -85,6 +92,9 @@ def render_heatmaps(
     return maps.view(batch, keypoints, height, width)
 
 
+_LEAST_SIGMA = 0.5
+
+
 def sigmas(sizes: Tensor, sigma: float, base: float) -> Tensor:
     """(B, P) sigma of each person, in cells, in proportion to their size; at least half a cell.
 
@@ -93,4 +103,4 @@ def sigmas(sizes: Tensor, sigma: float, base: float) -> Tensor:
         sigma: of a person of size `base`.
         base: in input pixels.
     """
-    return (sizes * (sigma / base)).clamp_min(0.5)
+    return (sizes * (sigma / base)).clamp_min(_LEAST_SIGMA)

@@ -28,6 +28,7 @@ def predict_annotated(
     pictures: Path,
     folder: Path | None = None,
     resume: bool = False,
+    speaks: bool = True,
 ) -> tuple[list[Entry], list[str]]:
     """COCO results of a data set's photographs, as they lie in their files, unturned.
 
@@ -39,6 +40,7 @@ def predict_annotated(
         pictures: the folder or .zip that they are in.
         folder: where to write the results down as they come; nowhere if not said.
         resume: go on where an earlier run into the same folder stopped.
+        speaks: show a bar and what cannot be read.
 
     Returns:
         The results, and a line for each photograph that could not be read.
@@ -51,14 +53,17 @@ def predict_annotated(
     failed: list[str] = []
     results: list[Entry] = []
 
-    with Journal(folder, resume) if folder else nullcontext() as journal:
+    with Journal(folder, resume, look=predictor.look()) if folder else nullcontext() as journal:
         sources = [Source(name, pictures / name) for name in ids]
         left = [source for source in sources if not (journal and journal.holds(source))]
         frames = stream(predictor, left, _poses_of, read=lambda source: opened.read(source.name))
         done = len(sources) - len(left)
-        bar = tqdm(frames, total=len(sources), initial=done, unit=" images", disable=None)
+        quiet = None if speaks else True
+        bar = tqdm(frames, total=len(sources), initial=done, unit=" images", disable=quiet)
         for found in bar:
             if isinstance(found, Failed):
+                if found.read:  # the model or the engine fails, so not this photograph alone
+                    raise found.reason
                 tqdm.write(f"skipped: {found.reason}", file=sys.stderr)
                 failed.append(str(found.reason))
                 if len(failed) == min(_FAILURES, len(sources)) and not done:
@@ -67,7 +72,7 @@ def predict_annotated(
                     )
                 continue
             done += 1
-            frame, poses = found
+            frame, poses = found[0], found[1].of(annotations.skeleton)
             if journal:
                 journal.add(frame, poses)
             else:
@@ -84,9 +89,9 @@ def _ids_by_name(predictor: Predictor, annotations: Annotations) -> dict[str, in
     """The id of each photograph by its file name."""
     path = annotations.path
     theirs, ours = annotations.skeleton.names, predictor.header.skeleton.names
-    if theirs != ours:
+    if missing := [name for name in theirs if name not in ours]:
         raise InputError(
-            f"{path}: its keypoints are {' '.join(theirs)}, the model's {' '.join(ours)}"
+            f"{path}: the model does not find its {', '.join(missing)}, but {', '.join(ours)}"
         )
     if any("file_name" not in image for image in annotations.images):
         raise InputError(f"{path}: not every image has a file_name to find it by")

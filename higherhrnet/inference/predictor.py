@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO, overload
+from typing import Any, BinaryIO, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,6 +98,10 @@ class Predictor:
         prepared = [self.prepare(read_image(image)) for image in images]
         outputs = self.run(prepared)
         return [self.read(*pair) for pair in zip(prepared, outputs, strict=True)]
+
+    def look(self) -> dict[str, Any]:
+        """The model and how it looks at photographs, in plain values."""
+        return {"model": asdict(self.header), "test": asdict(self.test)}
 
     def prepare(self, image: Image) -> Prepared:
         """(h, w, 3) uint8 RGB → resized and normalised views for the network."""

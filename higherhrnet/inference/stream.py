@@ -35,6 +35,8 @@ class Failed:
 
     source: Source
     reason: InputError
+    read: bool = False
+    """It was read, but the engine or its maps failed."""
 
 
 def _read_file(source: Source) -> Image:
@@ -135,7 +137,7 @@ def _reads(
             try:
                 outputs = predictor.run([prepared])[0]
             except InputError as error:
-                yield partial(Failed, frame.source, _about(frame, error))
+                yield partial(Failed, frame.source, _about(frame, error), True)
             else:
                 yield partial(_read, predictor, frame, prepared, outputs, finish)
 
@@ -150,7 +152,7 @@ def _read(
     try:
         poses = predictor.read(prepared, outputs)
     except InputError as error:
-        return Failed(frame.source, _about(frame, error))
+        return Failed(frame.source, _about(frame, error), True)
     return finish(Found(frame, poses, prepared, outputs))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -20,6 +20,8 @@ class Curves:
 
     def __init__(self) -> None:
         self._steps: list[Line] = []
+        self._bucket: list[Line] = []
+        self._every = 1  # steps a point
         self._measured: list[Line] = []
 
     def add(self, line: Line) -> None:
@@ -27,10 +29,14 @@ class Curves:
         if "AP" in line:
             self._measured.append(line)
             return
-        self._steps.append(line)
+        self._bucket.append(line)
+        if len(self._bucket) == self._every:
+            self._steps.append(_mean(self._bucket))
+            self._bucket = []
         if len(self._steps) == 2 * _POINTS:
             pairs = zip(self._steps[::2], self._steps[1::2], strict=True)
-            self._steps = [{name: (a[name] + b[name]) / 2 for name in a} for a, b in pairs]
+            self._steps = [_mean(pair) for pair in pairs]
+            self._every *= 2
 
     def draw(self, path: Path) -> None:
         """Writes a picture: every loss (left, logarithmic) and AP (right) over the epochs.
@@ -55,3 +61,7 @@ class Curves:
                 axes.legend()
         with replacing(path) as beside:
             figure.savefig(beside, dpi=110)
+
+
+def _mean(lines: Sequence[Line]) -> Line:
+    return {name: sum(line[name] for line in lines) / len(lines) for name in lines[0]}

@@ -28,10 +28,7 @@ class Learner(nn.Module):
         self.network, self.config = network, config
         width, keypoints = network.config.width, network.config.num_keypoints
         heads = len(config.losses.heatmap) if config.losses.swahr else 0
-        self.scale_layers = nn.ModuleList(nn.Conv2d(width, keypoints, 1) for _ in range(heads))
-        for head in self.scale_layers:
-            nn.init.normal_(head.weight, std=0.001)  # type: ignore[arg-type]
-            nn.init.zeros_(head.bias)  # type: ignore[arg-type]
+        self.scale_layers = nn.ModuleList(_scale_head(width, keypoints) for _ in range(heads))
         self._levels = torch.compile(network.levels) if config.run.compile else network.levels
         for name, values in (("mean", config.input.mean), ("std", config.input.std)):
             pixels = 255 * torch.tensor(values).view(3, 1, 1)
@@ -55,7 +52,7 @@ class Learner(nn.Module):
                 maps.shape[3],
                 self.config.input.convention,
             )
-            target, heatmaps = self._heatmaps(cells, batch.sizes, maps), maps[:, :keypoints]
+            target, heatmaps = self._heatmaps(cells, batch, maps), maps[:, :keypoints]
             counts = batch.masks[level][:, None] & batch.labelled[:, :, None, None]
             if scales:
                 error, size = adaptive_heatmap_loss(heatmaps, scales[level], target, counts)
@@ -68,15 +65,27 @@ class Learner(nn.Module):
                 losses |= {"pull": factors.pull * pull.mean(), "push": factors.push * push.mean()}
         return losses
 
-    def _heatmaps(self, cells: Tensor, sizes: Tensor, maps: Tensor) -> Tensor:
+    def _heatmaps(self, cells: Tensor, batch: Batch, maps: Tensor) -> Tensor:
         targets, convention = self.config.targets, self.config.input.convention
         sigma: float | Tensor = targets.sigma
+        widest = targets.sigma
         if targets.scale_aware:
-            sigma = sigmas(sizes, targets.sigma, targets.scale_base)
-        return render_heatmaps(cells, maps.shape[2], maps.shape[3], sigma, convention)
+            sigma = sigmas(batch.sizes, targets.sigma, targets.scale_base)
+            widest *= max(1.0, batch.largest / targets.scale_base)
+        return render_heatmaps(cells, maps.shape[2], maps.shape[3], sigma, convention, widest)
 
     def _tag_losses(self, cells: Tensor, tags: Tensor) -> tuple[Tensor, Tensor]:
         height, width = tags.shape[2:]
         column, row, seen = cell_of(cells, height, width, self.config.input.convention)
         places = (row * width + column).where(seen, 0)
         return tag_loss(tags, places, seen, self.config.losses.tags)
+
+
+def _scale_head(width: int, keypoints: int) -> nn.Sequential:
+    """SWAHR's head: features → scale maps, which begin at 0, where targets are the plain ones."""
+    first = nn.Conv2d(width, keypoints, 1)
+    around = nn.Conv2d(keypoints, keypoints, 9, padding=4, groups=keypoints)
+    nn.init.normal_(first.weight, std=0.001)
+    for start in (first.bias, around.weight, around.bias):
+        nn.init.zeros_(start)  # type: ignore[arg-type]
+    return nn.Sequential(first, nn.BatchNorm2d(keypoints), nn.ReLU(inplace=True), around)

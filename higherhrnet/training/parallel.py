@@ -31,10 +31,11 @@ class World:
 
     def mean(self, values: torch.Tensor) -> torch.Tensor:
         """The mean over the processes, in all of them."""
-        if self.size > 1:
-            dist.all_reduce(values)
-            values = values / self.size
-        return values
+        if self.size == 1:
+            return values
+        total = values.clone()
+        dist.all_reduce(total)
+        return total / self.size
 
     def most(self, *values: float) -> list[float]:
         """The largest of each value among the processes, in all of them."""
@@ -68,23 +69,25 @@ def processes(device: str | None = None) -> Iterator[World]:
     Raises:
         InputError: the device is not there.
     """
-    kind = device or _best_device()
-    local, size = int(os.environ.get("LOCAL_RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    name = device or _best_device()
     try:
-        place = torch.device(kind, local) if kind == "cuda" else torch.device(kind)
+        place = torch.device(name)
+        if place == torch.device("cuda"):
+            place = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
         torch.zeros(1, device=place)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"--device {kind} cannot be used here: {reason}") from error
-    if kind == "cuda":
+        raise InputError(f"--device {name} cannot be used here: {reason}") from error
+    if place.type == "cuda":
         torch.cuda.set_device(place)
         torch.set_float32_matmul_precision("high")
-    if size == 1:
+        torch.backends.cudnn.benchmark = True  # training shows it one size
+    if not {"RANK", "WORLD_SIZE", "MASTER_ADDR"} <= os.environ.keys():
         yield World(place)
         return
-    dist.init_process_group("nccl" if kind == "cuda" else "gloo")
+    dist.init_process_group("nccl" if place.type == "cuda" else "gloo")
     try:
-        yield World(place, dist.get_rank(), size)
+        yield World(place, dist.get_rank(), dist.get_world_size())
     finally:
         dist.destroy_process_group()
 

@@ -13,9 +13,9 @@ best.safetensors the network that had the highest AP
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -28,24 +28,32 @@ from higherhrnet.training.curves import Curves
 
 Facts = dict[str, Any]
 
+_DIGITS = 6
+_FIXED = ("model.", "input.", "targets.", "losses.", "data.skeleton")
+"""Settings that make another network or another answer of it."""
+_FREE = ("run.", "data.workers")
+"""Settings that may change without a word."""
+
 
 class Record:
     """Writes a run down.
 
     Args:
         config: names the folder.
-        step: steps that were done when the state to go on from was saved; what was written down
-            after it is dropped, since it will be done again.
+        step: steps that were done when the state to go on from was saved.
+        epoch: epochs, likewise; what was written down after them is dropped, since it will be done
+            again.
 
     Raises:
         InputError: the folder cannot be written to.
     """
 
-    def __init__(self, config: TrainConfig, step: int = 0) -> None:
+    def __init__(self, config: TrainConfig, step: int = 0, epoch: float = 0.0) -> None:
         self.folder = config.run.out
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            kept = [line for line in self._lines() if line["step"] <= step] if step else []
+            done = round(epoch, _DIGITS)
+            kept = [line for line in self._lines() if line["epoch"] <= done] if step else []
             with replacing(self.folder / "config.json") as beside:
                 beside.write_text(json.dumps(asdict(config), indent=2, default=str) + "\n")
             with replacing(self.folder / "metrics.jsonl") as beside:
@@ -69,7 +77,7 @@ class Record:
 
     def add(self, step: int, epoch: float, **facts: float) -> None:
         """Writes down a step, or a measurement."""
-        line = {"step": step, "epoch": round(epoch, 4), **facts}
+        line = {"step": step, "epoch": round(epoch, _DIGITS), **facts}
         self._file.write(json.dumps(line) + "\n")
         self._curves.add(line)
         for name, value in facts.items():
@@ -82,23 +90,36 @@ class Record:
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Writes what `load_state` gives back, and sees that all else is on disk."""
+        with replacing(self.folder / "last.pt") as beside, beside.open("wb") as file:
+            try:
+                torch.save(dict(state), file)
+            except RuntimeError as error:  # of a full disk it says where in the file it was
+                raise OSError(f"is the disk full? {error}") from error
         self._file.flush()
         self._board.flush()
         self._curves.draw(self.folder / "curves.png")
-        with replacing(self.folder / "last.pt") as beside:
-            torch.save(dict(state), beside)
 
 
-def load_state(folder: Path, resume: bool) -> Facts | None:
-    """What an earlier run into a folder saved last; None where there was none.
+def plain(config: TrainConfig) -> Facts:
+    """A training's settings as JSON has them, each under its full name."""
+    groups = json.loads(json.dumps(asdict(config), default=str))
+    return {f"{group}.{name}": value for group, of in groups.items() for name, value in of.items()}
+
+
+def load_state(config: TrainConfig) -> Facts | None:
+    """What an earlier run into the same folder saved last; None where there was none.
+
+    What was asked for then and is otherwise now is said, if going on makes sense.
 
     Raises:
-        InputError: there is one, but this run is not to go on with it; or it cannot be read.
+        InputError: there is one, but this run is not to go on with it; it learnt something else;
+            or it cannot be read.
     """
+    folder = config.run.out
     path = folder / "last.pt"
     if not path.is_file():
         return None
-    if not resume:
+    if not config.run.resume:
         raise InputError(f"{folder} holds a run: --resume goes on with it, or take another --out")
     try:
         state: Facts = torch.load(path, map_location="cpu", weights_only=True)
@@ -107,4 +128,17 @@ def load_state(folder: Path, resume: bool) -> Facts | None:
         raise InputError(
             f"{path}: cannot be read ({reason}); move it away to begin anew"
         ) from error
+    before, now = state["config"], plain(config)
+    changes = {
+        name: f"{name} is {now.get(name)}, was {before.get(name)}"
+        for name in sorted(before.keys() | now.keys())
+        if before.get(name) != now.get(name) and not name.startswith(_FREE)
+    }
+    if wrong := [text for name, text in changes.items() if name.startswith(_FIXED)]:
+        raise InputError(
+            f"{folder}: its run learnt something else ({'; '.join(wrong)}); resume with the "
+            "settings in its config.json, or take another --out"
+        )
+    if changes:
+        print(f"going on with changes: {'; '.join(changes.values())}", file=sys.stderr)
     return state

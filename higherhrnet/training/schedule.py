@@ -6,7 +6,7 @@ from copy import deepcopy
 from math import cos, pi
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from higherhrnet.recipes import OptimConfig
 
@@ -44,13 +44,23 @@ class Average:
     def __init__(self, network: nn.Module, decay: float) -> None:
         self.network = deepcopy(network).eval().requires_grad_(False)
         self.decay = decay
+        pairs = list(zip(_tensors(self.network), _tensors(network), strict=True))
+        moving = [pair for pair in pairs if pair[0].is_floating_point()]
+        counting = [pair for pair in pairs if not pair[0].is_floating_point()]
+        self._moving, self._counting = _columns(moving), _columns(counting)
 
     @torch.no_grad()
-    def update(self, network: nn.Module, step: int) -> None:
+    def update(self, step: int) -> None:
         """Takes in the network as it is after `step` steps."""
-        mine, new = self.network.state_dict(), network.state_dict()
-        moving = [name for name, tensor in mine.items() if tensor.is_floating_point()]
         rate = 1 - min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_([mine[n] for n in moving], [new[n] for n in moving], rate)
-        for name in mine.keys() - set(moving):
-            mine[name].copy_(new[name])
+        torch._foreach_lerp_(*self._moving, rate)
+        torch._foreach_copy_(*self._counting)
+
+
+def _columns(pairs: list[tuple[Tensor, Tensor]]) -> tuple[list[Tensor], list[Tensor]]:
+    return [mine for mine, _ in pairs], [theirs for _, theirs in pairs]
+
+
+def _tensors(network: nn.Module) -> list[Tensor]:
+    """All that a network's answers depend on; the same tensors as long as it lives."""
+    return [*network.parameters(), *network.buffers()]

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 import signal
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from higherhrnet.data.dataset import load_photographs
 from higherhrnet.errors import InputError
@@ -19,7 +17,8 @@ from higherhrnet.inference.images import write_image
 from higherhrnet.network import checkpoint
 from higherhrnet.recipes import TrainConfig
 from higherhrnet.training.parallel import processes
-from higherhrnet.training.record import Record, load_state
+from higherhrnet.training.progress import Progress
+from higherhrnet.training.record import Record
 from higherhrnet.training.trainer import Trainer
 from higherhrnet.training.validate import Validation, load_validation
 
@@ -42,16 +41,14 @@ def train(config: TrainConfig) -> bool:
             no number any more.
     """
     with processes(config.run.device) as world:
-        state = load_state(config.run.out, config.run.resume)
         photographs = load_photographs(config.data, outlines=config.augment.paste > 0)
         validation = load_validation(config.data, photographs.skeleton, world)
         trainer = Trainer(config, photographs, world)
-        if state is not None:
-            trainer.load(state)
+        trainer.resume()
         try:
             return Run(trainer, validation).complete()
         except (RuntimeError, MemoryError) as error:  # of the GPU's or CPU's tensors, or of arrays
-            if not re.search("(out of|allocate) memory|Unable to allocate", str(error)):
+            if not re.search("(out of|allocate|enough) memory|Unable to allocate", str(error)):
                 raise
             raise InputError(
                 f"out of memory: lower --batch-size, now {config.optim.batch_size} (with twice the "
@@ -71,19 +68,17 @@ class Run:
     def __init__(self, trainer: Trainer, validation: Validation | None) -> None:
         self.trainer, self.validation = trainer, validation
         self.config, self.world = trainer.config, trainer.world
-        self.record = Record(self.config, trainer.step) if self.world.first else None
+        self.record = Record(self.config, trainer.step, trainer.epoch) if self.world.first else None
+        self.progress = Progress(trainer.step, self.world.first)
         self.pending: list[tuple[int, float, dict[str, Tensor], list[str]]] = []
-        self.looked = self.saved = time.monotonic()
+        self.looked = self.saved = self.learning = time.monotonic()
         self.stop = False
 
     def complete(self) -> bool:
         """Goes on to the end, or until it is told to stop."""
         trainer, settle = self.trainer, _SETTLE.get(self.world.device.type, 1)
-        with (
-            _told_to_stop() as told,
-            self._progress() as bar,
-            closing(trainer.batches()) as batches,
-        ):
+        self.progress.say(trainer.describe())
+        with _told_to_stop() as told, self.progress, closing(trainer.batches()) as batches:
             while trainer.progress < 1 and not self.stop:
                 rate = trainer.rate()
                 self.pending.append((trainer.step + 1, rate, *trainer.learn(batches)))
@@ -91,17 +86,19 @@ class Run:
                 epoch_ends = self._passed(1)
                 if not (epoch_ends or measure or trainer.step % settle == 0):
                     continue
-                self._settle(bool(told), bar)
-                if measure and trainer.progress < 1 and not self.stop:
-                    self._measure()
-                if self._save_is_due(epoch_ends):
+                self._settle(bool(told))
+                measure &= trainer.progress < 1 and not self.stop
+                if measure or self._save_is_due(epoch_ends):
                     self._save()
-            self._settle(bool(told), bar)
+                if measure:
+                    self._measure()
+            self._settle(bool(told))
+            self._save()
             if not self.stop and trainer.measured < trainer.step:
                 self._measure()
-            self._save()
             if self.record:
                 self.record.close()
+        self.progress.say(f"{'saved' if self.stop else 'done'}: {self.config.run.out}")
         return not self.stop
 
     def _passed(self, epochs: float) -> bool:
@@ -113,7 +110,7 @@ class Run:
         minutes, often = (time.monotonic() - self.saved) / 60, self.config.run.save_minutes
         return minutes >= (min(_MIN_SAVE, often) if epoch_ends else often)
 
-    def _settle(self, told: bool, bar: tqdm[None]) -> None:
+    def _settle(self, told: bool) -> None:
         """Looks at the losses since the last look, and agrees with the other processes.
 
         Raises:
@@ -127,20 +124,18 @@ class Run:
             return
         names = list(self.pending[0][2])
         values = torch.stack([torch.stack(list(terms.values())) for _, _, terms, _ in self.pending])
-        everyone = self.world.mean(values.clone()).tolist()
+        everyone = self.world.mean(values).tolist()
         self._check(values)
-        batch = self.config.optim.batch_size * self.config.optim.accumulate * self.world.size
-        speed = round(batch * len(self.pending) / passed, 2)
+        speed = trainer.batch * len(self.pending) / (now - self.learning)
+        self.learning = now
         for (step, rate, _, _), row in zip(self.pending, everyone, strict=True):
             facts = {"loss": sum(row), **dict(zip(names, row, strict=True))}
+            facts |= {"lr": rate, "images_per_second": round(speed, 2)}
             if self.record:
-                epoch = trainer.epoch_at(step)
-                self.record.add(step, epoch, **facts, lr=rate, images_per_second=speed)
+                self.record.add(step, trainer.epoch_at(step), **facts)
         self.pending.clear()
-        bar.total = max(trainer.step, round(trainer.step / max(trainer.progress, 1e-9)))
-        bar.update(trainer.step - bar.n)
-        shown = {name: f"{value:.2g}" for name, value in facts.items()}
-        bar.set_postfix(epoch=f"{trainer.epoch:.1f}", **shown, lr=f"{rate:.1g}", images=speed)
+        left = seconds * (1 / max(trainer.progress, 1e-9) - 1)
+        self.progress.show(trainer.step, trainer.progress, trainer.epoch, facts, left)
 
     def _check(self, values: Tensor) -> None:
         wrong = (~values.isfinite().all(1)).nonzero().flatten().tolist()
@@ -164,28 +159,27 @@ class Run:
         if self.record:
             folder = self.record.folder
             self.record.add(trainer.step, trainer.epoch, **figures)
-            tqdm.write(f"epoch {trainer.epoch:.1f}: AP {figures['AP']:.3f}", file=sys.stderr)
+            self.progress.say(f"epoch {trainer.epoch:.1f}: AP {figures['AP']:.3f}")
             if figures["AP"] > trainer.best:
                 trainer.best = figures["AP"]
                 header.training["AP"] = round(trainer.best, 4)
                 checkpoint.save(folder / "best.safetensors", network, header)
-            if count := self.config.run.pictures:
-                sheet = self.validation.draw(network, header, count)
+            sheet = self.validation.draw(network, header, self.config.run.pictures)
+            if sheet is not None:
                 name = f"epoch-{trainer.epoch:07.1f}.jpg"
                 write_image(folder / "pictures" / name, sheet)
+            self.record.save(trainer.state())  # it knows now what was measured
         trainer.learner.train()
+        self.learning = time.monotonic()
 
     def _save(self) -> None:
-        self.saved = time.monotonic()
+        start = self.saved = time.monotonic()
         if self.record:
+            self.record.save(self.trainer.state())
             result, header = self.trainer.result(), self.trainer.header()
             checkpoint.save(self.record.folder / "last.safetensors", result, header)
-            self.record.save(self.trainer.state())
             self.trainer.learner.train()
-
-    def _progress(self) -> tqdm[None]:
-        disable = None if self.world.first else True
-        return tqdm(initial=self.trainer.step, unit=" steps", disable=disable, smoothing=0.1)
+        self.learning += time.monotonic() - start
 
 
 @contextmanager
@@ -198,7 +192,6 @@ def _told_to_stop() -> Iterator[list[int]]:
         if told and number == signal.SIGINT:
             raise KeyboardInterrupt
         told.append(number)
-        print("saving, then stopping", file=sys.stderr)
 
     signal.signal(signal.SIGINT, hear)
     signal.signal(signal.SIGTERM, hear)

@@ -20,6 +20,7 @@ from higherhrnet.network.higherhrnet import HigherHRNet
 from higherhrnet.recipes import TrainConfig
 from higherhrnet.training.learner import Learner
 from higherhrnet.training.parallel import World
+from higherhrnet.training.record import load_state, plain
 from higherhrnet.training.schedule import Average, learning_rate
 from higherhrnet.training.start import build_network
 
@@ -57,6 +58,21 @@ class Trainer:
         self.step = self.measured = 0
         self.seconds, self.best = 0.0, -1.0
 
+    @property
+    def batch(self) -> int:
+        """Photographs a step, of all processes together."""
+        return self.config.optim.batch_size * self.config.optim.accumulate * self.world.size
+
+    def describe(self) -> str:
+        """What is about to be done, in a line."""
+        config, count = self.config, len(self.photographs)
+        steps = self.order.batches_an_epoch / config.optim.accumulate
+        return (
+            f"{self.photographs.skeleton.name}, {count:,} photographs, {steps:,.0f} steps of "
+            f"{self.batch} an epoch, {config.run.precision} on {self.world.size} × "
+            f"{self.world.device.type}; starts {self.origin}"
+        )
+
     def epoch_at(self, step: int) -> float:
         """Epochs done after so many steps."""
         return float(step * self.config.optim.accumulate / self.order.batches_an_epoch)
@@ -81,7 +97,7 @@ class Trainer:
             "photographs": len(self.photographs),
             "epochs": round(self.epoch, 2),
             "steps": self.step,
-            "batch": config.optim.batch_size * config.optim.accumulate * self.world.size,
+            "batch": self.batch,
             "start": self.origin,
         }
         skeleton = self.photographs.skeleton
@@ -96,11 +112,31 @@ class Trainer:
             "optimiser": self.optimiser.state_dict(),
             "random": torch.get_rng_state(),
             "random_cuda": torch.cuda.get_rng_state() if cuda else None,
+            "config": plain(self.config),
+            "epoch": self.epoch,
             "step": self.step,
             "seconds": self.seconds,
             "best": self.best,
             "measured": self.measured,
         }
+
+    def resume(self) -> None:
+        """Takes on what an earlier run into the same folder saved, if there was one.
+
+        Raises:
+            InputError: this run is not to go on with it or cannot, or the processes do not all see
+                the same folder.
+        """
+        state = load_state(self.config)
+        if state is not None:
+            self.load(state)
+            self.origin = f"from epoch {self.epoch:.2f} of {self.config.run.out}"
+        most, least = self.world.most(self.step, -self.step)
+        if most != -least:
+            raise InputError(
+                f"{self.config.run.out}: not all processes find the same last.pt there; --out must "
+                "be a folder that all machines share"
+            )
 
     def load(self, state: dict[str, Any]) -> None:
         """Takes on what `state` gave.
@@ -124,7 +160,10 @@ class Trainer:
         if state["random_cuda"] is not None and self.world.device.type == "cuda":
             torch.cuda.set_rng_state(state["random_cuda"])
         self.step, self.seconds, self.best = state["step"], state["seconds"], state["best"]
-        self.measured = state.get("measured", 0)
+        self.measured = state["measured"]
+        if abs(self.epoch - state["epoch"]) > 1e-6:  # another batch size or number of processes
+            steps = self.order.batches_an_epoch / self.config.optim.accumulate
+            self.step = self.measured = round(state["epoch"] * steps)
 
     def batches(self) -> Generator[Batch, None, None]:
         """The batches from here on, without end."""
@@ -157,7 +196,7 @@ class Trainer:
         self.optimiser.step()
         self.step += 1
         if self.average:
-            self.average.update(self.network, self.step)
+            self.average.update(self.step)
         return losses, names
 
     def rate(self) -> float:

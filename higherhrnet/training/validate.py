@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,26 +37,40 @@ class Validation:
         annotations: the truth.
         pictures: where its photographs are.
         world: the processes.
+
+    Raises:
+        InputError: there are no such pictures.
     """
 
     def __init__(self, annotations: Annotations, pictures: Path, world: World) -> None:
         self.annotations, self.pictures, self.world = annotations, pictures, world
+        Pictures(pictures).read(str(annotations.images[0].get("file_name")))
 
     def measure(self, network: HigherHRNet, header: Header) -> dict[str, float]:
         """COCO's figures of a network in evaluation mode; in the first process only, else none."""
         mine = self.annotations.images[self.world.rank :: self.world.size]
         share = replace(self.annotations, images=mine)
-        found, _ = predict_annotated(self._predictor(network, header), share, self.pictures)
+        predictor = self._predictor(network, header)
+        found, _ = predict_annotated(predictor, share, self.pictures, speaks=self.world.first)
         results = self.world.gather(found)
         return evaluate(self.annotations, results) if self.world.first else {}
 
-    def draw(self, network: HigherHRNet, header: Header, count: int) -> Image:
-        """A row a photograph: the truth, the people found, the heatmaps and the tags."""
+    def draw(self, network: HigherHRNet, header: Header, count: int) -> Image | None:
+        """A row a photograph: the truth, the people found, the heatmaps and the tags.
+
+        Args:
+            network: in evaluation mode.
+            header: what it is.
+            count: photographs, the same every time; None of them gives no picture.
+        """
         predictor, pictures = self._predictor(network, header), Pictures(self.pictures)
-        rows = [
-            _row(predictor, pictures.read(image["file_name"]), self._truth(image["id"]))
-            for image in _spread(self.annotations, count)
-        ]
+        rows = []
+        for image in _spread(self.annotations, count):
+            with suppress(InputError):  # one that cannot be read was reported when measuring
+                picture = pictures.read(image["file_name"])
+                rows.append(_row(predictor, picture, self._truth(image["id"])))
+        if not rows:
+            return None
         width = max(row.shape[1] for row in rows)
         return np.vstack([np.pad(r, ((4, 4), (0, width - r.shape[1]), (0, 0))) for r in rows])
 
@@ -79,27 +94,19 @@ def load_validation(data: DataConfig, skeleton: Skeleton, world: World) -> Valid
     path, pictures, _ = parse_source(text)
     pictures = pictures or find_pictures(path)
     annotations = load_annotations(path)
-    if annotations.skeleton.names != skeleton.names:
+    if missing := set(annotations.skeleton.names) - set(skeleton.names):
         raise InputError(
-            f"{path}: AP cannot be measured there, since its keypoints are "
-            f"{' '.join(annotations.skeleton.names)}; the network's are {' '.join(skeleton.names)}"
+            f"{path}: AP cannot be measured there, since the network does not learn its "
+            f"{', '.join(sorted(missing))}"
         )
     if data.overfit:
-        shown = _with_people(annotations)[: data.overfit]
-        ids = {str(image["id"]) for image in shown}
-        people = [person for person in annotations.people if str(person["image_id"]) in ids]
-        annotations = replace(annotations, images=shown, people=people)
+        annotations = annotations.only(annotations.posed[: data.overfit])
     return Validation(annotations, pictures, world)
-
-
-def _with_people(annotations: Annotations) -> list[Entry]:
-    posed = {str(person["image_id"]) for person in annotations.people if person["num_keypoints"]}
-    return [image for image in annotations.images if str(image["id"]) in posed]
 
 
 def _spread(annotations: Annotations, count: int) -> list[Entry]:
     """Photographs with people from all over the data set, the same every time."""
-    images = _with_people(annotations) or annotations.images
+    images = annotations.posed or annotations.images
     chosen = np.linspace(0, len(images) - 1, min(count, len(images))).round().astype(int)
     return [images[index] for index in chosen]
 

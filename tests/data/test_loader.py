@@ -216,12 +216,13 @@ def broken(folder: Path, count: int, unreadable: int) -> Photographs:
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_picture_that_cannot_be_read_gives_way_to_the_next(
+def test_a_picture_that_cannot_be_read_gives_way_to_another(
     tmp_path: Path, workers: int, capfd: pytest.CaptureFixture[str]
 ) -> None:
     config = replace(training(workers=workers), augment=AugmentConfig())
     (batch,) = made(broken(tmp_path, 4, 1), config, 1)
-    assert sorted(batch.names) == [f"{n:012d}.png" for n in (2, 2, 3, 4)]
+    assert len(batch.names) == 4
+    assert set(batch.names) == {f"{n:012d}.png" for n in (2, 3, 4)}
     told = capfd.readouterr().err.splitlines()
     assert told and all("left out: " in line and "000000000001.png" in line for line in told)
 

@@ -1,0 +1,93 @@
+"""The learning rate's course and the average of the weights against their formulas."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from torch import nn  # noqa: E402
+
+from higherhrnet.recipes import RECIPES, OptimConfig, Schedule  # noqa: E402
+from higherhrnet.training.schedule import Average, learning_rate  # noqa: E402
+
+
+@pytest.mark.parametrize(
+    ("epoch", "rate"),
+    [(0, 1e-3), (199.99, 1e-3), (200, 1e-4), (259.99, 1e-4), (260, 1e-5), (299.99, 1e-5)],
+)
+def test_the_papers_schedule(epoch: float, rate: float) -> None:
+    optim = RECIPES["coco-w32-512"].optim
+    assert learning_rate(optim, epoch / optim.epochs, epoch) == pytest.approx(rate)
+
+
+@pytest.mark.parametrize("epochs", [30, 90, 210, 300])
+def test_milestones_fall_on_whole_epochs_of_other_lengths(epochs: int) -> None:
+    optim = OptimConfig(epochs=epochs)
+    rates = [learning_rate(optim, epoch / epochs, epoch) for epoch in range(epochs)]
+    drops = [epoch for epoch in range(1, epochs) if rates[epoch] < rates[epoch - 1]]
+    assert drops == [epochs * 2 // 3, math.ceil(epochs * 26 / 30)]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "progress", "factor"),
+    [
+        ("linear", 0, 1), ("linear", 0.25, 0.75), ("linear", 1, 0),
+        ("cosine", 0, 1), ("cosine", 1 / 3, 0.75), ("cosine", 0.5, 0.5), ("cosine", 1, 0),
+        ("steps", 0.5, 1), ("steps", 0.7, 0.1), ("steps", 0.9, 0.01),
+    ],
+)  # fmt: skip
+def test_other_courses(schedule: Schedule, progress: float, factor: float) -> None:
+    optim = OptimConfig(schedule=schedule, lr=0.02)
+    assert learning_rate(optim, progress, 99) == pytest.approx(0.02 * factor, abs=1e-12)
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine", "steps"])
+def test_warm_up_rises_from_a_tenth_to_the_plain_course(schedule: Schedule) -> None:
+    plain, warm = (OptimConfig(schedule=schedule, warmup=warmup) for warmup in (0, 3))
+
+    def ratio(epoch: float) -> float:
+        progress = epoch / 300
+        return learning_rate(warm, progress, epoch) / learning_rate(plain, progress, epoch)
+
+    assert [ratio(epoch) for epoch in (0, 1, 1.5, 2)] == pytest.approx([0.1, 0.4, 0.55, 0.7])
+    assert ratio(3) == ratio(50) == 1
+
+
+@pytest.mark.parametrize(("settings", "factor"), [({"scale_lr": True}, 8), ({}, 1)])
+def test_the_number_of_processes_counts_when_asked_for(
+    settings: dict[str, Any], factor: int
+) -> None:
+    optim = OptimConfig(**settings)
+    assert learning_rate(optim, 0, 0, 8) == pytest.approx(factor * learning_rate(optim, 0, 0))
+
+
+def test_swahrs_schedule_is_its_authors() -> None:
+    """2.5e-4 times 8 processes, three epochs of warm-up, down to nothing after 300."""
+    optim = RECIPES["coco-w32-512-swahr"].optim
+    rates = [learning_rate(optim, e / 300, e, world=8) for e in (0, 3, 150, 300)]
+    assert rates == pytest.approx([2e-4, 2e-3 * 297 / 300, 1e-3, 0])
+
+
+def test_the_average_is_a_loop_over_numbers() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(2, 3, 1), nn.BatchNorm2d(3))
+    average = Average(network, 0.6)
+    wanted = {name: tensor.double() for name, tensor in network.state_dict().items()}
+    for step in range(1, 12):
+        network(torch.randn(4, 2, 5, 5))
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.add_(torch.randn_like(parameter))
+        average.update(step)
+        decay = min(0.6, (1 + step) / (10 + step))
+        for name, tensor in network.state_dict().items():
+            wanted[name] = decay * wanted[name] + (1 - decay) * tensor.double()
+    wanted["1.num_batches_tracked"] = torch.tensor(11.0)
+    for name, tensor in average.network.state_dict().items():
+        torch.testing.assert_close(tensor.double(), wanted[name].double())
+    assert not average.network.training
+    assert not any(parameter.requires_grad for parameter in average.network.parameters())

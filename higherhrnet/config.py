@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field
 from math import isfinite
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args
 
-from higherhrnet.errors import InputError
+from higherhrnet.errors import InputError, check
+from higherhrnet.plain import from_dict
 from higherhrnet.skeleton import COCO, Skeleton
 
 Convention = Literal["original", "unbiased"]
@@ -16,11 +17,6 @@ Convention = Literal["original", "unbiased"]
 
 Trunk = Literal["hrnet", "efficientnet-lite0", "efficientnet-lite2"]
 """What makes a network's first features."""
-
-
-def _check(holds: bool, message: str) -> None:
-    if not holds:
-        raise InputError(message)
 
 
 @dataclass(frozen=True)
@@ -47,18 +43,18 @@ class ModelConfig:
     """Residual blocks a branch, in each module."""
 
     def __post_init__(self) -> None:
-        _check(self.width >= 1, f"width must be at least 1, not {self.width}")
-        _check(self.num_keypoints >= 1, f"num_keypoints must be at least 1: {self.num_keypoints}")
-        _check(
+        check(self.width >= 1, f"width must be at least 1, not {self.width}")
+        check(self.num_keypoints >= 1, f"num_keypoints must be at least 1: {self.num_keypoints}")
+        check(
             self.trunk in get_args(Trunk),
             f"trunk must be one of {', '.join(get_args(Trunk))}, not {self.trunk!r}",
         )
-        _check(
+        check(
             min(self.modules) >= 1 and self.blocks >= 1,
             f"modules and blocks must be at least 1: {self.modules}, {self.blocks}",
         )
-        _check(self.deconv_blocks >= 0, f"deconv_blocks must not be negative: {self.deconv_blocks}")
-        _check(
+        check(self.deconv_blocks >= 0, f"deconv_blocks must not be negative: {self.deconv_blocks}")
+        check(
             set(self.deconv_kernels) <= {2, 3, 4},
             f"deconv_kernels must each be 2, 3 or 4, not {self.deconv_kernels}",
         )
@@ -83,12 +79,12 @@ class InputConfig:
     """How pixels are counted: as the authors' code, or with exact flips and resizes."""
 
     def __post_init__(self) -> None:
-        _check(
+        check(
             self.size > 0 and self.size % 32 == 0,
             f"input size must be a multiple of 32, not {self.size}",
         )
-        _check(min(self.std) > 0, f"std must be above 0, not {self.std}")
-        _check(
+        check(min(self.std) > 0, f"std must be above 0, not {self.std}")
+        check(
             self.convention in get_args(Convention),
             f"convention must be one of {get_args(Convention)}, not {self.convention!r}",
         )
@@ -123,20 +119,20 @@ class DecodeConfig:
     """Give no more than this many people, the best first to stay; the original has no limit."""
 
     def __post_init__(self) -> None:
-        _check(self.max_people >= 1, f"max_people must be at least 1, not {self.max_people}")
-        _check(
+        check(self.max_people >= 1, f"max_people must be at least 1, not {self.max_people}")
+        check(
             self.peak_window >= 1 and self.peak_window % 2 == 1,
             f"peak_window must be odd, not {self.peak_window}",
         )
         for name in ("min_peak", "max_tag_distance"):
-            _check(isfinite(getattr(self, name)), f"{name} must be a number")
+            check(isfinite(getattr(self, name)), f"{name} must be a number")
         for name in ("min_refined_score", "min_score"):
-            _check(0 <= getattr(self, name) <= 1, f"{name} must be between 0 and 1")
-        _check(
+            check(0 <= getattr(self, name) <= 1, f"{name} must be between 0 and 1")
+        check(
             self.oks_nms is None or 0 < self.oks_nms <= 1,
             f"oks_nms must be between 0 and 1, not {self.oks_nms}",
         )
-        _check(
+        check(
             self.limit is None or self.limit >= 1,
             f"limit must be at least 1, not {self.limit}",
         )
@@ -161,11 +157,11 @@ class TestConfig:
     decode: DecodeConfig = field(default_factory=DecodeConfig)
 
     def __post_init__(self) -> None:
-        _check(
+        check(
             len(self.scales) > 0 and min(self.scales) > 0,
             f"scales must be above 0, not {self.scales}",
         )
-        _check(
+        check(
             len(self.scales) == 1 or 1 in self.scales,
             f"scales must include 1, whose tags are used, not {self.scales}",
         )
@@ -184,7 +180,7 @@ class Header:
     """Facts about how the weights came to be: data, recipe, epochs, figures, licence."""
 
     def __post_init__(self) -> None:
-        _check(
+        check(
             self.model.num_keypoints == len(self.skeleton),
             f"the network gives {self.model.num_keypoints} keypoints, "
             f"the skeleton {self.skeleton.name} has {len(self.skeleton)}",
@@ -217,44 +213,3 @@ class Header:
             ) from error
         except (TypeError, ValueError) as error:
             raise InputError(f"{source}: its header cannot be read: {error}") from error
-
-
-T = TypeVar("T")
-_FITS: dict[Any, Any] = {int: int, float: (int, float), bool: bool, str: str, dict: dict}
-"""What JSON may give for a type."""
-
-
-def from_dict(kind: type[T], values: Mapping[str, Any]) -> T:
-    """A dataclass from plain JSON values: nested ones built, lists made tuples.
-
-    Raises:
-        InputError: a field is unknown, or a nested value is not what its type says.
-    """
-    if not isinstance(values, Mapping):
-        raise InputError(f"{kind.__name__} must be a table of values, not {values!r}")
-    hints = get_type_hints(kind)
-    unknown = set(values) - {f.name for f in fields(kind)}  # type: ignore[arg-type]
-    if unknown:
-        raise InputError(f"{kind.__name__} has no {', '.join(sorted(unknown))}")
-
-    def build(hint: Any, value: Any) -> Any:  # noqa: ANN401
-        if isinstance(hint, type) and is_dataclass(hint):
-            return from_dict(hint, value)
-        if get_origin(hint) is tuple:
-            if not isinstance(value, list | tuple):
-                raise InputError(f"{kind.__name__} needs a list where it has {value!r}")
-            kinds = get_args(hint)
-            if kinds[-1] is Ellipsis:
-                kinds = kinds[:1] * len(value)
-            if len(kinds) != len(value):
-                raise InputError(f"{kind.__name__} needs {len(kinds)} values, not {value!r}")
-            return tuple(build(*pair) for pair in zip(kinds, value, strict=True))
-        fits = _FITS.get(get_origin(hint) or hint, object)
-        if not isinstance(value, fits) or (isinstance(value, bool) and hint is not bool):
-            raise InputError(f"{kind.__name__} cannot have {value!r} there")
-        return value
-
-    try:
-        return kind(**{name: build(hints[name], value) for name, value in values.items()})
-    except TypeError as error:
-        raise InputError(f"{kind.__name__}: {error}") from error

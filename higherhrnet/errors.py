@@ -7,3 +7,9 @@ class InputError(ValueError):
     Its message is one line: what was wrong, where, and the way out. The command line prints it
     without a traceback; every other exception is a bug and keeps its traceback.
     """
+
+
+def check(holds: bool, message: str) -> None:
+    """Raises InputError with the message unless something holds."""
+    if not holds:
+        raise InputError(message)

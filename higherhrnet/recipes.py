@@ -13,18 +13,13 @@ from typing import Annotated, Literal, get_args
 from tyro.conf import arg
 
 from higherhrnet.config import InputConfig, ModelConfig, TestConfig
-from higherhrnet.errors import InputError
+from higherhrnet.errors import check
 
 Fit = Literal["short", "long"]
 TagLoss = Literal["exp", "max"]
 Schedule = Literal["steps", "linear", "cosine"]
 Initialisation = Literal["original", "kaiming"]
 TrainPrecision = Literal["bf16", "f32"]
-
-
-def _check(holds: bool, message: str) -> None:
-    if not holds:
-        raise InputError(message)
 
 
 @dataclass(frozen=True)
@@ -48,11 +43,11 @@ class DataConfig:
     """Processes that read pictures; a core less than there are, at most 16, if not said."""
 
     def __post_init__(self) -> None:
-        _check(
+        check(
             self.overfit is None or self.overfit >= 1,
             f"overfit must be at least 1, not {self.overfit}",
         )
-        _check(
+        check(
             self.workers is None or self.workers >= 0,
             f"workers must not be negative: {self.workers}",
         )
@@ -80,15 +75,15 @@ class AugmentConfig:
     """Probability of people from another photograph being pasted in."""
 
     def __post_init__(self) -> None:
-        _check(self.rotation >= 0, f"rotation must not be negative: {self.rotation}")
-        _check(
+        check(self.rotation >= 0, f"rotation must not be negative: {self.rotation}")
+        check(
             0 < self.scale[0] <= self.scale[1],
             f"scale must be a least and a largest above 0, not {self.scale}",
         )
-        _check(self.fit in get_args(Fit), f"fit must be short or long, not {self.fit!r}")
-        _check(self.translation >= 0, f"translation must not be negative: {self.translation}")
+        check(self.fit in get_args(Fit), f"fit must be short or long, not {self.fit!r}")
+        check(self.translation >= 0, f"translation must not be negative: {self.translation}")
         for name in ("flip", "colour", "paste"):
-            _check(0 <= getattr(self, name) <= 1, f"{name} must be between 0 and 1")
+            check(0 <= getattr(self, name) <= 1, f"{name} must be between 0 and 1")
 
 
 @dataclass(frozen=True)
@@ -103,8 +98,8 @@ class TargetConfig:
     """Pixels of the longer side of a person's box, in the network's input."""
 
     def __post_init__(self) -> None:
-        _check(self.sigma > 0, f"sigma must be above 0, not {self.sigma}")
-        _check(self.scale_base > 0, f"scale_base must be above 0, not {self.scale_base}")
+        check(self.sigma > 0, f"sigma must be above 0, not {self.sigma}")
+        check(self.scale_base > 0, f"scale_base must be above 0, not {self.scale_base}")
 
 
 @dataclass(frozen=True)
@@ -124,9 +119,9 @@ class LossConfig:
     sigma, and easy background counts less."""
 
     def __post_init__(self) -> None:
-        _check(min(self.heatmap, default=-1) >= 0, f"heatmap factors: {self.heatmap}")
-        _check(self.pull >= 0 and self.push >= 0, "pull and push must not be negative")
-        _check(self.tags in get_args(TagLoss), f"tags must be exp or max, not {self.tags!r}")
+        check(min(self.heatmap, default=-1) >= 0, f"heatmap factors: {self.heatmap}")
+        check(self.pull >= 0 and self.push >= 0, "pull and push must not be negative")
+        check(self.tags in get_args(TagLoss), f"tags must be exp or max, not {self.tags!r}")
 
 
 @dataclass(frozen=True)
@@ -158,18 +153,18 @@ class OptimConfig:
     kept; none in the paper."""
 
     def __post_init__(self) -> None:
-        _check(self.batch_size >= 1, f"batch_size must be at least 1, not {self.batch_size}")
-        _check(self.accumulate >= 1, f"accumulate must be at least 1, not {self.accumulate}")
-        _check(self.epochs > 0, f"epochs must be above 0, not {self.epochs}")
-        _check(self.lr > 0, f"lr must be above 0, not {self.lr}")
-        _check(
+        check(self.batch_size >= 1, f"batch_size must be at least 1, not {self.batch_size}")
+        check(self.accumulate >= 1, f"accumulate must be at least 1, not {self.accumulate}")
+        check(self.epochs > 0, f"epochs must be above 0, not {self.epochs}")
+        check(self.lr > 0, f"lr must be above 0, not {self.lr}")
+        check(
             self.schedule in get_args(Schedule),
             f"schedule must be one of {get_args(Schedule)}, not {self.schedule!r}",
         )
-        _check(self.warmup >= 0, f"warmup must not be negative: {self.warmup}")
-        _check(self.weight_decay >= 0, f"weight_decay must not be negative: {self.weight_decay}")
-        _check(self.clip is None or self.clip > 0, f"clip must be above 0, not {self.clip}")
-        _check(self.ema is None or 0 < self.ema < 1, f"ema must be between 0 and 1: {self.ema}")
+        check(self.warmup >= 0, f"warmup must not be negative: {self.warmup}")
+        check(self.weight_decay >= 0, f"weight_decay must not be negative: {self.weight_decay}")
+        check(self.clip is None or self.clip > 0, f"clip must be above 0, not {self.clip}")
+        check(self.ema is None or 0 < self.ema < 1, f"ema must be between 0 and 1: {self.ema}")
 
 
 @dataclass(frozen=True)
@@ -206,12 +201,12 @@ class RunConfig:
     """Validation pictures whose predictions are drawn at every measurement."""
 
     def __post_init__(self) -> None:
-        _check(
+        check(
             self.max_hours is None or self.max_hours > 0,
             f"max_hours must be above 0, not {self.max_hours}",
         )
-        _check(self.eval_every > 0, f"eval_every must be above 0, not {self.eval_every}")
-        _check(self.pictures >= 0, f"pictures must not be negative: {self.pictures}")
+        check(self.eval_every > 0, f"eval_every must be above 0, not {self.eval_every}")
+        check(self.pictures >= 0, f"pictures must not be negative: {self.pictures}")
 
 
 @dataclass(frozen=True)
@@ -232,7 +227,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         outputs = 1 + len(self.model.deconv_kernels)
-        _check(
+        check(
             len(self.losses.heatmap) == outputs,
             f"losses.heatmap needs {outputs} factors, one a resolution, not {self.losses.heatmap}",
         )

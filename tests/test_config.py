@@ -12,9 +12,9 @@ from higherhrnet.config import (
     InputConfig,
     ModelConfig,
     TestConfig,
-    from_dict,
 )
 from higherhrnet.errors import InputError
+from higherhrnet.plain import from_dict
 from higherhrnet.skeleton import COCO, CROWDPOSE, Skeleton
 
 CUSTOM = Header(

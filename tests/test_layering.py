@@ -12,7 +12,17 @@ import higherhrnet
 from tests.conftest import WITHOUT, Model
 
 PACKAGE = Path(higherhrnet.__file__).parent
-GROUND = {"skeleton", "poses", "geometry", "config", "errors", "files"}
+GROUND = {
+    "skeleton",
+    "poses",
+    "geometry",
+    "config",
+    "plain",
+    "recipes",
+    "annotations",
+    "errors",
+    "files",
+}
 
 
 def imports(path: Path, *, deferred: bool) -> set[str]:

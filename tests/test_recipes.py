@@ -16,8 +16,8 @@ from typing import Any, get_type_hints
 import pytest
 
 from higherhrnet import config, recipes
-from higherhrnet.config import from_dict
 from higherhrnet.errors import InputError
+from higherhrnet.plain import from_dict
 from higherhrnet.recipes import (
     RECIPES,
     AugmentConfig,
@@ -92,7 +92,6 @@ def test_the_papers_values() -> None:
     assert paper.data.mask and not losses.swahr
 
 
-@pytest.mark.xfail(strict=True, reason="config.from_dict leaves a Path a string")
 @pytest.mark.parametrize("name", sorted(RECIPES))
 def test_a_recipe_comes_back_from_the_file_that_a_run_writes(name: str) -> None:
     recipe = RECIPES[name]

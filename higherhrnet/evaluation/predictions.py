@@ -91,7 +91,7 @@ def _ids_by_name(predictor: Predictor, annotations: Annotations) -> dict[str, in
     theirs, ours = annotations.skeleton.names, predictor.header.skeleton.names
     if missing := [name for name in theirs if name not in ours]:
         raise InputError(
-            f"{path}: the model does not find its {', '.join(missing)}, but {', '.join(ours)}"
+            f"{path}: its keypoints are not the model's, which finds no {', '.join(missing)}"
         )
     if any("file_name" not in image for image in annotations.images):
         raise InputError(f"{path}: not every image has a file_name to find it by")

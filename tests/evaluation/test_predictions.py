@@ -175,7 +175,7 @@ def test_annotations_that_do_not_fit_are_refused_before_the_work(
 ) -> None:
     category = {"id": 1, "name": "person", "keypoints": ["head", "tail"]}
     truth, folder = data_set(1, categories=[category], annotations=[])
-    with pytest.raises(InputError, match="its keypoints are head tail, the model's nose"):
+    with pytest.raises(InputError, match="not the model's, which finds no head, tail"):
         predict_annotated(predictor, truth, folder)
     truth, folder = data_set(1, images=[{"id": 1}], annotations=[])
     with pytest.raises(InputError, match="not every image has a file_name"):

@@ -76,5 +76,5 @@ def flags(config: TrainConfig) -> list[str]:
         "--epochs", str(optim.epochs), "--lr", str(optim.lr), "--out", str(run.out),
         "--device", "cpu", "--precision", run.precision, "--pictures", str(run.pictures),
         "--test.no-flip", "--test.no-project", "--save-minutes", str(run.save_minutes),
-        *(["--resume"] if run.resume else []),
+        *(["--resume"] if run.resume else []), *(["--init", run.init] if run.init else []),
     ]  # fmt: skip

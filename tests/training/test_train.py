@@ -108,7 +108,7 @@ def test_a_run_is_not_overwritten(small: Small) -> None:
     with pytest.raises(InputError, match=r"^.*run holds a run: --resume .* or take another --out$"):
         train(config)
     wider = replace(config, model=replace(config.model, width=6))
-    with pytest.raises(InputError, match=r"run: its last.pt is of another network .* --out$"):
+    with pytest.raises(InputError, match=r"run: .* \(model.width is 6, was 4\); .* --out$"):
         train(resumed(wider))
     (config.run.out / "last.pt").write_bytes(b"PK\x03\x04 cut short")
     with pytest.raises(InputError, match=r"last.pt: cannot be read \(.*\); move it away .*$") as e:
@@ -124,13 +124,24 @@ def test_a_finished_run_has_nothing_to_resume(small: Small, scenes: Path) -> Non
     assert (config.run.out / "metrics.jsonl").read_text() == before
 
 
-def test_a_resumed_run_takes_on_another_weight_decay(small: Small) -> None:
+def test_another_weight_decay_is_taken_on_and_said(
+    small: Small, capsys: pytest.CaptureFixture[str]
+) -> None:
     config = small()
     train(of_steps(config, 1, of=2))
     decayed = replace(config, optim=replace(config.optim, weight_decay=0.1))
     train(resumed(of_steps(decayed, 2, of=2)))
     state = torch.load(config.run.out / "last.pt", weights_only=True)
     assert [group["weight_decay"] for group in state["optimiser"]["param_groups"]] == [0.1]
+    assert "weight_decay is 0.1, was 0.0" in capsys.readouterr().err
+
+
+def test_with_another_batch_size_the_epochs_go_on(small: Small) -> None:
+    config = small(epochs=2)
+    train(of_steps(config, BATCHES, of=2 * BATCHES))
+    assert train(resumed(replace(config, optim=replace(config.optim, batch_size=2, epochs=2))))
+    epochs = [line["epoch"] for line in lines(config)]
+    assert epochs == pytest.approx([1 / 3, 2 / 3, 1, 1.2, 1.4, 1.6, 1.8, 2], abs=1e-4)
 
 
 def test_the_folder_holds_what_is_promised(small: Small, scenes: Path) -> None:
@@ -148,7 +159,8 @@ def test_the_folder_holds_what_is_promised(small: Small, scenes: Path) -> None:
 
     steps, measured = lines(config), lines(config, "AP")
     assert [line["step"] for line in steps] == [1, 2, 3, 4, 5, 6]
-    assert [line["epoch"] for line in steps] == [0.3333, 0.6667, 1, 1.3333, 1.6667, 2]
+    epochs = [step / BATCHES for step in range(1, 7)]
+    assert [line["epoch"] for line in steps] == pytest.approx(epochs, abs=1e-4)
     terms = ("heatmap_4", "heatmap_2", "pull", "push")
     assert all(line["loss"] == pytest.approx(sum(line[t] for t in terms)) for line in steps)
     assert [(line["step"], line["epoch"]) for line in measured] == [(3, 1), (6, 2)]
@@ -163,9 +175,8 @@ def test_the_folder_holds_what_is_promised(small: Small, scenes: Path) -> None:
             assert np.ptp(np.asarray(opened)) > 100
 
 
-@pytest.mark.parametrize("ema", [None, 0.9])
-def test_weights_say_how_they_came_to_be(small: Small, scenes: Path, ema: float | None) -> None:
-    config = small(val=str(scenes), epochs=2, eval_every=1, ema=ema, seed=3)
+def test_weights_say_how_they_came_to_be(small: Small, scenes: Path) -> None:
+    config = small(val=str(scenes), epochs=2, eval_every=1, ema=0.9, seed=3)
     train(config)
     for name, epochs in (("best", 1.0), ("last", 2.0)):
         path = config.run.out / f"{name}.safetensors"
@@ -246,7 +257,7 @@ def started(config: TrainConfig) -> subprocess.Popen[str]:
     return process
 
 
-LONG = {"epochs": 20}
+LONG = {"epochs": 12}
 
 
 @pytest.fixture(scope="module")
@@ -260,11 +271,13 @@ def assert_undisturbed(config: TrainConfig, known: dict[str, Any]) -> None:
         straight = elsewhere(config, "straight")
         train(straight)
         known["lines"] = lines(straight)
-    assert len(known["lines"]) == 60
+    assert len(known["lines"]) == 36
     assert lines(config) == known["lines"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_told_to_stop_it_saves_first(
     number: signal.Signals, small: Small, undisturbed: dict[str, Any]
 ) -> None:
@@ -273,10 +286,10 @@ def test_told_to_stop_it_saves_first(
     process.send_signal(number)
     _, said = process.communicate(timeout=120)
     assert process.returncode == 130, said
-    assert "saving, then stopping" in said and "Traceback" not in said
+    assert f"saved: {config.run.out}" in said and "Traceback" not in said
     done = len(lines(config))
     state = torch.load(config.run.out / "last.pt", weights_only=True)
-    assert 2 <= state["step"] == done < 60
+    assert 2 <= state["step"] == done < 36
     assert train(resumed(config))
     assert_undisturbed(config, undisturbed)
 
@@ -284,8 +297,8 @@ def test_told_to_stop_it_saves_first(
 def test_killed_at_any_moment_it_goes_on_from_the_last_save(
     small: Small, undisturbed: dict[str, Any]
 ) -> None:
-    config = small(**LONG, save_minutes=0.002)
-    process = started(config)
+    config = small(**LONG)
+    process = started(replace(config, run=replace(config.run, save_minutes=0.005)))
     last = config.run.out / "last.pt"
     while process.poll() is None and not last.is_file():
         time.sleep(0.01)
@@ -304,15 +317,15 @@ import torch
 from higherhrnet.cli import main
 from higherhrnet.training import train
 size = resource.getpagesize() * int(open("/proc/self/statm").read().split()[0])
-resource.setrlimit(resource.RLIMIT_AS, (size + 2**30, size + 2**30))
+resource.setrlimit(resource.RLIMIT_AS, (size + 2**29, size + 2**29))
 main(sys.argv[1:])
 """
-"""Python that has a gigabyte left."""
+"""Python that has half a gigabyte left."""
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits an address space")
 def test_out_of_memory_says_what_to_lower(small: Small) -> None:
-    config = small(size=4096)
+    config = small(size=3072)
     ended = subprocess.run(
         [sys.executable, "-c", LIMITED, *flags(config)],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
@@ -320,6 +333,7 @@ def test_out_of_memory_says_what_to_lower(small: Small) -> None:
         text=True,
     )
     assert ended.returncode == 1, ended.stderr
-    (line,) = ended.stderr.splitlines()
+    assert "Traceback" not in ended.stderr
+    line = ended.stderr.splitlines()[-1]
     assert line.startswith("higherhrnet: out of memory: lower --batch-size, now 4")
-    assert line.endswith("--input.size, now 4096")
+    assert line.endswith("--input.size, now 3072")

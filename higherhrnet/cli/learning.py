@@ -73,6 +73,7 @@ def scenes(
     count: int = 100,
     seed: int = 0,
     size: int = 256,
+    people: tuple[int, int] = (1, 5),
     skeleton: str = "coco",
 ) -> int:
     """Draw scenes of people with exact keypoints, as a COCO data set: images and annotations.
@@ -82,6 +83,7 @@ def scenes(
         count: How many.
         seed: The same seed, the same scenes.
         size: Pixels of a side.
+        people: The least and the most in a scene; crowds without keypoints come on top.
         skeleton: coco, crowdpose or a .toml file of keypoints among theirs.
     """
     from higherhrnet.data.scenes import write_scenes
@@ -90,5 +92,8 @@ def scenes(
 
     if count < 1 or size < MIN_SIDE:
         raise InputError(f"scenes needs a --count of at least 1 and a --size of {MIN_SIDE}")
-    print(write_scenes(out, count, seed, height=size, width=size, skeleton=load_skeleton(skeleton)))
+    if not 0 <= people[0] <= people[1]:
+        raise InputError(f"--people must be a least and a most, not {people[0]} {people[1]}")
+    drawn = {"height": size, "width": size, "people": people}
+    print(write_scenes(out, count, seed, skeleton=load_skeleton(skeleton), **drawn))
     return 0

@@ -7,17 +7,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from higherhrnet.config import InputConfig, ModelConfig, TestConfig
+from higherhrnet.config import Header, InputConfig, ModelConfig, TestConfig
 from higherhrnet.data.scenes import write_scenes
 from higherhrnet.recipes import AugmentConfig, DataConfig, OptimConfig, RunConfig, TrainConfig
 
 torch = pytest.importorskip("torch")
 
+from torch import nn  # noqa: E402
+
+from higherhrnet.inference.images import read_image  # noqa: E402
+from higherhrnet.network import checkpoint  # noqa: E402
+from higherhrnet.network.higherhrnet import HigherHRNet  # noqa: E402
+
 SIZE = 64
 COUNT = 10
 """Drawn scenes; at 4 a batch an epoch has 3 batches, the last one filled up."""
+PLAIN = TestConfig(flip=False, project=False)
 Small = Callable[..., TrainConfig]
 """A training of drawn scenes; values by name, whatever part of the configuration they are in."""
 
@@ -36,6 +44,29 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def settled(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network of no knowledge that finds people all the same, and the same after some steps."""
+    torch.manual_seed(0)
+    network = HigherHRNet(4).train()
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        elif isinstance(module, nn.BatchNorm2d):
+            module.momentum = None  # the plain mean over all that it sees
+    reads = InputConfig(SIZE)
+    pictures = np.stack([read_image(p) for p in sorted((scenes.parent / "images").iterdir())])
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (reads.mean, reads.std))
+    images = (torch.from_numpy(pictures).permute(0, 3, 1, 2) / 255 - mean) / std
+    with torch.no_grad():
+        network(images)
+        for final, maps in zip(network.final_layers, network.eval()(images), strict=True):
+            final.weight /= 4 * maps[:, :17].std()
+    path = tmp_path_factory.mktemp("settled") / "settled.safetensors"
+    checkpoint.save(path, network, Header(network.config, input=reads, test=PLAIN))
+    return path
 
 
 def changed(config: TrainConfig, values: Mapping[str, Any]) -> TrainConfig:
@@ -59,7 +90,7 @@ def small(scenes: Path, tmp_path: Path) -> Small:
         AugmentConfig(),
         optim=OptimConfig(batch_size=4, epochs=1),
         run=RunConfig(tmp_path / "run", device="cpu", precision="f32", pictures=0),
-        test=TestConfig(flip=False, project=False),
+        test=PLAIN,
     )
     return lambda **values: changed(base, values)
 

@@ -17,27 +17,27 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 torch = pytest.importorskip("torch")
 
-from torch import Tensor, nn  # noqa: E402
+from torch import nn  # noqa: E402
 
 from higherhrnet.annotations import load_annotations  # noqa: E402
-from higherhrnet.config import Header, InputConfig, ModelConfig  # noqa: E402
+from higherhrnet.config import ModelConfig  # noqa: E402
 from higherhrnet.data.dataset import load_photographs  # noqa: E402
 from higherhrnet.errors import InputError  # noqa: E402
-from higherhrnet.inference.images import read_image  # noqa: E402
 from higherhrnet.inference.predictor import Predictor  # noqa: E402
 from higherhrnet.network import checkpoint  # noqa: E402
-from higherhrnet.network.higherhrnet import HigherHRNet  # noqa: E402
 from higherhrnet.recipes import TrainConfig  # noqa: E402
 from higherhrnet.training.parallel import World  # noqa: E402
 from higherhrnet.training.train import Run  # noqa: E402
 from higherhrnet.training.trainer import Trainer  # noqa: E402
 from higherhrnet.training.validate import Validation  # noqa: E402
-from tests.training.conftest import SIZE, Small, flags  # noqa: E402
+from tests.training.conftest import Small, flags  # noqa: E402
 from tests.training.two import by_two  # noqa: E402
 
+Array = NDArray[np.float32]
 ALONE = World(torch.device("cpu"))
 
 
@@ -60,7 +60,7 @@ def test_alone_there_is_nothing_to_agree_on() -> None:
     assert ALONE.gather([1, 2]) == [1, 2] and ALONE.first
 
 
-def gradients(config: TrainConfig, world: World) -> tuple[dict[str, Tensor], list[str]]:
+def gradients(config: TrainConfig, world: World) -> tuple[dict[str, Array], list[str]]:
     """Of one step's batches, without batch norm's statistics, which are each process's own."""
     trainer = Trainer(config, load_photographs(config.data), world)
     trainer.learner.eval()
@@ -68,7 +68,7 @@ def gradients(config: TrainConfig, world: World) -> tuple[dict[str, Tensor], lis
         _, names = trainer.learn(batches)
     found = {name: p.grad for name, p in trainer.learner.named_parameters() if p.grad is not None}
     assert len(found) == len(list(trainer.learner.parameters()))
-    return {name: gradient.clone() for name, gradient in found.items()}, names
+    return {name: gradient.numpy() for name, gradient in found.items()}, names
 
 
 @pytest.mark.parametrize("settings", [{}, {"accumulate": 2, "swahr": True}])
@@ -81,10 +81,10 @@ def test_two_processes_have_the_gradients_of_one_with_the_whole_batch(
     wanted, names = gradients(config, ALONE)
     assert Counter(some + others) == Counter(names)
     assert wanted.keys() == mine.keys() == theirs.keys()
-    largest = max(gradient.abs().max() for gradient in wanted.values())
+    largest = max(np.abs(gradient).max() for gradient in wanted.values())
     for name, gradient in wanted.items():
-        assert torch.equal(mine[name], theirs[name])
-        torch.testing.assert_close(mine[name], gradient, rtol=1e-3, atol=1e-6 * largest.item())
+        np.testing.assert_array_equal(mine[name], theirs[name])
+        np.testing.assert_allclose(mine[name], gradient, rtol=1e-3, atol=1e-6 * largest)
 
 
 def test_a_loss_that_is_no_number_in_one_process_ends_both(small: Small) -> None:
@@ -103,29 +103,6 @@ def test_a_loss_that_is_no_number_in_one_process_ends_both(small: Small) -> None
     first, second = by_two(work)
     assert first.startswith("the loss of step 1 is no number, in another process")
     assert second.startswith("the loss of step 1 is no number, in the batch of 0")
-
-
-@pytest.fixture(scope="session")
-def settled(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A network of no knowledge that finds people all the same, and the same after some steps."""
-    torch.manual_seed(0)
-    network = HigherHRNet(4).train()
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-        elif isinstance(module, nn.BatchNorm2d):
-            module.momentum = None  # the plain mean over all that it sees
-    reads = InputConfig(SIZE)
-    pictures = np.stack([read_image(p) for p in sorted((scenes.parent / "images").iterdir())])
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (reads.mean, reads.std))
-    images = (torch.from_numpy(pictures).permute(0, 3, 1, 2) / 255 - mean) / std
-    with torch.no_grad():
-        network(images)
-        for final, maps in zip(network.final_layers, network.eval()(images), strict=True):
-            final.weight /= 4 * maps[:, :17].std()
-    path = tmp_path_factory.mktemp("settled") / "settled.safetensors"
-    checkpoint.save(path, network, Header(network.config, input=reads))
-    return path
 
 
 @pytest.fixture(scope="session")
@@ -165,7 +142,8 @@ def test_shares_of_a_set_make_the_figures_of_the_whole(settled: Path, found: Pat
     assert 0.2 < first["AP"] < 0.9
 
 
-STILL = ["--augment.rotation", "0", "--augment.scale", "1", "1", "--augment.translation", "0"]
+STILL = ["--augment.rotation", "0", "--augment.scale", "1", "1", "--augment.translation", "0",
+         "--augment.flip", "0"]  # fmt: skip
 
 
 @pytest.fixture
@@ -196,14 +174,14 @@ def test_torchrun_trains_measures_and_writes_once(
 ) -> None:  # fmt: skip
     model = vars(ModelConfig(4))
     config = small(**model, init=str(settled), lr=1e-9, val=str(found), epochs=2, pictures=1)
-    config = replace(config, optim=replace(config.optim, batch_size=2))
+    config = replace(config, optim=replace(config.optim, batch_size=5))
     process = torchrun(config, *STILL, "--eval-every", "1")
     _, said = process.communicate(timeout=240)
     assert process.returncode == 0, said
     written = steps(config)
-    assert [line["step"] for line in written if "loss" in line] == [1, 2, 3, 4, 5, 6]
+    assert [line["step"] for line in written if "loss" in line] == [1, 2]
     measured = [line for line in written if "AP" in line]
-    assert [line["step"] for line in measured] == [3, 6]
+    assert [line["step"] for line in measured] == [1, 2]
     names = [path.name for path in config.run.out.iterdir() if not path.name.startswith("events.")]
     assert sorted(names) == [
         "best.safetensors", "config.json", "curves.png", "last.pt", "last.safetensors",
@@ -213,10 +191,10 @@ def test_torchrun_trains_measures_and_writes_once(
     assert len(list((config.run.out / "pictures").iterdir())) == 2
 
     network, header = checkpoint.load(config.run.out / "last.safetensors")
-    assert header.training["batch"] == 4
+    assert header.training["batch"] == 10
     validation = Validation(load_annotations(found), found.parent / "images", ALONE)
     figures = validation.measure(network, header)
-    assert 0.1 < figures["AP"] < 1
+    assert 0.01 < figures["AP"] < 0.99
     assert {name: measured[-1][name] for name in figures} == pytest.approx(figures, abs=1e-9)
 
 

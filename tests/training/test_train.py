@@ -70,8 +70,14 @@ EVERYTHING = {
 
 
 @pytest.mark.parametrize(
-    ("stop", "settings"), [(3, {}), (1, {}), (3, EVERYTHING), (2, EVERYTHING)]
-)  # with two batches a step, three steps are two epochs, and two steps one and a third
+    ("stop", "settings"),
+    [
+        (3, {}),  # at an epoch's end
+        (2, EVERYTHING),  # in the second epoch, since a step has two batches
+        pytest.param(1, {}, marks=pytest.mark.slow),
+        pytest.param(3, EVERYTHING, marks=pytest.mark.slow),
+    ],
+)
 def test_a_stopped_and_resumed_training_is_the_same(
     stop: int, settings: dict[str, Any], small: Small
 ) -> None:
@@ -257,7 +263,7 @@ def started(config: TrainConfig) -> subprocess.Popen[str]:
     return process
 
 
-LONG = {"epochs": 12}
+LONG = {"epochs": 10}
 
 
 @pytest.fixture(scope="module")
@@ -271,7 +277,7 @@ def assert_undisturbed(config: TrainConfig, known: dict[str, Any]) -> None:
         straight = elsewhere(config, "straight")
         train(straight)
         known["lines"] = lines(straight)
-    assert len(known["lines"]) == 36
+    assert len(known["lines"]) == 30
     assert lines(config) == known["lines"]
 
 
@@ -289,11 +295,12 @@ def test_told_to_stop_it_saves_first(
     assert f"saved: {config.run.out}" in said and "Traceback" not in said
     done = len(lines(config))
     state = torch.load(config.run.out / "last.pt", weights_only=True)
-    assert 2 <= state["step"] == done < 36
+    assert 2 <= state["step"] == done < 30
     assert train(resumed(config))
     assert_undisturbed(config, undisturbed)
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_it_goes_on_from_the_last_save(
     small: Small, undisturbed: dict[str, Any]
 ) -> None:
@@ -323,6 +330,7 @@ main(sys.argv[1:])
 """Python that has half a gigabyte left."""
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits an address space")
 def test_out_of_memory_says_what_to_lower(small: Small) -> None:
     config = small(size=3072)

@@ -52,6 +52,8 @@ class Record:
         self.folder = config.run.out
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            for left_behind in self.folder.glob(".*.part.*"):  # by a run killed while it saved
+                left_behind.unlink()
             done = round(epoch, _DIGITS)
             kept = [line for line in self._lines() if line["epoch"] <= done] if step else []
             with replacing(self.folder / "config.json") as beside:

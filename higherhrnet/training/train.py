@@ -164,11 +164,11 @@ class Run:
                 trainer.best = figures["AP"]
                 header.training["AP"] = round(trainer.best, 4)
                 checkpoint.save(folder / "best.safetensors", network, header)
+            self.record.save(trainer.state())  # it knows now what was measured
             sheet = self.validation.draw(network, header, self.config.run.pictures)
             if sheet is not None:
                 name = f"epoch-{trainer.epoch:07.1f}.jpg"
                 write_image(folder / "pictures" / name, sheet)
-            self.record.save(trainer.state())  # it knows now what was measured
         trainer.learner.train()
         self.learning = time.monotonic()
 

@@ -67,10 +67,11 @@ class Trainer:
         """What is about to be done, in a line."""
         config, count = self.config, len(self.photographs)
         steps = self.order.batches_an_epoch / config.optim.accumulate
+        before = f"goes on at epoch {self.epoch:.2f}" if self.step else f"starts {self.origin}"
         return (
             f"{self.photographs.skeleton.name}, {count:,} photographs, {steps:,.0f} steps of "
             f"{self.batch} an epoch, {config.run.precision} on {self.world.size} × "
-            f"{self.world.device.type}; starts {self.origin}"
+            f"{self.world.device.type}; {before}"
         )
 
     def epoch_at(self, step: int) -> float:
@@ -113,6 +114,7 @@ class Trainer:
             "random": torch.get_rng_state(),
             "random_cuda": torch.cuda.get_rng_state() if cuda else None,
             "config": plain(self.config),
+            "origin": self.origin,
             "epoch": self.epoch,
             "step": self.step,
             "seconds": self.seconds,
@@ -130,7 +132,6 @@ class Trainer:
         state = load_state(self.config)
         if state is not None:
             self.load(state)
-            self.origin = f"from epoch {self.epoch:.2f} of {self.config.run.out}"
         most, least = self.world.most(self.step, -self.step)
         if most != -least:
             raise InputError(
@@ -160,7 +161,7 @@ class Trainer:
         if state["random_cuda"] is not None and self.world.device.type == "cuda":
             torch.cuda.set_rng_state(state["random_cuda"])
         self.step, self.seconds, self.best = state["step"], state["seconds"], state["best"]
-        self.measured = state["measured"]
+        self.measured, self.origin = state["measured"], state["origin"]
         if abs(self.epoch - state["epoch"]) > 1e-6:  # another batch size or number of processes
             steps = self.order.batches_an_epoch / self.config.optim.accumulate
             self.step = self.measured = round(state["epoch"] * steps)

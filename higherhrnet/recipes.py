@@ -38,7 +38,8 @@ class DataConfig:
     """Learn nothing where people are whose keypoints are not annotated. CrowdPose, which does not
     say where, is never masked."""
     overfit: int | None = None
-    """Train and validate on this many pictures of the first data set, to see that it can learn."""
+    """Train and validate on this many pictures of the first data set, hardly varied, to see that
+    they can be learnt. An epoch is then a few steps: allow a thousand or more."""
     workers: int | None = None
     """Processes that read pictures; a core less than there are, at most 16, if not said."""
 

@@ -129,6 +129,9 @@ def default_sigmas(names: Sequence[str]) -> tuple[float, ...]:
     return tuple(known.get(name, mean) for name in names)
 
 
+_TABLE = {"name", "names", "limbs", "flip_pairs", "sigmas", "grouping_order"}
+
+
 def load_skeleton(name_or_file: str) -> Skeleton:
     """A skeleton by name (`coco`, `crowdpose`) or from a TOML file.
 
@@ -142,6 +145,8 @@ def load_skeleton(name_or_file: str) -> Skeleton:
         raise InputError(f"{path}: no such skeleton; known are {', '.join(SKELETONS)}, or a file")
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
+        if unknown := set(table) - _TABLE:
+            raise ValueError(f"it has an unknown {', '.join(sorted(unknown))}")
         names = tuple(map(str, table["names"]))
         return Skeleton(
             str(table.get("name", path.stem)),

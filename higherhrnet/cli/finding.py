@@ -79,7 +79,7 @@ def evaluate(
 
     Args:
         annotations: A COCO keypoints file.
-        images: The folder or .zip of its photographs.
+        images: The folder or .zip of its photographs; found beside the file if not said.
         predictions: Instead of a model and photographs: COCO results, as predict writes them.
         look: How to look.
         json: Write the figures to this file, too.
@@ -88,6 +88,7 @@ def evaluate(
         resume: Go on where an earlier run into the same --report stopped.
     """
     from higherhrnet.annotations import load_annotations, load_predictions
+    from higherhrnet.data.pictures import find_pictures
     from higherhrnet.evaluation.crowding import say_computed
     from higherhrnet.evaluation.figures import evaluate as run
     from higherhrnet.evaluation.figures import format_figures
@@ -102,10 +103,11 @@ def evaluate(
     failed: list[str] = []
     if predictions:
         results = load_predictions(predictions)
-    elif look.model and images:
+    elif look.model:
+        images = images or find_pictures(annotations)
         results, failed = predict_annotated(look.predictor(), truth, images, report, resume)
     else:
-        raise InputError("evaluate needs --model and --images, or --predictions")
+        raise InputError("evaluate needs a --model, or --predictions")
     figures = run(truth, results)
     print(format_figures(figures, len(truth.images), truth.num_people))
     if "AP_hard" in figures and (computed := say_computed(truth.images)):

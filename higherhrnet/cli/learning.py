@@ -51,19 +51,20 @@ def check_data(
         out: A folder for findings.txt, each single case, and samples.jpg, a sheet of random
             samples with their targets.
         samples: How many samples.
-        size: Pixels of a sample's side.
+        size: Pixels of a sample's side, a multiple of 32.
         augment: How samples are varied.
     """
     from higherhrnet.data.check import check_sources
 
     if not sources or samples < 1:
         raise InputError("name annotation files to check, and at least one of --samples")
+    shown = InputConfig(size)
     sound = check_sources(sources, out)
     if out:
         needs_torch()
         from higherhrnet.data.sheet import write_sheet
 
-        print(write_sheet(out / "samples.jpg", sources, augment, InputConfig(size), samples))
+        print(write_sheet(out / "samples.jpg", sources, augment, shown, samples))
     return 0 if sound else 3
 
 
@@ -79,7 +80,7 @@ def scenes(
     """Draw scenes of people with exact keypoints, as a COCO data set: images and annotations.
 
     Args:
-        out: The folder to write to.
+        out: The folder to write to; not one that holds a data set.
         count: How many.
         seed: The same seed, the same scenes.
         size: Pixels of a side.
@@ -94,6 +95,8 @@ def scenes(
         raise InputError(f"scenes needs a --count of at least 1 and a --size of {MIN_SIDE}")
     if not 0 <= people[0] <= people[1]:
         raise InputError(f"--people must be a least and a most, not {people[0]} {people[1]}")
+    if (out / "annotations.json").exists():
+        raise InputError(f"{out} holds a data set; draw into another folder")
     drawn = {"height": size, "width": size, "people": people}
     print(write_scenes(out, count, seed, skeleton=load_skeleton(skeleton), **drawn))
     return 0

@@ -86,6 +86,7 @@ class Samples(Dataset[Sample]):
 
     def __init__(self, photographs: Photographs, config: TrainConfig) -> None:
         self.photographs, self.config = photographs, config
+        self._reported: set[str] = set()
         self.strides = tuple(4 >> level for level in range(1 + len(config.model.deconv_kernels)))
 
     def __getitem__(self, key: Key) -> Sample:
@@ -111,7 +112,9 @@ class Samples(Dataset[Sample]):
             try:
                 return self.photographs[index]
             except InputError as error:
-                print(f"left out: {error}", file=sys.stderr, flush=True)
+                if str(error) not in self._reported:
+                    print(f"left out: {error}", file=sys.stderr, flush=True)
+                self._reported.add(str(error))
                 index = int(rng.integers(len(self.photographs)))
         raise InputError(f"none of {_TRIES} photographs can be read; look at them with check-data")
 

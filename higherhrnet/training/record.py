@@ -31,8 +31,10 @@ Facts = dict[str, Any]
 _DIGITS = 6
 _FIXED = ("model.", "input.", "targets.", "losses.", "data.skeleton")
 """Settings that make another network or another answer of it."""
-_FREE = ("run.", "data.workers")
+_FREE = ("run.out", "run.resume", "run.init", "run.device", "run.pictures", "data.workers")
 """Settings that may change without a word."""
+_PLAIN = ("data.", "optim.", "run.")
+"""Groups whose flags go without their name."""
 
 
 class Record:
@@ -120,6 +122,8 @@ def load_state(config: TrainConfig) -> Facts | None:
     folder = config.run.out
     path = folder / "last.pt"
     if not path.is_file():
+        if config.run.resume:
+            print(f"{folder} holds no run yet: begins anew", file=sys.stderr)
         return None
     if not config.run.resume:
         raise InputError(f"{folder} holds a run: --resume goes on with it, or take another --out")
@@ -132,7 +136,7 @@ def load_state(config: TrainConfig) -> Facts | None:
         ) from error
     before, now = state["config"], plain(config)
     changes = {
-        name: f"{name} is {now.get(name)}, was {before.get(name)}"
+        name: f"{_flag(name)} is {now.get(name)}, was {before.get(name)}"
         for name in sorted(before.keys() | now.keys())
         if before.get(name) != now.get(name) and not name.startswith(_FREE)
     }
@@ -144,3 +148,9 @@ def load_state(config: TrainConfig) -> Facts | None:
     if changes:
         print(f"going on with changes: {'; '.join(changes.values())}", file=sys.stderr)
     return state
+
+
+def _flag(name: str) -> str:
+    """A setting as the command line has it."""
+    short = name.partition(".")[2] if name.startswith(_PLAIN) else name
+    return f"--{short.replace('_', '-')}"

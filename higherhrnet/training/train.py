@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -40,6 +41,9 @@ def train(config: TrainConfig) -> bool:
         InputError: data, weights or folder cannot be used, memory does not suffice, or the loss is
             no number any more.
     """
+    if config.data.overfit:
+        still = replace(config.augment, rotation=0, scale=(1, 1), colour=0, paste=0)
+        config = replace(config, augment=replace(still, mask_padding=False))
     with processes(config.run.device) as world:
         photographs = load_photographs(config.data, outlines=config.augment.paste > 0)
         validation = load_validation(config.data, photographs.skeleton, world)
@@ -98,7 +102,10 @@ class Run:
                 self._measure()
             if self.record:
                 self.record.close()
-        self.progress.say(f"{'saved' if self.stop else 'done'}: {self.config.run.out}")
+        folder = self.config.run.out
+        which = "last" if self.validation is None else "best"
+        end = f"done: {folder / which}.safetensors"
+        self.progress.say(f"saved: {folder}; go on with --resume" if self.stop else end)
         return not self.stop
 
     def _passed(self, epochs: float) -> bool:
@@ -160,7 +167,7 @@ class Run:
             folder = self.record.folder
             self.record.add(trainer.step, trainer.epoch, **figures)
             self.progress.say(f"epoch {trainer.epoch:.1f}: AP {figures['AP']:.3f}")
-            if figures["AP"] > trainer.best:
+            if figures["AP"] >= trainer.best:  # of equals, say 0 at first, what learnt longer
                 trainer.best = figures["AP"]
                 header.training["AP"] = round(trainer.best, 4)
                 checkpoint.save(folder / "best.safetensors", network, header)

@@ -134,9 +134,9 @@ def test_a_skeleton_comes_back_from_a_category(skeleton: Skeleton) -> None:
     assert Skeleton.from_category(skeleton.to_category()) == skeleton
 
 
-def test_a_category_may_have_no_more_than_names() -> None:
+def test_a_category_may_have_no_more_than_names_and_gets_known_limbs() -> None:
     skeleton = Skeleton.from_category({"keypoints": ["left_eye", "right_eye", "horn"]}, "cow")
-    assert (skeleton.name, skeleton.limbs) == ("cow", ())
+    assert (skeleton.name, skeleton.limbs) == ("cow", (("left_eye", "right_eye"),))
     assert skeleton.sigmas == (*COCO.sigmas[1:3], MEAN_SIGMA)
     assert skeleton.flip_index == (1, 0, 2)
 

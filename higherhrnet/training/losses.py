@@ -62,10 +62,11 @@ def tag_loss(tags: Tensor, places: Tensor, seen: Tensor, kind: TagLoss) -> tuple
         kind: push measures nearness by exp(-d²), or by max(0, 1 - d).
     """
     batch, people, keypoints = places.shape
-    maps = tags.float().flatten(2)
-    # One gather whether each keypoint has a map or all share one; its gradient touches only these.
-    wanted = places.transpose(1, 2).reshape(batch, maps.shape[1], -1)
-    read = maps.gather(2, wanted).view(batch, keypoints, people).transpose(1, 2)  # (B, P, K)
+    # One gather whether each keypoint has a map or all share one. Only what it reads becomes
+    # float32; most of the time here is the zeros of the maps' gradient.
+    wanted = places.transpose(1, 2).reshape(batch, tags.shape[1], -1)
+    read = tags.flatten(2).gather(2, wanted).float()
+    read = read.view(batch, keypoints, people).transpose(1, 2)  # (B, P, K)
 
     count = seen.sum(2)
     mean = (read * seen).sum(2) / count.clamp_min(1)

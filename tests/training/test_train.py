@@ -114,7 +114,7 @@ def test_a_run_is_not_overwritten(small: Small) -> None:
     with pytest.raises(InputError, match=r"^.*run holds a run: --resume .* or take another --out$"):
         train(config)
     wider = replace(config, model=replace(config.model, width=6))
-    with pytest.raises(InputError, match=r"run: .* \(model.width is 6, was 4\); .* --out$"):
+    with pytest.raises(InputError, match=r"run: .* \(--model.width is 6, was 4\); .* --out$"):
         train(resumed(wider))
     (config.run.out / "last.pt").write_bytes(b"PK\x03\x04 cut short")
     with pytest.raises(InputError, match=r"last.pt: cannot be read \(.*\); move it away .*$") as e:
@@ -139,7 +139,7 @@ def test_another_weight_decay_is_taken_on_and_said(
     train(resumed(of_steps(decayed, 2, of=2)))
     state = torch.load(config.run.out / "last.pt", weights_only=True)
     assert [group["weight_decay"] for group in state["optimiser"]["param_groups"]] == [0.1]
-    assert "weight_decay is 0.1, was 0.0" in capsys.readouterr().err
+    assert "--weight-decay is 0.1, was 0.0" in capsys.readouterr().err
 
 
 def test_with_another_batch_size_the_epochs_go_on(small: Small) -> None:

@@ -144,6 +144,9 @@ class TestConfig:
 
     __test__ = False  # not a test class, whatever pytest thinks of its name
 
+    size: int | None = None
+    """Pixels of the photograph's shorter side, a multiple of 32; the input's own size if not said.
+    Networks trained on crops see people best where these are as large as in the crops."""
     flip: bool = True
     """Show the mirrored photograph too, and average."""
     align_flip: bool = False
@@ -157,6 +160,10 @@ class TestConfig:
     decode: DecodeConfig = field(default_factory=DecodeConfig)
 
     def __post_init__(self) -> None:
+        check(
+            self.size is None or (self.size > 0 and self.size % 32 == 0),
+            f"size must be a multiple of 32, not {self.size}",
+        )
         check(
             len(self.scales) > 0 and min(self.scales) > 0,
             f"scales must be above 0, not {self.scales}",

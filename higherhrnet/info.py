@@ -24,13 +24,14 @@ def describe(model: str | Path) -> str:
     path = local_model(model)
     header = _header(path)
     config, shown = header.model, header.input
-    size = f"{shown.size}×{shown.size}"
+    side = header.test.size or shown.size
+    size = f"{side}×{side}"
     rows = {
         "file": f"{path}, {path.stat().st_size / 1e6:.1f} MB",
         "network": f"width {config.width}, {config.num_keypoints} keypoints, {config.num_tags} "
         f"tag maps, transposed convolutions {' '.join(map(str, config.deconv_kernels)) or 'none'}",
-        **_costs(config, shown.size, size),
-        "input": f"shorter side {shown.size}, mean {shown.mean}, std {shown.std}, "
+        **_costs(config, side, size),
+        "input": f"shorter side {side}, mean {shown.mean}, std {shown.std}, "
         f"{shown.convention} coordinates",
         "skeleton": f"{header.skeleton.name}: {', '.join(header.skeleton.names)}",
         "settings": ", ".join(f"{k} {v}" for k, v in asdict(header.test).items() if k != "decode"),

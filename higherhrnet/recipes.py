@@ -66,6 +66,9 @@ class AugmentConfig:
     """Which side of the photograph that is."""
     translation: float = 0.2
     """How far the crop moves from the middle at most, in sides of itself, along x and y."""
+    follow: float = 0.0
+    """Probability that the middle is not the photograph's but a random keypoint: crops that are
+    smaller than the photograph then seldom miss the people."""
     flip: float = 0.5
     """Probability of the mirror image."""
     mask_padding: bool = True
@@ -83,7 +86,7 @@ class AugmentConfig:
         )
         check(self.fit in get_args(Fit), f"fit must be short or long, not {self.fit!r}")
         check(self.translation >= 0, f"translation must not be negative: {self.translation}")
-        for name in ("flip", "colour", "paste"):
+        for name in ("follow", "flip", "colour", "paste"):
             check(0 <= getattr(self, name) <= 1, f"{name} must be between 0 and 1")
 
 
@@ -147,6 +150,9 @@ class OptimConfig:
     """Epochs in which the learning rate rises to its value from a tenth of it."""
     weight_decay: float = 0.0
     """0 is what the original did: the 1e-4 of its configuration never reached Adam."""
+    freeze: tuple[str, ...] = ()
+    """Parts of the network that stay as they are, say `backbone.blocks.0`: neither weights nor
+    batch norms change, and no gradient is computed."""
     clip: float | None = None
     """Largest norm of the gradient."""
     ema: float | None = None

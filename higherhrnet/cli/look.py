@@ -22,6 +22,9 @@ class Look:
 
     model: Annotated[str | None, arg(aliases=["-m"], metavar="FILE|NAME")] = None
     """A .onnx or .safetensors file, or the name of a downloaded model."""
+    size: Annotated[int | None, arg(metavar="INT")] = None
+    """Pixels of the photograph's shorter side as the network sees it, a multiple of 32; smaller is
+    faster."""
     flip: Flag = False
     """Look at the mirrored photograph too, even if the model's own settings do not."""
     no_flip: Flag = False
@@ -59,6 +62,7 @@ class Look:
         least = test.decode.min_score if self.min_score is None else self.min_score
         predictor.test = replace(
             test,
+            size=self.size or test.size,
             flip=(test.flip or self.flip) and not self.no_flip,
             scales=self.scales or test.scales,
             decode=replace(test.decode, min_score=least),

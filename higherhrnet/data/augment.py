@@ -72,10 +72,21 @@ def augment(
         photograph = replace(photograph, image=image)
     size = np.array(photograph.image.shape[1::-1])
     side = (size.min() if config.fit == "short" else size.max()) * rng.uniform(*config.scale)
-    centre = size / 2 + rng.uniform(-1, 1, 2) * config.translation * side
+    middle = size / 2
+    if config.follow and rng.random() < config.follow:
+        middle = _keypoint(photograph, rng, middle)
+    centre = middle + rng.uniform(-1, 1, 2) * config.translation * side
     matrix = crop_matrix(centre, side, rng.uniform(-1, 1) * config.rotation, input.size)
     sample = crop(photograph, matrix, input, strides, config.mask_padding)
     return mirror(sample, skeleton) if rng.random() < config.flip else sample
+
+
+def _keypoint(
+    photograph: Photograph, rng: np.random.Generator, otherwise: NDArray[np.floating]
+) -> NDArray[np.floating]:
+    """(2,) x and y of a random keypoint."""
+    seen = photograph.keypoints[photograph.keypoints[..., 2] > 0]
+    return seen[rng.integers(len(seen)), :2] if len(seen) else otherwise
 
 
 def crop_matrix(centre: NDArray[np.floating], side: float, degrees: float, size: int) -> Matrix:

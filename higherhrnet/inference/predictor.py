@@ -110,7 +110,7 @@ class Predictor:
             scale: resize_for_network(
                 height,
                 width,
-                self.header.input.size,
+                self.test.size or self.header.input.size,
                 scale,
                 min(self.test.scales),
                 self.header.input.convention,

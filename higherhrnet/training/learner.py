@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from higherhrnet.data.loader import Batch
 from higherhrnet.data.targets import cell_of, render_heatmaps, sigmas, to_cells
+from higherhrnet.errors import InputError
 from higherhrnet.network.higherhrnet import HigherHRNet
 from higherhrnet.recipes import TrainConfig
 from higherhrnet.training.losses import adaptive_heatmap_loss, heatmap_loss, tag_loss
@@ -33,6 +34,23 @@ class Learner(nn.Module):
         for name, values in (("mean", config.input.mean), ("std", config.input.std)):
             pixels = 255 * torch.tensor(values).view(3, 1, 1)
             self.register_buffer(name, pixels, persistent=False)
+
+        for part in self._frozen():
+            part.requires_grad_(False)
+
+    def _frozen(self) -> list[nn.Module]:
+        try:
+            return [self.network.get_submodule(name) for name in self.config.optim.freeze]
+        except AttributeError as error:
+            parts = ", ".join(name for name, _ in self.network.named_children())
+            raise InputError(f"--freeze: {error}; the network's parts are {parts}") from error
+
+    def train(self, mode: bool = True) -> Learner:
+        """As any module, but frozen parts go on as in evaluation."""
+        super().train(mode)
+        for part in self._frozen():
+            part.eval()
+        return self
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """The batch's losses by name, each with its factor in, so that their sum is the loss."""

@@ -200,6 +200,21 @@ def test_the_longer_side_can_be_what_fits() -> None:
     assert found.image[8:56].any(2).mean() > 0.9
 
 
+def test_crops_that_follow_have_a_keypoint_in_their_middle() -> None:
+    shown = photograph()
+    config = AugmentConfig(scale=(0.3, 0.5), translation=0, flip=0, follow=0.7)
+    followed = 0
+    for seed in range(200):
+        found = sample(seed, config, unbiased(), shown)
+        seen = found.keypoints[found.keypoints[..., 2] > 0, :2]
+        away = np.linalg.norm(seen - 32, axis=1).min(initial=64)
+        # half a pixel: keypoints are annotated by the pixel's index, crops begin at its corner
+        followed += away <= np.sqrt(0.5) * 64 / (0.3 * 96)
+    assert 0.6 < followed / 200 < 0.85
+    nobody = replace(shown, keypoints=shown.keypoints[:0], sizes=shown.sizes[:0])
+    assert sample(0, config, unbiased(), nobody).image.any()
+
+
 def test_a_seed_gives_one_sample_and_the_photograph_is_left_alone() -> None:
     shown = photograph()
     config = AugmentConfig(colour=1, flip=0.5)

@@ -57,6 +57,13 @@ def test_the_network_sees_what_the_original_shows_it(
                 np.testing.assert_allclose(ours[view], theirs, atol=1e-4 * np.abs(theirs).max())
 
 
+def test_the_size_at_test_time_can_be_another(lively: Model) -> None:
+    predictor = Predictor.load(lively.onnx, engine="onnxruntime", test=TestConfig(size=64))
+    assert predictor.prepare(noise(300, 240)).views[1].shape[2:] == (128, 64)
+    with pytest.raises(InputError, match="multiple of 32, not 100"):
+        TestConfig(size=100)
+
+
 class Drawn:
     """An engine that shows the same five people whatever it is given, in the size it is given."""
 

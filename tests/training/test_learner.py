@@ -16,9 +16,10 @@ from torch import Tensor, nn  # noqa: E402
 
 from higherhrnet.config import Convention, Header, InputConfig, ModelConfig  # noqa: E402
 from higherhrnet.data.loader import Batch  # noqa: E402
+from higherhrnet.errors import InputError  # noqa: E402
 from higherhrnet.network import checkpoint  # noqa: E402
 from higherhrnet.network.higherhrnet import HigherHRNet  # noqa: E402
-from higherhrnet.recipes import LossConfig, RunConfig, TrainConfig  # noqa: E402
+from higherhrnet.recipes import LossConfig, OptimConfig, RunConfig, TrainConfig  # noqa: E402
 from higherhrnet.skeleton import Skeleton  # noqa: E402
 from higherhrnet.training.learner import Learner  # noqa: E402
 
@@ -245,6 +246,22 @@ def test_any_number_of_people_can_be_learnt_from(people: int, swahr: bool) -> No
     assert all(p.grad is not None and bool(p.grad.isfinite().all()) for p in parameters.values())
     assert bool(losses["push"] > 0) == (people > 1)
     assert bool(losses["pull"] > 0) == (people > 0)
+
+
+def test_frozen_parts_stay_as_they_are() -> None:
+    frozen = ("conv1", "bn1", "stage2")
+    learner = Looked(replace(CONFIG, optim=OptimConfig(freeze=frozen, lr=0.1))).learner.train()
+    before = {name: value.clone() for name, value in learner.network.state_dict().items()}
+    sum(learner(batch_of(4)).values()).backward()
+    torch.optim.Adam(learner.parameters(), lr=0.1).step()
+    for name, value in learner.network.state_dict().items():
+        stays = name.split(".")[0] in frozen
+        assert torch.equal(value, before[name]) == stays, name
+
+
+def test_parts_to_freeze_that_there_are_not_are_named() -> None:
+    with pytest.raises(InputError, match=r"--freeze: .*trunk.*parts are .*stage2"):
+        Looked(replace(CONFIG, optim=OptimConfig(freeze=("trunk",))))
 
 
 def test_swahrs_heads_are_learnt_but_in_no_saved_network(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def augment(
         photograph = replace(photograph, image=image)
     size = np.array(photograph.image.shape[1::-1])
     side = (size.min() if config.fit == "short" else size.max()) * rng.uniform(*config.scale)
-    middle = size / 2
+    middle: NDArray[np.floating] = size / 2
     if config.follow and rng.random() < config.follow:
         middle = _keypoint(photograph, rng, middle)
     centre = middle + rng.uniform(-1, 1, 2) * config.translation * side

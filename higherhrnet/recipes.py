@@ -38,8 +38,9 @@ class DataConfig:
     """Learn nothing where people are whose keypoints are not annotated. CrowdPose, which does not
     say where, is never masked."""
     overfit: int | None = None
-    """Train and validate on this many pictures of the first data set, hardly varied, to see that
-    they can be learnt. An epoch is then a few steps: allow a thousand or more."""
+    """Train and validate on this many pictures of the first data set, hardly varied whatever
+    the augment flags say, to see that they can be learnt. An epoch is then a few steps: allow a
+    thousand or more."""
     workers: int | None = None
     """Processes that read pictures; a core less than there are, at most 16, if not said."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as jsonlib
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -99,15 +100,15 @@ def evaluate(
         raise InputError("--predictions are judged as they are: leave out --model and how to look")
     if resume and (predictions or not report):
         raise InputError("--resume goes on with the predictions of a --model in its --report")
+    if not (predictions or look.model):
+        raise InputError("evaluate needs a --model, or --predictions")
     truth = load_annotations(annotations)
     failed: list[str] = []
     if predictions:
         results = load_predictions(predictions)
-    elif look.model:
+    else:
         images = images or find_pictures(annotations)
         results, failed = predict_annotated(look.predictor(), truth, images, report, resume)
-    else:
-        raise InputError("evaluate needs a --model, or --predictions")
     figures = run(truth, results)
     print(format_figures(figures, len(truth.images), truth.num_people))
     if "AP_hard" in figures and (computed := say_computed(truth.images)):
@@ -116,10 +117,14 @@ def evaluate(
         print(f"{len(failed)} photographs could not be read: their people count as missed")
     if json:
         counts = {"images": len(truth.images), "unread": len(failed), "people": truth.num_people}
-        with replacing(json) as beside:
-            text = jsonlib.dumps({**counts, **figures}, indent=2, allow_nan=False)
-            beside.write_text(text + "\n", encoding="utf-8")
+        _write(json, {**counts, **figures})
     if report:
         title = f"{look.model or predictions} on {annotations}"
         print(write_report(report, truth, results, images, title))
     return 3 if failed else 0
+
+
+def _write(path: Path, figures: Mapping[str, float]) -> None:
+    with replacing(path) as beside:
+        text = jsonlib.dumps(figures, indent=2, allow_nan=False)
+        beside.write_text(text + "\n", encoding="utf-8")

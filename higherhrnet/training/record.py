@@ -67,6 +67,11 @@ class Record:
             self._curves = Curves()
             for line in kept:
                 self._curves.add(line)
+            measured = [line for line in kept if "AP" in line]
+            self.best: float = max((line["AP"] for line in measured), default=-1.0)
+            """Highest AP so far."""
+            self.measured: float = measured[-1]["epoch"] if measured else 0.0
+            """Epochs after which it was measured last."""
         except OSError as error:
             raise InputError(f"{self.folder}: cannot be written to: {error.strerror}") from error
 
@@ -87,6 +92,11 @@ class Record:
         for name, value in facts.items():
             self._board.add_scalar(name, value, step)
 
+    def measure(self, step: int, epoch: float, figures: Mapping[str, float]) -> None:
+        """Writes down a measurement; best.safetensors must be there already if it is the best."""
+        self.add(step, epoch, **figures)
+        self.best = max(self.best, figures["AP"])
+
     def close(self) -> None:
         """Ends the record."""
         self._file.close()
@@ -104,16 +114,17 @@ class Record:
         self._curves.draw(self.folder / "curves.png")
 
 
-def plain(config: TrainConfig) -> Facts:
+def flat(config: TrainConfig) -> Facts:
     """A training's settings as JSON has them, each under its full name."""
     groups = json.loads(json.dumps(asdict(config), default=str))
     return {f"{group}.{name}": value for group, of in groups.items() for name, value in of.items()}
 
 
-def load_state(config: TrainConfig) -> Facts | None:
+def load_state(config: TrainConfig, *, speaks: bool = True) -> Facts | None:
     """What an earlier run into the same folder saved last; None where there was none.
 
-    What was asked for then and is otherwise now is said, if going on makes sense.
+    What was asked for then and is otherwise now is said, if going on makes sense and this process
+    is the one that speaks.
 
     Raises:
         InputError: there is one, but this run is not to go on with it; it learnt something else;
@@ -122,7 +133,7 @@ def load_state(config: TrainConfig) -> Facts | None:
     folder = config.run.out
     path = folder / "last.pt"
     if not path.is_file():
-        if config.run.resume:
+        if config.run.resume and speaks:
             print(f"{folder} holds no run yet: begins anew", file=sys.stderr)
         return None
     if not config.run.resume:
@@ -134,7 +145,7 @@ def load_state(config: TrainConfig) -> Facts | None:
         raise InputError(
             f"{path}: cannot be read ({reason}); move it away to begin anew"
         ) from error
-    before, now = state["config"], plain(config)
+    before, now = state["config"], flat(config)
     changes = {
         name: f"{_flag(name)} is {now.get(name)}, was {before.get(name)}"
         for name in sorted(before.keys() | now.keys())
@@ -145,7 +156,7 @@ def load_state(config: TrainConfig) -> Facts | None:
             f"{folder}: its run learnt something else ({'; '.join(wrong)}); resume with the "
             "settings in its config.json, or take another --out"
         )
-    if changes:
+    if changes and speaks:
         print(f"going on with changes: {'; '.join(changes.values())}", file=sys.stderr)
     return state
 

@@ -73,6 +73,7 @@ class Run:
         self.trainer, self.validation = trainer, validation
         self.config, self.world = trainer.config, trainer.world
         self.record = Record(self.config, trainer.step, trainer.epoch) if self.world.first else None
+        (self.measured,) = self.world.most(self.record.measured if self.record else 0.0)
         self.progress = Progress(trainer.step, self.world.first)
         self.pending: list[tuple[int, float, dict[str, Tensor], list[str]]] = []
         self.looked = self.saved = self.learning = time.monotonic()
@@ -98,7 +99,7 @@ class Run:
                     self._measure()
             self._settle(bool(told))
             self._save()
-            if not self.stop and trainer.measured < trainer.step:
+            if not self.stop and self.measured < trainer.epoch - 1e-6:  # as it is written
                 self._measure()
             if self.record:
                 self.record.close()
@@ -162,16 +163,14 @@ class Run:
         trainer, network, header = self.trainer, self.trainer.result(), self.trainer.header()
         self.world.share(network.buffers())
         figures = self.validation.measure(network, header)
-        trainer.measured = trainer.step
+        self.measured = trainer.epoch
         if self.record:
             folder = self.record.folder
-            self.record.add(trainer.step, trainer.epoch, **figures)
             self.progress.say(f"epoch {trainer.epoch:.1f}: AP {figures['AP']:.3f}")
-            if figures["AP"] >= trainer.best:  # of equals, say 0 at first, what learnt longer
-                trainer.best = figures["AP"]
-                header.training["AP"] = round(trainer.best, 4)
+            if figures["AP"] >= self.record.best:  # of equals, say 0 at first, what learnt longer
+                header.training["AP"] = round(figures["AP"], 4)
                 checkpoint.save(folder / "best.safetensors", network, header)
-            self.record.save(trainer.state())  # it knows now what was measured
+            self.record.measure(trainer.step, trainer.epoch, figures)
             sheet = self.validation.draw(network, header, self.config.run.pictures)
             if sheet is not None:
                 name = f"epoch-{trainer.epoch:07.1f}.jpg"

@@ -20,7 +20,7 @@ from higherhrnet.network.higherhrnet import HigherHRNet
 from higherhrnet.recipes import TrainConfig
 from higherhrnet.training.learner import Learner
 from higherhrnet.training.parallel import World
-from higherhrnet.training.record import load_state, plain
+from higherhrnet.training.record import flat, load_state
 from higherhrnet.training.schedule import Average, learning_rate
 from higherhrnet.training.start import build_network
 
@@ -55,8 +55,7 @@ class Trainer:
         self.order = Order(
             photographs.weights, optim.batch_size, config.run.seed, world.rank, world.size
         )
-        self.step = self.measured = 0
-        self.seconds, self.best = 0.0, -1.0
+        self.step, self.seconds = 0, 0.0
 
     @property
     def batch(self) -> int:
@@ -113,13 +112,11 @@ class Trainer:
             "optimiser": self.optimiser.state_dict(),
             "random": torch.get_rng_state(),
             "random_cuda": torch.cuda.get_rng_state() if cuda else None,
-            "config": plain(self.config),
+            "config": flat(self.config),
             "origin": self.origin,
             "epoch": self.epoch,
             "step": self.step,
             "seconds": self.seconds,
-            "best": self.best,
-            "measured": self.measured,
         }
 
     def resume(self) -> None:
@@ -129,7 +126,7 @@ class Trainer:
             InputError: this run is not to go on with it or cannot, or the processes do not all see
                 the same folder.
         """
-        state = load_state(self.config)
+        state = load_state(self.config, speaks=self.world.first)
         if state is not None:
             self.load(state)
         most, least = self.world.most(self.step, -self.step)
@@ -160,11 +157,10 @@ class Trainer:
         torch.set_rng_state(state["random"])
         if state["random_cuda"] is not None and self.world.device.type == "cuda":
             torch.cuda.set_rng_state(state["random_cuda"])
-        self.step, self.seconds, self.best = state["step"], state["seconds"], state["best"]
-        self.measured, self.origin = state["measured"], state["origin"]
+        self.step, self.seconds, self.origin = state["step"], state["seconds"], state["origin"]
         if abs(self.epoch - state["epoch"]) > 1e-6:  # another batch size or number of processes
             steps = self.order.batches_an_epoch / self.config.optim.accumulate
-            self.step = self.measured = round(state["epoch"] * steps)
+            self.step = round(state["epoch"] * steps)
 
     def batches(self) -> Generator[Batch, None, None]:
         """The batches from here on, without end."""

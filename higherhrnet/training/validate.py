@@ -26,6 +26,8 @@ from higherhrnet.recipes import DataConfig
 from higherhrnet.skeleton import Skeleton
 from higherhrnet.training.parallel import World
 
+_TRIES = 20
+"""Photographs that may be unreadable before none is taken to be."""
 _HEIGHT = 240
 """Pixels of a drawn photograph."""
 
@@ -39,12 +41,12 @@ class Validation:
         world: the processes.
 
     Raises:
-        InputError: there are no such pictures.
+        InputError: there are no such pictures, or none of the first can be read.
     """
 
     def __init__(self, annotations: Annotations, pictures: Path, world: World) -> None:
         self.annotations, self.pictures, self.world = annotations, pictures, world
-        Pictures(pictures).read(str(annotations.images[0].get("file_name")))
+        _check_readable(annotations, Pictures(pictures))
 
     def measure(self, network: HigherHRNet, header: Header) -> dict[str, float]:
         """COCO's figures of a network in evaluation mode; in the first process only, else none."""
@@ -102,6 +104,18 @@ def load_validation(data: DataConfig, skeleton: Skeleton, world: World) -> Valid
     if data.overfit:
         annotations = annotations.only(annotations.posed[: data.overfit])
     return Validation(annotations, pictures, world)
+
+
+def _check_readable(annotations: Annotations, pictures: Pictures) -> None:
+    """Finds out before hours of training whether there will be anything to measure on."""
+    reason = InputError(f"{pictures.location}: no photograph to measure on")
+    for image in annotations.images[:_TRIES]:
+        try:
+            pictures.read(str(image.get("file_name")))
+            return
+        except InputError as error:
+            reason = error
+    raise reason
 
 
 def _spread(annotations: Annotations, count: int) -> list[Entry]:

@@ -130,6 +130,17 @@ def test_a_finished_run_has_nothing_to_resume(small: Small, scenes: Path) -> Non
     assert (config.run.out / "metrics.jsonl").read_text() == before
 
 
+def test_a_resumed_run_knows_what_was_best(small: Small, scenes: Path) -> None:
+    config = small(val=str(scenes), eval_every=1)
+    assert train(of_steps(config, BATCHES, of=2 * BATCHES))
+    best, metrics = (config.run.out / name for name in ("best.safetensors", "metrics.jsonl"))
+    before, (measured,) = best.read_bytes(), lines(config, "AP")
+    metrics.write_text(metrics.read_text().replace(f'"AP": {measured["AP"]}', '"AP": 0.9', 1))
+    assert train(resumed(of_steps(config, 2 * BATCHES, of=2 * BATCHES)))
+    assert [line["step"] for line in lines(config, "AP")] == [BATCHES, 2 * BATCHES]
+    assert best.read_bytes() == before
+
+
 def test_another_weight_decay_is_taken_on_and_said(
     small: Small, capsys: pytest.CaptureFixture[str]
 ) -> None:

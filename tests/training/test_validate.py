@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,17 @@ def test_what_cannot_be_measured_is_said_before_the_first_step(
 def test_missing_pictures_are_said_before_the_first_step(small: Small, scenes: Path) -> None:
     with pytest.raises(InputError, match="nowhere"):
         train(small(val=f"{scenes},{scenes.parent / 'nowhere'}"))
+
+
+def test_one_unreadable_picture_does_not_keep_from_measuring(
+    small: Small, scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures = tmp_path / "images"
+    shutil.copytree(scenes.parent / "images", pictures)
+    first = load_annotations(scenes).images[0]["file_name"]
+    (pictures / first).write_bytes(b"no picture")
+    assert train(small(val=f"{scenes},{pictures}", epochs=1))
+    assert first in capsys.readouterr().err
 
 
 def test_figures_are_those_of_all_people_found(settled: Path, scenes: Path) -> None:

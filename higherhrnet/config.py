@@ -15,7 +15,7 @@ from higherhrnet.skeleton import COCO, Skeleton
 Convention = Literal["original", "unbiased"]
 """How pixels are counted; see geometry.py."""
 
-Trunk = Literal["hrnet", "efficientnet-lite0", "efficientnet-lite2"]
+Trunk = Literal["hrnet", "efficientnet-lite0", "efficientnet-lite2", "movenet"]
 """What makes a network's first features."""
 
 

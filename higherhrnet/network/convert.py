@@ -18,6 +18,7 @@ from higherhrnet.errors import InputError
 from higherhrnet.network.checkpoint import load_strictly
 from higherhrnet.network.higherhrnet import HigherHRNet
 from higherhrnet.network.hrnet import HRNet
+from higherhrnet.network.movenet import MoveNet, read_movenet
 from higherhrnet.skeleton import COCO, CROWDPOSE, Skeleton
 
 _WRAPPERS = re.compile(r"^(module\.)?(1\.)?(backbone\.|keypoint_head\.)?")
@@ -91,20 +92,22 @@ def load_trunk(model: HRNet, source: str | Path) -> None:
     """Fills a network's trunk from an HRNet's `.pth`; a HigherHRNet's heads stay as they are.
 
     Made for the classification networks trained on ImageNet; the authors' and MMPose's pose
-    networks serve as well, and EfficientNet-Lite's where that is the trunk. The file's own heads
-    are dropped, and so is what fuses to resolutions that the network does without; all else must
-    fit.
+    networks serve as well, and EfficientNet-Lite's or MoveNet's (tfjs' `.json`) where that is the
+    trunk. The file's own heads are dropped, and so is what fuses to resolutions that the network
+    does without; all else must fit.
 
     Raises:
         InputError: the file cannot be read, would run code, or its trunk does not fit.
     """
     source = Path(source)
     own = model.state_dict()
-    state = _state_dict(_read(source), source)
     if model.backbone:
+        movenet = isinstance(model.backbone, MoveNet)
+        read = read_movenet(source) if movenet else _lite(_state_dict(_read(source), source))
         rest = {name: tensor for name, tensor in own.items() if not name.startswith("backbone.")}
-        _fill(model, rest | _lite(state), source)
+        _fill(model, rest | {f"backbone.{n}": w for n, w in read.items()}, source)
         return
+    state = _state_dict(_read(source), source)
     heads = {name: tensor for name, tensor in own.items() if _HEADS.match(name)}
     trunk = {
         name: tensor
@@ -118,11 +121,7 @@ def _lite(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """EfficientNet-Lite's weights but for its classifier, as our names have them."""
     renamed = {re.sub(r"(^|\.)_", r"\1", name): tensor for name, tensor in state.items()}
     classifier = ("conv_head.", "bn1.", "fc.")
-    return {
-        f"backbone.{name}": tensor
-        for name, tensor in renamed.items()
-        if not name.startswith(classifier)
-    }
+    return {name: tensor for name, tensor in renamed.items() if not name.startswith(classifier)}
 
 
 class _Ignored:

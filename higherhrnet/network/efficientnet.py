@@ -64,7 +64,7 @@ class EfficientNetLite(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """(B, 3, H, W), sides multiples of 32 → (B, channels[i], H / 2^(i+2), W / 2^(i+2))."""
-        x = F.relu6(self.bn0(self.conv_stem(_padded(images, 3))))
+        x = F.relu6(self.bn0(self.conv_stem(padded(images, 3))))
         features = []
         for number, block in enumerate(self.blocks, 1):
             x = block(x)
@@ -88,30 +88,36 @@ class Depthwise(nn.Conv2d):
 
 
 class Block(nn.Module):
-    """1×1 up, a filter a channel, 1×1 down; the input passes around where shapes allow."""
+    """1×1 up, a filter a channel, 1×1 down; the input passes around where shapes allow.
 
-    def __init__(self, channels: int, out: int, kernel: int, stride: int, expansion: int) -> None:
+    Without `norm` the batch norms have become the convolutions' biases.
+    """
+
+    def __init__(
+        self, channels: int, out: int, kernel: int, stride: int, expansion: int, norm: bool = True
+    ) -> None:
         super().__init__()
+        after = _norm if norm else lambda _: nn.Identity()
         inner = channels * expansion
         self.passes = stride == 1 and channels == out
         self.down = kernel if stride == 2 else 0
         self.expands = expansion > 1
         if self.expands:
-            self.expand_conv = nn.Conv2d(channels, inner, 1, bias=False)
-            self.bn0 = _norm(inner)
+            self.expand_conv = nn.Conv2d(channels, inner, 1, bias=not norm)
+            self.bn0 = after(inner)
         padding = 0 if self.down else kernel // 2
         self.depthwise_conv = Depthwise(
-            inner, inner, kernel, stride, padding, groups=inner, bias=False
+            inner, inner, kernel, stride, padding, groups=inner, bias=not norm
         )
-        self.bn1 = _norm(inner)
-        self.project_conv = nn.Conv2d(inner, out, 1, bias=False)
-        self.bn2 = _norm(out)
+        self.bn1 = after(inner)
+        self.project_conv = nn.Conv2d(inner, out, 1, bias=not norm)
+        self.bn2 = after(out)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, channels, H, W) → (B, out, H / stride, W / stride)."""
         y: Tensor = F.relu6(self.bn0(self.expand_conv(x))) if self.expands else x
         if self.down:
-            y = _padded(y, self.down)
+            y = padded(y, self.down)
         y = F.relu6(self.bn1(self.depthwise_conv(y)))
         y = self.bn2(self.project_conv(y))
         return x + y if self.passes else y
@@ -121,10 +127,10 @@ def _norm(channels: int) -> nn.BatchNorm2d:
     return nn.BatchNorm2d(channels, _EPSILON, _MOMENTUM)
 
 
-def _padded(x: Tensor, kernel: int) -> Tensor:
+def padded(x: Tensor, kernel: int) -> Tensor:
     """Zeros as TensorFlow's SAME puts them where a stride of 2 halves an even size: one side more.
 
-    The weights were trained so, and symmetric padding would move what they see by a pixel.
+    Published weights were trained so; symmetric padding would move what they see by a pixel.
     """
     first = (kernel - 2) // 2
     last = kernel - 2 - first

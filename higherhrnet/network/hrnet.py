@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from higherhrnet.config import Trunk
 from higherhrnet.errors import InputError
 from higherhrnet.network.efficientnet import EfficientNetLite
+from higherhrnet.network.movenet import MoveNet
 
 STRIDE = 32
 """The coarsest branch's; an input's sides must be multiples of it."""
@@ -146,7 +147,7 @@ class HRNet(nn.Module):
         super().__init__()
         widths = [width * 2**i for i in range(4)]
         outputs = 4 if all_resolutions else 1
-        self.backbone = None if trunk == "hrnet" else EfficientNetLite(trunk)
+        self.backbone = _backbone(trunk)
         if self.backbone:
             stem, *opening = self.backbone.channels
         else:
@@ -229,3 +230,10 @@ class HRNet(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """The features, as a tuple."""
         return tuple(self.features(images))
+
+
+def _backbone(trunk: Trunk) -> EfficientNetLite | MoveNet | None:
+    """What takes the place of the authors' stem, if anything does."""
+    if trunk == "hrnet":
+        return None
+    return MoveNet() if trunk == "movenet" else EfficientNetLite(trunk)

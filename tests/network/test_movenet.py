@@ -1,0 +1,116 @@
+"""MoveNet's trunk against its published shape and layout, its pyramid against OpenCV."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from higherhrnet.config import ModelConfig
+from higherhrnet.errors import InputError
+from higherhrnet.network.convert import load_trunk
+from higherhrnet.network.higherhrnet import HigherHRNet, count_parameters
+from higherhrnet.network.movenet import MoveNet, read_movenet
+
+PREFIX = "StatefulPartitionedCall/center_net_mobile_net_v2fpn_feature_extractor/model_1/"
+
+
+def published_name(name: str) -> str:
+    """What the published file calls a weight."""
+    place, kind = name.rpartition(".")[::2]
+    offset = "_bn_offset" if kind == "bias" else "_weights"
+    if place in ("conv_stem", "conv_head"):
+        return (
+            {"conv_stem": "model/Conv1/", "conv_head": "model/Conv_1/"}[place] + "Conv2D" + offset
+        )
+    if match := re.fullmatch(r"blocks\.(\d+)\.(\w+)_conv", place):
+        number, step = match.groups()
+        block = "expanded_conv" if number == "0" else f"block_{number}"
+        return f"model/{block}_{step}/{'depthwise' if step == 'depthwise' else 'Conv2D'}{offset}"
+    group, number, *part = place.split(".")
+    ending = "" if number == "0" else f"_{number}"
+    if group == "laterals":
+        return f"conv2d{ending}/{'BiasAdd' if kind == 'bias' else 'Conv2D'}/ReadVariableOp"
+    step = "/ReadVariableOp" if part == ["0"] else offset
+    return f"separable_conv2d{ending}/separable_conv2d{step}"
+
+
+def write_tfjs(folder: Path, trunk: MoveNet) -> Path:
+    """A trunk as the published file has it: half precision, channels last, among other things."""
+    weights, raw = [{"name": "size", "shape": [2], "dtype": "int32"}], [np.zeros(2, np.int32)]
+    for name, tensor in trunk.state_dict().items():
+        array = tensor.numpy()
+        if array.ndim == 4:
+            each = array.shape[1] == 1
+            array = array.transpose((2, 3, 0, 1) if each else (2, 3, 1, 0))
+        entry = {"name": PREFIX + published_name(name), "shape": list(array.shape)}
+        weights.append({**entry, "dtype": "float32", "quantization": {"dtype": "float16"}})  # type: ignore[dict-item]
+        raw.append(array.astype(np.float16))
+    head = {"name": "StatefulPartitionedCall/kpt_heatmap_0/conv2d_7/kernel", "shape": [3]}
+    weights.append({**head, "dtype": "float32"})
+    raw.append(np.ones(3, np.float32))
+    (folder / "model.bin").write_bytes(b"".join(array.tobytes() for array in raw))
+    manifest = [{"paths": ["model.bin"], "weights": weights}]
+    (folder / "model.json").write_text(json.dumps({"weightsManifest": manifest}))
+    return folder / "model.json"
+
+
+def test_as_many_weights_as_the_published_trunk_has() -> None:
+    assert count_parameters(MoveNet()) == 4_698_920
+
+
+def test_published_weights_fill_the_trunk_and_nothing_else(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    trunk = MoveNet()
+    source = write_tfjs(tmp_path, trunk)
+    network = HigherHRNet.from_config(ModelConfig(8, trunk="movenet", modules=(1, 1, 1), blocks=1))
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    load_trunk(network, source)
+    wanted = {f"backbone.{name}": tensor for name, tensor in trunk.state_dict().items()}
+    for name, tensor in network.state_dict().items():
+        if name in wanted:
+            assert torch.equal(tensor, wanted[name].half().float()), name
+        else:
+            assert torch.equal(tensor, before[name]), name
+
+
+def test_the_pyramid_adds_enlarged_features_to_finer_ones() -> None:
+    torch.manual_seed(1)
+    trunk = MoveNet().eval()
+    seen: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+    watched = [*trunk.laterals, *(merge[0] for merge in trunk.merges)]  # type: ignore[index]
+    names = [*(f"lateral{i}" for i in range(4)), *(f"into{i}" for i in range(3))]
+    for name, module in zip(names, watched, strict=True):
+        module.register_forward_hook(lambda _, x, y, name=name: seen.update({name: (x[0], y)}))
+    for i, merge in enumerate(trunk.merges):
+        merge.register_forward_hook(lambda _, x, y, i=i: seen.update({f"merged{i}": (x[0], y)}))
+    with torch.inference_mode():
+        features = trunk(torch.randn(1, 3, 64, 96))
+    assert [tuple(f.shape[1:]) for f in features] == [
+        (24, 16, 24), (48, 8, 12), (144, 4, 6), (480, 2, 3)
+    ]  # fmt: skip
+    assert [len(f[0]) for f in features] == list(trunk.channels)
+    below = seen["lateral0"][1]
+    for i in range(3):
+        side = seen[f"lateral{i + 1}"][1][0].permute(1, 2, 0).numpy()
+        coarse = below[0].permute(1, 2, 0).numpy()
+        wanted = cv2.resize(coarse, side.shape[1::-1], interpolation=cv2.INTER_LINEAR) + side
+        found = seen[f"into{i}"][0][0].permute(1, 2, 0).numpy()
+        np.testing.assert_allclose(found, wanted, atol=1e-5)
+        below = seen[f"merged{i}"][1]
+    assert torch.equal(features[0], below)
+
+
+def test_what_is_no_such_model_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("{}")
+    with pytest.raises(InputError, match=r"a\.json: not a tfjs model with its \.bin beside it"):
+        read_movenet(tmp_path / "a.json")
+    source = write_tfjs(tmp_path, MoveNet())
+    (tmp_path / "model.bin").write_bytes(b"short")
+    with pytest.raises(InputError, match=r"model\.json: not a tfjs model"):
+        read_movenet(source)

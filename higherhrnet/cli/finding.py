@@ -100,8 +100,6 @@ def evaluate(
         raise InputError("--predictions are judged as they are: leave out --model and how to look")
     if resume and (predictions or not report):
         raise InputError("--resume goes on with the predictions of a --model in its --report")
-    if not (predictions or look.model):
-        raise InputError("evaluate needs a --model, or --predictions")
     truth = load_annotations(annotations)
     failed: list[str] = []
     if predictions:
@@ -119,7 +117,7 @@ def evaluate(
         counts = {"images": len(truth.images), "unread": len(failed), "people": truth.num_people}
         _write(json, {**counts, **figures})
     if report:
-        title = f"{look.model or predictions} on {annotations}"
+        title = f"{predictions or look.model} on {annotations}"
         print(write_report(report, truth, results, images, title))
     return 3 if failed else 0
 

@@ -20,8 +20,8 @@ Flag = FlagCreatePairsOff[bool]
 class Look:
     """How a model looks at photographs."""
 
-    model: Annotated[str | None, arg(aliases=["-m"], metavar="FILE|NAME")] = None
-    """A .onnx or .safetensors file, or the name of a downloaded model."""
+    model: Annotated[str, arg(aliases=["-m"], metavar="FILE|NAME")] = "default"
+    """A .onnx or .safetensors file, or the name of a downloaded model; default is in the box."""
     size: Annotated[int | None, arg(metavar="INT")] = None
     """Pixels of the photograph's shorter side as the network sees it, a multiple of 32; smaller is
     faster."""
@@ -48,11 +48,6 @@ class Look:
         """
         from higherhrnet.inference.predictor import Predictor
 
-        if self.model is None:
-            raise InputError(
-                "no default model is in the box yet: say --model FILE, or a NAME that "
-                "`higherhrnet models` lists and `higherhrnet download` fetched"
-            )
         if self.flip and self.no_flip:
             raise InputError("--flip and --no-flip: say one of them")
         predictor = Predictor.load(

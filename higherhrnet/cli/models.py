@@ -11,11 +11,12 @@ from higherhrnet.cli.look import Flag
 from higherhrnet.errors import InputError
 
 
-def info(model: Positional[str], /) -> int:
+def info(model: Positional[str] = "default", /) -> int:
     """Say what a model is: its shape, parameters, multiply-adds and header.
 
     Args:
-        model: A .onnx or .safetensors file, or the name of a downloaded model.
+        model: A .onnx or .safetensors file, or the name of a downloaded model; the one in the box
+            if not said.
     """
     from higherhrnet.info import describe
 
@@ -68,9 +69,9 @@ def export(model: Positional[str], out: Positional[Path], /, half: Flag = False)
     needs_torch()
     from higherhrnet.export import export_onnx
     from higherhrnet.network import checkpoint
-    from higherhrnet.zoo.download import local_model
+    from higherhrnet.zoo.download import local_model, torch_form
 
-    network, header = checkpoint.load(local_model(model))
+    network, header = checkpoint.load(torch_form(local_model(model)))
     export_onnx(network, header, out, half)
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
     return 0

@@ -20,7 +20,7 @@ from higherhrnet import __version__
 from higherhrnet.config import Header
 from higherhrnet.errors import InputError
 from higherhrnet.inference.upsample import Array
-from higherhrnet.zoo.download import cache_folder, local_model
+from higherhrnet.zoo.download import cache_folder, local_model, torch_form
 
 if TYPE_CHECKING:
     from higherhrnet.network.higherhrnet import HigherHRNet
@@ -76,7 +76,7 @@ def load_engine(
     if find_spec(engine) is None:
         raise InputError(f"the engine {engine} is not installed: {_PACKAGES[engine]}")
     if engine == "torch":
-        return load_torch(path, precision, threads or usable_cores())
+        return load_torch(torch_form(path), precision, threads or usable_cores())
     if path.suffix != ".onnx":
         path = _exported(path)
     load = load_openvino if engine == "openvino" else load_onnxruntime
@@ -92,7 +92,7 @@ def usable_cores() -> int:
 
 def _fastest(path: Path, precision: Precision) -> EngineName:
     """A GPU through torch first, then OpenVINO, then what every installation has."""
-    if path.suffix != ".onnx" and find_spec("torch"):
+    if torch_form(path).suffix != ".onnx" and find_spec("torch"):
         import torch
 
         if torch.cuda.is_available() or torch.backends.mps.is_available():

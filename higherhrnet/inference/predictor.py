@@ -21,6 +21,7 @@ from higherhrnet.inference.images import Image, read_image
 from higherhrnet.inference.select import select
 from higherhrnet.inference.upsample import Array, resize
 from higherhrnet.poses import Poses
+from higherhrnet.zoo.download import DEFAULT
 
 Source = str | Path | BinaryIO | NDArray[np.uint8]
 """A path, an open file or an RGB array (H, W, 3)."""
@@ -61,7 +62,7 @@ class Predictor:
     @classmethod
     def load(
         cls,
-        model: str | Path,
+        model: str | Path = DEFAULT,
         *,
         engine: EngineName = "auto",
         precision: Precision = "f32",
@@ -71,7 +72,8 @@ class Predictor:
         """A predictor with the weights in a file.
 
         Args:
-            model: a `.onnx` or `.safetensors` file, or the name of a downloaded model.
+            model: a `.onnx` or `.safetensors` file, or the name of a downloaded model; the one in
+                the box if not said.
             engine: what runs the network; `auto` takes the fastest that is installed.
             precision: of the network's arithmetic.
             threads: on the CPU; all cores when None.

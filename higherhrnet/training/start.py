@@ -14,7 +14,7 @@ from higherhrnet.network.convert import load_trunk
 from higherhrnet.network.higherhrnet import HigherHRNet
 from higherhrnet.recipes import TrainConfig
 from higherhrnet.skeleton import Skeleton
-from higherhrnet.zoo.download import local_model
+from higherhrnet.zoo.download import local_model, torch_form
 
 
 def build_network(config: TrainConfig, skeleton: Skeleton) -> tuple[HigherHRNet, str]:
@@ -28,10 +28,10 @@ def build_network(config: TrainConfig, skeleton: Skeleton) -> tuple[HigherHRNet,
         _initialise(network)
     if config.run.init is None:
         return network, "from nothing"
-    if Path(config.run.init).suffix in {".pth", ".tar", ".pt"}:
+    if Path(config.run.init).suffix in {".pth", ".tar", ".pt", ".json"}:
         load_trunk(network, config.run.init)
         return network, f"on the trunk of {config.run.init}, under fresh heads"
-    source = local_model(config.run.init)
+    source = torch_form(local_model(config.run.init))
     given, header = checkpoint.load(source)
     state = given.state_dict()
     if flags := _flags(network.config, header.model):

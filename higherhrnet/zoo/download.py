@@ -17,6 +17,9 @@ from tqdm import tqdm
 from higherhrnet.errors import InputError
 from higherhrnet.zoo.published import PUBLISHED, PublishedModel
 
+DEFAULT = "default"
+"""The name of the model in the box."""
+_BOX = Path(__file__).with_name("default.onnx")
 ATTEMPTS = 5
 PAUSE = 0.5
 """Seconds before the second attempt; each further one waits as much longer."""
@@ -40,13 +43,15 @@ def cache_folder() -> Path:
 
 
 def local_model(name_or_file: str | Path) -> Path:
-    """The file of a model: itself, or what `higherhrnet download` made of a published name.
+    """The file of a model: itself, `default`, or what `higherhrnet download` made of a name.
 
     Raises:
         InputError: there is none.
     """
     if Path(name_or_file).is_file():
         return Path(name_or_file)
+    if str(name_or_file) == DEFAULT:
+        return _BOX
     known = {model.name for model in PUBLISHED}
     if str(name_or_file) not in known:
         raise InputError(
@@ -62,6 +67,14 @@ def local_model(name_or_file: str | Path) -> Path:
     if not path.is_file():
         raise InputError(f"{name_or_file} is not here yet: higherhrnet download {name_or_file}")
     return path
+
+
+def torch_form(path: Path) -> Path:
+    """What torch reads of a model: of the one in the box its other file, else the file itself.
+
+    The one in the box has both, so that it needs no torch and yet can be trained further.
+    """
+    return path.with_suffix(".safetensors") if path == _BOX else path
 
 
 def download(model: PublishedModel, folder: Path | None = None, *, progress: bool = True) -> Path:

@@ -33,22 +33,18 @@ PAGE = {
     "/people.js": ("people.js", "text/javascript"),
 }
 _FILE = {"type": "string", "format": "binary"}
-BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {kind: {"schema": _FILE} for kind in uploads.KINDS}
-        | {
-            uploads.FORM: {
-                "schema": {
-                    "type": "object",
-                    "properties": {"photograph": {"type": "array", "items": _FILE, "minItems": 1}},
-                    "required": ["photograph"],
-                }
-            }
-        },
-    }
-}
-"""A photograph as it is, or several as the files of a form."""
+
+
+def _body(**bounds: int) -> dict[str, Any]:
+    """OpenAPI's entry for a photograph as it is, or some as the files of a form."""
+    files = {"type": "array", "items": _FILE, "minItems": 1, **bounds}
+    form = {"type": "object", "properties": {"photograph": files}, "required": ["photograph"]}
+    content: dict[str, Any] = {kind: {"schema": _FILE} for kind in uploads.KINDS}
+    kinds = {"photograph": {"contentType": ", ".join(uploads.KINDS)}}
+    content[uploads.FORM] = {"schema": form, "encoding": kinds}
+    return {"requestBody": {"required": True, "content": content}}
+
+
 MAY_FAIL = described(400, 401, 408, 413, 415, 422, 500, 503)
 
 
@@ -93,16 +89,15 @@ class About(BaseModel):
 async def authorised(
     request: Request, given: Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]
 ) -> None:
-    """Lets only those pass who know the token, if there is one."""
-    token = request.app.state.token
-    known = given is not None and compare_digest(given.credentials.encode(), (token or "").encode())
-    if token and not known:
+    """Lets only those pass who know the token."""
+    token: str = request.app.state.token
+    if given is None or not compare_digest(given.credentials.encode(), token.encode()):
         raise HTTPException(
             401, "say the token: Authorization: Bearer …", {"www-authenticate": "Bearer"}
         )
 
 
-guarded = APIRouter(dependencies=[Depends(authorised)])
+guarded = APIRouter()
 open_to_all = APIRouter()
 
 
@@ -110,7 +105,7 @@ open_to_all = APIRouter()
     "/poses",
     response_class=Response,
     responses=MAY_FAIL | {200: {"model": answers.Answer}},
-    openapi_extra=BODY,
+    openapi_extra=_body(),
 )
 async def poses(request: Request, wishes: Annotated[PosesWishes, Query()]) -> Response:
     """The people in a photograph, or in each of several."""
@@ -126,7 +121,7 @@ async def poses(request: Request, wishes: Annotated[PosesWishes, Query()]) -> Re
     response_class=Response,
     responses=MAY_FAIL
     | {200: {"content": {f"image/{kind}": {"schema": _FILE} for kind in ("jpeg", "png")}}},
-    openapi_extra=BODY,
+    openapi_extra=_body(maxItems=1),
 )
 async def picture(request: Request, wishes: Annotated[PictureWishes, Query()]) -> Response:
     """One photograph with its people drawn."""
@@ -191,7 +186,7 @@ def create_app(predictor: Predictor, limits: Limits, token: str | None = None) -
         exception_handlers=HANDLERS,
     )
     app.state.finder, app.state.token = finder, token
-    app.include_router(guarded)
+    app.include_router(guarded, dependencies=[Depends(authorised)] if token else [])
     app.include_router(open_to_all)
     for path, (name, kind) in PAGE.items():
         content = files(__package__).joinpath("page", name).read_bytes()

@@ -50,8 +50,8 @@ def photographs(content_type: str, body: bytes, most: int) -> list[bytes]:
         most: parts that a form may have.
 
     Raises:
-        HTTPException: they are of a kind that is not read (415), the form is damaged (400) or has
-            too many parts (413).
+        HTTPException: they are of a kind that is not read (415), or the form is damaged or has
+            too many parts (400).
     """
     kind, options = parse_options_header(content_type)
     if kind.decode("latin-1") in KINDS:
@@ -72,7 +72,7 @@ def _parts(boundary: bytes, body: bytes, most: int) -> list[bytes]:
 
     def begin() -> None:
         if len(parts) == most:
-            raise HTTPException(413, f"more than {most} photographs")
+            raise HTTPException(400, f"more photographs in a form than the {most} that this takes")
         parts.append(bytearray())
 
     parser = MultipartParser(

@@ -40,7 +40,7 @@ class Service:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def ask(self, method: str, path: str, body: Body = None, **headers: str) -> Reply:
+    def ask(self, method: str, path: str, body: Body = None, /, **headers: str) -> Reply:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         try:
@@ -56,7 +56,7 @@ class Service:
 
     def figure(self, name: str, **headers: str) -> float:
         """A figure of /metrics."""
-        lines = self.ask("GET", "/metrics", **headers).body.decode().splitlines()
+        lines = self.ask("GET", "/metrics", None, **headers).body.decode().splitlines()
         return next(float(line.split()[-1]) for line in lines if line.startswith(f"{name} "))
 
     def wait_for(self, name: str, value: float) -> None:

@@ -5,7 +5,6 @@ import io
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -110,7 +109,7 @@ def test_maps_lie_where_the_people_are(service: Service) -> None:
     answer = service.post("/poses?maps=true", scene(3, 90, 160)).json
     maps = answer["images"][0]["maps"]
     glow, tags = (
-        cv2.imdecode(np.frombuffer(base64.b64decode(maps[name].split(",")[1]), np.uint8), 1)
+        read_image(io.BytesIO(base64.b64decode(maps[name].split(",")[1])))
         for name in ("heatmaps", "tags")
     )
     assert glow.shape == tags.shape
@@ -150,3 +149,11 @@ def test_it_says_what_it_is_and_that_it_is_well(service: Service) -> None:
     before = service.figure("higherhrnet_people_total")
     service.post("/poses")
     assert service.figure("higherhrnet_people_total") == before + 3
+
+
+def test_the_descriptions_example_is_real(service: Service) -> None:
+    schemas = service.ask("GET", "/openapi.json").json["components"]["schemas"]
+    example, answer = schemas["Answer"]["example"], service.post("/poses").json
+    assert example["images"] == answer["images"] and example["categories"] == answer["categories"]
+    for shown, person in zip(example["annotations"], answer["annotations"], strict=True):
+        assert shown["keypoints"] == pytest.approx(person["keypoints"], abs=0.02)

@@ -3,6 +3,8 @@
 SCREENSHOTS=folder in the environment keeps pictures of it to look at.
 """
 
+from __future__ import annotations
+
 import base64
 import io
 import json
@@ -10,7 +12,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Literal
 from xml.etree import ElementTree
 
 import cv2
@@ -20,12 +22,17 @@ import pytest
 from higherhrnet.inference.images import Image, encode_image, read_image
 from tests.service.conftest import EXAMPLES, SCENE, Service, serving
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, ConsoleMessage, Page, ViewportSize
+
+    Open = Callable[..., Page]
+
 sync_api = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="no Chromium is installed: apt-get install chromium"
 )
-Open = Callable[..., Any]
+Scheme = Literal["light", "dark"]
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +47,7 @@ def footage(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def browser(footage: Path) -> Iterator[Any]:
+def browser(footage: Path) -> Iterator[Browser]:
     camera = ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
     flags = ["--no-sandbox", *camera, f"--use-file-for-fake-video-capture={footage}"]
     with sync_api.sync_playwright() as playwright:
@@ -50,42 +57,48 @@ def browser(footage: Path) -> Iterator[Any]:
 
 
 @pytest.fixture
-def opened(browser: Any, service: Service) -> Iterator[Open]:  # noqa: ANN401
+def opened(browser: Browser, service: Service) -> Iterator[Open]:
     """Opens the page; fails if the browser complained of anything, or asked anyone else."""
     complaints: list[str] = []
     contexts = []
 
-    def open_page(url: str = service.url, **settings: object) -> Any:  # noqa: ANN401
-        contexts.append(
-            browser.new_context(**{"viewport": {"width": 1200, "height": 800}, **settings})
-        )
+    def hear(message: ConsoleMessage) -> None:
+        if message.type == "error" and "Failed to load resource" not in message.text:
+            complaints.append(message.text)
+
+    def watch(asked: str, url: str) -> None:
+        if not asked.startswith((url, "blob:", "data:")):
+            complaints.append(asked)
+
+    def open_page(url: str = service.url, width: int = 1200, scheme: Scheme = "light") -> Page:
+        size: ViewportSize = {"width": width, "height": 800}
+        contexts.append(browser.new_context(viewport=size, color_scheme=scheme))
         page = contexts[-1].new_page()
         page.set_default_timeout(20_000)
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda m: m.type == "error" and complaints.append(m.text))
-        own = (url, "blob:", "data:")
-        page.on("request", lambda r: r.url.startswith(own) or complaints.append(r.url))
+        page.on("console", hear)
+        page.on("request", lambda request: watch(request.url, url))
         page.goto(url)
         return page
 
     yield open_page
     for context in contexts:
         context.close()
-    assert [text for text in complaints if "Failed to load resource" not in text] == []
+    assert complaints == []
 
 
-def choose(page: Any, file: Path | dict[str, Any] = EXAMPLES / "scene.png") -> None:  # noqa: ANN401
-    page.set_input_files("#file", file)
+def choose(page: Page) -> None:
+    page.set_input_files("#file", EXAMPLES / "scene.png")
     page.wait_for_selector(".person")
 
 
-def keep(page: Any, name: str) -> None:  # noqa: ANN401
+def keep(page: Page, name: str) -> None:
     if folder := os.environ.get("SCREENSHOTS"):
         page.wait_for_timeout(300)
         page.screenshot(path=Path(folder, f"{name}.png"), full_page=True)
 
 
-def photo(page: Any) -> Image:  # noqa: ANN401
+def photo(page: Page) -> Image:
     """The pixels of the canvas."""
     url = page.evaluate("document.getElementById('photo').toDataURL()")
     return read_image(io.BytesIO(base64.b64decode(url.split(",")[1])))
@@ -100,7 +113,7 @@ def test_a_chosen_photograph_shows_its_people(opened: Open, service: Service) ->
     answer = service.post("/poses").json
     for person in answer["annotations"]:
         shape = page.locator(f'.person[data-id="{person["id"]}"]')
-        assert f"{person['score']:.2f}" in shape.get_attribute("aria-label")
+        assert f"{person['score']:.2f}" in str(shape.get_attribute("aria-label"))
         dots = shape.locator("circle")
         assert dots.count() == 17
         places = dots.evaluate_all(
@@ -201,7 +214,7 @@ def test_what_is_downloaded(opened: Open, tmp_path: Path) -> None:
     assert names.count("image") == 1 and names.count("circle") == 51
 
 
-def give(page: Any, event: str, name: str, kind: str, data: bytes) -> None:  # noqa: ANN401
+def give(page: Page, event: str, name: str, kind: str, data: bytes) -> None:
     """Drops or pastes a file."""
     page.evaluate(
         """([event, name, type, bytes]) => {
@@ -298,8 +311,8 @@ def test_a_camera_that_is_not_allowed(opened: Open) -> None:
 @pytest.mark.parametrize(
     ("scheme", "width"), [("light", 1200), ("dark", 1200), ("dark", 390), ("light", 390)]
 )
-def test_it_fits(scheme: str, width: int, opened: Open) -> None:
-    page = opened(viewport={"width": width, "height": 844}, color_scheme=scheme)
+def test_it_fits(scheme: Scheme, width: int, opened: Open) -> None:
+    page = opened(width=width, scheme=scheme)
     choose(page)
     page.click("#list button >> nth=0")
     keep(page, f"{scheme}-{width}")

@@ -77,11 +77,11 @@ def encode_image(image: Image, suffix: str) -> bytes:
     """(H, W, 3) RGB → the bytes of a file in the format that a suffix such as `.png` names.
 
     Raises:
-        InputError: OpenCV does not know the format.
+        InputError: the format cannot hold it.
     """
     encoded, data = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     if not encoded:
-        raise InputError(f"OpenCV cannot write {suffix}")
+        raise InputError(f"{image.shape[1]}×{image.shape[0]} pixels cannot be written as {suffix}")
     return data.tobytes()
 
 

@@ -11,6 +11,7 @@ from secrets import compare_digest
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, Response
+from fastapi.responses import PlainTextResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, ConfigDict, Field
@@ -129,7 +130,7 @@ async def picture(request: Request, wishes: Annotated[PictureWishes, Query()]) -
     return Response(drawn, media_type=f"image/{wishes.format}")
 
 
-@guarded.get("/metrics", response_class=Response, responses=described(401))
+@guarded.get("/metrics", response_class=PlainTextResponse, responses=described(401))
 async def metrics(request: Request) -> Response:
     """Figures for Prometheus."""
     registry = request.app.state.finder.figures.registry

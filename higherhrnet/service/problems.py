@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
@@ -19,6 +19,16 @@ MEDIA_TYPE = "application/problem+json"
 class Problem(BaseModel):
     """Why there is no answer."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "title": "Unsupported Media Type",
+                "status": 415,
+                "detail": "not the bytes of a JPEG, PNG or WebP photograph",
+            }
+        }
+    )
+
     title: str
     status: int
     detail: str
@@ -26,7 +36,7 @@ class Problem(BaseModel):
 
 def described(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """OpenAPI's entries for what may go wrong."""
-    schema = {"$ref": f"#/components/schemas/{Problem.__name__}"}
+    schema = Problem.model_json_schema()
     return {
         status: {
             "description": HTTPStatus(status).phrase,

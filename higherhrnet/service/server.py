@@ -24,9 +24,8 @@ def serve(
     Raises:
         InputError: the address cannot be listened on.
     """
-    predictor(
-        np.full((480, 640, 3), 127, np.uint8)
-    )  # a network that fails does so before the port opens
+    grey = np.full((480, 640, 3), 127, np.uint8)
+    predictor(grey)  # a network that fails does so before the port opens
     config = uvicorn.Config(
         create_app(predictor, limits, token),
         http=_patient_for(limits.timeout),

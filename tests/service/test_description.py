@@ -1,5 +1,7 @@
 """The service does what its own OpenAPI description says, whatever is asked of it."""
 
+import json
+import re
 from typing import Any
 
 import pytest
@@ -49,6 +51,8 @@ def test_these_are_all(schema: schemathesis.BaseSchema) -> None:
         for path, methods in schema.raw_schema["paths"].items()
         for method in methods
     ) == sorted(OPERATIONS)
+    named = set(re.findall(r"#/components/schemas/(\w+)", json.dumps(schema.raw_schema)))
+    assert named <= set(schema.raw_schema["components"]["schemas"])
 
 
 @pytest.mark.parametrize(

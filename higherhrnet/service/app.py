@@ -39,7 +39,12 @@ _FILE = {"type": "string", "format": "binary"}
 def _body(**bounds: int) -> dict[str, Any]:
     """OpenAPI's entry for a photograph as it is, or some as the files of a form."""
     files = {"type": "array", "items": _FILE, "minItems": 1, **bounds}
-    form = {"type": "object", "properties": {"photograph": files}, "required": ["photograph"]}
+    form = {
+        "type": "object",
+        "properties": {"photograph": files},
+        "required": ["photograph"],
+        "additionalProperties": False,
+    }
     content: dict[str, Any] = {kind: {"schema": _FILE} for kind in uploads.KINDS}
     kinds = {"photograph": {"contentType": ", ".join(uploads.KINDS)}}
     content[uploads.FORM] = {"schema": form, "encoding": kinds}

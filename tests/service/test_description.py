@@ -67,7 +67,7 @@ def test_an_operation_does_what_it_says(
     operation = schema[path][method]
 
     @settings(
-        max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
+        max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
     )
     @given(case=operation.as_strategy(generation_mode=mode))
     def check(case: schemathesis.Case[Any]) -> None:

@@ -120,6 +120,12 @@ class Resize:
         strides = np.array([self.width / map_width, self.height / map_height])
         return transform(points * strides, invert(self.matrix)) - FIRST_CENTRE[self.convention]
 
+    def box(self) -> tuple[float, float, float, float]:
+        """x, y, width and height of the network's input on the photograph, pixels from its edge."""
+        sides = np.array([[0, 0], [self.width, self.height]]) + FIRST_CENTRE[self.convention] - 0.5
+        (left, top), (right, bottom) = self.to_image(sides, self.width, self.height) + 0.5
+        return float(left), float(top), float(right - left), float(bottom - top)
+
 
 def resize_for_network(
     height: int,

@@ -119,6 +119,10 @@ def test_bad_files_are_skipped_and_the_exit_code_says_so(
         (["export", "a.png", "b.onnx"], "a.png"),
         (["download", "nothing"], "nothing"),
         (["scenes", "set", "--skeleton", "dog"], "dog"),
+        (["serve"], "--model"),
+        (["serve", "-m", "MODEL", "--queue", "0"], "--queue"),
+        (["serve", "-m", "MODEL", "--host", "192.0.2.1"], "192.0.2.1"),
+        (["serve", "-m", "MODEL", "--token-file", "a.png/x"], "a.png/x"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -199,3 +199,19 @@ def test_a_very_long_thin_picture_is_refused(height: int, width: int) -> None:
     with pytest.raises(InputError, match=f"^{width}×{height} pixels .* crop it") as refused:
         resize_for_network(height, width, 512).warp(image)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("convention", get_args(Convention))
+def test_the_box_is_where_the_network_input_lies_on_the_photograph(convention: Convention) -> None:
+    """Its corners are half a pixel outside the places of the input's corner pixels."""
+    resize = resize_for_network(90, 161, 64, convention=convention)
+    left, top, width, height = resize.box()
+    half = 0.5 * width / resize.width, 0.5 * height / resize.height
+    first = FIRST_CENTRE[convention]
+    corner = np.array([first, first]), np.array([resize.width, resize.height]) + first - 1
+    (x, y), (far_x, far_y) = (resize.to_image(c, resize.width, resize.height) + 0.5 for c in corner)
+    np.testing.assert_allclose((left, top), (x - half[0], y - half[1]), atol=1e-9)
+    np.testing.assert_allclose(
+        (left + width, top + height), (far_x + half[0], far_y + half[1]), atol=1e-9
+    )
+    assert left <= 0.5 and left + width >= 160.5  # it shows the photograph to its edges, nearly

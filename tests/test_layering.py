@@ -97,3 +97,13 @@ def test_predict_and_evaluate_run_without_torch(lively: Model, tmp_path: Path) -
     run("evaluate", "--annotations", annotations, "--predictions", found)
     run("info", lively.onnx)
     run("info", lively.safetensors)
+
+
+def test_serve_says_what_to_install_where_there_is_no_fastapi(lively: Model) -> None:
+    code = WITHOUT.format(names=["fastapi", "prometheus_client"]) + (
+        "from higherhrnet.cli import main\nmain(sys.argv[1:])"
+    )
+    command = [sys.executable, "-c", code, "serve", "--model", str(lively.onnx)]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert ended.returncode == 1 and "fastapi" in ended.stderr
+    assert 'pip install "higherhrnet[serve]"' in ended.stderr

@@ -15,6 +15,7 @@ import tyro
 from higherhrnet.cli.finding import evaluate, predict
 from higherhrnet.cli.learning import check_data, scenes, train
 from higherhrnet.cli.models import convert, download, export, info, models
+from higherhrnet.cli.serving import serve
 from higherhrnet.errors import InputError
 
 VERBS = {
@@ -23,6 +24,7 @@ VERBS = {
         predict,
         train,
         evaluate,
+        serve,
         check_data,
         info,
         convert,

@@ -25,7 +25,10 @@ MIN_SIDE, MAX_ASPECT = 16, 20
 
 
 def read_image(
-    source: str | Path | BinaryIO | NDArray[np.uint8], *, respect_exif: bool = True
+    source: str | Path | BinaryIO | NDArray[np.uint8],
+    *,
+    respect_exif: bool = True,
+    max_pixels: int = MAX_PIXELS,
 ) -> Image:
     """A picture as a contiguous (H, W, 3) uint8 RGB array.
 
@@ -37,6 +40,7 @@ def read_image(
             it is), (H, W, 4) RGBA or (H, W) grey.
         respect_exif: turn the picture as its EXIF orientation says. Annotations of data sets are
             made for the picture as it is stored: False.
+        max_pixels: larger files are refused before they are decoded.
 
     Raises:
         InputError: the file is missing, not a picture, cut short, too small or too large.
@@ -51,7 +55,7 @@ def read_image(
     if width <= 0 or height <= 0:
         kinds = "JPEG, PNG, WebP, TIFF, BMP, GIF, JPEG 2000, PNM"
         raise InputError(f"{name}: cut short, or not a picture of a known kind ({kinds})")
-    _check_size(name, width, height)
+    _check_size(name, width, height, max_pixels)
     image = _decode(data, respect_exif)
     if image is None:
         raise InputError(f"{name}: cannot be decoded; it is cut short or damaged, save it anew")
@@ -64,11 +68,21 @@ def write_image(path: Path, image: Image) -> None:
     Raises:
         InputError: the place cannot be written to.
     """
-    encoded, data = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-    if not encoded:
-        raise InputError(f"{path}: OpenCV cannot write {path.suffix}")
+    data = encode_image(image, path.suffix)
     with replacing(path) as beside:
-        beside.write_bytes(data.tobytes())
+        beside.write_bytes(data)
+
+
+def encode_image(image: Image, suffix: str) -> bytes:
+    """(H, W, 3) RGB → the bytes of a file in the format that a suffix such as `.png` names.
+
+    Raises:
+        InputError: the format cannot hold it.
+    """
+    encoded, data = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    if not encoded:
+        raise InputError(f"{image.shape[1]}×{image.shape[0]} pixels cannot be written as {suffix}")
+    return data.tobytes()
 
 
 def unreadable(path: Path, error: OSError | ValueError) -> InputError:
@@ -96,10 +110,10 @@ def _read(source: str | Path | BinaryIO) -> tuple[str, bytes]:
     return name, data
 
 
-def _check_size(name: str, width: int, height: int) -> None:
-    if width * height > MAX_PIXELS:
+def _check_size(name: str, width: int, height: int, max_pixels: int = MAX_PIXELS) -> None:
+    if width * height > max_pixels:
         raise InputError(
-            f"{name}: {width}×{height} is more than {MAX_PIXELS:,} pixels; make it smaller"
+            f"{name}: {width}×{height} is more than {max_pixels:,} pixels; make it smaller"
         )
     if min(width, height) < MIN_SIDE:
         raise InputError(

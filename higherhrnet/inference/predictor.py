@@ -42,6 +42,11 @@ class Prepared:
     views: dict[float, Array]
     """(V, 3, H, W) a scale: the photograph, and its mirror image if it is shown."""
 
+    @property
+    def base(self) -> Resize:
+        """The way at scale 1, or at the only one."""
+        return self.resizes[1 if 1 in self.resizes else min(self.resizes)]
+
 
 class Predictor:
     """Finds people. Calling it does all; `prepare`, `run` and `read` are its three steps.
@@ -168,8 +173,7 @@ class Predictor:
         Raises:
             InputError: they hold something that is no number.
         """
-        base = prepared.resizes[1 if 1 in prepared.resizes else min(prepared.resizes)]
-        grid = (base.height, base.width) if self.test.project else None
+        grid = (prepared.base.height, prepared.base.width) if self.test.project else None
         skeleton = self.header.skeleton
         return aggregate(outputs, len(skeleton), skeleton.flip_index, grid)
 
@@ -182,12 +186,11 @@ class Predictor:
             The photograph as the network saw it, (K, h, w) heatmaps and (K or 1, h, w, T) tags.
         """
         maps = self.merge(prepared, outputs)
-        scale = 1 if 1 in prepared.resizes else min(prepared.resizes)
         _, height, width = maps.heatmaps.shape
         count, views = maps.tags.shape[:2]
         tags = resize(maps.tags.reshape(-1, *maps.tags.shape[2:]), height, width)
         tags = tags.reshape(count, views, height, width).transpose(0, 2, 3, 1)
-        return prepared.resizes[scale].warp(image), maps.heatmaps, tags
+        return prepared.base.warp(image), maps.heatmaps, tags
 
     def read(self, prepared: Prepared, outputs: Outputs) -> Poses:
         """One photograph's outputs → its people, in the photograph's pixels.

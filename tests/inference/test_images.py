@@ -18,7 +18,7 @@ from PIL import Image as Pillow
 from PIL import ImageOps
 
 from higherhrnet.errors import InputError
-from higherhrnet.inference.images import MAX_PIXELS, MIN_SIDE, read_image
+from higherhrnet.inference.images import MAX_PIXELS, MIN_SIDE, encode_image, read_image
 
 Y, X = np.mgrid[:40, :60]
 RGB = np.stack([X * 4, Y * 6, (X + Y) * 2], axis=-1).astype(np.uint8)
@@ -308,3 +308,10 @@ def test_file_without_permission(tmp_path: Path) -> None:
     path.write_bytes(encode(picture(), "PNG"))
     path.chmod(0)
     assert "Permission denied" in refusal(path)
+
+
+def test_callers_may_refuse_smaller_ones_too() -> None:
+    data = encode_image(np.zeros((40, 50, 3), np.uint8), ".png")
+    assert read_image(BytesIO(data), max_pixels=2000).shape == (40, 50, 3)
+    with pytest.raises(InputError, match="more than 1,999 pixels"):
+        read_image(BytesIO(data), max_pixels=1999)

@@ -1,0 +1,43 @@
+"""serve: photographs in, people out, over HTTP."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import arg
+
+from higherhrnet.cli.look import Look
+from higherhrnet.errors import InputError
+from higherhrnet.service.limits import Limits
+
+
+def serve(
+    look: Annotated[Look, arg(name="")] = Look(),
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    token_file: Path | None = None,
+    limits: Annotated[Limits, arg(name="")] = Limits(),
+) -> int:
+    """Serve a model over HTTP: a page to see it at work, and an address for programs.
+
+    POST a JPEG, PNG or WebP to /poses for its people as JSON, to /picture to have them drawn;
+    /openapi.json describes all. Stops at Ctrl-C or SIGTERM, when all that was accepted is done.
+
+    Args:
+        look: How to look.
+        host: The address to listen on; 0.0.0.0 lets other machines in.
+        port: The port to listen on; 0 takes a free one.
+        token_file: A file whose only line clients must send as a bearer token.
+        limits: What to take on.
+    """
+    if missing := [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]:
+        raise InputError(f'serve needs {" and ".join(missing)}: pip install "higherhrnet[serve]"')
+    from higherhrnet.service.server import serve as run
+
+    token = token_file.read_text(encoding="utf-8").strip() if token_file else None
+    if token == "":
+        raise InputError(f"{token_file} is empty; write a token into it")
+    run(look.predictor(), host, port, limits, token)
+    return 0

@@ -1,0 +1,62 @@
+"""One network for many clients: what waits for it is taken together, oldest first."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from higherhrnet.geometry import MAX_NETWORK_PIXELS
+from higherhrnet.inference.predictor import Outputs, Prepared
+
+Job = tuple[Prepared, asyncio.Future[Outputs]]
+
+
+class Batcher:
+    """Runs photographs through a network, several at a time, in one thread of its own.
+
+    Args:
+        run: gives the network's outputs for each of some photographs; called in the thread.
+        batch: how many photographs it is given at once, at most.
+    """
+
+    def __init__(self, run: Callable[[Sequence[Prepared]], Sequence[Outputs]], batch: int) -> None:
+        self._run, self._batch = run, batch
+        self._waiting: asyncio.Queue[Job] = asyncio.Queue()
+        self._thread = ThreadPoolExecutor(1, "network")
+
+    async def __call__(self, prepared: Prepared) -> Outputs:
+        """The network's outputs for a photograph; who is cancelled meanwhile is left out."""
+        outputs: asyncio.Future[Outputs] = asyncio.get_running_loop().create_future()
+        self._waiting.put_nowait((prepared, outputs))
+        return await outputs
+
+    async def work(self) -> None:
+        """Takes what waits, again and again, until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            jobs = await self._take()
+            photographs = [prepared for prepared, _ in jobs]
+            try:
+                found = await loop.run_in_executor(self._thread, self._run, photographs)
+            except Exception as error:
+                for _, outputs in jobs:
+                    if not outputs.done():
+                        outputs.set_exception(error)
+            else:
+                for (_, outputs), mine in zip(jobs, found, strict=True):
+                    if not outputs.done():
+                        outputs.set_result(mine)
+
+    async def _take(self) -> list[Job]:
+        """A batch of those that are still wanted; panoramas count for as many as they cost."""
+        jobs: list[Job] = []
+        pixels = 0
+        while not jobs or not (
+            self._waiting.empty() or len(jobs) == self._batch or pixels >= MAX_NETWORK_PIXELS
+        ):
+            prepared, outputs = await self._waiting.get()
+            if not outputs.done():
+                jobs.append((prepared, outputs))
+                pixels += sum(views[:, 0].size for views in prepared.views.values())
+        return jobs

@@ -1,0 +1,153 @@
+"""Photographs' bytes → what is wanted of them, a bounded number at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from io import BytesIO
+from time import perf_counter
+from typing import TypeVar
+
+from fastapi import HTTPException
+
+from higherhrnet.errors import InputError
+from higherhrnet.inference.engine import usable_cores
+from higherhrnet.inference.images import Image, read_image
+from higherhrnet.inference.predictor import Outputs, Predictor, Prepared
+from higherhrnet.poses import Poses
+from higherhrnet.service.batching import Batcher
+from higherhrnet.service.limits import Limits
+from higherhrnet.service.observing import Figures
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Found:
+    """The people of one photograph, and all that there is to show of them."""
+
+    predictor: Predictor
+    data: bytes
+    """The photograph's file: waiting costs these, not the pixels."""
+    size: tuple[int, int]
+    """Height and width."""
+    prepared: Prepared
+    outputs: Outputs
+    poses: Poses
+
+    def image(self) -> Image:
+        """The photograph, decoded once more."""
+        return read_image(BytesIO(self.data), max_pixels=math.prod(self.size))
+
+
+class Finder:
+    """Finds people for many clients at once.
+
+    Photographs are decoded and people drawn in a few threads, the network runs in another one: the
+    event loop only passes things on.
+    """
+
+    def __init__(self, predictor: Predictor, limits: Limits, figures: Figures) -> None:
+        self.predictor, self.limits, self.figures = predictor, limits, figures
+        predictor.batch_size = 2 * limits.batch  # with their mirror images
+        self.under_way = 0
+        figures.under_way.set_function(lambda: self.under_way)
+        self.threads = ThreadPoolExecutor(min(usable_cores(), 4), "photographs")
+        self._batcher = Batcher(self._run, limits.batch)
+        self._decoded = asyncio.Semaphore(3 * limits.batch)  # others wait as bytes
+        self._pace = 1.0  # seconds a photograph, of late
+
+    @asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        """While this is open, photographs are taken."""
+        worker = asyncio.create_task(self._batcher.work())
+        try:
+            yield
+        finally:
+            worker.cancel()
+
+    def predictor_with(self, flip: bool | None, min_score: float | None) -> Predictor:
+        """The same network with settings of a request's own."""
+        test = self.predictor.test
+        decode = test.decode if min_score is None else replace(test.decode, min_score=min_score)
+        test = replace(test, flip=test.flip if flip is None else flip, decode=decode)
+        return Predictor(self.predictor.engine, self.predictor.header, test)
+
+    def check_room(self, photographs: int = 1) -> None:
+        """Refuses at once what would have to wait too long.
+
+        Raises:
+            HTTPException: 503, with the seconds after which there should be room.
+        """
+        if self.under_way + photographs > self.limits.queue:
+            raise self.busy("as many photographs as may wait are waiting")
+
+    def busy(self, reason: str) -> HTTPException:
+        """A 503 that says when to come again."""
+        seconds = math.ceil(min(self.under_way * self._pace, self.limits.timeout))
+        return HTTPException(503, reason, headers={"retry-after": str(max(seconds, 1))})
+
+    @contextmanager
+    def room(self, photographs: int) -> Iterator[None]:
+        """Keeps room for some photographs, or refuses them as `check_room` does."""
+        self.check_room(photographs)
+        self.under_way += photographs
+        try:
+            yield
+        finally:
+            self.under_way -= photographs
+
+    async def find(
+        self, predictor: Predictor, files: Sequence[bytes], finish: Callable[[Found], T]
+    ) -> list[T]:
+        """What `finish` makes, in a thread, of the people in each photograph.
+
+        Raises:
+            HTTPException: one cannot be read or shown to the network (422).
+        """
+        tasks = [asyncio.create_task(self._one(predictor, data, finish)) for data in files]
+        try:
+            return await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    async def _one(self, predictor: Predictor, data: bytes, finish: Callable[[Found], T]) -> T:
+        in_thread = partial(asyncio.get_running_loop().run_in_executor, self.threads)
+        async with self._decoded:
+            size, prepared = await in_thread(self._prepare, predictor, data)
+            outputs = await self._batcher(prepared)
+            return await in_thread(self._read, predictor, data, size, prepared, outputs, finish)
+
+    def _prepare(self, predictor: Predictor, data: bytes) -> tuple[tuple[int, int], Prepared]:
+        try:
+            image = read_image(BytesIO(data), max_pixels=self.limits.max_pixels)
+            return image.shape[:2], predictor.prepare(image)
+        except InputError as error:
+            raise HTTPException(422, str(error)) from error
+
+    def _run(self, prepared: Sequence[Prepared]) -> list[Outputs]:
+        self.figures.batches.observe(len(prepared))
+        start = perf_counter()
+        with self.figures.network.time():
+            outputs = self.predictor.run(prepared)
+        self._pace += 0.2 * ((perf_counter() - start) / len(prepared) - self._pace)
+        return outputs
+
+    def _read(
+        self,
+        predictor: Predictor,
+        data: bytes,
+        size: tuple[int, int],
+        prepared: Prepared,
+        outputs: Outputs,
+        finish: Callable[[Found], T],
+    ) -> T:
+        poses = predictor.read(prepared, outputs)
+        self.figures.people.inc(len(poses))
+        return finish(Found(predictor, data, size, prepared, outputs, poses))

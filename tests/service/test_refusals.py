@@ -1,0 +1,189 @@
+"""Bad input gets a 4xx with a reason, hostile input as well, and the service goes on."""
+
+import io
+import socket
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from higherhrnet.inference.images import encode_image, read_image
+from tests.service.conftest import SCENE, Service, serving
+from tests.service.test_answers import form
+
+JPEG = encode_image(read_image(io.BytesIO(SCENE)), ".jpg")
+
+
+def png(width: int, height: int) -> bytes:
+    """A PNG of a hundred bytes or so that says it is large."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    pixels = zlib.compress(bytes(1000))
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+    )
+
+
+def many_scans() -> bytes:
+    """A progressive JPEG whose last scan comes a thousand times."""
+    file = io.BytesIO()
+    Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(file, "JPEG", progressive=True)
+    data = file.getvalue()
+    last = data.rindex(b"\xff\xda")
+    return data[:-2] + data[last:-2] * 1000 + data[-2:]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "kind", "status", "said"),
+    [
+        ("/poses", b"", "image/png", 415, "not the bytes of"),
+        ("/poses", b"hello", "image/jpeg", 415, "not the bytes of"),
+        ("/poses", b"GIF89a" + bytes(99), "image/png", 415, "not the bytes of"),
+        ("/poses", SCENE, "image/gif", 415, "Content-Type must be"),
+        ("/poses", SCENE, "application/x-www-form-urlencoded", 415, "Content-Type must be"),
+        ("/poses", SCENE[:500], "image/png", 422, "cut short"),
+        ("/poses", SCENE[:20], "image/png", 422, "cut short"),
+        ("/poses", JPEG[:300], "image/jpeg", 422, "cut short"),
+        ("/poses", png(50_000, 50_000), "image/png", 422, "more than 4,000,000 pixels"),
+        ("/poses", png(2_001, 2_000), "image/png", 422, "more than 4,000,000 pixels"),
+        ("/poses", png(9, 9), "image/png", 422, "too few"),
+        ("/poses", png(16, 4000), "image/png", 422, "times as long"),
+        ("/poses", many_scans(), "image/jpeg", 422, "scans"),
+        ("/poses", SCENE, "multipart/form-data", 400, "form"),
+        ("/poses", b"--x--\r\n", "multipart/form-data; boundary=x", 400, "no photograph"),
+        ("/poses", b"garbage", "multipart/form-data; boundary=x", 400, "form is damaged"),
+        ("/poses", form(SCENE)[0][:-9], "multipart/form-data; boundary=x", 400, "cut short"),
+        ("/poses", *form(SCENE, b"text"), 415, "not the bytes of"),
+        ("/poses", *form(*[JPEG[:99]] * 33), 400, "than the 32"),
+        ("/picture", *form(SCENE, SCENE), 400, "than the 1"),
+        ("/poses?min_score=nan", SCENE, "image/png", 422, "min_score"),
+        ("/poses?min_score=1.01", SCENE, "image/png", 422, "min_score"),
+        ("/poses?flip=perhaps", SCENE, "image/png", 422, "flip"),
+        ("/poses?model=/etc/passwd", SCENE, "image/png", 422, "model"),
+        ("/picture?format=../x", SCENE, "image/png", 422, "format"),
+        ("/poses", bytes(2_000_001), "image/png", 413, "more than 2 million bytes"),
+        ("/poses", iter([SCENE] * 12), "image/png", 413, "more than 2 million bytes"),
+    ],
+)
+def test_bad_requests_are_told_why(
+    path: str, body: bytes, kind: str, status: int, said: str, service: Service
+) -> None:
+    reply = service.post(path, body, kind)
+    assert (reply.status, reply.headers["content-type"]) == (status, "application/problem+json")
+    assert reply.json["status"] == status and said in reply.json["detail"]
+    assert len(service.post("/poses").json["annotations"]) == 3
+
+
+def test_every_answer_keeps_browsers_strict(service: Service) -> None:
+    for path in ("/", "/page.js", "/poses", "/nothing"):
+        headers = service.ask("GET", path).headers
+        assert "default-src 'none'" in headers["content-security-policy"]
+        assert headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize(
+    "path", ["/../pyproject.toml", "/page/../app.py", "/%2e%2e/app.py", "//etc"]
+)
+def test_paths_lead_nowhere(path: str, service: Service) -> None:
+    assert service.ask("GET", path).status == 404
+
+
+def test_a_bomb_costs_no_memory(service: Service) -> None:
+    status = Path(f"/proc/{service.process.pid}/status")
+    if not status.exists():
+        pytest.skip("the system does not say how much memory a process had")
+
+    def peak() -> int:
+        (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1])
+
+    service.post("/poses")
+    before = peak()
+    assert service.post("/poses", png(30_000, 30_000)).status == 422  # 2.7 GB if it were decoded
+    assert peak() - before < 100_000
+
+
+@contextmanager
+def connected(service: Service) -> Iterator[socket.socket]:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=30) as connection:
+        yield connection
+
+
+HEAD = b"POST /poses HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
+
+
+@pytest.mark.parametrize(
+    ("sent", "answered"),
+    [
+        (HEAD + b"Content-Length: -5\r\n\r\n", b"400"),
+        (HEAD + b"Content-Length: five\r\n\r\n", b"400"),
+        (HEAD + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello", b"400"),
+        (HEAD + b"Content-Length: 99999999999999999999\r\n\r\n", b"413"),
+        (HEAD + b"Content-Length: 5\r\n\r\nhello, and more than that", b"415"),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\nfive\r\n", b"400"),
+        (b"\x16\x03\x01 TLS\r\n\r\n", b"400"),
+        (HEAD + b"X: " + b"x" * 70_000, b"400"),
+    ],
+)
+def test_wrong_lengths_and_no_http(sent: bytes, answered: bytes, service: Service) -> None:
+    with connected(service) as connection:
+        connection.sendall(sent)
+        assert connection.recv(12) == b"HTTP/1.1 " + answered
+
+
+def test_who_leaves_before_the_end_is_forgotten(service: Service) -> None:
+    with connected(service) as connection:
+        connection.sendall(HEAD + b"Content-Length: 1000\r\n\r\n" + SCENE[:500])
+    service.wait_for("higherhrnet_photographs_under_way", 0)
+    assert service.post("/poses").status == 200
+
+
+@pytest.fixture(scope="module")
+def hasty() -> Iterator[Service]:
+    with serving("--timeout", 1, "--connections", 10) as one:
+        yield one
+
+
+@pytest.mark.parametrize("sent", [b"", HEAD, HEAD + b"Content-Length: 9\r\n\r\n12345678"])
+def test_slow_senders_are_cut_off(sent: bytes, hasty: Service) -> None:
+    with connected(hasty) as connection:
+        connection.sendall(sent)
+        received = b""
+        while chunk := connection.recv(4096):
+            received += chunk
+        assert (b" 408 " in received) == sent.endswith(b"8")
+
+
+def test_slow_senders_cannot_keep_others_out(hasty: Service) -> None:
+    """All connections are taken by those who say nothing; they make way."""
+    idle = [socket.create_connection(("127.0.0.1", hasty.port)) for _ in range(10)]
+    assert hasty.ask("GET", "/health").status == 503
+    for connection in idle:
+        connection.settimeout(30)
+        assert connection.recv(1) == b""
+        connection.close()
+    assert hasty.ask("GET", "/health").status == 200
+
+
+def test_a_token_is_asked_for(tmp_path: Path) -> None:
+    secret = tmp_path / "token"
+    secret.write_text("open sesame\n")
+    right = "Bearer open sesame"
+    with serving("--token-file", secret) as service:
+        for wrong in ({}, {"authorization": "Bearer close"}, {"authorization": "Basic b3Blbg=="}):
+            for method, path in (("POST", "/poses"), ("POST", "/picture"), ("GET", "/metrics")):
+                reply = service.ask(method, path, SCENE, content_type="image/png", **wrong)
+                assert reply.status == 401 and reply.headers["www-authenticate"] == "Bearer"
+        assert service.post("/poses", authorization=right).status == 200
+        assert service.figure("higherhrnet_batch_photographs_sum", authorization=right) == 1
+        assert service.ask("GET", "/health").status == service.ask("GET", "/").status == 200

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import tyro
 
-from higherhrnet.cli.finding import evaluate, predict
+from higherhrnet.cli.finding import bench, evaluate, predict
 from higherhrnet.cli.learning import check_data, scenes, train
 from higherhrnet.cli.models import convert, download, export, info, models
 from higherhrnet.cli.serving import serve
@@ -24,6 +24,7 @@ VERBS = {
         predict,
         train,
         evaluate,
+        bench,
         serve,
         check_data,
         info,

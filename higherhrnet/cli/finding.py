@@ -1,18 +1,20 @@
-"""predict and evaluate: pictures → people, and how good they are."""
+"""predict, evaluate and bench: pictures → people, how good they are and how soon they are there."""
 
 from __future__ import annotations
 
 import json as jsonlib
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
 from higherhrnet.cli.look import Flag, Look
 from higherhrnet.errors import InputError
 from higherhrnet.files import replacing
+from higherhrnet.inference.engine import Precision
 
 
 def predict(
@@ -122,7 +124,58 @@ def evaluate(
     return 3 if failed else 0
 
 
-def _write(path: Path, figures: Mapping[str, float]) -> None:
+def bench(
+    model: Annotated[str | None, arg(aliases=["-m"], metavar="FILE|NAME")] = None,
+    images: tuple[str, ...] = (),
+    sizes: tuple[int, ...] = (),
+    engines: tuple[Literal["torch", "onnxruntime", "openvino"], ...] = (
+        "torch",
+        "onnxruntime",
+        "openvino",
+    ),
+    precisions: tuple[Precision, ...] = ("f32", "bf16"),
+    people: tuple[int, ...] = (1, 5, 15, 30),
+    runs: int = 5,
+    no_flip: Flag = False,
+    threads: Annotated[int | None, arg(metavar="INT")] = None,
+    json: Path | None = None,
+) -> int:
+    """Measure speed and memory of each engine, against the original's way.
+
+    All ways decode with the original's published settings, at one scale.
+
+    Args:
+        model: A .onnx or .safetensors file, or the name of a downloaded model; a w32 with random
+            weights if not said.
+        images: Photographs, folders or patterns: the first is looked at alone, all are streamed;
+            a drawn scene if not said.
+        sizes: Pixels of the shorter side as the network sees it; the model's own if not said.
+        engines: Those to measure; what is not installed is left out.
+        precisions: Of the network's arithmetic; what an engine cannot do is left out.
+        people: How many to draw into maps that are then decoded.
+        runs: Counted ones, after one that is not.
+        no_flip: Do not look at the mirrored photograph.
+        threads: Of the network, on the CPU; all cores if not said.
+        json: Write all figures to this file, too.
+    """
+    from higherhrnet.bench.measure import Plan, measure
+    from higherhrnet.bench.subjects import machine
+    from higherhrnet.bench.tables import format_figures
+
+    plan = Plan(model, images, sizes, engines, precisions, people, runs, not no_flip, threads)
+    on = machine()
+    print(f"{model or 'w32, random weights'}; {on['processor']}, {on['cores']} cores", flush=True)
+    measured = []
+    for figures in measure(plan):
+        print(f"\n{format_figures(figures, runs)}", flush=True)
+        measured.append(asdict(figures))
+    if json:
+        facts = {"machine": on, "plan": asdict(plan), "sizes": measured}
+        _write(json, facts)
+    return 0
+
+
+def _write(path: Path, facts: Mapping[str, Any]) -> None:
     with replacing(path) as beside:
-        text = jsonlib.dumps(figures, indent=2, allow_nan=False)
+        text = jsonlib.dumps(facts, indent=2, allow_nan=False)
         beside.write_text(text + "\n", encoding="utf-8")

@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks import original
-from benchmarks.synthetic_maps import bells, draw_maps
+from higherhrnet.bench import original
+from higherhrnet.bench.synthetic_maps import bells, draw_maps
 from higherhrnet.config import DecodeConfig
 from higherhrnet.inference.aggregate import Maps, aggregate
 from higherhrnet.inference.decode import People, decode
@@ -50,7 +50,7 @@ def assert_same(people: People, keypoints: Array, scores: Array) -> None:
 
 def draw(people: int, seed: int, skeleton: Skeleton, flip: bool, project: bool) -> Maps:
     """Drawn outputs of a network, merged."""
-    outputs = draw_maps(people, HEIGHT, WIDTH, seed, len(skeleton), flip)
+    outputs = draw_maps(people, HEIGHT, WIDTH, seed, skeleton, flip)
     grid = (HEIGHT, WIDTH) if project else None
     return aggregate({1.0: outputs}, len(skeleton), skeleton.flip_index, grid)
 
@@ -71,7 +71,7 @@ def test_drawn_people_are_the_originals(
     people: int, seeds: int, skeleton: Skeleton, flip: bool, project: bool
 ) -> None:
     for seed in range(seeds):
-        outputs = draw_maps(people, HEIGHT, WIDTH, seed, len(skeleton), flip)
+        outputs = draw_maps(people, HEIGHT, WIDTH, seed, skeleton, flip)
         views = list(
             zip(*(map(torch.from_numpy, level[:, None]) for level in outputs), strict=True)
         )

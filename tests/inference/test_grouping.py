@@ -9,7 +9,7 @@ from munkres import Munkres
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from benchmarks.original import match_by_tag
+from higherhrnet.bench.original import match_by_tag
 from higherhrnet.config import DecodeConfig
 from higherhrnet.inference.grouping import assign, group_by_tag
 from higherhrnet.inference.peaks import Candidates

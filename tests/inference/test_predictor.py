@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import original
-from benchmarks.synthetic_maps import draw_maps
 from higherhrnet import Predictor
+from higherhrnet.bench import original
+from higherhrnet.bench.synthetic_maps import draw_maps
 from higherhrnet.config import Header, InputConfig, TestConfig
 from higherhrnet.errors import InputError
 from higherhrnet.geometry import resize_for_network

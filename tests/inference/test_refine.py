@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from benchmarks.original import between_neighbours
+from higherhrnet.bench.original import between_neighbours
 from higherhrnet.inference.refine import find_missing, towards_the_slope
 from higherhrnet.inference.upsample import Array, Indices, Upsampled
 

@@ -1,6 +1,6 @@
 """Network outputs → people the way the original HigherHRNet does it, slow loops and all.
 
-The yardstick of decode speed, and a second opinion on what is right: the steps of the authors'
+The yardstick of speed, and a second opinion on what is right: the steps of the authors'
 test time, written anew with the same tools (torch, munkres, NumPy), the same number types and the
 same order of work. Equal to the golden set to the last digit, given the munkres 3 that it was
 recorded with: rounded costs tie often, and munkres 1 and 2 settle ties otherwise.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from math import ceil, exp, sqrt
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 
-from higherhrnet.skeleton import SKELETONS
+from higherhrnet.skeleton import COCO, Skeleton
 
 Array = NDArray[np.float32]
 Points = NDArray[np.float64]
@@ -29,7 +29,7 @@ TAG_REACH = 6.0
 
 
 def draw_maps(
-    people: int, height: int, width: int, seed: int, num_keypoints: int = 17, flip: bool = True
+    people: int, height: int, width: int, seed: int, skeleton: Skeleton = COCO, flip: bool = True
 ) -> tuple[Array, Array]:
     """Outputs that a trained network might give for a photograph of P people.
 
@@ -41,15 +41,14 @@ def draw_maps(
         height: of the network's input, a multiple of 4.
         width: of the network's input, a multiple of 4.
         seed: the same seed, the same maps.
-        num_keypoints: 17 for COCO's, 14 for CrowdPose's.
+        skeleton: whose keypoints.
         flip: give the mirrored photograph's outputs too, left and right changed over.
 
     Returns:
         Low, (V, 2K, H/4, W/4) heatmaps then tags, and high, (V, K, H/2, W/2) heatmaps; V is 2 with
         `flip`, the mirrored view last, else 1.
     """
-    mirror = next(s.flip_index for s in SKELETONS.values() if len(s) == num_keypoints)
-    rng = np.random.default_rng(seed)
+    rng, num_keypoints = np.random.default_rng(seed), len(skeleton)
     keypoints = place_people(rng, people, num_keypoints, height, width)
     seen = rng.random((people, num_keypoints)) >= MISSING
     seen[:, 0] = True  # who is met later upsets the original's grouping: 30 people come out as 90
@@ -63,7 +62,7 @@ def draw_maps(
         high_views.append(draw_heatmaps(rng, keypoints / 2, peaks, height // 2, width // 2))
     low, high = np.stack(low_views), np.stack(high_views)
     if flip:
-        index = np.array(mirror)
+        index = np.array(skeleton.flip_index)
         low[1] = low[1, np.concatenate([index, index + num_keypoints]), :, ::-1]
         high[1] = high[1, index, :, ::-1]
     return low, high
@@ -98,7 +97,10 @@ def bells(keypoints: Points, sigma: float, height: int, width: int) -> tuple[Arr
 
 def smooth_noise(rng: np.random.Generator, shape: tuple[int, ...], sigma: float) -> Array:
     """(K, H, W) blurred white noise of mean about 0 and standard deviation 1."""
-    noise = gaussian_filter(rng.standard_normal(shape, np.float32), (0, sigma, sigma))
+    white, side = rng.standard_normal(shape, np.float32), 2 * round(4 * sigma) + 1
+    noise = np.stack(
+        [cv2.GaussianBlur(k, (side, side), sigma, borderType=cv2.BORDER_REFLECT) for k in white]
+    )
     return np.asarray(noise / noise.std(), np.float32)
 
 

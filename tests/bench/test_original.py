@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmarks.original import aggregate, decode, merge_resolutions
-from benchmarks.synthetic_maps import draw_maps
+from higherhrnet.bench.original import aggregate, decode, merge_resolutions
+from higherhrnet.bench.synthetic_maps import draw_maps
 from higherhrnet.skeleton import COCO, CROWDPOSE, SKELETONS, Skeleton
 
 Arrays = dict[str, NDArray[Any]]
@@ -39,7 +39,7 @@ def tensor(array: NDArray[Any]) -> Tensor:
 @pytest.mark.golden
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_people_are_the_originals(setting: str, golden: Path) -> None:
-    """To the last digit; needs munkres 3, see benchmarks/original.py."""
+    """To the last digit; needs munkres 3, see bench/original.py."""
     adjust, refine = SETTINGS[setting]
     for case, arrays in cases(golden / "grouping.npz").items():
         heatmaps, tags = tensor(arrays["heatmaps"]), tensor(arrays["tags"])
@@ -70,7 +70,7 @@ def test_aggregated_maps_are_the_originals(golden: Path) -> None:
 @pytest.mark.parametrize("skeleton", [COCO, CROWDPOSE], ids=lambda skeleton: skeleton.name)
 @pytest.mark.parametrize("people", [0, 1, 7])
 def test_drawn_people_are_found(people: int, skeleton: Skeleton) -> None:
-    low, high = map(torch.from_numpy, draw_maps(people, 192, 256, 1, len(skeleton)))
+    low, high = map(torch.from_numpy, draw_maps(people, 192, 256, 1, skeleton))
     views = [(low[i : i + 1], high[i : i + 1]) for i in range(2)]
     heatmaps, tags = aggregate({1: views}, skeleton.flip_index, (192, 256))
     found, scores = decode(heatmaps, tags, skeleton.grouping_order)

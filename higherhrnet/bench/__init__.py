@@ -1,0 +1,1 @@
+"""How fast: each engine against the original's way, measured in turn."""

@@ -1,0 +1,80 @@
+"""A predictor and an engine that tell where their time goes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from functools import cache, partial
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from higherhrnet.bench.synthetic_maps import draw_maps
+from higherhrnet.inference.aggregate import Maps
+from higherhrnet.inference.engine import Engine
+from higherhrnet.inference.predictor import Outputs, Predictor, Prepared
+from higherhrnet.inference.upsample import Array
+from higherhrnet.skeleton import Skeleton
+
+
+def gpu() -> Any:  # noqa: ANN401 (a module)
+    """`torch.cuda` if this process uses it, else None."""
+    torch = sys.modules.get("torch")
+    return torch.cuda if torch and torch.cuda.is_initialized() else None
+
+
+def now() -> float:
+    """Seconds, once a GPU has done what it was given."""
+    if cuda := gpu():
+        cuda.synchronize()
+    return perf_counter()
+
+
+class Clocked(Predictor):
+    """A predictor that notes how much of `read` is merging."""
+
+    merging = 0.0
+    """Seconds, the last time."""
+
+    def merge(self, prepared: Prepared, outputs: Outputs) -> Maps:
+        """As the predictor."""
+        start = now()
+        maps = super().merge(prepared, outputs)
+        self.merging = now() - start
+        return maps
+
+
+@cache
+def drawn(
+    people: int, height: int, width: int, skeleton: Skeleton, flip: bool
+) -> tuple[Array, Array]:
+    """The same maps each time; see `draw_maps`."""
+    return draw_maps(people, height, width, seed=0, skeleton=skeleton, flip=flip)
+
+
+class Watched:
+    """An engine that notes how long it works, and may give drawn maps for its own.
+
+    Args:
+        engine: does the work.
+        people: how many are drawn; None for the engine's own maps.
+        skeleton: theirs.
+        flip: whether every second image is a mirrored one.
+    """
+
+    def __init__(self, engine: Engine, people: int | None, skeleton: Skeleton, flip: bool) -> None:
+        self.engine, self.description, self.seconds = engine, engine.description, 0.0
+        self._draw = None if people is None else partial(drawn, people)
+        self._skeleton, self._flip = skeleton, flip
+
+    def __call__(self, images: Array) -> Sequence[Array]:
+        """As an engine."""
+        start = now()
+        outputs = self.engine(images)
+        self.seconds += now() - start
+        if self._draw is None:
+            return outputs
+        maps = self._draw(*images.shape[2:], self._skeleton, self._flip)
+        times = len(images) // len(maps[0])
+        return maps if times == 1 else [np.tile(level, (times, 1, 1, 1)) for level in maps]

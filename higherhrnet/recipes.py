@@ -154,6 +154,9 @@ class OptimConfig:
     freeze: tuple[str, ...] = ()
     """Parts of the network that stay as they are, say `backbone.blocks.0`: neither weights nor
     batch norms change, and no gradient is computed."""
+    slow: tuple[str, ...] = ()
+    """Parts that learn at a tenth of the learning rate, say `backbone`, for what they knew before
+    to last."""
     clip: float | None = None
     """Largest norm of the gradient."""
     ema: float | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 import torch
 from torch import Tensor, nn
 
@@ -11,6 +13,9 @@ from higherhrnet.errors import InputError
 from higherhrnet.network.higherhrnet import HigherHRNet
 from higherhrnet.recipes import TrainConfig
 from higherhrnet.training.losses import adaptive_heatmap_loss, heatmap_loss, tag_loss
+
+_SLOW = 0.1
+"""Of the learning rate."""
 
 
 class Learner(nn.Module):
@@ -35,20 +40,28 @@ class Learner(nn.Module):
             pixels = 255 * torch.tensor(values).view(3, 1, 1)
             self.register_buffer(name, pixels, persistent=False)
 
-        for part in self._frozen():
+        for part in self._parts("freeze"):
             part.requires_grad_(False)
 
-    def _frozen(self) -> list[nn.Module]:
+    def _parts(self, flag: Literal["freeze", "slow"]) -> list[nn.Module]:
         try:
-            return [self.network.get_submodule(name) for name in self.config.optim.freeze]
+            names = getattr(self.config.optim, flag)
+            return [self.network.get_submodule(name) for name in names]
         except AttributeError as error:
             parts = ", ".join(name for name, _ in self.network.named_children())
-            raise InputError(f"--freeze: {error}; the network's parts are {parts}") from error
+            raise InputError(f"--{flag}: {error}; the network's parts are {parts}") from error
+
+    def groups(self) -> list[dict[str, Any]]:
+        """What is learnt, for an optimiser, with the pace at which each part of it learns."""
+        slow = {p for part in self._parts("slow") for p in part.parameters()}
+        learnt = [p for p in self.parameters() if p.requires_grad]
+        paces = {1.0: [p for p in learnt if p not in slow], _SLOW: [p for p in learnt if p in slow]}
+        return [{"params": group, "pace": pace} for pace, group in paces.items() if group]
 
     def train(self, mode: bool = True) -> Learner:
         """As any module, but frozen parts go on as in evaluation."""
         super().train(mode)
-        for part in self._frozen():
+        for part in self._parts("freeze"):
             part.eval()
         return self
 

@@ -50,7 +50,7 @@ class Trainer:
         self.parallel = DistributedDataParallel(learner) if world.size > 1 else learner
         optim = config.optim
         self.optimiser = torch.optim.Adam(
-            learner.parameters(), optim.lr, weight_decay=optim.weight_decay, fused=True
+            learner.groups(), optim.lr, weight_decay=optim.weight_decay, fused=True
         )
         self.order = Order(
             photographs.weights, optim.batch_size, config.run.seed, world.rank, world.size
@@ -177,7 +177,7 @@ class Trainer:
         optim, names = self.config.optim, []
         rate = self.rate()
         for group in self.optimiser.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["pace"]
         self.optimiser.zero_grad(set_to_none=True)
         losses: dict[str, Tensor] = {}
         for part in range(optim.accumulate):

@@ -259,6 +259,16 @@ def test_frozen_parts_stay_as_they_are() -> None:
         assert torch.equal(value, before[name]) == stays, name
 
 
+def test_slow_parts_learn_at_a_tenth_of_the_pace() -> None:
+    learner = Looked(
+        replace(CONFIG, optim=OptimConfig(slow=("stage3",), freeze=("conv1",)))
+    ).learner
+    paces = {p: group["pace"] for group in learner.groups() for p in group["params"]}
+    for name, parameter in learner.network.named_parameters():
+        part = name.split(".")[0]
+        assert paces.get(parameter) == {"stage3": 0.1, "conv1": None}.get(part, 1.0), name
+
+
 def test_parts_to_freeze_that_there_are_not_are_named() -> None:
     with pytest.raises(InputError, match=r"--freeze: .*trunk.*parts are .*stage2"):
         Looked(replace(CONFIG, optim=OptimConfig(freeze=("trunk",))))

@@ -15,7 +15,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from higherhrnet.annotations import load_annotations  # noqa: E402
-from higherhrnet.config import DecodeConfig, Header, InputConfig, ModelConfig  # noqa: E402
+from higherhrnet.config import DecodeConfig, Header, InputConfig, ModelConfig, Trunk  # noqa: E402
 from higherhrnet.config import TestConfig as Settings  # noqa: E402
 from higherhrnet.data.scenes import write_scenes  # noqa: E402
 from higherhrnet.errors import InputError  # noqa: E402
@@ -48,7 +48,7 @@ TRUNKS = pytest.mark.parametrize("narrow", ["hrnet", "efficientnet-lite0"], indi
 @pytest.fixture(scope="module")
 def narrow(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Model:
     """A small untrained network whose maps have peaks; the parameter is its trunk."""
-    trunk = getattr(request, "param", "hrnet")
+    trunk: Trunk = getattr(request, "param", "hrnet")
     torch.manual_seed(0)
     model = HigherHRNet.from_config(replace(NARROW, trunk=trunk)).eval()
     for module in model.modules():

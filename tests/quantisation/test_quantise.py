@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from onnxruntime.quantization import TensorData
 
 torch = pytest.importorskip("torch")
 
@@ -137,7 +138,7 @@ def test_a_layer_with_a_spoilt_range_is_the_most_sensitive(narrow: Model, scenes
     high = np.float32(1e4)
     (relu,) = [n for n in network.proto.graph.node if deconv.output[0] in n.input]
     for name in (deconv.output[0], relu.output[0]):
-        ranges[name].range_value = (-high, high)
+        ranges[name] = TensorData(lowest=-high, highest=high)
     order = rank_layers(network, ranges, samples, truth)
     assert sorted(order) == sorted(network.layers)
     assert order[0].startswith("deconv_layers.0")

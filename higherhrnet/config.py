@@ -100,6 +100,9 @@ class DecodeConfig:
     """A peak is a candidate when its heatmap is above this (DETECTION_THRESHOLD)."""
     max_tag_distance: float = 1.0
     """A candidate joins a group when their tags are nearer than this (TAG_THRESHOLD)."""
+    position: float = 0.0
+    """Where a keypoint is counts as two tags more, each this number times x or y in shorter sides
+    of the map: people who are far apart may then share a tag. The original has only tags."""
     score_in_cost: bool = True
     """Tag distances are rounded, and among equals the higher peak is served first."""
     peak_window: int = 5
@@ -124,6 +127,7 @@ class DecodeConfig:
             self.peak_window >= 1 and self.peak_window % 2 == 1,
             f"peak_window must be odd, not {self.peak_window}",
         )
+        check(self.position >= 0, f"position must not be negative: {self.position}")
         for name in ("min_peak", "max_tag_distance"):
             check(isfinite(getattr(self, name)), f"{name} must be a number")
         for name in ("min_refined_score", "min_score"):

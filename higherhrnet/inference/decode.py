@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -30,6 +31,8 @@ def decode(maps: Maps, skeleton: Skeleton, config: DecodeConfig) -> People:
     Coordinates count from the map's edge, a pixel's middle being at a half; without `adjust` they
     are the pixels' indices, as the original gives them.
     """
+    if config.position:
+        maps = replace(maps, tags=_with_positions(maps.tags, config.position))
     heatmaps, tags = maps.upsampled(ring=config.peak_window // 2)
     bounds = heatmaps.block_maxima()[:, 0]
     peaks = find_peaks(heatmaps, bounds, config.min_peak, config.peak_window, config.max_people)
@@ -45,6 +48,14 @@ def decode(maps: Maps, skeleton: Skeleton, config: DecodeConfig) -> People:
         strong = scores >= config.min_score  # the others will be left out, and no score changes
         people[strong] = _refined(people[strong], heatmaps, bounds, tags, config.min_refined_score)
     return People(people, scores)
+
+
+def _with_positions(tags: Array, weight: float) -> Array:
+    """(K or 1, T, h, w) tags → (·, T + 2, h, w): each cell's x and y in shorter sides, weighted."""
+    count, _, height, width = tags.shape
+    y, x = np.indices((height, width), np.float32) * np.float32(weight / min(height, width))
+    planes = np.broadcast_to(np.stack([x, y]), (count, 2, height, width))
+    return np.concatenate([tags, planes], 1)
 
 
 def _refined(

@@ -36,7 +36,8 @@ class ModelConfig:
     """Residual blocks after each transposed convolution."""
     trunk: Trunk = "hrnet"
     """What makes the first features: the paper's own stem, or a small network that can start from
-    ImageNet, whose four resolutions open the branches (EfficientHRNet)."""
+    ImageNet or from MoveNet, whose four resolutions open the branches (EfficientHRNet). Both were
+    trained on pixels from -1 to 1: a mean and std of about 0.5."""
     modules: tuple[int, int, int] = (1, 4, 3)
     """Modules in stages 2, 3 and 4, where the resolutions run side by side."""
     blocks: int = 4

@@ -187,8 +187,8 @@ class RunConfig:
     resume: bool = False
     """Go on where an earlier run into the same folder stopped."""
     init: str | None = None
-    """Weights to start from: a .safetensors file, an ImageNet trunk (.pth), or the name of a
-    downloaded model. Heads of another skeleton are made anew."""
+    """Weights to start from: a .safetensors file, a trunk (.pth from ImageNet, or MoveNet's .json),
+    or the name of a downloaded model. Heads of another skeleton are made anew."""
     initialisation: Initialisation = "original"
     """Of weights that start from nothing: the authors' N(0, 0.001), or kaiming, which learns faster
     without a pre-trained trunk."""

@@ -19,7 +19,7 @@ from higherhrnet.errors import InputError, check
 from higherhrnet.inference.engine import usable_cores
 from higherhrnet.inference.images import write_image
 from higherhrnet.inference.sources import Source, list_sources
-from higherhrnet.zoo.download import local_model
+from higherhrnet.zoo.download import local_model, torch_form
 
 TYPICAL = 5
 """People who stand for a photograph's where the network has not learnt to find any."""
@@ -57,11 +57,11 @@ def models(name: str | None, exported: bool, folder: Path) -> dict[RealEngine, P
     source = local_model(name) if name else None
     if source is None and not find_spec("torch"):
         raise InputError(
-            "no default model is in the box yet: say --model FILE, or install torch for a "
-            'network with random weights: pip install "higherhrnet[train]"'
+            "without torch there is no network with random weights: say --model default, or "
+            'another; or pip install "higherhrnet[train]"'
         )
     if source and (source.suffix == ".onnx" or not find_spec("torch")):
-        return dict.fromkeys(get_args(RealEngine), source)
+        return dict.fromkeys(get_args(RealEngine), source) | {"torch": torch_form(source)}
     weights, onnx = source or folder / "network.safetensors", folder / "network.onnx"
     with Apart(_write_network, weights, onnx if exported else None):
         return {"torch": weights, "onnxruntime": onnx, "openvino": onnx}

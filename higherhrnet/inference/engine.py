@@ -73,7 +73,7 @@ def load_engine(
     path = local_model(model)
     if engine == "auto":
         engine = _fastest(path, precision)
-    if find_spec(engine) is None:
+    if not _installed(engine):
         raise InputError(f"the engine {engine} is not installed: {_PACKAGES[engine]}")
     if engine == "torch":
         return load_torch(torch_form(path), precision, threads or usable_cores())
@@ -90,16 +90,21 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
+def _installed(engine: str) -> bool:
+    """Whether an engine is there, with what reads its weights."""
+    return all(map(find_spec, [engine, "safetensors"] if engine == "torch" else [engine]))
+
+
 def _fastest(path: Path, precision: Precision) -> EngineName:
     """A GPU through torch first, then OpenVINO, then what every installation has."""
-    if torch_form(path).suffix != ".onnx" and find_spec("torch"):
+    if torch_form(path).suffix != ".onnx" and _installed("torch"):
         import torch
 
         if torch.cuda.is_available() or torch.backends.mps.is_available():
             return "torch"
     if find_spec("openvino") or (path.suffix == ".onnx" and precision != "f32"):
         return "openvino"
-    return "torch" if path.suffix != ".onnx" and find_spec("torch") else "onnxruntime"
+    return "torch" if path.suffix != ".onnx" and _installed("torch") else "onnxruntime"
 
 
 def _exported(path: Path) -> Path:
@@ -108,7 +113,7 @@ def _exported(path: Path) -> Path:
         digest = hashlib.file_digest(file, "sha256").hexdigest()[:16]
     twin = cache_folder() / "exported" / f"{path.stem}-{digest}-{__version__}.onnx"
     if not twin.is_file():
-        if find_spec("torch") is None:
+        if not _installed("torch"):
             raise InputError(
                 f"{path}: without torch only .onnx models run; {_PACKAGES['torch']}, or export it "
                 f"where torch is: higherhrnet export {path} {path.with_suffix('.onnx').name}"

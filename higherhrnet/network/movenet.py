@@ -102,7 +102,10 @@ def read_movenet(source: Path) -> dict[str, Tensor]:
         raw = b"".join((source.parent / p).read_bytes() for part in manifest for p in part["paths"])
         arrays, start = {}, 0
         for entry in (entry for part in manifest for entry in part["weights"]):
-            kind = np.dtype(entry.get("quantization", entry)["dtype"])
+            stored = entry.get("quantization", entry)
+            if "scale" in stored:
+                raise ValueError("its weights are in 8 or 16 bits; the published ones are halves")
+            kind = np.dtype(stored["dtype"])
             count = int(np.prod(entry["shape"]))
             arrays[entry["name"]] = np.frombuffer(raw, kind, count, start).reshape(entry["shape"])
             start += count * kind.itemsize

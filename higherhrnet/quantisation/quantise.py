@@ -72,6 +72,7 @@ def quantise(
         InputError: the model is foreign or in int8 already, no photograph can be read, nobody is
             labelled to measure AP by, or the place cannot be written to.
     """
+    check(not (out.exists() and out.samefile(model)), f"{out}: is the model itself; name another")
     predictor = Predictor.load(model, engine="onnxruntime")
     network = FloatNetwork(model, predictor.header)
     before = judge.measure(model) if judge else {}
@@ -80,7 +81,7 @@ def quantise(
     chosen = shown[:: -(-len(shown) // SAMPLES)]
     samples = [views for source in chosen for views in read_views(predictor, source)]
     truth = [predictor.engine(views) for views in samples]
-    floats, after = _keep_ap(network, ranges, samples, truth, judge, before)
+    floats, after = _keep_ap(network, ranges, samples, truth, judge, before) if judge else ([], {})
     network.write(out, ranges, floats)
     changes: dict[str, Change] = {}
     for name in _installed():
@@ -100,13 +101,11 @@ def _keep_ap(
     ranges: TensorsData,
     samples: Sequence[Array],
     truth: Sequence[Maps],
-    judge: Judge | None,
+    judge: Judge,
     before: dict[str, float],
 ) -> tuple[list[str], dict[str, float]]:
-    """The fewest layers that must stay float, and the AP that is left; found by halving."""
+    """About the fewest layers that must stay float, found by halving, and the AP that is left."""
     found: dict[int, dict[str, float]] = {}
-    if judge is None:
-        return [], {}
     with TemporaryDirectory() as folder:
         trial = Path(folder, "trial.onnx")
 

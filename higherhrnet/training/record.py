@@ -29,8 +29,8 @@ from higherhrnet.training.curves import Curves
 Facts = dict[str, Any]
 
 _DIGITS = 6
-_FIXED = ("model.", "input.", "targets.", "losses.", "data.skeleton")
-"""Settings that make another network or another answer of it."""
+_FIXED = ("model.", "input.", "targets.", "losses.", "data.skeleton", "optim.freeze", "optim.slow")
+"""Settings that make another network, another answer of it, or another optimiser."""
 _FREE = ("run.out", "run.resume", "run.init", "run.device", "run.pictures", "data.workers")
 """Settings that may change without a word."""
 _PLAIN = ("data.", "optim.", "run.")

@@ -42,7 +42,7 @@ def train(config: TrainConfig) -> bool:
             no number any more.
     """
     if config.data.overfit:
-        still = replace(config.augment, rotation=0, scale=(1, 1), colour=0, paste=0)
+        still = replace(config.augment, rotation=0, scale=(1, 1), follow=0, colour=0, paste=0)
         config = replace(config, augment=replace(still, mask_padding=False))
     with processes(config.run.device) as world:
         photographs = load_photographs(config.data, outlines=config.augment.paste > 0)
@@ -84,6 +84,8 @@ class Run:
         trainer, settle = self.trainer, _SETTLE.get(self.world.device.type, 1)
         self.progress.say(trainer.describe())
         with _told_to_stop() as told, self.progress, closing(trainer.batches()) as batches:
+            if self._missed():
+                self._measure()
             while trainer.progress < 1 and not self.stop:
                 rate = trainer.rate()
                 self.pending.append((trainer.step + 1, rate, *trainer.learn(batches)))
@@ -113,6 +115,11 @@ class Run:
         """Whether a multiple of so many epochs was completed with the last step."""
         before, now = self.trainer.epoch_at(self.trainer.step - 1), self.trainer.epoch
         return now // epochs > before // epochs
+
+    def _missed(self) -> bool:
+        """Whether an earlier run was killed while it measured."""
+        every = self.config.run.eval_every
+        return self.trainer.epoch // every > self.measured // every
 
     def _save_is_due(self, epoch_ends: bool) -> bool:
         minutes, often = (time.monotonic() - self.saved) / 60, self.config.run.save_minutes

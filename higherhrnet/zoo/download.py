@@ -48,10 +48,10 @@ def local_model(name_or_file: str | Path) -> Path:
     Raises:
         InputError: there is none.
     """
-    if Path(name_or_file).is_file():
-        return Path(name_or_file)
     if str(name_or_file) == DEFAULT:
         return _BOX
+    if Path(name_or_file).is_file():
+        return Path(name_or_file)
     known = {model.name for model in PUBLISHED}
     if str(name_or_file) not in known:
         raise InputError(

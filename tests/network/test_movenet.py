@@ -60,6 +60,26 @@ def write_tfjs(folder: Path, trunk: MoveNet) -> Path:
     return folder / "model.json"
 
 
+PUBLISHED = {
+    "model/Conv1/Conv2D_bn_offset": "conv_stem.bias",
+    "model/expanded_conv_depthwise/depthwise_weights": "blocks.0.depthwise_conv.weight",
+    "model/block_16_project/Conv2D_weights": "blocks.16.project_conv.weight",
+    "model/Conv_1/Conv2D_weights": "conv_head.weight",
+    "conv2d/BiasAdd/ReadVariableOp": "laterals.0.bias",
+    "conv2d_3/Conv2D/ReadVariableOp": "laterals.3.weight",
+    "separable_conv2d/separable_conv2d/ReadVariableOp": "merges.0.0.weight",
+    "separable_conv2d_2/separable_conv2d_weights": "merges.2.1.weight",
+    "separable_conv2d_1/separable_conv2d_bn_offset": "merges.1.1.bias",
+}
+"""Some of the names in the published file, as it has them."""
+
+
+def test_the_names_are_the_published_files() -> None:
+    assert {theirs: published_name(ours) for theirs, ours in PUBLISHED.items()} == {
+        theirs: theirs for theirs in PUBLISHED
+    }
+
+
 def test_as_many_weights_as_the_published_trunk_has() -> None:
     assert count_parameters(MoveNet()) == 4_698_920
 

@@ -141,6 +141,16 @@ def test_a_resumed_run_knows_what_was_best(small: Small, scenes: Path) -> None:
     assert best.read_bytes() == before
 
 
+def test_a_measurement_that_was_cut_off_is_made_first(small: Small, scenes: Path) -> None:
+    config = small(val=str(scenes), eval_every=1)
+    train(of_steps(config, BATCHES, of=2 * BATCHES))
+    metrics = config.run.out / "metrics.jsonl"
+    whole = metrics.read_text().splitlines(keepends=True)
+    metrics.write_text("".join(line for line in whole if '"AP"' not in line))
+    train(resumed(of_steps(config, 2 * BATCHES, of=2 * BATCHES)))
+    assert [line["step"] for line in lines(config, "AP")] == [BATCHES, 2 * BATCHES]
+
+
 def test_another_weight_decay_is_taken_on_and_said(
     small: Small, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -24,6 +24,17 @@ from tests.training.conftest import COUNT, Small  # noqa: E402
 ALONE = World(torch.device("cpu"))
 
 
+def test_slow_parts_take_a_tenth_of_the_step(small: Small) -> None:
+    config = small(slow=("stage2",), initialisation="kaiming")
+    trainer = Trainer(config, load_photographs(config.data), ALONE)
+    before = {name: p.clone() for name, p in trainer.network.named_parameters()}
+    with closing(trainer.batches()) as stream:
+        trainer.learn(stream)
+    for name, now in trainer.network.named_parameters():  # Adam's first step is the rate itself
+        step = float((now - before[name]).abs().max())
+        assert step == pytest.approx(1e-4 if name.startswith("stage2") else 1e-3, rel=0.05), name
+
+
 def test_a_training_is_a_plain_loop(small: Small) -> None:
     """Two batches a step, clipped, decayed, warmed up over the first epoch: a step and a half."""
     config = small(

@@ -117,6 +117,28 @@ def test_people_drawn_as_perfect_maps_are_found_where_they_are(cells: set[int], 
     assert off.max() < 1
 
 
+@pytest.mark.parametrize("refine", [False, True])
+def test_positions_part_people_who_share_a_tag(refine: bool) -> None:
+    """Two people of 56 pixels in opposite corners of 192 × 256, with nearly the same tag."""
+    rng = np.random.default_rng(0)
+    truth = np.array([[[0, 0]], [[192, 128]]]) + 2 * rng.integers(4, 28, (2, 17, 2)) + 0.75
+    levels = []
+    for stride in (4, 2):
+        down, across = bells(truth / stride, 2, 192 // stride, 256 // stride)
+        levels.append((down[..., None] * across[:, :, None]).max(0))
+    tags = np.broadcast_to(np.linspace(0, 0.1, 64), levels[0].shape)
+    outputs = [np.concatenate([levels[0], tags])[None], levels[1][None]]
+    maps = aggregate(
+        {1.0: [o.astype(np.float32) for o in outputs]}, 17, COCO.flip_index, (192, 256)
+    )
+    people = decode(maps, COCO, DecodeConfig(position=2, refine=refine))
+    order = np.argsort(people.keypoints[:, 0, 0])
+    assert len(order) == 2
+    assert np.abs(people.keypoints[order, :, :2] - truth).max() < 1
+    mixed = decode(maps, COCO, DecodeConfig(refine=refine)).keypoints
+    assert len(mixed) != 2 or np.abs(mixed[:, :, :2] - truth).max() > 100
+
+
 def test_nobody_is_found_in_empty_maps() -> None:
     maps = Maps(
         np.zeros((17, 32, 40), np.float32), np.zeros((17, 2, 16, 20), np.float32), (2,), (2, 2)

@@ -19,7 +19,7 @@ from higherhrnet.data.scenes import write_scenes  # noqa: E402
 from higherhrnet.data.targets import render_heatmaps, to_cells  # noqa: E402
 from higherhrnet.evaluation.figures import evaluate  # noqa: E402
 from higherhrnet.geometry import FIRST_CENTRE, resize_for_network, transform  # noqa: E402
-from higherhrnet.inference.engine import torch_engine  # noqa: E402
+from higherhrnet.inference.device import TorchEngine  # noqa: E402
 from higherhrnet.inference.predictor import Predictor, Prepared  # noqa: E402
 from higherhrnet.network.higherhrnet import HigherHRNet  # noqa: E402
 
@@ -32,7 +32,7 @@ COCO_DEV = Path(__file__).parents[2] / "shared" / "data" / "coco_dev" / "annotat
 def perfect_results(truth: Annotations, size: int, convention: Convention) -> list[Entry]:
     """What a network that makes no mistake would let us find, at this input size."""
     header = Header(input=InputConfig(size, convention=convention), test=TestConfig(flip=False))
-    predictor = Predictor(torch_engine(HigherHRNet(4), "cpu"), header)  # whose engine is not asked
+    predictor = Predictor(TorchEngine(HigherHRNet(4), "cpu"), header)  # whose engine is not asked
     results: list[Entry] = []
     for image in truth.images:
         posed = [p["keypoints"] for p in truth.people if p["image_id"] == image["id"]]

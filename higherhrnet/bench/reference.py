@@ -12,7 +12,7 @@ from higherhrnet.bench import original
 from higherhrnet.bench.clocks import Clocked, now
 from higherhrnet.config import Header
 from higherhrnet.errors import InputError
-from higherhrnet.inference.engine import torch_engine
+from higherhrnet.inference.device import TorchEngine
 from higherhrnet.inference.predictor import Prepared
 from higherhrnet.network import checkpoint
 from higherhrnet.network.higherhrnet import HigherHRNet
@@ -29,7 +29,7 @@ class Original(Clocked):
     def __init__(self, model: HigherHRNet, header: Header) -> None:
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.model = model.to(self.device)
-        engine = torch_engine(self.model, self.device)
+        engine = TorchEngine(self.model, self.device)
         engine.description = f"the original's way: {engine.description}"
         super().__init__(engine, header)
 

@@ -5,11 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from higherhrnet.errors import InputError
-from higherhrnet.inference.upsample import BLOCK, Array, Upsampled, resize
+from higherhrnet.inference.upsample import BLOCK, Array, Upsampled, mirror, resize
+
+
+class Merged(NamedTuple):
+    """What the network says of one photograph at one scale."""
+
+    heatmaps: Array
+    """(K, h, w) averaged over views and strides."""
+    tags: Array
+    """(K or 1, V, h', w') a tag a view, those of the mirrored view turned back."""
 
 
 @dataclass(frozen=True)
@@ -59,23 +69,42 @@ def aggregate(
         InputError: a map holds something that is no number.
     """
     flip = np.asarray(flip_index)
-    merged = {scale: _merge_strides(maps, num_keypoints, flip) for scale, maps in outputs.items()}
-    grid = grid or merged[max(merged)].shape[1:]
-    scale = 1 if 1 in outputs else next(iter(outputs))
-    tags = _tags(outputs[scale][0], num_keypoints, flip)
+    merged = {scale: _merge(levels, num_keypoints, flip) for scale, levels in outputs.items()}
+    return combine(merged, grid)
+
+
+def combine(merged: Mapping[float, Merged], grid: tuple[int, int] | None) -> Maps:
+    """Lays what was seen of one photograph at all scales over each other.
+
+    Args:
+        merged: for each scale.
+        grid: height and width to decode at, or None for the finest map's of the largest scale.
+
+    Raises:
+        InputError: a map holds something that is no number.
+    """
+    grid = grid or merged[max(merged)].heatmaps.shape[1:]
+    heatmaps, tags = merged[1 if 1 in merged else next(iter(merged))]
     tag_factors: tuple[int, ...] = ()
-    for height, width in (merged[scale].shape[1:], grid):
+    for height, width in (heatmaps.shape[1:], grid):
         tags, tag_factors = _enlarge(tags, tag_factors, height, width)
     if len(merged) == 1:
-        heatmaps, factors = _enlarge(merged[scale][:, None], (), *grid)
-        heatmaps = heatmaps[:, 0]
+        cells, factors = _enlarge(heatmaps[:, None], (), *grid)
+        heatmaps = cells[:, 0]
     else:
-        heatmaps, factors = _mean([resize(h, *grid) for h in merged.values()]), ()
+        heatmaps, factors = _mean([resize(m.heatmaps, *grid) for m in merged.values()]), ()
     if not (np.isfinite(heatmaps.sum()) and np.isfinite(tags.sum())):
         raise InputError(
             "the network's maps hold NaN or infinity; try --precision f32, or other weights"
         )
     return Maps(heatmaps, tags, factors, tag_factors)
+
+
+def _merge(levels: Sequence[Array], num_keypoints: int, flip: Array) -> Merged:
+    """One scale's outputs, merged over views and strides."""
+    return Merged(
+        _merge_strides(levels, num_keypoints, flip), _tags(levels[0], num_keypoints, flip)
+    )
 
 
 def _merge_strides(outputs: Sequence[Array], num_keypoints: int, flip: Array) -> Array:
@@ -87,12 +116,14 @@ def _merge_strides(outputs: Sequence[Array], num_keypoints: int, flip: Array) ->
 
 def _merge_views(views: Array, flip: Array) -> Array:
     """(V, K, h, w) → (K, h, w); flipping before enlarging is the same and touches fewer cells."""
-    return views[0] if len(views) == 1 else _mean([views[0], views[1][flip, :, ::-1]])
+    return views[0] if len(views) == 1 else _mean([views[0], mirror(views[1])[flip]])
 
 
 def _mean(maps: Sequence[Array]) -> Array:
-    total = maps[0].copy()
-    for other in maps[1:]:
+    if len(maps) == 1:
+        return maps[0]
+    total = maps[0] + maps[1]
+    for other in maps[2:]:
         total += other
     total /= len(maps)
     return total

@@ -1,7 +1,7 @@
 """Engines that run a network: (B, 3, H, W) normalised images → its maps, coarse to fine.
 
-ONNX Runtime and OpenVINO run `.onnx` files; torch runs `.safetensors`. A `.safetensors` file for
-one of the first two is exported once, into the cache.
+ONNX Runtime and OpenVINO run `.onnx` files; torch runs `.safetensors` (device.py). A `.safetensors`
+file for one of the first two is exported once, into the cache.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Literal, Protocol, get_args
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 
@@ -22,9 +23,6 @@ from higherhrnet.errors import InputError
 from higherhrnet.inference.upsample import Array
 from higherhrnet.zoo.download import cache_folder, local_model, torch_form
 
-if TYPE_CHECKING:
-    from higherhrnet.network.higherhrnet import HigherHRNet
-
 EngineName = Literal["auto", "onnxruntime", "openvino", "torch"]
 Precision = Literal["f32", "bf16", "f16"]
 
@@ -33,6 +31,9 @@ _PACKAGES = {
     "openvino": 'pip install "higherhrnet[openvino]"',
     "torch": 'pip install "higherhrnet[train]"',
 }
+
+_KEPT = 8
+"""Files of each kind that stay in the cache: what training leaves behind would fill the disk."""
 
 
 class Engine(Protocol):
@@ -76,6 +77,8 @@ def load_engine(
     if not _installed(engine):
         raise InputError(f"the engine {engine} is not installed: {_PACKAGES[engine]}")
     if engine == "torch":
+        from higherhrnet.inference.device import load_torch
+
         return load_torch(torch_form(path), precision, threads or usable_cores())
     if path.suffix != ".onnx":
         path = _exported(path)
@@ -121,18 +124,28 @@ def _exported(path: Path) -> Path:
         from higherhrnet.export import export_onnx
         from higherhrnet.network import checkpoint
 
+        _make_room(twin.parent)
         export_onnx(*checkpoint.load(path), twin)
     return twin
 
 
-class _Runner:
+def _make_room(folder: Path) -> Path:
+    """Removes all but the newest files of a folder in the cache, before one more is made."""
+    with suppress(OSError):  # it is read only, or another process was sooner
+        for file in sorted(folder.glob("*.*"), key=lambda file: file.stat().st_mtime)[: 1 - _KEPT]:
+            file.unlink()
+    return folder
+
+
+class Runner:
     """An engine as a function and what to call it."""
 
-    def __init__(self, description: str, run: Callable[[Array], Sequence[Array]]) -> None:
+    def __init__(self, description: str, run: Callable[..., Sequence[Array]]) -> None:
         self.description = description
         self._run = run
 
     def __call__(self, images: Array) -> Sequence[Array]:
+        """As an engine; what goes wrong within is one line."""
         try:
             return self._run(images)
         except InputError:
@@ -162,7 +175,7 @@ def load_onnxruntime(path: Path, precision: Precision, threads: int) -> tuple[En
     header = Header.from_metadata(session.get_modelmeta().custom_metadata_map, str(path))
     provider = session.get_providers()[0].removesuffix("ExecutionProvider")
     name = f"onnxruntime {onnxruntime.__version__}, {provider}, f32, {threads} threads"
-    return _Runner(name, lambda images: session.run(None, {"images": images})), header
+    return Runner(name, lambda images: session.run(None, {"images": images})), header
 
 
 def load_openvino(path: Path, precision: Precision, threads: int) -> tuple[Engine, Header]:
@@ -187,7 +200,11 @@ def load_openvino(path: Path, precision: Precision, threads: int) -> tuple[Engin
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": threads,
     }
-    compiled = core.compile_model(model, "CPU", settings)
+    try:
+        kept = _make_room(cache_folder() / "openvino")
+        compiled = core.compile_model(model, "CPU", {**settings, "CACHE_DIR": str(kept)})
+    except RuntimeError:  # the cache cannot be had, and need not
+        compiled = core.compile_model(model, "CPU", settings)
     request = compiled.create_infer_request()
 
     lock = Lock()  # a request serves one thread at a time
@@ -198,40 +215,7 @@ def load_openvino(path: Path, precision: Precision, threads: int) -> tuple[Engin
             return [np.array(results[output], np.float32) for output in compiled.outputs]
 
     version = openvino.__version__.split("-")[0]
-    return _Runner(f"openvino {version}, CPU, {precision}, {threads} threads", run), header
-
-
-def load_torch(path: Path, precision: Precision, threads: int) -> tuple[Engine, Header]:
-    """Torch on CUDA or MPS where there is one, else on the CPU."""
-    import torch
-
-    from higherhrnet.network import checkpoint
-
-    if path.suffix == ".onnx":
-        raise InputError(f"{path}: torch runs .safetensors files; use --engine onnxruntime")
-    model, header = checkpoint.load(path)
-    there = [d for d in (torch.cuda, torch.backends.mps) if d.is_available()]
-    device = "cpu" if not there else "cuda" if there[0] is torch.cuda else "mps"
-    if device == "cpu":
-        torch.set_num_threads(threads)
-    model = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return torch_engine(model, device, precision), header
-
-
-def torch_engine(model: HigherHRNet, device: str, precision: Precision = "f32") -> Engine:
-    """A network that is on a device, in evaluation mode; it may learn between the calls."""
-    import torch
-
-    dtype = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}[precision]
-
-    def run(images: Array) -> list[Array]:
-        batch = torch.from_numpy(images).to(device, memory_format=torch.channels_last)
-        with torch.inference_mode(), torch.autocast(device, dtype, enabled=precision != "f32"):
-            return [maps.float().cpu().numpy() for maps in model(batch)]
-
-    threads = f", {torch.get_num_threads()} threads" if device == "cpu" else ""
-    where = f"{device.upper()}, {precision}{threads}"
-    return _Runner(f"torch {torch.__version__}, {where}", run)
+    return Runner(f"openvino {version}, CPU, {precision}, {threads} threads", run), header
 
 
 def _not_onnx(path: Path, error: Exception) -> InputError:

@@ -19,17 +19,20 @@ from higherhrnet.inference.decode import decode
 from higherhrnet.inference.engine import Engine, EngineName, Precision, load_engine
 from higherhrnet.inference.images import Image, read_image
 from higherhrnet.inference.select import select
-from higherhrnet.inference.upsample import Array, resize
+from higherhrnet.inference.upsample import Array, mirror, resize
 from higherhrnet.poses import Poses
 from higherhrnet.zoo.download import DEFAULT
 
 Source = str | Path | BinaryIO | NDArray[np.uint8]
 """A path, an open file or an RGB array (H, W, 3)."""
 
+Views = Array | NDArray[np.uint8]
+"""What an engine is given: normalised views, or for a `DevicePredictor` RGB."""
+
 Outputs = dict[float, list[Array]]
 """For each scale, (V, ...) maps of a photograph and its mirror image, coarse to fine."""
 
-_FLIP_SHIFT = 3
+FLIP_SHIFT = 3
 """Input pixels by which the original's two views miss each other: its head's stride less one."""
 
 
@@ -39,8 +42,14 @@ class Prepared:
 
     resizes: dict[float, Resize]
     """A scale's way there and back."""
-    views: dict[float, Array]
-    """(V, 3, H, W) a scale: the photograph, and its mirror image if it is shown."""
+    views: dict[float, Views]
+    """(V, 3, H, W) a scale: the photograph, and its mirror image if it is shown; for a
+    `DevicePredictor` (1, H, W, 3) RGB."""
+
+    @property
+    def sizes(self) -> dict[float, tuple[int, ...]]:
+        """The views' shapes, a scale; pictures that share them can share a pass."""
+        return {scale: views.shape for scale, views in self.views.items()}
 
     @property
     def base(self) -> Resize:
@@ -55,11 +64,15 @@ class Predictor:
         engine: runs the network.
         header: what the network is.
         test: how to show it photographs and read its maps; the header's settings when None.
-        batch_size: views of one size that the engine is given at once.
+        batch_size: views of one size that the engine is given at once; a photograph's own views
+            always are. On a CPU more are no faster.
     """
 
+    in_flight = 1
+    """Batches that may be on their way through the engine at the same time."""
+
     def __init__(
-        self, engine: Engine, header: Header, test: TestConfig | None = None, batch_size: int = 8
+        self, engine: Engine, header: Header, test: TestConfig | None = None, batch_size: int = 1
     ) -> None:
         self.engine, self.header, self.batch_size = engine, header, batch_size
         self.test = test or header.test
@@ -87,7 +100,11 @@ class Predictor:
         Raises:
             InputError: the model or the engine cannot be used; see `load_engine`.
         """
+        from higherhrnet.inference.device import DevicePredictor, TorchEngine
+
         runner, header = load_engine(model, engine, precision, threads)
+        if isinstance(runner, TorchEngine) and runner.device == "cuda":
+            return DevicePredictor(runner, header, test)
         return cls(runner, header, test)
 
     @overload
@@ -105,6 +122,11 @@ class Predictor:
         prepared = [self.prepare(read_image(image)) for image in images]
         outputs = self.run(prepared)
         return [self.read(*pair) for pair in zip(prepared, outputs, strict=True)]
+
+    @property
+    def at_once(self) -> int:
+        """Photographs of one size that go through the network together."""
+        return max(1, self.batch_size // (1 + self.test.flip))
 
     def look(self) -> dict[str, Any]:
         """The model and how it looks at photographs, in plain values."""
@@ -135,15 +157,15 @@ class Predictor:
         )
         return np.reciprocal(std), mean / std
 
-    def _views(self, image: Image) -> Array:
+    def _views(self, image: Image) -> Views:
         gain, bias = self._normalisation
         views = np.empty((1 + self.test.flip, 3, *image.shape[:2]), np.float32)
         np.multiply(image.transpose(2, 0, 1), gain, out=views[0])
         views[0] -= bias
         if self.test.flip:
-            views[1] = views[0, :, :, ::-1]
+            mirror(views[0], views[1])
             if self.test.align_flip:
-                views[1, :, :, :-_FLIP_SHIFT] = views[1, :, :, _FLIP_SHIFT:]
+                views[1, :, :, :-FLIP_SHIFT] = views[1, :, :, FLIP_SHIFT:]
         return views
 
     def run(self, prepared: Sequence[Prepared]) -> list[Outputs]:
@@ -157,11 +179,10 @@ class Predictor:
                 alike[views.shape].append((index, scale))
         outputs: list[Outputs] = [{} for _ in prepared]
         for (count, *_), jobs in alike.items():
-            at_once = max(1, self.batch_size // count)
-            for start in range(0, len(jobs), at_once):
-                batch = jobs[start : start + at_once]
-                images = np.concatenate([prepared[i].views[scale] for i, scale in batch])
-                maps = self.engine(images)
+            for start in range(0, len(jobs), self.at_once):
+                batch = jobs[start : start + self.at_once]
+                images: list[Any] = [prepared[i].views[scale] for i, scale in batch]
+                maps = self.engine(np.concatenate(images) if len(images) > 1 else images[0])
                 for place, (i, scale) in enumerate(batch):
                     mine = slice(place * count, (place + 1) * count)
                     outputs[i][scale] = [level[mine] for level in maps]
@@ -173,9 +194,11 @@ class Predictor:
         Raises:
             InputError: they hold something that is no number.
         """
-        grid = (prepared.base.height, prepared.base.width) if self.test.project else None
         skeleton = self.header.skeleton
-        return aggregate(outputs, len(skeleton), skeleton.flip_index, grid)
+        return aggregate(outputs, len(skeleton), skeleton.flip_index, self._grid(prepared))
+
+    def _grid(self, prepared: Prepared) -> tuple[int, int] | None:
+        return (prepared.base.height, prepared.base.width) if self.test.project else None
 
     def view(
         self, image: Image, prepared: Prepared, outputs: Outputs

@@ -49,12 +49,11 @@ def find_missing(
         (Q,) columns, rows, and the heatmap's values there.
     """
     highest = bounds.reshape(len(bounds), -1)
-    order = np.argsort(-highest, axis=1)
     low, high = tags.block_maxima(-1), tags.block_maxima()
     parts = []
     for part in np.split(np.arange(len(k)), range(_AT_ONCE, len(k), _AT_ONCE)):
         search = _Search(heatmaps, tags, person_tags[part], k[part])
-        search.run(highest, order, search.near(low, high))
+        search.run(highest[k[part]], search.near(low, high))
         parts.append((search.place, search.score))
     place, score = (np.concatenate(values) for values in zip(*parts, strict=True))
     row, column = divmod(place, heatmaps.width)
@@ -81,24 +80,26 @@ class _Search:
         everywhere: NDArray[np.bool_] = possible.all(1)
         return everywhere.reshape(len(self.k), -1)
 
-    def run(self, highest: Array, order: Indices, near: NDArray[np.bool_]) -> None:
+    def run(self, highest: Array, near: NDArray[np.bool_]) -> None:
         """Looks at blocks until no other can be better.
 
         Args:
-            highest: (K, blocks) what no heatmap pixel of a block exceeds.
-            order: (K, blocks) the blocks, the highest first.
+            highest: (Q, blocks) what no heatmap pixel of a block exceeds.
             near: (Q, blocks) where the rounded distance may be 0.
         """
-        query, rank = np.nonzero(np.take_along_axis(near, order[self.k], 1))
-        block = order[self.k[query], rank]
-        bound = highest[self.k[query], block]
+        bounds = np.where(near, highest, -np.inf)
+        self.look_at(np.arange(len(self.k)), bounds.argmax(1))  # after which few are left
+        query, block = np.nonzero(bounds >= self.value[:, None])
+        bound = bounds[query, block]
+        order = np.lexsort((-bound, query))
+        query, block, bound = query[order], block[order], bound[order]
         position = np.arange(len(query)) - np.searchsorted(query, query)
         start, stop = 0, 16
-        while start < highest.shape[1]:
+        while start <= position.max(initial=-1):
             look = (start <= position) & (position < stop) & (bound >= self.value[query])
             self.look_at(query[look], block[look])
             start, stop = stop, stop * 4
-        self.look_at(*np.nonzero(~near & (highest[self.k] - 1 >= self.value[:, None])))
+        self.look_at(*np.nonzero(~near & (highest - 1 >= self.value[:, None])))
 
     def look_at(self, query: Indices, block: Indices) -> None:
         """Computes blocks exactly and keeps what is better."""

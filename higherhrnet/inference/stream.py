@@ -1,12 +1,18 @@
-"""Many frames → their poses, in order: while one is in the network, others are read and decoded."""
+"""Many frames → their poses, in order: while one is in the network, others are read and decoded.
+
+Three stages follow each other, each a row of calls under way: reading and resizing in a pool of
+threads, the network in a thread of its own, decoding in the pool again. Each row is short, so
+memory does not grow with the number of frames, and the network goes on while the caller works.
+"""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from threading import Lock
 from typing import TypeVar
 
 from higherhrnet.errors import InputError
@@ -17,6 +23,8 @@ from higherhrnet.inference.sources import Frame, Source, read_frames
 from higherhrnet.poses import Poses
 
 T = TypeVar("T")
+Loaded = tuple[Frame, Prepared]
+Ran = tuple[Frame, Prepared, Outputs]
 
 
 @dataclass(frozen=True)
@@ -26,6 +34,7 @@ class Found:
     frame: Frame
     poses: Poses
     prepared: Prepared
+    """Without its views, which the network has seen."""
     outputs: Outputs
 
 
@@ -53,8 +62,8 @@ def stream(
 ) -> Iterator[T | Failed]:
     """Finds the people of each frame of each source.
 
-    Pictures are read, and the network's maps decoded, in threads around the network; at most eight
-    wait at each side of it, however many there are.
+    At most eight pictures are under way in reading, eight in decoding, and four batches in or
+    before the network, however many there are.
 
     Args:
         predictor: finds them.
@@ -71,24 +80,88 @@ def stream(
     """
     depth = min(2 * usable_cores(), 8)
     pool = ThreadPoolExecutor(min(usable_cores(), 8), "higherhrnet")
+    network = _Network(predictor)
     try:
-        loaded = _in_order(pool, _loads(predictor, sources, every, read), depth)
-        yield from _in_order(pool, _reads(predictor, loaded, finish), depth)
+        loads = (pool.submit(call) for call in _loads(predictor, sources, every, read))
+        runs = map(network.submit, _in_order(loads, depth))
+        ran = _in_order(runs, 4 * predictor.at_once)
+        reads = (pool.submit(_read, predictor, item, finish) for item in ran)
+        yield from _in_order(reads, depth)
     finally:
+        network.close()
         pool.shutdown(cancel_futures=True)
 
 
-def _in_order(
-    pool: ThreadPoolExecutor, calls: Iterable[Callable[[], T]], depth: int
-) -> Iterator[T]:
-    """The results of calls made in threads, in their order; at most `depth` are under way."""
+def _in_order(calls: Iterable[Future[T]], depth: int) -> Iterator[T]:
+    """The results of calls in threads, in their order; at most `depth` are under way."""
     under_way: deque[Future[T]] = deque()
     for call in calls:
-        under_way.append(pool.submit(call))
-        if len(under_way) >= depth:
+        under_way.append(call)
+        if len(under_way) >= depth or under_way[0].done():
             yield under_way.popleft().result()
     while under_way:
         yield under_way.popleft().result()
+
+
+class _Network:
+    """Threads in which the network runs: on what waits longest, and others of its size with it."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self._predictor = predictor
+        self._waiting: dict[Future[Ran | Failed], Loaded] = {}
+        self._choosing = Lock()
+        self._threads = ThreadPoolExecutor(predictor.in_flight, "higherhrnet-network")
+
+    def submit(self, item: Loaded | Failed) -> Future[Ran | Failed]:
+        """What will become of a picture; what failed stays as it is."""
+        future: Future[Ran | Failed] = Future()
+        if isinstance(item, Failed):
+            future.set_result(item)
+        else:
+            self._waiting[future] = item
+            self._threads.submit(self._serve)
+        return future
+
+    def close(self) -> None:
+        """Ends the thread; what still waits is given up."""
+        self._threads.shutdown(cancel_futures=True)
+
+    def _serve(self) -> None:
+        batch = self._next()
+        futures = [future for future, _ in batch]
+        try:
+            results = _run(self._predictor, [item for _, item in batch])
+        except BaseException as error:
+            for future in futures:
+                future.set_exception(error)
+            return
+        for future, result in zip(futures, results, strict=True):
+            future.set_result(result)
+
+    def _next(self) -> list[tuple[Future[Ran | Failed], Loaded]]:
+        """Takes the next batch; nothing if those before took the last ones along."""
+        with self._choosing:
+            waiting = list(self._waiting.items())
+            alike = [pair for pair in waiting if pair[1][1].sizes == waiting[0][1][1].sizes]
+            batch = alike[: self._predictor.at_once]
+            for future, _ in batch:
+                del self._waiting[future]
+            return batch
+
+
+def _run(predictor: Predictor, items: Sequence[Loaded]) -> list[Ran | Failed]:
+    """The network's outputs for pictures of one size; if that fails, for each alone."""
+    try:
+        outputs = predictor.run([prepared for _, prepared in items])
+    except InputError as error:
+        if len(items) > 1:
+            return [result for item in items for result in _run(predictor, [item])]
+        ((frame, _),) = items
+        return [Failed(frame.source, _about(frame, error), True)]
+    return [
+        (frame, Prepared(prepared.resizes, {}), output)
+        for (frame, prepared), output in zip(items, outputs, strict=True)
+    ]
 
 
 def _loads(
@@ -96,7 +169,7 @@ def _loads(
     sources: Iterable[Source],
     every: int,
     read: Callable[[Source], Image],
-) -> Iterator[Callable[[], tuple[Frame, Prepared] | Failed]]:
+) -> Iterator[Callable[[], Loaded | Failed]]:
     for source in sources:
         if not source.moving:
             yield partial(_load, predictor, source, read)
@@ -108,47 +181,24 @@ def _loads(
             yield partial(Failed, source, error)
 
 
-def _load(
-    predictor: Predictor, source: Source, read: Callable[[Source], Image]
-) -> tuple[Frame, Prepared] | Failed:
+def _load(predictor: Predictor, source: Source, read: Callable[[Source], Image]) -> Loaded | Failed:
     try:
         return _prepare(predictor, Frame(read(source), source))
     except InputError as error:
         return Failed(source, error)
 
 
-def _prepare(predictor: Predictor, frame: Frame) -> tuple[Frame, Prepared] | Failed:
+def _prepare(predictor: Predictor, frame: Frame) -> Loaded | Failed:
     try:
         return frame, predictor.prepare(frame.image)
     except InputError as error:
         return Failed(frame.source, _about(frame, error))
 
 
-def _reads(
-    predictor: Predictor,
-    loaded: Iterable[tuple[Frame, Prepared] | Failed],
-    finish: Callable[[Found], T],
-) -> Iterator[Callable[[], T | Failed]]:
-    for item in loaded:
-        if isinstance(item, Failed):
-            yield partial(Failed, item.source, item.reason)
-        else:
-            frame, prepared = item
-            try:
-                outputs = predictor.run([prepared])[0]
-            except InputError as error:
-                yield partial(Failed, frame.source, _about(frame, error), True)
-            else:
-                yield partial(_read, predictor, frame, prepared, outputs, finish)
-
-
-def _read(
-    predictor: Predictor,
-    frame: Frame,
-    prepared: Prepared,
-    outputs: Outputs,
-    finish: Callable[[Found], T],
-) -> T | Failed:
+def _read(predictor: Predictor, item: Ran | Failed, finish: Callable[[Found], T]) -> T | Failed:
+    if isinstance(item, Failed):
+        return item
+    frame, prepared, outputs = item
     try:
         poses = predictor.read(prepared, outputs)
     except InputError as error:

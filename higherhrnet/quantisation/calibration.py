@@ -73,7 +73,7 @@ def calibrate(
 def read_views(predictor: Predictor, source: Source) -> list[Array]:
     """A photograph as the network will see it: (V, 3, H, W) a scale."""
     image = next(read_frames(source)).image
-    return list(predictor.prepare(image).views.values())
+    return [np.asarray(views, np.float32) for views in predictor.prepare(image).views.values()]
 
 
 class _Views:

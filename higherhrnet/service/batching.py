@@ -58,5 +58,5 @@ class Batcher:
             prepared, outputs = await self._waiting.get()
             if not outputs.done():
                 jobs.append((prepared, outputs))
-                pixels += sum(views[:, 0].size for views in prepared.views.values())
+                pixels += sum(views.size // 3 for views in prepared.views.values())
         return jobs

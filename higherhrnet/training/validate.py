@@ -17,7 +17,7 @@ from higherhrnet.drawing import draw, draw_heatmaps, draw_tags
 from higherhrnet.errors import InputError
 from higherhrnet.evaluation.figures import evaluate
 from higherhrnet.evaluation.predictions import predict_annotated
-from higherhrnet.inference.engine import torch_engine
+from higherhrnet.inference.device import TorchEngine
 from higherhrnet.inference.images import Image
 from higherhrnet.inference.predictor import Predictor
 from higherhrnet.network.higherhrnet import HigherHRNet
@@ -77,7 +77,7 @@ class Validation:
         return np.vstack([np.pad(r, ((4, 4), (0, width - r.shape[1]), (0, 0))) for r in rows])
 
     def _predictor(self, network: HigherHRNet, header: Header) -> Predictor:
-        return Predictor(torch_engine(network, self.world.device.type), header)
+        return Predictor(TorchEngine(network, self.world.device.type), header)
 
     def _truth(self, image: int | str) -> Poses:
         people = [p for p in self.annotations.people if str(p["image_id"]) == str(image)]

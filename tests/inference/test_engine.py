@@ -1,5 +1,6 @@
 """Every engine computes the same maps; those that cannot say so in one line."""
 
+import os
 import re
 import subprocess
 import sys
@@ -150,3 +151,42 @@ def test_what_is_not_installed_comes_with_its_pip_line(
     last = ended.stderr.strip().splitlines()[-1]
     assert "InputError" in last
     assert re.search(message, last), last
+
+
+def test_what_openvino_compiled_is_kept_and_need_not_be(
+    lively: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("openvino")
+    monkeypatch.setenv("HIGHERHRNET_CACHE", str(tmp_path / "cache"))
+    expected = load_engine(lively.onnx, "openvino")[0](IMAGES)
+    (blob,) = (tmp_path / "cache" / "openvino").glob("*.blob")
+    (tmp_path / "file").touch()
+    for cache in (tmp_path / "cache", tmp_path / "file" / "below"):  # kept; cannot be made
+        monkeypatch.setenv("HIGHERHRNET_CACHE", str(cache))
+        for given, wanted in zip(
+            load_engine(lively.onnx, "openvino")[0](IMAGES), expected, strict=True
+        ):
+            np.testing.assert_array_equal(given, wanted)
+    blob.chmod(0o600)
+    blob.write_bytes(blob.read_bytes()[:1000])  # cut short
+    monkeypatch.setenv("HIGHERHRNET_CACHE", str(tmp_path / "cache"))
+    for given, wanted in zip(
+        load_engine(lively.onnx, "openvino")[0](IMAGES), expected, strict=True
+    ):
+        np.testing.assert_array_equal(given, wanted)
+
+
+def test_the_cache_keeps_the_newest(
+    lively: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("openvino")
+    monkeypatch.setenv("HIGHERHRNET_CACHE", str(tmp_path))
+    (tmp_path / "openvino").mkdir()
+    for age in range(20):
+        path = tmp_path / "openvino" / f"{age}.blob"
+        path.touch()
+        os.utime(path, (1e9 - age, 1e9 - age))
+    load_engine(lively.onnx, "openvino")
+    left = {path.stem for path in (tmp_path / "openvino").glob("*.blob")}
+    assert len(left) == 8
+    assert {str(age) for age in range(7)} < left

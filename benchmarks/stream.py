@@ -1,0 +1,118 @@
+"""Many pictures through `predict`: how busy the network is, and whether memory stays flat.
+
+python -m benchmarks.stream                       # 10,000 small drawn pictures, a stand-in network
+python -m benchmarks.stream --model M --images DIR --count 300
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from time import perf_counter, sleep
+
+import numpy as np
+import tyro
+
+from higherhrnet import Predictor
+from higherhrnet.config import Header, InputConfig
+from higherhrnet.data.scenes import draw_scene
+from higherhrnet.inference.engine import Engine, EngineName, Precision
+from higherhrnet.inference.images import write_image
+from higherhrnet.inference.sources import list_sources
+from higherhrnet.inference.upsample import Array
+from higherhrnet.predict import Settings, predict
+
+
+class StandIn:
+    """A network that takes its time elsewhere, as on a GPU, and finds nobody."""
+
+    description = "a stand-in"
+
+    def __init__(self, milliseconds: float) -> None:
+        self.seconds = milliseconds / 1e3
+
+    def __call__(self, images: Array) -> list[Array]:
+        """As an engine."""
+        sleep(self.seconds)
+        views, _, height, width = images.shape
+        return [
+            np.zeros((views, 34, height // 4, width // 4), np.float32),
+            np.zeros((views, 17, height // 2, width // 2), np.float32),
+        ]
+
+
+class Watched:
+    """An engine that adds up its time, and says now and then how large the process is."""
+
+    def __init__(self, engine: Engine, every: int) -> None:
+        self.engine, self.description, self.every = engine, engine.description, every
+        self.seconds, self.calls = 0.0, 0
+
+    def __call__(self, images: Array) -> Sequence[Array]:
+        """As an engine."""
+        if self.calls % self.every == 0:
+            print(f"{self.calls:6} pictures, {resident():7.1f} MB", flush=True)
+        self.calls += 1
+        start = perf_counter()
+        try:
+            return self.engine(images)
+        finally:
+            self.seconds += perf_counter() - start
+
+
+def resident() -> float:
+    """Megabytes of memory that this process holds (Linux)."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(status.split("VmRSS:")[1].split()[0]) / 1024
+
+
+def drawn(folder: Path, count: int, size: int = 128) -> Path:
+    """A folder of so many pictures: 32 drawn ones under many names."""
+    folder.mkdir()
+    for number in range(count):
+        path = folder / f"{number}.jpg"
+        if number < 32:
+            write_image(path, draw_scene(number, height=size, width=size).image)
+        else:
+            path.hardlink_to(folder / f"{number % 32}.jpg")
+    return folder
+
+
+def main(
+    model: str | None = None,
+    images: Path | None = None,
+    count: int = 10_000,
+    engine: EngineName = "auto",
+    precision: Precision = "f32",
+    threads: int | None = None,
+    draw: bool = False,
+    milliseconds: float = 1.0,
+) -> None:
+    """Prints memory on the way, then the rate and how busy the network was.
+
+    Args:
+        model: What finds people; a stand-in if not said.
+        images: A folder; drawn ones of 128 pixels if not said.
+        count: Pictures, at most.
+        engine: What runs the network.
+        precision: Of its arithmetic.
+        threads: On the CPU.
+        draw: Write pictures with the people drawn, too.
+        milliseconds: What a stand-in takes for a picture.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        listed = list_sources([str(images or drawn(Path(folder, "in"), count))], [])  # type: ignore[arg-type]
+        if model:
+            predictor = Predictor.load(model, engine=engine, precision=precision, threads=threads)
+        else:
+            predictor = Predictor(StandIn(milliseconds), Header(input=InputConfig(128)))
+        watched = predictor.engine = Watched(predictor.engine, max(1, count // 10))
+        sources = list(islice(listed, count))
+        summary = predict(predictor, sources, Settings(Path(folder, "out"), draw=draw))
+    print(f"{summary} network busy {watched.seconds / summary.seconds:.1%}; {resident():.1f} MB")
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

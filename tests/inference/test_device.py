@@ -1,0 +1,59 @@
+"""Merging where the network runs gives the same people; a CPU stands for the GPU."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from higherhrnet import Predictor
+from higherhrnet.config import Header, InputConfig, TestConfig
+from higherhrnet.data.scenes import draw_scene
+from higherhrnet.inference.device import DevicePredictor, TorchEngine
+from higherhrnet.inference.images import Image
+from tests.conftest import Model
+
+torch = pytest.importorskip("torch")
+
+from higherhrnet.network import checkpoint  # noqa: E402
+from higherhrnet.network.higherhrnet import HigherHRNet  # noqa: E402
+
+
+def scenes() -> list[Image]:
+    return [draw_scene(seed, height=64 + 32 * (seed % 2), width=80).image for seed in range(5)]
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        TestConfig(flip=False),
+        TestConfig(flip=True),
+        TestConfig(flip=True, align_flip=True),
+        TestConfig(flip=True, project=False),
+        TestConfig(flip=True, scales=(0.5, 1.0)),
+    ],
+    ids=["plain", "flip", "aligned", "unprojected", "scales"],
+)
+def test_the_same_people_as_on_the_cpu(test: TestConfig, lively: Model) -> None:
+    model, header = checkpoint.load(lively.safetensors)
+    test = replace(test, size=128)
+    usual = Predictor(TorchEngine(model, "cpu"), header, test)
+    there = DevicePredictor(TorchEngine(model, "cpu"), header, test, batch_size=4)
+    for ours, theirs in zip(there(scenes()), usual(scenes()), strict=True):
+        assert len(ours) == len(theirs) > 0
+        np.testing.assert_allclose(ours.keypoints, theirs.keypoints, atol=1e-3)
+        np.testing.assert_allclose(ours.keypoint_scores, theirs.keypoint_scores, atol=1e-5)
+        np.testing.assert_allclose(ours.scores, theirs.scores, atol=1e-5)
+
+
+@pytest.mark.parametrize("kernels", [(), (4, 4)])
+def test_any_number_of_strides_and_one_tag_for_all(kernels: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    model = HigherHRNet(4, tag_per_keypoint=False, deconv_kernels=kernels, deconv_blocks=1).eval()
+    header, engine = Header(model.config, input=InputConfig(64)), TorchEngine(model, "cpu")
+    usual, there = Predictor(engine, header), DevicePredictor(engine, header)
+    maps = []
+    for predictor in (usual, there):
+        prepared = predictor.prepare(scenes()[0])
+        maps.append(predictor.merge(prepared, predictor.run([prepared])[0]))
+    for ours, theirs in zip(vars(maps[1]).values(), vars(maps[0]).values(), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)

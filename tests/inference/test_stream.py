@@ -1,0 +1,121 @@
+"""Many frames go around the network in order, a few at a time, and one's failure stays its own."""
+
+import gc
+import threading
+import weakref
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from higherhrnet import Predictor
+from higherhrnet.config import Header, InputConfig
+from higherhrnet.errors import InputError
+from higherhrnet.inference.engine import Engine, load_engine, usable_cores
+from higherhrnet.inference.images import Image
+from higherhrnet.inference.sources import Source
+from higherhrnet.inference.stream import Failed, Found, stream
+from higherhrnet.inference.upsample import Array
+from tests.conftest import Model
+
+SHAPES = [(64, 64), (64, 96), (96, 64)]
+
+
+class Watched:
+    """Maps of nobody, or a real engine's; notes each batch and fails on pictures that are white."""
+
+    description = "watched"
+
+    def __init__(self, engine: Engine | None = None) -> None:
+        self.engine, self.batches = engine, list[tuple[int, ...]]()
+        self.enough = threading.Event()
+
+    def __call__(self, images: Array) -> list[Array]:
+        self.batches.append(images.shape)
+        if len(self.batches) == 3:
+            self.enough.set()
+        if images.min((1, 2, 3)).max() > 2:
+            raise InputError("out of memory")
+        if self.engine:
+            return list(self.engine(images))
+        views, _, height, width = images.shape
+        return [
+            np.zeros((views, 34, height // 4, width // 4), np.float32),
+            np.zeros((views, 17, height // 2, width // 2), np.float32),
+        ]
+
+
+def sources(count: int) -> Iterator[Source]:
+    return (Source(str(number), Path(f"{number}.png")) for number in range(count))
+
+
+def picture(source: Source) -> Image:
+    """One of three shapes; the tenth and its multiples are white."""
+    number = int(source.name)
+    rng = np.random.default_rng(number)
+    coarse = rng.integers(0, 256, (8, 8, 3), np.uint8)
+    image = np.kron(coarse, np.ones((12, 12, 1), np.uint8))
+    height, width = SHAPES[number % 3]
+    return np.full_like(image, 255) if number % 10 == 9 else image[:height, :width].copy()
+
+
+def name_of(found: Found) -> str:
+    return found.frame.source.name
+
+
+@pytest.mark.parametrize("batch_size", [1, 8])
+def test_frames_keep_their_order_and_failures_their_place(batch_size: int) -> None:
+    engine = Watched()
+    predictor = Predictor(engine, Header(input=InputConfig(64)), batch_size=batch_size)
+    results = list(stream(predictor, sources(40), name_of, read=picture))
+    for number, result in enumerate(results):
+        if number % 10 == 9:
+            assert isinstance(result, Failed)
+            assert (result.source.name, result.read) == (str(number), True)
+            assert str(result.reason) == f"{number}: out of memory"
+        else:
+            assert result == str(number)
+    assert len(results) == 40
+    assert {views for views, *_ in engine.batches} <= set(range(2, max(2, batch_size) + 1, 2))
+
+
+def test_batches_find_what_each_alone_finds(lively: Model) -> None:
+    runner, header = load_engine(lively.onnx, "onnxruntime", threads=1)
+    predictor = Predictor(Watched(runner), header, batch_size=8)
+    for number, poses in enumerate(
+        stream(predictor, sources(9), lambda found: found.poses, read=picture)
+    ):
+        assert not isinstance(poses, Failed)
+        alone = predictor(picture(Source(str(number), Path())))
+        assert len(poses) == len(alone) > 0
+        np.testing.assert_allclose(poses.scores, alone.scores, atol=1e-5)
+        np.testing.assert_allclose(poses.keypoint_scores, alone.keypoint_scores, atol=1e-5)
+
+
+def test_the_network_goes_on_while_the_caller_works() -> None:
+    engine = Watched()
+    predictor = Predictor(engine, Header(input=InputConfig(64)))
+    results = stream(predictor, sources(8), name_of, read=picture)
+    assert next(results) == "0"
+    assert engine.enough.wait(30)  # two more, though nobody asked for them yet
+    assert list(results) == [str(number) for number in range(1, 8)]
+
+
+@pytest.mark.parametrize("batch_size", [1, 8])
+def test_few_pictures_are_alive_at_once(batch_size: int) -> None:
+    seen: list[weakref.ref[Image]] = []
+    counts = []
+
+    def read(source: Source) -> Image:
+        image = picture(Source(str(int(source.name) % 9), Path()))
+        seen.append(weakref.ref(image))
+        return image
+
+    predictor = Predictor(Watched(), Header(input=InputConfig(64)), batch_size=batch_size)
+    for _ in islice(stream(predictor, sources(10**9), name_of, read=read), 300):
+        gc.collect(0)
+        counts.append(sum(image() is not None for image in seen))
+    depth = min(2 * usable_cores(), 8)
+    assert max(counts) <= 2 * depth + 4 * predictor.at_once + usable_cores()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 from fastapi import HTTPException, Request
 from python_multipart import MultipartParser
@@ -16,6 +17,9 @@ FORM = "multipart/form-data"
 MAX_SCANS = 100
 """Of a JPEG; progressive ones have about ten. Each costs a pass over all pixels, so a file of
 thousands would keep a core busy for an hour."""
+_SCAN = re.compile(rb"\xff\xda\x00[\x08\x0a\x0c\x0e]")
+"""A scan's marker and the length of its header, which has 1 to 4 components: the marker alone also
+comes by chance in what phones append to a JPEG."""
 
 
 async def receive(request: Request, limits: Limits) -> bytes:
@@ -95,7 +99,7 @@ def _parts(boundary: bytes, body: bytes, most: int) -> list[bytes]:
 def _check_kind(data: bytes) -> None:
     """Only these three go to their decoders, however they are called."""
     if data.startswith(b"\xff\xd8\xff"):
-        if data.count(b"\xff\xda") > MAX_SCANS:
+        if sum(1 for _ in _SCAN.finditer(data)) > MAX_SCANS:
             raise HTTPException(422, f"a JPEG of more than {MAX_SCANS} scans; save it anew")
     elif not data.startswith(b"\x89PNG\r\n\x1a\n") and (data[:4], data[8:12]) != (b"RIFF", b"WEBP"):
         raise HTTPException(415, "not the bytes of a JPEG, PNG or WebP photograph")

@@ -60,6 +60,7 @@ def many_scans() -> bytes:
         ("/poses", png(16, 4000), "image/png", 422, "times as long"),
         ("/poses", many_scans(), "image/jpeg", 422, "scans"),
         ("/poses", SCENE, "multipart/form-data", 400, "form"),
+        ("/poses", SCENE, f"multipart/form-data; boundary={'x' * 300}", 400, "form is damaged"),
         ("/poses", b"--x--\r\n", "multipart/form-data; boundary=x", 400, "no photograph"),
         ("/poses", b"garbage", "multipart/form-data; boundary=x", 400, "form is damaged"),
         ("/poses", form(SCENE)[0][:-9], "multipart/form-data; boundary=x", 400, "cut short"),

@@ -8,7 +8,7 @@ import re
 from fastapi import HTTPException, Request
 from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartCallbacks, parse_options_header
+from python_multipart.multipart import parse_options_header
 
 from higherhrnet.service.limits import Limits
 
@@ -79,13 +79,16 @@ def _parts(boundary: bytes, body: bytes, most: int) -> list[bytes]:
             raise HTTPException(400, f"more photographs in a form than the {most} that this takes")
         parts.append(bytearray())
 
-    callbacks: MultipartCallbacks = {
-        "on_part_begin": begin,
-        "on_part_data": lambda data, start, end: parts[-1].extend(data[start:end]),
-        "on_end": lambda: ends.append(None),
-    }
     try:
-        MultipartParser(boundary, callbacks).write(body)
+        parser = MultipartParser(
+            boundary,
+            {
+                "on_part_begin": begin,
+                "on_part_data": lambda data, start, end: parts[-1].extend(data[start:end]),
+                "on_end": lambda: ends.append(None),
+            },
+        )
+        parser.write(body)
     except FormParserError as error:
         raise HTTPException(400, f"the form is damaged: {error}") from error
     if not (parts and ends):

@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from higherhrnet.geometry import MAX_NETWORK_PIXELS
 from higherhrnet.inference.predictor import Outputs, Prepared
 
-Job = tuple[Prepared, asyncio.Future[Outputs]]
+Job = tuple[list[Prepared], asyncio.Future[Outputs]]
+"""A photograph, or none any more if nobody waits for it, and its outputs to come."""
 
 
 class Batcher:
@@ -28,15 +29,19 @@ class Batcher:
     async def __call__(self, prepared: Prepared) -> Outputs:
         """The network's outputs for a photograph; who is cancelled meanwhile is left out."""
         outputs: asyncio.Future[Outputs] = asyncio.get_running_loop().create_future()
-        self._waiting.put_nowait((prepared, outputs))
-        return await outputs
+        wanted = [prepared]
+        self._waiting.put_nowait((wanted, outputs))
+        try:
+            return await outputs
+        finally:
+            wanted.clear()  # the network may be long in coming to it
 
     async def work(self) -> None:
         """Takes what waits, again and again, until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
             jobs = await self._take()
-            photographs = [prepared for prepared, _ in jobs]
+            photographs = [prepared for (prepared,), _ in jobs]
             try:
                 found = await loop.run_in_executor(self._thread, self._run, photographs)
             except Exception as error:
@@ -55,8 +60,8 @@ class Batcher:
         while not jobs or not (
             self._waiting.empty() or len(jobs) == self._batch or pixels >= MAX_NETWORK_PIXELS
         ):
-            prepared, outputs = await self._waiting.get()
+            wanted, outputs = await self._waiting.get()
             if not outputs.done():
-                jobs.append((prepared, outputs))
-                pixels += sum(views.size // 3 for views in prepared.views.values())
+                jobs.append((wanted, outputs))
+                pixels += sum(views.size // 3 for views in wanted[0].views.values())
         return jobs

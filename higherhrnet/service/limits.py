@@ -22,7 +22,7 @@ class Limits:
     timeout: float = 30.0
     """Seconds for a request to arrive, again for its answer, and that a connection may be idle."""
     connections: int = 100
-    """Open at one time; further ones are refused."""
+    """Open at one time; whoever asks on a further one is refused."""
 
     def __post_init__(self) -> None:
         for name in ("queue", "batch", "connections"):

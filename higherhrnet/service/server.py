@@ -29,7 +29,7 @@ def serve(
     config = uvicorn.Config(
         create_app(predictor, limits, token),
         http=_patient_for(limits.timeout),
-        limit_concurrency=limits.connections,
+        limit_concurrency=limits.connections + 1,  # uvicorn refuses the last
         timeout_graceful_shutdown=int(2 * limits.timeout) + 1,
         log_level="warning",
         server_header=False,
@@ -50,7 +50,7 @@ def _listening(host: str, port: int) -> socket.socket:
 
 
 def _patient_for(seconds: float) -> type[asyncio.Protocol]:
-    """HTTP on connections that are cut when no request is under way for so long.
+    """HTTP on connections that are cut when no request is under way, or nothing read, for so long.
 
     uvicorn itself waits for ever for a first request, for the rest of one that was refused early,
     and for clients that do not read their answers.
@@ -66,10 +66,15 @@ def _patient_for(seconds: float) -> type[asyncio.Protocol]:
             super().on_response_complete()
 
         def _watch(self) -> None:
-            self.loop.call_later(seconds, self._cut, self.cycle)
+            unread = self.transport.get_write_buffer_size()
+            self.loop.call_later(seconds, self._cut, self.cycle, unread)
 
-        def _cut(self, cycle: object) -> None:
-            if self.cycle is cycle:  # no request since
+        def _cut(self, cycle: object, unread: int) -> None:
+            if self.cycle is not cycle or self not in self.connections:
+                return  # there was a request since, or the client left
+            if self.transport.get_write_buffer_size() < unread:
+                self._watch()  # the client is slow, but reads
+            else:
                 self.transport.abort()
 
     return Protocol

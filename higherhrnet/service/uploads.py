@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 from fastapi import HTTPException, Request
 from python_multipart import MultipartParser
-from python_multipart.exceptions import MultipartParseError
+from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 
 from higherhrnet.service.limits import Limits
@@ -16,6 +17,9 @@ FORM = "multipart/form-data"
 MAX_SCANS = 100
 """Of a JPEG; progressive ones have about ten. Each costs a pass over all pixels, so a file of
 thousands would keep a core busy for an hour."""
+_SCAN = re.compile(rb"\xff\xda\x00[\x08\x0a\x0c\x0e]")
+"""A scan's marker and the length of its header, which has 1 to 4 components: the marker alone also
+comes by chance in what phones append to a JPEG."""
 
 
 async def receive(request: Request, limits: Limits) -> bytes:
@@ -75,17 +79,17 @@ def _parts(boundary: bytes, body: bytes, most: int) -> list[bytes]:
             raise HTTPException(400, f"more photographs in a form than the {most} that this takes")
         parts.append(bytearray())
 
-    parser = MultipartParser(
-        boundary,
-        {
-            "on_part_begin": begin,
-            "on_part_data": lambda data, start, end: parts[-1].extend(data[start:end]),
-            "on_end": lambda: ends.append(None),
-        },
-    )
     try:
+        parser = MultipartParser(
+            boundary,
+            {
+                "on_part_begin": begin,
+                "on_part_data": lambda data, start, end: parts[-1].extend(data[start:end]),
+                "on_end": lambda: ends.append(None),
+            },
+        )
         parser.write(body)
-    except MultipartParseError as error:
+    except FormParserError as error:
         raise HTTPException(400, f"the form is damaged: {error}") from error
     if not (parts and ends):
         raise HTTPException(400, "the form is cut short, or holds no photograph")
@@ -95,7 +99,7 @@ def _parts(boundary: bytes, body: bytes, most: int) -> list[bytes]:
 def _check_kind(data: bytes) -> None:
     """Only these three go to their decoders, however they are called."""
     if data.startswith(b"\xff\xd8\xff"):
-        if data.count(b"\xff\xda") > MAX_SCANS:
+        if sum(1 for _ in _SCAN.finditer(data)) > MAX_SCANS:
             raise HTTPException(422, f"a JPEG of more than {MAX_SCANS} scans; save it anew")
     elif not data.startswith(b"\x89PNG\r\n\x1a\n") and (data[:4], data[8:12]) != (b"RIFF", b"WEBP"):
         raise HTTPException(415, "not the bytes of a JPEG, PNG or WebP photograph")

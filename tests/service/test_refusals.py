@@ -1,11 +1,13 @@
 """Bad input gets a 4xx with a reason, hostile input as well, and the service goes on."""
 
+import http.client
 import io
 import socket
 import struct
+import time
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +62,7 @@ def many_scans() -> bytes:
         ("/poses", png(16, 4000), "image/png", 422, "times as long"),
         ("/poses", many_scans(), "image/jpeg", 422, "scans"),
         ("/poses", SCENE, "multipart/form-data", 400, "form"),
+        ("/poses", SCENE, f"multipart/form-data; boundary={'x' * 300}", 400, "form is damaged"),
         ("/poses", b"--x--\r\n", "multipart/form-data; boundary=x", 400, "no photograph"),
         ("/poses", b"garbage", "multipart/form-data; boundary=x", 400, "form is damaged"),
         ("/poses", form(SCENE)[0][:-9], "multipart/form-data; boundary=x", 400, "cut short"),
@@ -162,6 +165,37 @@ def test_slow_senders_are_cut_off(sent: bytes, hasty: Service) -> None:
         while chunk := connection.recv(4096):
             received += chunk
         assert (b" 408 " in received) == sent.endswith(b"8")
+
+
+def test_slow_readers_get_all_as_long_as_they_read() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (1800, 1800, 3), np.uint8)
+    body = encode_image(noise, ".jpg")
+    head = HEAD.replace(b"png", b"jpeg").replace(b"/poses", b"/picture?format=png")
+    with serving("--timeout", 2) as service, socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+        connection.settimeout(30)
+        connection.connect(("127.0.0.1", service.port))
+        connection.sendall(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        with http.client.HTTPResponse(connection) as reply:
+            reply.begin()
+            size, read = int(reply.headers["content-length"]), 0
+            assert reply.status == 200 and size > 8_000_000  # more than the system takes at once
+            while chunk := reply.read(size // 80):  # eight seconds in all
+                read += len(chunk)
+                time.sleep(0.1)
+            assert read == size
+
+
+def test_one_connection_is_enough_for_one_client() -> None:
+    with (
+        serving("--connections", 1) as service,
+        closing(http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)) as connection,
+    ):
+        for _ in range(2):
+            connection.request("GET", "/health")
+            reply = connection.getresponse()
+            assert reply.status == 200 and reply.read()
+            assert service.ask("GET", "/health").status == 503
 
 
 def test_slow_senders_cannot_keep_others_out(hasty: Service) -> None:

@@ -66,7 +66,7 @@ def test_predictions_of_crowdpose(run: Run, tmp_path: Path) -> None:
         (["--predictions", "b", "--flip"], "--predictions"),
         (["--predictions", "b", "--report", "c", "--resume"], "--resume"),
         (["--images", "b", "--model", "c", "--resume"], "--report"),
-        (["--images", "b"], "--model"),
+        (["--images", "nowhere"], "nowhere"),  # with the model in the box
     ],
 )
 def test_flags_that_do_not_go_together(

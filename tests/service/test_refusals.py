@@ -14,8 +14,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from higherhrnet.cli.look import Look
+from higherhrnet.cli.serving import serve
+from higherhrnet.errors import InputError
 from higherhrnet.inference.images import encode_image, read_image
-from tests.service.conftest import SCENE, Service, serving
+from tests.service.conftest import DRAWN, SCENE, Service, serving
 from tests.service.test_answers import form
 
 JPEG = encode_image(read_image(io.BytesIO(SCENE)), ".jpg")
@@ -207,6 +210,16 @@ def test_slow_senders_cannot_keep_others_out(hasty: Service) -> None:
         assert connection.recv(1) == b""
         connection.close()
     assert hasty.ask("GET", "/health").status == 200
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b" \n", b"one\ntwo\n", "schlüssel".encode(), b"\xff\xfe", b"\0"]
+)
+def test_a_token_is_one_line_that_clients_can_send(content: bytes, tmp_path: Path) -> None:
+    secret = tmp_path / "token"
+    secret.write_bytes(content)
+    with pytest.raises(InputError, match="token must hold one line of printable ASCII"):
+        serve(Look(model=str(DRAWN)), token_file=secret)
 
 
 def test_a_token_is_asked_for(tmp_path: Path) -> None:

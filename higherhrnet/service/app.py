@@ -211,8 +211,7 @@ async def _find(
     finder.check_room()
     body = await uploads.receive(request, finder.limits)
     kind = request.headers.get("content-type", "")
-    loop = asyncio.get_running_loop()
-    data = await loop.run_in_executor(finder.threads, uploads.photographs, kind, body, most)
+    data = await asyncio.to_thread(uploads.photographs, kind, body, most)  # not behind decoding
     with finder.room(len(data)):
         predictor = finder.predictor_with(wishes.flip, wishes.min_score)
         return await _while_wanted(request, finder, finder.find(predictor, data, finish))

@@ -41,9 +41,11 @@ def _body(**bounds: int) -> dict[str, Any]:
     files = {"type": "array", "items": _FILE, "minItems": 1, **bounds}
     form = {
         "type": "object",
+        "description": "Every part is taken for a photograph, whatever its name; `photograph` "
+        "will do for all of them.",
         "properties": {"photograph": files},
         "required": ["photograph"],
-        "additionalProperties": False,
+        "additionalProperties": False,  # else texts would be expected to be taken
     }
     content: dict[str, Any] = {kind: {"schema": _FILE} for kind in uploads.KINDS}
     kinds = {"photograph": {"contentType": ", ".join(uploads.KINDS)}}

@@ -99,11 +99,10 @@ def test_predict_and_evaluate_run_without_torch(lively: Model, tmp_path: Path) -
     run("info", lively.safetensors)
 
 
-def test_serve_says_what_to_install_where_there_is_no_fastapi(lively: Model) -> None:
-    code = WITHOUT.format(names=["fastapi", "prometheus_client"]) + (
-        "from higherhrnet.cli import main\nmain(sys.argv[1:])"
-    )
+@pytest.mark.parametrize("name", ["fastapi", "uvicorn", "python_multipart", "prometheus_client"])
+def test_serve_says_what_to_install(name: str, lively: Model) -> None:
+    code = WITHOUT.format(names=[name]) + ("from higherhrnet.cli import main\nmain(sys.argv[1:])")
     command = [sys.executable, "-c", code, "serve", "--model", str(lively.onnx)]
     ended = subprocess.run(command, capture_output=True, text=True)
-    assert ended.returncode == 1 and "fastapi" in ended.stderr
+    assert ended.returncode == 1 and f"serve needs {name}:" in ended.stderr
     assert 'pip install "higherhrnet[serve]"' in ended.stderr

@@ -9,8 +9,10 @@ from typing import Annotated
 from tyro.conf import arg
 
 from higherhrnet.cli.look import Look
-from higherhrnet.errors import InputError
+from higherhrnet.errors import InputError, check
 from higherhrnet.service.limits import Limits
+
+NEEDED = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
 
 
 def serve(
@@ -32,12 +34,17 @@ def serve(
         token_file: A file whose only line clients must send as a bearer token.
         limits: What to take on.
     """
-    if missing := [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]:
+    if missing := [name for name in NEEDED if find_spec(name) is None]:
         raise InputError(f'serve needs {" and ".join(missing)}: pip install "higherhrnet[serve]"')
     from higherhrnet.service.server import serve as run
 
-    token = token_file.read_text(encoding="utf-8").strip() if token_file else None
-    if token == "":
-        raise InputError(f"{token_file} is empty; write a token into it")
+    token = _token(token_file) if token_file else None
     run(look.predictor(), host, port, limits, token)
     return 0
+
+
+def _token(file: Path) -> str:
+    token = file.read_bytes().strip().decode("ascii", "replace")  # what is not ASCII fails below
+    one_line = f"{file} must hold one line of printable ASCII, the token"
+    check(token != "" and token.isascii() and token.isprintable(), one_line)
+    return token

@@ -134,8 +134,13 @@ class Predictor:
 
     def prepare(self, image: Image) -> Prepared:
         """(h, w, 3) uint8 RGB → resized and normalised views for the network."""
-        height, width = image.shape[:2]
-        resizes = {
+        resizes = self.resizes(*image.shape[:2])
+        views = {scale: self._views(resize.warp(image)) for scale, resize in resizes.items()}
+        return Prepared(resizes, views)
+
+    def resizes(self, height: int, width: int) -> dict[float, Resize]:
+        """The way of a photograph of this size into the network, for each scale."""
+        return {
             scale: resize_for_network(
                 height,
                 width,
@@ -146,8 +151,6 @@ class Predictor:
             )
             for scale in self.test.scales
         }
-        views = {scale: self._views(resize.warp(image)) for scale, resize in resizes.items()}
-        return Prepared(resizes, views)
 
     @cached_property
     def _normalisation(self) -> tuple[Array, Array]:

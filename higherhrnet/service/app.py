@@ -41,9 +41,11 @@ def _body(**bounds: int) -> dict[str, Any]:
     files = {"type": "array", "items": _FILE, "minItems": 1, **bounds}
     form = {
         "type": "object",
+        "description": "Every part is taken for a photograph, whatever its name; `photograph` "
+        "will do for all of them.",
         "properties": {"photograph": files},
         "required": ["photograph"],
-        "additionalProperties": False,
+        "additionalProperties": False,  # else texts would be expected to be taken
     }
     content: dict[str, Any] = {kind: {"schema": _FILE} for kind in uploads.KINDS}
     kinds = {"photograph": {"contentType": ", ".join(uploads.KINDS)}}
@@ -211,8 +213,7 @@ async def _find(
     finder.check_room()
     body = await uploads.receive(request, finder.limits)
     kind = request.headers.get("content-type", "")
-    loop = asyncio.get_running_loop()
-    data = await loop.run_in_executor(finder.threads, uploads.photographs, kind, body, most)
+    data = await asyncio.to_thread(uploads.photographs, kind, body, most)  # not behind decoding
     with finder.room(len(data)):
         predictor = finder.predictor_with(wishes.flip, wishes.min_score)
         return await _while_wanted(request, finder, finder.find(predictor, data, finish))

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from fastapi import HTTPException
 
-from higherhrnet.errors import InputError
+from higherhrnet.errors import InputError, check
 from higherhrnet.inference.engine import usable_cores
 from higherhrnet.inference.images import Image, read_image
 from higherhrnet.inference.predictor import Outputs, Predictor, Prepared
@@ -127,9 +127,20 @@ class Finder:
     def _prepare(self, predictor: Predictor, data: bytes) -> tuple[tuple[int, int], Prepared]:
         try:
             image = read_image(BytesIO(data), max_pixels=self.limits.max_pixels)
-            return image.shape[:2], predictor.prepare(image)
+            size = image.shape[:2]
+            self._check_shape(predictor, *size)
+            return size, predictor.prepare(image)
         except InputError as error:
             raise HTTPException(422, str(error)) from error
+
+    def _check_shape(self, predictor: Predictor, height: int, width: int) -> None:
+        """Few pixels may become many: the shorter side is resized to what the network is shown."""
+        ways = predictor.resizes(height, width).values()
+        check(
+            sum(way.width * way.height for way in ways) <= self.limits.max_network_pixels,
+            f"{width}×{height} pixels are so long that the network would be shown more than "
+            f"{self.limits.max_network_megapixels:g} million; crop it",
+        )
 
     def _run(self, prepared: Sequence[Prepared]) -> list[Outputs]:
         self.figures.batches.observe(len(prepared))

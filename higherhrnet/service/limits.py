@@ -19,6 +19,8 @@ class Limits:
     """Of a request, in millions of bytes."""
     max_megapixels: float = 50.0
     """Of a photograph."""
+    max_network_megapixels: float = 3.0
+    """Of a photograph as the network sees it, at all scales together: long strips have many."""
     timeout: float = 30.0
     """Seconds for a request to arrive, again for its answer, and that a connection may be idle."""
     connections: int = 100
@@ -27,7 +29,7 @@ class Limits:
     def __post_init__(self) -> None:
         for name in ("queue", "batch", "connections"):
             check(getattr(self, name) >= 1, f"--{name} must be at least 1")
-        for name in ("max_megabytes", "max_megapixels", "timeout"):
+        for name in ("max_megabytes", "max_megapixels", "max_network_megapixels", "timeout"):
             flag = name.replace("_", "-")
             check(0 < getattr(self, name) < 1e6, f"--{flag} must be above 0 and below a million")
 
@@ -40,3 +42,8 @@ class Limits:
     def max_pixels(self) -> int:
         """Of a photograph."""
         return int(self.max_megapixels * 1e6)
+
+    @property
+    def max_network_pixels(self) -> int:
+        """Of a photograph as the network sees it."""
+        return int(self.max_network_megapixels * 1e6)

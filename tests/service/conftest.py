@@ -92,5 +92,6 @@ def serving(*flags: object) -> Iterator[Service]:
 @pytest.fixture(scope="session")
 def service() -> Iterator[Service]:
     """One for all tests that do not overload it."""
-    with serving("--timeout", 5, "--max-megabytes", 2, "--max-megapixels", 4) as one:
+    small = ("--max-megabytes", 2, "--max-megapixels", 4, "--max-network-megapixels", 0.3)
+    with serving("--timeout", 5, *small) as one:
         yield one

@@ -14,15 +14,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from higherhrnet.cli.look import Look
+from higherhrnet.cli.serving import serve
+from higherhrnet.errors import InputError
 from higherhrnet.inference.images import encode_image, read_image
-from tests.service.conftest import SCENE, Service, serving
+from tests.service.conftest import DRAWN, SCENE, Service, serving
 from tests.service.test_answers import form
 
 JPEG = encode_image(read_image(io.BytesIO(SCENE)), ".jpg")
+STRIP = encode_image(np.zeros((16, 320, 3), np.uint8), ".png")
+"""Shown to the network at 2560×128."""
 
 
-def png(width: int, height: int) -> bytes:
-    """A PNG of a hundred bytes or so that says it is large."""
+def png(width: int, height: int, held: int = 1000) -> bytes:
+    """A black PNG that says how large it is, and holds so many bytes of its pixels."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return (
@@ -30,7 +35,7 @@ def png(width: int, height: int) -> bytes:
         )
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    pixels = zlib.compress(bytes(1000))
+    pixels = zlib.compress(bytes(held))
     return (
         b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
     )
@@ -60,6 +65,7 @@ def many_scans() -> bytes:
         ("/poses", png(2_001, 2_000), "image/png", 422, "more than 4,000,000 pixels"),
         ("/poses", png(9, 9), "image/png", 422, "too few"),
         ("/poses", png(16, 4000), "image/png", 422, "times as long"),
+        ("/poses", STRIP, "image/png", 422, "more than 0.3 million; crop it"),
         ("/poses", many_scans(), "image/jpeg", 422, "scans"),
         ("/poses", SCENE, "multipart/form-data", 400, "form"),
         ("/poses", SCENE, f"multipart/form-data; boundary={'x' * 300}", 400, "form is damaged"),
@@ -112,7 +118,9 @@ def test_a_bomb_costs_no_memory(service: Service) -> None:
 
     service.post("/poses")
     before = peak()
-    assert service.post("/poses", png(30_000, 30_000)).status == 422  # 2.7 GB if it were decoded
+    bomb = png(8000, 8000, 8000 * (1 + 3 * 8000))  # each row has a byte more
+    reply = service.post("/poses", bomb)
+    assert reply.status == 422 and "more than 4,000,000 pixels" in reply.json["detail"]
     assert peak() - before < 100_000
 
 
@@ -207,6 +215,16 @@ def test_slow_senders_cannot_keep_others_out(hasty: Service) -> None:
         assert connection.recv(1) == b""
         connection.close()
     assert hasty.ask("GET", "/health").status == 200
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b" \n", b"one\ntwo\n", "schlüssel".encode(), b"\xff\xfe", b"\0"]
+)
+def test_a_token_is_one_line_that_clients_can_send(content: bytes, tmp_path: Path) -> None:
+    secret = tmp_path / "token"
+    secret.write_bytes(content)
+    with pytest.raises(InputError, match="token must hold one line of printable ASCII"):
+        serve(Look(model=str(DRAWN)), token_file=secret)
 
 
 def test_a_token_is_asked_for(tmp_path: Path) -> None:

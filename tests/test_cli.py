@@ -108,7 +108,6 @@ def test_bad_files_are_skipped_and_the_exit_code_says_so(
         (["predict"], "name a photograph"),
         (["evaluate", "--annotations", "a", "--predictions", "b", "--flip"], "--predictions"),
         (["scenes", "set", "--count", "0"], "--count"),
-        (["predict", "a.png"], "--model"),
         (["predict", "a.png", "-m", "MODEL", "--flip", "--no-flip"], "--flip"),
         (["predict", "a.png", "-m", "MODEL", "-o", "a.png/out"], "a.png/out"),
         (["predict", "a.png", "-m", "MODEL", "--engine", "torch"], "onnxruntime"),

@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal
 from tyro.conf import Positional, arg
 
 from higherhrnet.cli.look import Flag, Look
-from higherhrnet.errors import InputError
+from higherhrnet.cli.machines import Machines
+from higherhrnet.errors import InputError, check
 from higherhrnet.files import replacing
 from higherhrnet.inference.engine import Precision
 
@@ -21,7 +22,8 @@ def predict(
     sources: Positional[tuple[str, ...]],
     /,
     look: Annotated[Look, arg(name="")] = Look(),
-    out: Annotated[Path, arg(aliases=["-o"])] = Path("poses"),
+    machines: Annotated[Machines, arg(name="")] = Machines(),
+    out: Annotated[str, arg(aliases=["-o"], metavar="PATH")] = "poses",
     draw: bool = True,
     show_maps: Flag = False,
     every: int = 1,
@@ -36,7 +38,9 @@ def predict(
     Args:
         sources: Files, folders, patterns, camera numbers; - for a list on standard input.
         look: How to look.
-        out: The folder to write to; what it holds of an earlier run is replaced.
+        machines: Where to.
+        out: The folder to write to; what it holds of an earlier run is replaced, but not with
+            --ray.
         draw: Write pictures and videos with the people drawn.
         show_maps: Write a picture of the heatmaps and tags of each photograph.
         every: Of a video, look at each so many-th frame only.
@@ -49,16 +53,27 @@ def predict(
     from higherhrnet.predict import Settings
     from higherhrnet.predict import predict as run
 
-    if not sources:
-        raise InputError("name a photograph, folder, pattern, video or camera to look at")
-    if every < 1:
-        raise InputError(f"--every must be at least 1, not {every}")
-    listed = list_sources(sources, sys.stdin)
-    predictor = look.predictor()
-    if verbose:
-        print(f"{look.model}: {predictor.engine.description}; {predictor.test}", file=sys.stderr)
-    settings = Settings(out, draw, show_maps, resume, every, results=format == "json")
-    summary = run(predictor, listed, settings)
+    if machines.ray is not None:
+        flags = (show_maps, every, format, verbose)
+        if flags != (False, 1, "json", False):
+            raise InputError(
+                "--ray draws nothing, looks at no videos and writes Parquet: leave out "
+                "--show-maps, --every, --format and --verbose"
+            )
+        summary = machines.predict(sources, look, out, resume)
+    else:
+        check(machines == Machines(), "--actors, --gpus and --per-file go with --ray")
+        if not sources:
+            raise InputError("name a photograph, folder, pattern, video or camera to look at")
+        if every < 1:
+            raise InputError(f"--every must be at least 1, not {every}")
+        listed = list_sources(sources, sys.stdin)
+        predictor = look.predictor()
+        if verbose:
+            chosen = f"{predictor.engine.description}; {predictor.test}"
+            print(f"{look.model}: {chosen}", file=sys.stderr)
+        settings = Settings(Path(out), draw, show_maps, resume, every, format == "json")
+        summary = run(predictor, listed, settings)
     print(f"{summary} in {out}")
     if summary.interrupted:
         return 130

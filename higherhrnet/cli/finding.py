@@ -54,19 +54,13 @@ def predict(
     from higherhrnet.predict import predict as run
 
     if machines.ray is not None:
-        flags = (show_maps, every, format, verbose)
-        if flags != (False, 1, "json", False):
-            raise InputError(
-                "--ray draws nothing, looks at no videos and writes Parquet: leave out "
-                "--show-maps, --every, --format and --verbose"
-            )
+        plain = (show_maps, every, format, verbose) == (False, 1, "json", False)
+        check(plain, "leave out --show-maps, --every, --format and --verbose, which --ray has not")
         summary = machines.predict(sources, look, out, resume)
     else:
         check(machines == Machines(), "--actors, --gpus and --per-file go with --ray")
-        if not sources:
-            raise InputError("name a photograph, folder, pattern, video or camera to look at")
-        if every < 1:
-            raise InputError(f"--every must be at least 1, not {every}")
+        check(len(sources) > 0, "name a photograph, folder, pattern, video or camera to look at")
+        check(every >= 1, f"--every must be at least 1, not {every}")
         listed = list_sources(sources, sys.stdin)
         predictor = look.predictor()
         if verbose:

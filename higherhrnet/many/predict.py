@@ -83,8 +83,6 @@ def predict_many(
                 num_gpus=gpus,
             )
             for result in results.iter_rows():
-                arrived = place(out).files.get_file_info(result["file"]).is_file
-                check(arrived, f"{out}: written to, but not there; all machines must share --out")
                 _count(result, summary, bar)
     except KeyboardInterrupt:
         summary.interrupted = True
@@ -122,9 +120,12 @@ def _cluster(address: str | None) -> Iterator[None]:
     try:
         yield
     except RayTaskError as error:
-        if isinstance(error.cause, InputError | OSError):
-            raise InputError(str(error.cause).partition("\n")[0]) from error
-        raise
+        said = str(error.cause).partition("\n")[0]
+        if isinstance(error.cause, OSError):
+            said += "; do all machines see the same folders?"
+        elif not isinstance(error.cause, InputError):
+            raise
+        raise InputError(said) from error
     finally:
         ray.shutdown()
 
@@ -184,10 +185,10 @@ class _Finder:
             for result in results
             if isinstance(result, Failed)
         }
-        file = write_unit(self._out, names, seen, failed, self._predictor.header.skeleton)
+        write_unit(self._out, names, seen, failed, self._predictor.header.skeleton)
         people = sum(len(one.poses) for one in seen)
         reasons = [f"{name}: {reason}" for name, reason in failed.items()]
-        return {"file": file, "images": len(seen), "people": people, "failed": reasons}
+        return {"images": len(seen), "people": people, "failed": reasons}
 
 
 def _seen(found: Found) -> Seen:

@@ -90,7 +90,7 @@ def write_unit(
     seen: Sequence[Seen],
     failed: Mapping[str, str],
     skeleton: Skeleton,
-) -> str:
+) -> None:
     """Writes what became of a unit's images.
 
     Args:
@@ -99,9 +99,6 @@ def write_unit(
         seen: what was looked at.
         failed: the others, and why they were not.
         skeleton: of the people.
-
-    Returns:
-        The path of its file in `images`.
     """
     unit = hashlib.sha256("\n".join(paths).encode("utf-8", "replace")).hexdigest()[:16]
     _write(out, PEOPLE, unit, _people(seen, skeleton))
@@ -113,7 +110,7 @@ def write_unit(
         "height": sizes[:, 0],
         "people": np.array([len(one.poses) for one in seen], np.int32),
     }
-    return _write(out, IMAGES, unit, pa.table(columns))
+    _write(out, IMAGES, unit, pa.table(columns))
 
 
 def _people(seen: Sequence[Seen], skeleton: Skeleton) -> pa.Table:
@@ -136,13 +133,12 @@ def _struct(values: NDArray[np.float32], *names: str) -> pa.StructArray:
     return pa.StructArray.from_arrays([pa.array(column) for column in values.T], names)
 
 
-def _write(out: Place, kind: str, unit: str, table: pa.Table) -> str:
-    folder = f"{out.path}/{kind}"
-    beside, path = f"{folder}/.{unit}.{token_hex(4)}.part", f"{folder}/{unit}.parquet"
+def _write(out: Place, kind: str, unit: str, table: pa.Table) -> None:
     if table.num_rows or kind == IMAGES:
+        folder = f"{out.path}/{kind}"
+        beside = f"{folder}/.{unit}.{token_hex(4)}.part"
         parquet.write_table(table, beside, filesystem=out.files)
-        out.files.move(beside, path)
-    return path
+        out.files.move(beside, f"{folder}/{unit}.parquet")
 
 
 def _files(out: Place, kind: str) -> list[fs.FileInfo]:

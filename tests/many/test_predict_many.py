@@ -145,7 +145,7 @@ def test_what_cannot_be_done_is_said_in_a_line(
     write_image(Path("clip.mp4.png"), draw_scene(0, height=64, width=64).image)
     Path("clip.mp4.png").rename("clip.mp4")
     for flags, said in [
-        ("--ray --show-maps pictures", "--ray draws nothing"),
+        ("--ray --show-maps pictures", "leave out --show-maps"),
         ("--ray localhost:1 pictures", "--ray localhost:1: no cluster can be joined"),
         ("nowhere --ray", "nowhere: no such file or folder"),
         ("--ray clip.mp4", "clip.mp4: --ray looks at pictures, not videos"),

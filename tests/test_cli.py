@@ -37,7 +37,7 @@ def run(tmp_path: Path) -> Run:
     def run(*arguments: object, **settings: object) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "higherhrnet", *map(str, arguments)]
         ended = subprocess.run(  # type: ignore[call-overload]
-            command, capture_output=True, text=True, cwd=tmp_path, **settings
+            command, capture_output=True, text=True, cwd=tmp_path, timeout=600, **settings
         )
         assert "Traceback" not in ended.stderr, ended.stderr
         assert isinstance(ended, subprocess.CompletedProcess)
@@ -118,7 +118,7 @@ def test_bad_files_are_skipped_and_the_exit_code_says_so(
         (["export", "a.png", "b.onnx"], "a.png"),
         (["download", "nothing"], "nothing"),
         (["scenes", "set", "--skeleton", "dog"], "dog"),
-        (["serve"], "--model"),
+        (["serve", "-m", "no.onnx"], "no.onnx"),
         (["serve", "-m", "MODEL", "--queue", "0"], "--queue"),
         (["serve", "-m", "MODEL", "--host", "192.0.2.1"], "192.0.2.1"),
         (["serve", "-m", "MODEL", "--token-file", "a.png/x"], "a.png/x"),

@@ -20,6 +20,7 @@ import numpy as np
 from higherhrnet import __version__
 from higherhrnet.config import Header
 from higherhrnet.errors import InputError
+from higherhrnet.geometry import STRIDE
 from higherhrnet.inference.upsample import Array
 from higherhrnet.zoo.download import cache_folder, local_model, torch_form
 
@@ -146,6 +147,9 @@ class Runner:
 
     def __call__(self, images: Array) -> Sequence[Array]:
         """As an engine; what goes wrong within is one line."""
+        height, width = images.shape[2:]
+        if height % STRIDE or width % STRIDE:  # OpenVINO does not always mind
+            raise InputError(f"sides must be multiples of {STRIDE}, not {height}×{width}")
         try:
             return self._run(images)
         except InputError:

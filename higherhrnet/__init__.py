@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from higherhrnet.network.higherhrnet import HigherHRNet
     from higherhrnet.poses import Poses
     from higherhrnet.skeleton import COCO, CROWDPOSE, Skeleton
+    from higherhrnet.tracking.tracker import Tracker
 
 __version__ = "0.1.0"
 
@@ -24,6 +25,7 @@ _HOMES = {
     "Poses": "poses",
     "Predictor": "inference.predictor",
     "Skeleton": "skeleton",
+    "Tracker": "tracking.tracker",
     "draw": "drawing",
     "draw_maps": "drawing",
     "read_image": "inference.images",
@@ -39,6 +41,7 @@ __all__ = [
     "Poses",
     "Predictor",
     "Skeleton",
+    "Tracker",
     "draw",
     "draw_maps",
     "read_image",

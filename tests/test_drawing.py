@@ -5,20 +5,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from higherhrnet.drawing import (
-    CAPTION,
-    GAP,
-    LEFT,
-    MIDDLE,
-    PEOPLE,
-    RIGHT,
-    TILE,
-    draw,
-    draw_heatmaps,
-    draw_maps,
-    draw_tags,
-)
+from higherhrnet.drawing import LEFT, MIDDLE, PEOPLE, RIGHT, draw
 from higherhrnet.errors import InputError
+from higherhrnet.maps import CAPTION, GAP, TILE, draw_heatmaps, draw_maps, draw_tags
 from higherhrnet.poses import Poses
 from higherhrnet.skeleton import COCO, CROWDPOSE, Skeleton
 

@@ -101,4 +101,7 @@ class Videos:
     def _set_clock(self, beside: Path, source: Source) -> None:
         if self._times:
             sound = source.origin if self._whole and isinstance(source.origin, Path) else None
-            set_clock(beside, self._times, sound)
+            try:
+                set_clock(beside, self._times, sound)
+            except ValueError as error:  # OpenCV does not say when it cannot write
+                raise InputError(f"{source.name}: its drawing was not written: {error}") from error

@@ -115,9 +115,8 @@ class Tracker:
         own = tracks[owner]
         found, places = poses.found, poses.keypoints.astype(np.float64)
         shift = _shift(places - own["place"], found & own["known"])
-        wait = self._time - own["seen"] + _STEP * (own["hits"] == 0)
-        # Of few frames the velocity is their mean, of many what the last ones say.
-        weight = np.maximum(1 - np.exp(-wait / _STEADY), 1 / np.maximum(own["hits"], 1))
+        wait = np.maximum(self._time - own["seen"], _STEP)
+        weight = 1 - np.exp(-wait / _STEADY)
         own["velocity"] += weight[:, None] * (shift / wait[:, None] - own["velocity"])
         self._steady(own, places, found, _sizes(poses))
         own["place"] = np.where(found[..., None], places, own["place"] + shift[:, None])

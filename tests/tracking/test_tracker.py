@@ -143,7 +143,7 @@ def test_a_keypoint_that_was_not_found_stays_so_and_comes_back_where_it_is() -> 
         tracked = tracker(replace(poses, keypoints=keypoints, keypoint_scores=scores), frame / FPS)
         if lost:
             assert tracked.keypoints[0, 9].tolist() == [0, 0] and not tracked.found[0, 9]
-        else:
+        elif frame >= 12:  # half a second, in which the motion is learnt
             assert np.abs(tracked.keypoints - places).max() < 3
 
 

@@ -102,6 +102,7 @@ def test_bad_files_are_skipped_and_the_exit_code_says_so(
         (["predict", "a.png", "-m", "a.png"], "a.png"),
         (["predict", "a.png", "-m", "w32-512"], "higherhrnet download w32-512"),
         (["predict", "a.png", "-m", "MODEL", "--every", "0"], "--every"),
+        (["predict", "a.png", "-m", "MODEL", "--tracking.beta", "2"], "--track"),
         (["predict", "a.png", "-m", "MODEL", "--scales", "0.5", "2"], "scales must include 1"),
         (["predict", "a.png", "-m", "MODEL", "--min-score", "nan"], "min_score"),
         (["predict", "a.png", "-m", "MODEL", "--min-score", "5"], "min_score"),

@@ -110,6 +110,7 @@ def test_bad_files_are_skipped_and_the_exit_code_says_so(
         (["evaluate", "--annotations", "a", "--predictions", "b", "--flip"], "--predictions"),
         (["scenes", "set", "--count", "0"], "--count"),
         (["predict", "a.png", "-m", "MODEL", "--flip", "--no-flip"], "--flip"),
+        (["predict", "a.png", "-m", "MODEL", "--fast", "--scales", "1", "2"], "--fast"),
         (["predict", "a.png", "-m", "MODEL", "-o", "a.png/out"], "a.png/out"),
         (["predict", "a.png", "-m", "MODEL", "--engine", "torch"], "onnxruntime"),
         (["evaluate", "--annotations", "a.png", "--predictions", "a.png"], "a.png"),
@@ -154,13 +155,13 @@ def test_standard_input_can_list_the_pictures(run: Run, lively: Model, tmp_path:
 def test_settings_change_what_is_found(run: Run, lively: Model, tmp_path: Path) -> None:
     picture(tmp_path / "a.png")
     found = {}
-    for flag in ("--flip", "--no-flip", "--min-score=0.99"):
+    for flag in ("--flip", "--no-flip", "--fast", "--min-score=0.99"):
         out = tmp_path / flag.strip("-")
         run("predict", "a.png", "-m", lively.onnx, "-o", out, flag, "--format", "jsonl")
         assert not (out / "predictions.json").exists()
         (entry,) = lines(out / "predictions.jsonl")
         found[flag] = entry["people"]
-    assert found["--flip"] != found["--no-flip"]
+    assert found["--flip"] != found["--no-flip"] == found["--fast"]
     assert found["--min-score=0.99"] == []
 
 

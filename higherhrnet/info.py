@@ -28,8 +28,8 @@ def describe(model: str | Path) -> str:
     size = f"{side}×{side}"
     rows = {
         "file": f"{path}, {path.stat().st_size / 1e6:.1f} MB",
-        "network": f"width {config.width}, {config.num_keypoints} keypoints, {config.num_tags} "
-        f"tag maps, transposed convolutions {' '.join(map(str, config.deconv_kernels)) or 'none'}",
+        "network": f"{config.trunk}, width {config.width}, {config.num_keypoints} keypoints, "
+        f"{config.num_tags} tag maps, transposed convolutions {' '.join(map(str, config.deconv_kernels)) or 'none'}",
         **_costs(config, side, size),
         "input": f"shorter side {side}, mean {shown.mean}, std {shown.std}, "
         f"{shown.convention} coordinates",

@@ -207,6 +207,8 @@ def test_the_command(narrow: Model, tmp_path: Path) -> None:
     report = json.loads(out.with_suffix(".json").read_text())
     assert report["photographs"] == 2
     assert set(report["engines"]) == {"onnxruntime", "openvino"}
+    for engine in ENGINES:
+        assert "int8" in load_engine(out, engine)[0].description
 
 
 @pytest.mark.parametrize(

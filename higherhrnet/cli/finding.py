@@ -15,6 +15,7 @@ from higherhrnet.cli.look import Flag, Look
 from higherhrnet.errors import InputError
 from higherhrnet.files import replacing
 from higherhrnet.inference.engine import Precision
+from higherhrnet.tracking.tracker import TrackConfig
 
 
 def predict(
@@ -26,12 +27,15 @@ def predict(
     show_maps: Flag = False,
     every: int = 1,
     format: Literal["json", "jsonl"] = "json",
+    csv: Flag = False,
     resume: Flag = False,
+    track: Flag = False,
+    tracking: TrackConfig = TrackConfig(),
     verbose: Annotated[Flag, arg(aliases=["-v"])] = False,
 ) -> int:
     """Find the people in photographs, folders, videos.
 
-    Writes predictions into a folder, and each picture with its people drawn.
+    Writes predictions into a folder, and each picture and video with its people drawn.
 
     Args:
         sources: Files, folders, patterns, camera numbers; - for a list on standard input.
@@ -42,7 +46,11 @@ def predict(
         every: Of a video, look at each so many-th frame only.
         format: jsonl is predictions.jsonl, a line an image as soon as it is done; json adds
             predictions.json, COCO results, at the end.
+        csv: Write predictions.csv at the end, too: a row a person, for spreadsheets.
         resume: Go on where an earlier run into the same folder stopped.
+        track: Follow people through videos: numbers that stay, keypoints that do not jitter; with
+            --csv's table.
+        tracking: How.
         verbose: Say what was chosen.
     """
     from higherhrnet.inference.sources import list_sources
@@ -53,11 +61,22 @@ def predict(
         raise InputError("name a photograph, folder, pattern, video or camera to look at")
     if every < 1:
         raise InputError(f"--every must be at least 1, not {every}")
+    if tracking != TrackConfig() and not track:
+        raise InputError("--tracking.… says how to --track: add that")
     listed = list_sources(sources, sys.stdin)
     predictor = look.predictor()
     if verbose:
         print(f"{look.model}: {predictor.engine.description}; {predictor.test}", file=sys.stderr)
-    settings = Settings(out, draw, show_maps, resume, every, results=format == "json")
+    settings = Settings(
+        out,
+        draw,
+        show_maps,
+        resume,
+        every,
+        results=format == "json",
+        table=csv or track,
+        track=tracking if track else None,
+    )
     summary = run(predictor, listed, settings)
     print(f"{summary} in {out}")
     if summary.interrupted:

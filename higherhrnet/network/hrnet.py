@@ -201,7 +201,7 @@ class HRNet(nn.Module):
     def features(self, images: Tensor) -> list[Tensor]:
         """(B, 3, H, W) → (B, width · 2^i, H / 2^(i+2), W / 2^(i+2)), finest first.
 
-        The trunk's own heatmaps, where it has some, follow the finest's channels unchanged.
+        The trunk's own heatmaps, where it has some, are that many channels more of the finest.
 
         Raises:
             InputError: H or W is not a multiple of 32.

@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from higherhrnet import COCO, Predictor
 from higherhrnet.data.scenes import draw_scene
 from higherhrnet.inference.sources import list_sources
-from higherhrnet.mp4 import set_clock
+from higherhrnet.mp4 import Box, set_clock
 from higherhrnet.predict import Settings, Summary, predict
 from higherhrnet.tracking.tracker import TrackConfig
 from tests.conftest import Model
-from tests.telephone import LASTS, TICKS, as_from_a_telephone, one, walk
+from tests.telephone import LASTS, TICKS, as_from_a_telephone, box, one, walk
 
 
 def write(path: Path, size: tuple[int, int] = (64, 48)) -> Path:
@@ -62,7 +62,7 @@ def alike(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> bool:
 def sounds(path: Path) -> list[tuple[bytes, list[tuple[int, int]], int]]:
     """Each sound track's first bytes, edits and ticks a second of the film."""
     data, found = path.read_bytes(), []
-    (scale,) = struct.unpack_from(">I", one(data, b"moov", b"mvhd")[1], 12)
+    (scale,) = struct.unpack_from(">I", one(data, b"moov", b"mvhd")[1], 20)
     for _, track in walk(data, (b"moov", b"trak")):
         if one(track, b"mdia", b"hdlr")[1][8:12] == b"soun":
             _, places = one(track, b"mdia", b"minf", b"stbl", b"co64")
@@ -186,3 +186,78 @@ def test_a_sound_that_cannot_be_copied_costs_only_the_sound(end: float, tmp_path
     assert sounds(drawn) == []
     with pytest.raises(ValueError, match="no MP4"):
         set_clock(write(tmp_path / "c.avi"), times)
+
+
+def test_a_fine_clock_and_hours_fit(tmp_path: Path) -> None:
+    """32 bits would be full after 7 minutes of the source's clock, and 13 hours of the frames'."""
+    source, drawn = write(tmp_path / "a.mp4"), write(tmp_path / "b.mp4")
+    as_from_a_telephone(source, bytes(4000))
+    change(source, (b"moov", b"mvhd"), 12, struct.pack(">I", 10_000_000))
+    times = np.linspace(0, 16 * 3600, 8).tolist()
+    set_clock(drawn, times, source)
+    assert frames(drawn)[0] == pytest.approx(times, abs=1e-3)
+    assert [scale for *_, scale in sounds(drawn)] == [10_000_000]
+
+
+def change(path: Path, kinds: tuple[bytes, ...], place: int, new: bytes) -> None:
+    """Writes over a box's inside from a place on; of several the last."""
+    data = path.read_bytes()
+    *_, (start, _) = walk(data, kinds)
+    path.write_bytes(data[: start + place] + new + data[start + place + len(new) :])
+
+
+SOUND = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stco")
+
+
+@pytest.mark.parametrize(
+    ("kinds", "place", "new"),
+    [
+        (SOUND, 8, struct.pack(">I", 1 << 31)),
+        (SOUND, -4, b"co64"),  # of half as many, far beyond the end
+        ((b"moov", b"mvhd"), -8, struct.pack(">I", 8)),  # cut off
+        ((b"moov", b"trak", b"tkhd"), -4, b"free"),
+        ((b"moov", b"trak", b"edts", b"elst"), -8, struct.pack(">I", 12)),
+    ],
+)
+def test_a_sound_whose_tables_make_no_sense_is_left_out(
+    kinds: tuple[bytes, ...], place: int, new: bytes, tmp_path: Path
+) -> None:
+    source, drawn = write(tmp_path / "a.mp4"), write(tmp_path / "b.mp4")
+    as_from_a_telephone(source, bytes(4000))
+    change(source, kinds, place, new)
+    set_clock(drawn, np.arange(8.0).tolist(), source)
+    assert frames(drawn)[0] == pytest.approx(np.arange(8.0), abs=1e-3)
+    assert sounds(drawn) == []
+
+
+def test_a_sound_that_is_cut_short_or_told_twice_is_left_out(tmp_path: Path) -> None:
+    source, drawn = write(tmp_path / "a.mp4"), write(tmp_path / "b.mp4")
+    as_from_a_telephone(source, bytes(40_000))
+    data = source.read_bytes()
+    *_, (_, table) = walk(data, SOUND)
+    (first,) = struct.unpack_from(">I", table, 8)
+    change(source, SOUND, 12, struct.pack(">I", first))
+    set_clock(drawn, np.arange(8.0).tolist(), source)
+    assert sounds(drawn) == []
+
+    tables, sound = data[first + 40_000 :], data[first - 8 : first + 40_000]
+    source.write_bytes(data[: first - 8] + tables + sound)  # as for playing while it loads
+    places = [first + len(tables), first + len(tables) + 20_000]
+    change(source, SOUND, 8, struct.pack(">II", *places))
+    whole = source.read_bytes()
+    for cut, count in ((0, 1), (1000, 0)):
+        source.write_bytes(whole[: len(whole) - cut])
+        set_clock(write(drawn), np.arange(8.0).tolist(), source)
+        assert len(sounds(drawn)) == count
+
+
+def test_a_video_without_all_its_frames_is_no_video(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="8 of its 9 frames"):
+        set_clock(write(tmp_path / "a.mp4"), np.arange(9.0).tolist())
+
+
+def test_boxes_nested_however_deep_come_back_as_they_were() -> None:
+    data = b""
+    for _ in range(2000):
+        data = box(b"edts", data)
+    assert bytes(Box.parse(b"moov", data)) == box(b"moov", data)

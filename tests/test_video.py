@@ -16,12 +16,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from higherhrnet import COCO, Predictor
+from higherhrnet import COCO, InputError, Predictor
 from higherhrnet.data.scenes import draw_scene
-from higherhrnet.inference.sources import list_sources
+from higherhrnet.inference.sources import Frame, Source, list_sources
 from higherhrnet.mp4 import Box, set_clock
 from higherhrnet.predict import Settings, Summary, predict
 from higherhrnet.tracking.tracker import TrackConfig
+from higherhrnet.video import Videos
 from tests.conftest import Model
 from tests.telephone import LASTS, TICKS, as_from_a_telephone, box, one, walk
 
@@ -261,3 +262,90 @@ def test_boxes_nested_however_deep_come_back_as_they_were() -> None:
     for _ in range(2000):
         data = box(b"edts", data)
     assert bytes(Box.parse(b"moov", data)) == box(b"moov", data)
+
+
+def test_a_drawing_that_cannot_be_written_stays_with_its_video(
+    nobody: Predictor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    for name in "ab":
+        write(source / f"{name}.mp4")
+    (out / "a_poses.mp4" / "taken").mkdir(parents=True)
+    summary = run(nobody, source, out)
+    assert summary.images == 16
+    assert len(summary.failed) == 1 and "a_poses.mp4" in summary.failed[0]
+    assert "not drawn: " in capsys.readouterr().err
+    assert len(frames(out / "b_poses.mp4")[0]) == 8
+    lines = map(json.loads, (out / "predictions.jsonl").read_text().splitlines())
+    assert [line["file_name"] for line in lines if "finished" in line] == ["b.mp4"]
+
+
+class Clip:
+    """A made-up clip, 10 frames a second, and what is said of its drawing."""
+
+    def __init__(self, folder: Path) -> None:
+        self.source = Source("clip.mp4", folder / "clip.mp4")
+        self.drawn = folder / "clip_poses.mp4"
+        self.said: list[str] = []
+        self.videos = Videos({self.source: folder / "clip"}, 1, self._finished, self._failed)
+
+    def _finished(self, source: Source) -> None:
+        self.said.append(source.name)
+
+    def _failed(self, error: InputError) -> None:
+        self.said.append(str(error))
+
+    def add(self, index: int, width: int = 64, fps: float = 10.0) -> None:
+        image = np.full((width * 3 // 4, width, 3), 20 * index, np.uint8)
+        self.videos.add(Frame(image, self.source, index, index / 10, fps), image)
+
+
+@pytest.mark.parametrize("missed", [0, 5])
+def test_a_frame_that_fails_is_left_out_and_the_video_not_finished(
+    missed: int, tmp_path: Path
+) -> None:
+    clip = Clip(tmp_path)
+    for index in range(8):
+        if index == missed:
+            clip.videos.miss(clip.source)
+        else:
+            clip.add(index)
+    clip.videos.close()
+    there = np.delete(np.arange(8) / 10, missed)
+    assert frames(clip.drawn)[0] == pytest.approx(there - there[0], abs=1e-3)
+    assert clip.said == []
+
+
+def test_frames_of_another_size_are_shown_in_the_firsts(tmp_path: Path) -> None:
+    clip = Clip(tmp_path)
+    for index in range(8):
+        clip.add(index, 64 if index < 4 else 128)
+    clip.videos.close()
+    _, images = frames(clip.drawn)
+    assert [image.shape for image in images] == [(48, 64, 3)] * 8
+    assert [image.mean() for image in images] == pytest.approx(20 * np.arange(8), abs=4)
+    assert clip.said == ["clip.mp4"]
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_the_last_drawing_that_fails_is_told_and_not_finished(early: bool, tmp_path: Path) -> None:
+    """Early: its folder is a file; late: its place is taken by a folder."""
+    clip = Clip(tmp_path / "out")
+    if early:
+        (tmp_path / "out").touch()
+    else:
+        (clip.drawn / "taken").mkdir(parents=True)
+    for index in range(3):
+        clip.add(index)
+    clip.videos.close()
+    (line,) = clip.said
+    assert line.startswith(f"{clip.drawn}: cannot be written: ")
+
+
+def test_a_clip_of_one_frame_in_minutes_is_drawn(tmp_path: Path) -> None:
+    clip = Clip(tmp_path)
+    for index in range(3):
+        clip.add(index, fps=0.004)
+    clip.videos.close()
+    assert len(frames(clip.drawn)[0]) == 3

@@ -27,15 +27,15 @@ from tests.conftest import Model
 from tests.telephone import LASTS, TICKS, as_from_a_telephone, box, one, walk
 
 
-def write(path: Path, size: tuple[int, int] = (64, 48)) -> Path:
-    """8 frames of a drawn scene at 10 a second; each is lighter than the one before."""
+def write(path: Path, size: tuple[int, int] = (64, 48), count: int = len(LASTS)) -> Path:
+    """Frames of a drawn scene at 10 a second; each is lighter than the one before."""
     avi = path.suffix == ".avi"  # OpenCV's own writer, which takes odd sizes
     codec = cv2.VideoWriter.fourcc(*("MJPG" if avi else "mp4v"))
     backend = cv2.CAP_OPENCV_MJPEG if avi else cv2.CAP_FFMPEG
     writer = cv2.VideoWriter(str(path), backend, codec, 10.0, size)
     assert writer.isOpened()
     image = draw_scene(3, height=size[1], width=size[0]).image
-    for index in range(len(LASTS)):
+    for index in range(count):
         writer.write(np.minimum(image, 200) + np.uint8(6 * index))
     writer.release()
     return path

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from contextlib import redirect_stdout, suppress
 from typing import Any
+from unittest.mock import patch
 
 from docutils import nodes
 from sphinx.application import Sphinx
@@ -19,9 +20,9 @@ from higherhrnet.recipes import RECIPES
 
 def help_of(verb: str) -> str:
     """What `higherhrnet VERB --help` prints."""
-    os.environ["COLUMNS"] = "100"  # in a wider one tyro sets panels side by side
     printed = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
-    with redirect_stdout(printed), suppress(SystemExit):
+    narrow = patch.dict(os.environ, COLUMNS="100")  # in a wider one tyro sets panels side by side
+    with narrow, redirect_stdout(printed), suppress(SystemExit):
         main([*verb.split(), "--help"])
     printed.seek(0)
     return printed.read()

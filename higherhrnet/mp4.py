@@ -19,6 +19,8 @@ import numpy as np
 
 _NESTED = {b"moov", b"trak", b"mdia", b"minf", b"stbl", b"edts"}
 _TICKS = 90_000  # a second; of the frames' times
+_LONGEST = 2**31 - 1  # ticks of one frame; players read more as less than none
+_WIDE, _SHOWN = 1 << 24, 3  # versions and flags
 _NEVER = -1  # the place in a track of what an edit shows before the track begins
 
 
@@ -32,26 +34,31 @@ class Box:
     """What is inside a box that holds only others; such a box has no data of its own."""
 
     @classmethod
-    def parse(cls, kind: bytes, data: bytes) -> Box:
-        """A box from what follows its head.
+    def parse(cls, kind: bytes, data: bytes, depth: int = 8) -> Box:
+        """A box from what follows its head; what is deeper inside than `depth` stays data.
 
         Raises:
             ValueError: a length in it makes no sense.
         """
-        if kind not in _NESTED:
+        if kind not in _NESTED or not depth:
             return cls(kind, data)
         boxes, place = [], 0
         while place + 8 <= len(data):
             length, inner = struct.unpack_from(">I4s", data, place)
             if not 8 <= length <= len(data) - place:
                 raise ValueError(f"a box {inner!r} of {length} bytes")
-            boxes.append(cls.parse(inner, data[place + 8 : place + length]))
+            boxes.append(cls.parse(inner, data[place + 8 : place + length], depth - 1))
             place += length
         return cls(kind, b"", boxes)
 
     def __bytes__(self) -> bytes:
         inside = self.data + b"".join(map(bytes, self.boxes))
         return struct.pack(">I4s", 8 + len(inside), self.kind) + inside
+
+    @property
+    def wide(self) -> bool:
+        """Whether it counts times in 64 bits."""
+        return self.data[:1] == b"\1"
 
     def all(self, *path: bytes) -> list[Box]:
         """All boxes that the kinds lead to, one in the other."""
@@ -88,7 +95,7 @@ def set_clock(path: Path, times: Sequence[float], source: Path | None = None) ->
 
     Raises:
         OSError: the video cannot be written to.
-        ValueError: it is no such video.
+        ValueError: it is no such video, or has not as many frames.
     """
     with path.open("r+b") as file:
         start, movie = _read_movie(file)
@@ -103,9 +110,6 @@ def set_clock(path: Path, times: Sequence[float], source: Path | None = None) ->
         if not sounds:
             file.truncate(start)
         _set_times(movie, times, scale, delay)
-        for number, track in enumerate(sounds, 2):
-            head = track.one(b"tkhd")
-            head.put(20 if head.data[0] else 12, ">I", number)
         movie.boxes += sounds
         movie.one(b"mvhd").put(-4, ">I", 2 + len(sounds))  # the next track's number
         file.seek(0, 2)
@@ -114,24 +118,31 @@ def set_clock(path: Path, times: Sequence[float], source: Path | None = None) ->
 
 def _set_times(movie: Box, times: Sequence[float], scale: int, delay: int) -> None:
     """Gives each frame its time; `delay` ticks of a `scale`th of a second go before the first."""
+    track = movie.one(b"trak")
+    media, table = track.one(b"mdia", b"mdhd"), track.one(b"mdia", b"minf", b"stbl")
+    (written,) = struct.unpack_from(">I", table.one(b"stsz").data, 8)
+    if written != len(times):
+        raise ValueError(f"{written} of its {len(times)} frames are in it")
     ticks = np.rint((np.asarray(times) - times[0]) * _TICKS).astype(np.int64)
-    lasts = np.maximum(np.diff(ticks), 1).tolist()
+    lasts = np.diff(ticks).clip(1, _LONGEST).tolist()
     lasts.append(lasts[-1] if lasts else _TICKS // 25)  # nobody says how long the last is shown
     runs = [(len(list(run)), last) for last, run in groupby(lasts)]
+    rows = b"".join(struct.pack(">II", *run) for run in runs)
+    table.one(b"stts").data = struct.pack(">II", 0, len(runs)) + rows
     whole = round(sum(lasts) * scale / _TICKS)
-    track = movie.one(b"trak")
-    table = track.one(b"mdia", b"minf", b"stbl", b"stts")
-    table.data = struct.pack(">II", 0, len(runs)) + b"".join(struct.pack(">II", *r) for r in runs)
-    track.one(b"mdia", b"mdhd").put(12, ">II", _TICKS, sum(lasts))
-    track.one(b"tkhd").put(20, ">I", delay + whole)
-    movie.one(b"mvhd").put(12, ">II", scale, delay + whole)
     edits = [(delay, _NEVER)] * (delay > 0) + [(whole, 0)]
-    rows = b"".join(struct.pack(">IiI", *edit, 1 << 16) for edit in edits)
-    track.one(b"edts", b"elst").data = struct.pack(">II", 0, len(edits)) + rows
+    # Times in 64 bits: of a fine clock, 32 are full within minutes. What follows them stays.
+    rows = b"".join(struct.pack(">QqI", *edit, 1 << 16) for edit in edits)
+    track.one(b"edts", b"elst").data = struct.pack(">II", _WIDE, len(edits)) + rows
+    media.data = struct.pack(">I16xIQ", _WIDE, _TICKS, sum(lasts)) + media.data[-4:]
+    head = track.one(b"tkhd")
+    head.data = struct.pack(">I16xI4xQ", _WIDE | _SHOWN, 1, delay + whole) + head.data[-60:]
+    head = movie.one(b"mvhd")
+    head.data = struct.pack(">I16xIQ", _WIDE, scale, delay + whole) + head.data[-80:]
 
 
 def _copy_sound(source: BinaryIO, target: BinaryIO) -> tuple[int, int, list[Box]]:
-    """Copies all sound to the end of a file.
+    """Copies all sound to the end of a file; its tracks count from 2.
 
     Returns:
         Ticks a second of the source's clock, the ticks before its first frame, and the tracks, with
@@ -139,18 +150,21 @@ def _copy_sound(source: BinaryIO, target: BinaryIO) -> tuple[int, int, list[Box]
     """
     _, movie = _read_movie(source)
     head = movie.one(b"mvhd")
-    scale = struct.unpack_from(">I", head.data, 20 if head.data[0] else 12)[0]
+    (scale,) = struct.unpack_from(">I", head.data, 20 if head.wide else 12)
     tables = [_places(track) for track in movie.all(b"trak")]
     borders = np.unique(np.concatenate([*tables, [end for *_, end in _top(source)]]))
-    target.seek(0, 2)
-    begin = target.tell()
+    left = size = source.seek(0, 2)
+    begin = target.seek(0, 2)
     target.write(struct.pack(">I4sQ", 1, b"mdat", 0))
-    tracks = []
+    tracks: list[Box] = []
     for track, places in zip(movie.all(b"trak"), tables, strict=True):
         if _handler(track) != b"soun" or not len(places):
             continue
         # A run of samples reaches at most to where another begins, of any track, or a box ends.
         ends = borders[np.searchsorted(borders, places, "right").clip(max=len(borders) - 1)]
+        left -= int((ends - places).sum())
+        if ends.max() > size or left < 0:
+            raise ValueError("sound that lies outside the file, or twice in one place")
         moved = []
         for place, until in zip(places.tolist(), ends.tolist(), strict=True):
             moved.append(target.tell())
@@ -158,6 +172,8 @@ def _copy_sound(source: BinaryIO, target: BinaryIO) -> tuple[int, int, list[Box]
             target.write(source.read(until - place))
         _move(track, moved)
         tracks.append(track)
+        head = track.one(b"tkhd")
+        head.put(20 if head.wide else 12, ">I", 1 + len(tracks))
     length = target.tell() - begin
     target.seek(begin + 8)
     target.write(struct.pack(">Q", length))
@@ -191,7 +207,7 @@ def _move(track: Box, places: Sequence[int]) -> None:
 def _delay(track: Box) -> int:
     """Ticks of the movie's clock before a track begins."""
     for box in track.all(b"edts", b"elst"):
-        form = ">Qqi" if box.data[0] else ">Iii"
+        form = ">Qqi" if box.wide else ">Iii"
         for last, place, _ in struct.iter_unpack(form, box.data[8:]):
             return int(last) if place == _NEVER else 0
     return 0
@@ -218,7 +234,7 @@ def _top(file: BinaryIO) -> Iterator[tuple[int, bytes, int, int]]:
             (length,) = struct.unpack(">Q", file.read(8))
             inside += 8
         until = start + length if length else end
-        if until < inside:
+        if until < inside or (until > end and kind == b"mdat"):  # after it there may be anything
             raise ValueError(f"a box {kind!r} of {length} bytes")
         yield start, kind, inside, min(until, end)
         start = until

@@ -20,8 +20,8 @@ class Poses:
     """P people with K keypoints each; slicing, masking and filtering give Poses again.
 
     Raises:
-        InputError: the arrays' shapes do not belong together or are not the skeleton's, or they
-            hold NaN or infinity.
+        InputError: the arrays' shapes do not belong together or are not the skeleton's, they hold
+            NaN or infinity, or tracks are no whole numbers.
     """
 
     keypoints: Array
@@ -48,7 +48,13 @@ class Poses:
                 raise InputError(f"{field} must have the shape {shape}, not {given}")
             if not np.isfinite(getattr(self, field)).all():
                 raise InputError(f"{field} must be numbers; it holds NaN or infinity")
-        if self.tracks is not None and self.tracks.shape != (people,):
+        if self.tracks is None:
+            return
+        try:
+            object.__setattr__(self, "tracks", np.asarray(self.tracks, np.int64))
+        except (TypeError, ValueError, OverflowError) as error:
+            raise InputError(f"tracks must be whole numbers: {error}") from error
+        if self.tracks.shape != (people,):
             raise InputError(f"tracks must have the shape {(people,)}, not {self.tracks.shape}")
 
     def __len__(self) -> int:
@@ -143,6 +149,6 @@ class Poses:
         triples = np.array([result["keypoints"] for result in listed], np.float32)
         triples = triples.reshape(len(listed), len(skeleton), 3)
         scores = np.array([result.get("score", 1.0) for result in listed], np.float32)
-        numbers = [result["track_id"] for result in listed if "track_id" in result]
-        tracks = np.array(numbers, np.int64) if listed and len(numbers) == len(listed) else None
+        numbers: Any = [result.get("track_id") for result in listed]
+        tracks = None if not listed or None in numbers else numbers
         return cls(triples[..., :2], triples[..., 2], scores, skeleton, tracks)

@@ -35,9 +35,14 @@ class Summary:
     skipped: int = 0
     """Pictures and videos that an earlier run had done."""
     failed: list[str] = field(default_factory=list)
-    """A line for each file that could not be read."""
+    """A line for each file that could not be read, or video that could not be written."""
     interrupted: bool = False
     seconds: float = 0.0
+
+    def fail(self, what: str, reason: InputError) -> None:
+        """Counts what failed, and says so at once."""
+        self.failed.append(str(reason))
+        tqdm.write(f"{what}: {reason}", file=sys.stderr)
 
     def __str__(self) -> str:
         rate = self.images / max(self.seconds, 1e-9)
@@ -105,20 +110,16 @@ def predict(predictor: Predictor, sources: Sequence[Source], settings: Settings)
         )
         finish = partial(_finish, predictor, settings, targets)
         follow = _Followers(settings)
-        videos = stack.enter_context(Videos(targets, settings.every, journal.finish))
+        not_drawn = partial(summary.fail, "not drawn")
+        videos = stack.enter_context(Videos(targets, settings.every, journal.finish, not_drawn))
         try:
             for done in stream(predictor, left, finish, settings.every):
                 if isinstance(done, Failed):
-                    summary.failed.append(str(done.reason))
-                    tqdm.write(f"skipped: {done.reason}", file=sys.stderr)
-                    videos.give_up(done.source)
+                    summary.fail("skipped", done.reason)
+                    videos.miss(done.source)
                     continue
                 done = follow(done)
-                try:
-                    videos.add(done.frame, done.drawn)
-                except InputError as error:
-                    summary.failed.append(str(error))
-                    tqdm.write(f"not drawn: {error}", file=sys.stderr)
+                videos.add(done.frame, done.drawn)
                 journal.add(done.frame, done.poses)
                 summary.images += 1
                 summary.people += len(done.poses)

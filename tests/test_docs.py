@@ -13,6 +13,7 @@ import pytest
 
 from docs.verbs import help_of
 from higherhrnet.cli import VERBS
+from tests.test_video import write
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").glob("*.md"))
@@ -34,6 +35,7 @@ def test_what_a_page_tells_to_run_runs(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    write(tmp_path / "clip.mp4", count=2)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))

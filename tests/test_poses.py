@@ -207,3 +207,13 @@ def test_tracks_go_where_their_people_go() -> None:
     assert Poses.from_coco(random_poses(2).to_coco(1)).tracks is None
     with pytest.raises(InputError, match="tracks must have the shape"):
         replace(poses, tracks=np.arange(3))
+
+
+def test_tracks_are_whole_numbers_for_all_or_none() -> None:
+    poses = random_poses(2)
+    listed = Poses(poses.keypoints, poses.keypoint_scores, poses.scores, tracks=[5, 2])  # type: ignore[arg-type]
+    assert listed.tracks is not None and listed.tracks.dtype == np.int64
+    first, second = listed.to_coco(1)
+    assert Poses.from_coco([first, second | {"track_id": None}]).tracks is None
+    with pytest.raises(InputError, match="tracks must be whole numbers"):
+        Poses.from_coco([first, second | {"track_id": "person-3"}])

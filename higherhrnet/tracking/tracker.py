@@ -17,7 +17,8 @@ Tracks = NDArray[np.void]
 
 _STEP = 1e-3  # seconds; the least from one frame to the next, whatever the file says
 _STEADY = 0.3  # seconds over which a person's velocity is averaged
-_LEAST_SIZE = 1.0  # pixels
+_SHRINK = 1.0  # seconds in which a size falls to a third while only a part of the body is found
+_LEAST_SIZE = 16.0  # pixels
 
 
 @dataclass(frozen=True)
@@ -55,12 +56,14 @@ class TrackConfig:
 class Tracker:
     """Follows people through one video: call it with the poses of each frame in turn.
 
-    Frames may be any time apart. What it keeps is a few hundred bytes a person.
+    Frames may be any time apart. What it keeps is about a kilobyte a person.
     """
 
     def __init__(self, config: TrackConfig | None = None) -> None:
         self.config = config or TrackConfig()
-        self._time = -np.inf
+        self._told = 0.0  # seconds of the last frame
+        self._step = 0.0  # from the frame before to it
+        self._time = 0.0  # what the steps add up to
         self._given = 0  # numbers
         self._tracks: Tracks | None = None
 
@@ -73,31 +76,41 @@ class Tracker:
         Args:
             poses: of the next frame, in pixels.
             seconds: when it is shown; what is not later than the frame before counts as just after.
+
+        Raises:
+            InputError: `seconds` is no number, or the people have not as many keypoints as before.
         """
+        check(np.isfinite(seconds), f"seconds must be a number, not {seconds}")
+        row = _row(len(poses.skeleton))
         if self._tracks is None:
-            self._tracks = np.zeros(0, _row(len(poses.skeleton)))
-        last, self._time = self._time, max(seconds, self._time + _STEP)
-        tracks = self._tracks
+            self._tracks, self._told = np.zeros(0, row), seconds
+        check(self._tracks.dtype == row, "a Tracker needs the same keypoints in every frame")
+        last, reach = self._time, max(self.config.patience, self._step)
+        self._step = max(seconds - self._told, _STEP)
+        self._told, self._time = seconds, last + self._step
+        tracks = self._tracks[self._kept(self._tracks, last)]
         # Who was there a moment ago goes first, who is known before who was there only once.
         rank = np.where(tracks["seen"] < last, 2, tracks["hits"] < self.config.confirm)
-        owner = _match(self._similarity(tracks, poses), rank, self.config.min_similarity)
+        owner = _match(self._similarity(tracks, poses, reach), rank, self.config.min_similarity)
         strangers = np.flatnonzero(owner < 0)
         owner[strangers] = len(tracks) + np.arange(len(strangers))
         tracks = np.concatenate([tracks, self._open(len(strangers), tracks.dtype)])
         keypoints = self._update(tracks, owner, poses)
-        self._tracks = tracks[self._kept(tracks)]
+        self._tracks = tracks
         return replace(poses, keypoints=keypoints, tracks=tracks["number"][owner])
 
-    def _similarity(self, tracks: Tracks, poses: Poses) -> Array:
+    def _similarity(self, tracks: Tracks, poses: Poses, reach: float) -> Array:
         """(N, P) Object Keypoint Similarity of where N tracks lead and P people are.
 
-        COCO's formula, but that the spread of each keypoint grows with the time a track was lost.
+        COCO's formula, but that the spread of each keypoint grows with the time a track was lost,
+        up to `reach` seconds. Of who is smaller than the track, only a part may have been found.
         """
-        wait = self._time - tracks["seen"]
+        wait = np.minimum(self._time - tracks["seen"], reach)
         offset = poses.keypoints - _expected(tracks, wait)[:, None]
         sigmas = np.asarray(poses.skeleton.sigmas)
         spread = (2 * sigmas) ** 2 + (self.config.drift * wait[:, None]) ** 2  # (N, K)
-        area = (np.square(tracks["size"])[:, None] + np.square(_sizes(poses))) / 2  # (N, P)
+        own = np.square(tracks["size"])[:, None]
+        area = (own + np.maximum(own, np.square(_sizes(poses)))) / 2  # (N, P)
         alike = np.exp(-np.square(offset).sum(-1) / (2 * spread[:, None] * area[..., None]))
         both = tracks["known"][:, None] & poses.found
         return np.asarray((alike * both).sum(-1) / np.maximum(both.sum(-1), 1))
@@ -118,17 +131,17 @@ class Tracker:
         wait = np.maximum(self._time - own["seen"], _STEP)
         weight = 1 - np.exp(-wait / _STEADY)
         own["velocity"] += weight[:, None] * (shift / wait[:, None] - own["velocity"])
-        self._steady(own, places, found, _sizes(poses))
+        own["size"] = np.maximum(own["size"] * np.exp(-wait / _SHRINK), _sizes(poses))
+        self._steady(own, places, found)
         own["place"] = np.where(found[..., None], places, own["place"] + shift[:, None])
         own["known"] |= found
-        own["size"] = _sizes(poses)
         own["hits"] += 1
         own["seen"] = self._time
         tracks[owner] = own
         shown = own["steady"] if self.config.smooth else places
         return np.where(found[..., None], shown, 0).astype(np.float32)
 
-    def _steady(self, own: Tracks, places: Array, found: NDArray[np.bool_], sizes: Array) -> None:
+    def _steady(self, own: Tracks, places: Array, found: NDArray[np.bool_]) -> None:
         """One step of the filter for the keypoints that were found."""
         known, config = own["known"][..., None], self.config
         wait = np.maximum(self._time - own["when"], _STEP)  # (P, K)
@@ -139,17 +152,18 @@ class Tracker:
             own["speed"],
             wait,
             config.cutoff,
-            config.beta / sizes[:, None],
+            config.beta / own["size"][:, None],
             config.speed_cutoff,
         )
         for name, value in (("steady", steady), ("speed", speed)):
             own[name] = np.where(found[..., None], value, own[name])
         own["when"] = np.where(found, self._time, own["when"])
 
-    def _kept(self, tracks: Tracks) -> NDArray[np.bool_]:
-        """(N,) which tracks to wait for: those seen now, and for a while those seen often."""
-        patience = np.where(tracks["hits"] < self.config.confirm, 0, self.config.patience)
-        return np.asarray(self._time - tracks["seen"] <= patience)
+    def _kept(self, tracks: Tracks, last: float) -> NDArray[np.bool_]:
+        """(N,) which tracks are still waited for: of the last frame, or seen often and lately."""
+        often = tracks["hits"] >= self.config.confirm
+        lately = self._time - tracks["seen"] <= self.config.patience
+        return np.asarray((tracks["seen"] == last) | (often & lately))
 
 
 def _row(keypoints: int) -> np.dtype[np.void]:
@@ -176,9 +190,13 @@ def _expected(tracks: Tracks, wait: Array) -> Array:
 
 
 def _sizes(poses: Poses) -> Array:
-    """(P,) people's sizes: the square root of the box's area, as in COCO's formula."""
-    areas = poses.boxes[:, 2:].prod(1, dtype=np.float64)
-    return np.asarray(np.sqrt(np.maximum(areas, _LEAST_SIZE**2)))
+    """(P,) people's sizes: the square root of the box's area, as in COCO's formula.
+
+    Of a box that is flat, since few keypoints were found, half its length.
+    """
+    width, height = poses.boxes[:, 2:].T.astype(np.float64)
+    flat = np.maximum(width, height) / 2
+    return np.asarray(np.sqrt(width * height).clip(np.maximum(flat, _LEAST_SIZE)))
 
 
 def _shift(offsets: Array, counted: NDArray[np.bool_]) -> Array:

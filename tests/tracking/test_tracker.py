@@ -157,6 +157,74 @@ def test_frames_without_anybody_and_times_that_do_not_advance() -> None:
         assert tracked.tracks is not None and tracked.tracks.tolist() == [1, 2]
 
 
+def test_a_clock_that_steps_back_goes_on_from_there() -> None:
+    """As of two recordings joined: who walks on is followed as before."""
+    paths = bodies(walk(((100, 200), (500, 200)), frames=100))
+    tracker, rng, off = Tracker(), np.random.default_rng(0), []
+    for frame, places in enumerate(paths):
+        seconds = frame / FPS - (2 if frame >= 60 else 0)
+        tracked = tracker(found(places + rng.normal(0, 1, places.shape)), seconds)
+        assert tracked.tracks is not None and tracked.tracks.tolist() == [1]
+        off.append(np.linalg.norm(tracked.keypoints - places, axis=-1).mean())
+    assert np.mean(off[70:]) < 1
+
+
+@pytest.mark.parametrize("seconds", [1.3, 10.0])
+def test_patience_ends_also_when_the_next_frame_comes_late(seconds: float) -> None:
+    tracker, poses = Tracker(), found(bodies(np.array([[100.0, 200]])))
+    for frame in range(10):
+        tracker(poses, frame / FPS)
+    assert len(tracker(poses[[]], 0.9)) == 0
+    tracked = tracker(poses, seconds)
+    assert tracked.tracks is not None
+    assert tracked.tracks.tolist() == ([1] if seconds < 9 / FPS + 1 else [2])
+
+
+def test_a_late_frame_makes_nobody_of_somebody_elsewhere() -> None:
+    tracker = Tracker()
+    for frame in range(10):
+        tracker(found(bodies(np.array([[100.0, 200]]))), frame / FPS)
+    tracked = tracker(found(bodies(np.array([[900.0, 600]]))), 3600)
+    assert tracked.tracks is not None and tracked.tracks.tolist() == [2]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [[(0, 0)], [(0, 0), (60, 0)], [(0, 0), (0, 60)], [(0, 0), (30, 0), (60, 1)]],
+    ids=["one keypoint", "level", "upright", "nearly level"],
+)
+def test_bodies_without_area_keep_their_numbers(body: list[tuple[int, int]]) -> None:
+    names = tuple("abc"[: len(body)])
+    rod = Skeleton("rod", names, (), (0.05,) * len(body))
+    tracker, rng = Tracker(), np.random.default_rng(0)
+    for frame in range(50):
+        places = np.add(body, (200 + frame, 200)) + rng.normal(0, 0.5, (len(body), 2))
+        tracked = tracker(found(places[None], rod), frame / FPS)
+        assert tracked.tracks is not None and tracked.tracks.tolist() == [1]
+
+
+def test_a_body_of_which_one_keypoint_is_left_for_a_while_keeps_its_number() -> None:
+    tracker, rng = Tracker(), np.random.default_rng(0)
+    for frame, places in enumerate(bodies(walk(((100, 200), (280, 200))))):
+        poses = found(places + rng.normal(0, 1, places.shape))
+        if 20 <= frame < 30:
+            scores = poses.keypoint_scores * (np.arange(len(COCO)) == 0)
+            poses = replace(poses, keypoint_scores=scores)
+        tracked = tracker(poses, frame / FPS)
+        assert tracked.tracks is not None and tracked.tracks.tolist() == [1]
+
+
+def test_what_cannot_be_followed_is_refused() -> None:
+    tracker, poses = Tracker(), found(bodies(np.array([[100.0, 200]])))
+    tracker(poses, 0.0)
+    with pytest.raises(InputError, match="seconds must be a number, not nan"):
+        tracker(poses, np.nan)
+    with pytest.raises(InputError, match="same keypoints in every frame"):
+        tracker(found(bodies(np.array([[100.0, 200]]), 0, CROWDPOSE), CROWDPOSE), 0.1)
+    tracked = tracker(poses, 0.1)
+    assert tracked.tracks is not None and tracked.tracks.tolist() == [1]
+
+
 def test_any_skeleton_and_frame_rate() -> None:
     """Twice a second, in steps that Object Keypoint Similarity alone would call a stranger."""
     paths = bodies(walk(((0, 100), (600, 100)), ((600, 300), (0, 300)), frames=20), 0, CROWDPOSE)

@@ -34,7 +34,7 @@ _FAR = 1e6  # pixels; what lies further out would overflow OpenCV's integers
 
 
 def draw(
-    image: Image, poses: Poses, min_score: float = 0.0, min_keypoint_score: float = 0.05
+    image: Image, poses: Poses, min_score: float = 0.0, min_keypoint_score: float = 0.2
 ) -> Image:
     """A copy of the photograph with the people drawn on it.
 

@@ -147,9 +147,6 @@ class Runner:
 
     def __call__(self, images: Array) -> Sequence[Array]:
         """As an engine; what goes wrong within is one line."""
-        height, width = images.shape[2:]
-        if height % STRIDE or width % STRIDE:  # OpenVINO does not always mind
-            raise InputError(f"sides must be multiples of {STRIDE}, not {height}×{width}")
         try:
             return self._run(images)
         except InputError:
@@ -215,6 +212,9 @@ def load_openvino(path: Path, precision: Precision, threads: int) -> tuple[Engin
     lock = Lock()  # a request serves one thread at a time
 
     def run(images: Array) -> list[Array]:
+        height, width = images.shape[2:]
+        if height % STRIDE or width % STRIDE:  # which OpenVINO itself does not always mind
+            raise InputError(f"sides must be multiples of {STRIDE}, not {height}×{width}")
         with lock:
             results = request.infer([images], share_inputs=True)
             return [np.array(results[output], np.float32) for output in compiled.outputs]

@@ -6,13 +6,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from higherhrnet.drawing import draw, draw_maps
+    from higherhrnet.drawing import draw
     from higherhrnet.errors import InputError
     from higherhrnet.inference.images import read_image
     from higherhrnet.inference.predictor import Predictor
+    from higherhrnet.maps import draw_maps
     from higherhrnet.network.higherhrnet import HigherHRNet
     from higherhrnet.poses import Poses
     from higherhrnet.skeleton import COCO, CROWDPOSE, Skeleton
+    from higherhrnet.tracking.tracker import Tracker
 
 __version__ = "0.1.0"
 
@@ -24,8 +26,9 @@ _HOMES = {
     "Poses": "poses",
     "Predictor": "inference.predictor",
     "Skeleton": "skeleton",
+    "Tracker": "tracking.tracker",
     "draw": "drawing",
-    "draw_maps": "drawing",
+    "draw_maps": "maps",
     "read_image": "inference.images",
 }
 """Where each public name lives: imported when first asked for, so that predicting needs no torch
@@ -39,6 +42,7 @@ __all__ = [
     "Poses",
     "Predictor",
     "Skeleton",
+    "Tracker",
     "draw",
     "draw_maps",
     "read_image",

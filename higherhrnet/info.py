@@ -26,10 +26,11 @@ def describe(model: str | Path) -> str:
     config, shown = header.model, header.input
     side = header.test.size or shown.size
     size = f"{side}×{side}"
+    deconvs = " ".join(map(str, config.deconv_kernels)) or "none"
     rows = {
         "file": f"{path}, {path.stat().st_size / 1e6:.1f} MB",
-        "network": f"width {config.width}, {config.num_keypoints} keypoints, {config.num_tags} "
-        f"tag maps, transposed convolutions {' '.join(map(str, config.deconv_kernels)) or 'none'}",
+        "network": f"{config.trunk}, width {config.width}, {config.num_keypoints} keypoints, "
+        f"{config.num_tags} tag maps, transposed convolutions {deconvs}",
         **_costs(config, side, size),
         "input": f"shorter side {side}, mean {shown.mean}, std {shown.std}, "
         f"{shown.convention} coordinates",

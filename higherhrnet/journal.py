@@ -1,7 +1,8 @@
 """Predictions on disk: a line an image as they are made, and COCO results at the end.
 
 `predictions.jsonl` grows by one line an image, nobody in it or many, so that a run that was cut off
-can go on. `predictions.json`, a list with one entry a person, is made from it when a run ends.
+can go on. When a run ends, `predictions.json`, a list with one entry a person, is made from it, and
+if wanted `predictions.csv`, a row a person.
 """
 
 from __future__ import annotations
@@ -17,8 +18,11 @@ from higherhrnet.errors import InputError
 from higherhrnet.files import replacing
 from higherhrnet.inference.sources import Frame, Source
 from higherhrnet.poses import Poses
+from higherhrnet.skeleton import Skeleton
+from higherhrnet.table import write_table
 
 LINES, RESULTS, LOOK = "predictions.jsonl", "predictions.json", "look.json"
+TABLE = "predictions.csv"
 
 
 class Journal:
@@ -30,6 +34,7 @@ class Journal:
         results: make `predictions.json` at the end.
         look: how the pictures are looked at, as plain JSON values; written down, so that another
             look cannot go on with these predictions.
+        table: make `predictions.csv` at the end, with the keypoints of this skeleton.
 
     Raises:
         InputError: the folder cannot be written to, or what it holds was looked at otherwise.
@@ -41,8 +46,9 @@ class Journal:
         resume: bool = False,
         results: bool = True,
         look: Mapping[str, Any] | None = None,
+        table: Skeleton | None = None,
     ) -> None:
-        self.folder, self.results = folder, results
+        self.folder, self.results, self.table = folder, results, table
         self._look = json.dumps(look or {}, indent=1) + "\n"
         self._ids: dict[int | str, str] = {}
         self._done: set[str] = set()
@@ -66,6 +72,8 @@ class Journal:
             self._file.close()
             if self.results:
                 self._write_results()
+            if self.table:
+                write_table(self.folder / TABLE, self.people(), self.table)
 
     def holds(self, source: Source) -> bool:
         """Whether all of a source was predicted already."""
@@ -109,7 +117,8 @@ class Journal:
             )
 
     def _begin(self, kept: list[str]) -> TextIO:
-        (self.folder / RESULTS).unlink(missing_ok=True)
+        for made_from_lines in (RESULTS, TABLE):
+            (self.folder / made_from_lines).unlink(missing_ok=True)
         with replacing(self.folder / LOOK) as beside:
             beside.write_text(self._look, encoding="utf-8")
         with replacing(self.folder / LINES) as beside:

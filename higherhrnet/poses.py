@@ -20,8 +20,8 @@ class Poses:
     """P people with K keypoints each; slicing, masking and filtering give Poses again.
 
     Raises:
-        InputError: the arrays' shapes do not belong together or are not the skeleton's, or they
-            hold NaN or infinity.
+        InputError: the arrays' shapes do not belong together or are not the skeleton's, they hold
+            NaN or infinity, or tracks are no whole numbers.
     """
 
     keypoints: Array
@@ -31,6 +31,8 @@ class Poses:
     scores: Array
     """(P,) one score a person, about 0 to 1; the people keep the order of their finding."""
     skeleton: Skeleton = COCO
+    tracks: NDArray[np.int64] | None = None
+    """(P,) each person's number over time, where a `Tracker` gave one; else None."""
 
     def __post_init__(self) -> None:
         for field in ("keypoints", "keypoint_scores", "scores"):
@@ -46,6 +48,14 @@ class Poses:
                 raise InputError(f"{field} must have the shape {shape}, not {given}")
             if not np.isfinite(getattr(self, field)).all():
                 raise InputError(f"{field} must be numbers; it holds NaN or infinity")
+        if self.tracks is None:
+            return
+        try:
+            object.__setattr__(self, "tracks", np.asarray(self.tracks, np.int64))
+        except (TypeError, ValueError, OverflowError) as error:
+            raise InputError(f"tracks must be whole numbers: {error}") from error
+        if self.tracks.shape != (people,):
+            raise InputError(f"tracks must have the shape {(people,)}, not {self.tracks.shape}")
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -59,6 +69,7 @@ class Poses:
             keypoints=self.keypoints[chosen],
             keypoint_scores=self.keypoint_scores[chosen],
             scores=self.scores[chosen],
+            tracks=None if self.tracks is None else self.tracks[chosen],
         )
 
     def __iter__(self) -> Iterator[Poses]:
@@ -100,27 +111,37 @@ class Poses:
     def to_coco(
         self, image_id: int | str, category_id: int | str = 1, **facts: float | str
     ) -> list[dict[str, Any]]:
-        """One COCO keypoint result a person; `facts` (a file name, a frame) go into each."""
+        """One COCO keypoint result a person; `facts` (a file name, a frame) go into each.
+
+        People with tracks have a `track_id`, too.
+        """
         places = np.round(self.keypoints.astype(np.float64), 3)  # to the thousandth of a pixel
         values = np.round(self.keypoint_scores.astype(np.float64), 7)[..., None]
         triples = np.concatenate([places, values], 2).reshape(len(self), 3 * len(self.skeleton))
+        tracks: list[dict[str, int]] = [{}] * len(self)
+        if self.tracks is not None:
+            tracks = [{"track_id": number} for number in self.tracks.tolist()]
         return [
             {
                 "image_id": image_id,
                 **facts,
+                **track,
                 "category_id": category_id,
                 "keypoints": person.tolist(),
                 "score": float(score),
                 "bbox": [round(value, 2) for value in box.tolist()],
             }
-            for person, score, box in zip(triples, self.scores, self.boxes, strict=True)
+            for track, person, score, box in zip(
+                tracks, triples, self.scores, self.boxes, strict=True
+            )
         ]
 
     @classmethod
     def from_coco(cls, results: Iterable[Mapping[str, Any]], skeleton: Skeleton = COCO) -> Poses:
         """The people of COCO keypoint results or annotations, all of one image.
 
-        Annotations have no score: it is then 1, and keypoint scores are the visibility.
+        Annotations have no score: it is then 1, and keypoint scores are the visibility. Tracks are
+        there where every person has a `track_id`.
         """
         listed = list(results)
         if any(len(result.get("keypoints", ())) != 3 * len(skeleton) for result in listed):
@@ -128,4 +149,6 @@ class Poses:
         triples = np.array([result["keypoints"] for result in listed], np.float32)
         triples = triples.reshape(len(listed), len(skeleton), 3)
         scores = np.array([result.get("score", 1.0) for result in listed], np.float32)
-        return cls(triples[..., :2], triples[..., 2], scores, skeleton)
+        numbers: Any = [result.get("track_id") for result in listed]
+        tracks = None if not listed or None in numbers else numbers
+        return cls(triples[..., :2], triples[..., 2], scores, skeleton, tracks)

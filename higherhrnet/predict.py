@@ -5,23 +5,25 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
-import cv2
 from tqdm import tqdm
 
-from higherhrnet.drawing import draw, draw_maps
+from higherhrnet.drawing import draw
 from higherhrnet.errors import InputError
-from higherhrnet.files import replacing
 from higherhrnet.inference.images import Image, write_image
 from higherhrnet.inference.predictor import Predictor
 from higherhrnet.inference.sources import Frame, Source, count_frames
 from higherhrnet.inference.stream import Failed, Found, stream
 from higherhrnet.journal import Journal
+from higherhrnet.maps import draw_maps
 from higherhrnet.poses import Poses
+from higherhrnet.tracking.tracker import TrackConfig, Tracker
+from higherhrnet.video import Videos, moment
 
 
 @dataclass
@@ -33,9 +35,14 @@ class Summary:
     skipped: int = 0
     """Pictures and videos that an earlier run had done."""
     failed: list[str] = field(default_factory=list)
-    """A line for each file that could not be read."""
+    """A line for each file that could not be read, or video that could not be written."""
     interrupted: bool = False
     seconds: float = 0.0
+
+    def fail(self, what: str, reason: InputError) -> None:
+        """Counts what failed, and says so at once."""
+        self.failed.append(str(reason))
+        tqdm.write(f"{what}: {reason}", file=sys.stderr)
 
     def __str__(self) -> str:
         rate = self.images / max(self.seconds, 1e-9)
@@ -62,6 +69,10 @@ class Settings:
     """Of a video, only each so many-th frame."""
     results: bool = True
     """COCO results at the end, besides the line an image."""
+    table: bool = False
+    """A table for spreadsheets at the end."""
+    track: TrackConfig | None = None
+    """How to follow people through videos; None: each frame by itself."""
 
 
 @dataclass(frozen=True)
@@ -83,19 +94,12 @@ def predict(predictor: Predictor, sources: Sequence[Source], settings: Settings)
     summary, start = Summary(), time.perf_counter()
     sources = [source for source in sources if not _is_ours(source, settings.out)]
     names = _output_names(sources)
-
-    def finish(found: Found) -> _Done:
-        frame = found.frame
-        target = settings.out / names[frame.source.name]
-        if settings.show_maps and frame.index is None:
-            write_image(target.with_name(f"{target.name}_maps.jpg"), _maps_of(predictor, found))
-        drawn = draw(frame.image, found.poses) if settings.draw else None
-        if drawn is not None and frame.index is None:
-            write_image(target.with_name(f"{target.name}_poses.jpg"), drawn)
-        return _Done(frame, found.poses, drawn)
+    targets = {source: settings.out / names[source.name] for source in sources}
+    look = predictor.look() | ({"track": asdict(settings.track)} if settings.track else {})
+    table = predictor.header.skeleton if settings.table else None
 
     with (
-        Journal(settings.out, settings.resume, settings.results, predictor.look()) as journal,
+        Journal(settings.out, settings.resume, settings.results, look, table) as journal,
         ExitStack() as stack,
     ):
         left = [source for source in sources if not journal.holds(source)]
@@ -104,19 +108,18 @@ def predict(predictor: Predictor, sources: Sequence[Source], settings: Settings)
         bar = stack.enter_context(
             tqdm(total=total or None, unit=" images", disable=None, smoothing=0.1)
         )
-        videos = stack.enter_context(_Videos(settings, names, journal))
+        finish = partial(_finish, predictor, settings, targets)
+        follow = _Followers(settings)
+        not_drawn = partial(summary.fail, "not drawn")
+        videos = stack.enter_context(Videos(targets, settings.every, journal.finish, not_drawn))
         try:
             for done in stream(predictor, left, finish, settings.every):
                 if isinstance(done, Failed):
-                    summary.failed.append(str(done.reason))
-                    tqdm.write(f"skipped: {done.reason}", file=sys.stderr)
-                    videos.give_up(done.source)
+                    summary.fail("skipped", done.reason)
+                    videos.miss(done.source)
                     continue
-                try:
-                    videos.add(done)
-                except InputError as error:
-                    summary.failed.append(str(error))
-                    tqdm.write(f"not drawn: {error}", file=sys.stderr)
+                done = follow(done)
+                videos.add(done.frame, done.drawn)
                 journal.add(done.frame, done.poses)
                 summary.images += 1
                 summary.people += len(done.poses)
@@ -128,59 +131,39 @@ def predict(predictor: Predictor, sources: Sequence[Source], settings: Settings)
     return summary
 
 
-class _Videos:
-    """Writes the drawn frames of one video after the other."""
+def _finish(
+    predictor: Predictor, settings: Settings, targets: Mapping[Source, Path], found: Found
+) -> _Done:
+    """Draws a frame and writes a picture's drawing; runs in a thread, in no order."""
+    frame, target = found.frame, targets[found.frame.source]
+    picture = frame.index is None
+    if settings.show_maps and picture:
+        write_image(target.with_name(f"{target.name}_maps.jpg"), _maps_of(predictor, found))
+    drawn = None
+    if settings.draw and (picture or not settings.track):
+        drawn = draw(frame.image, found.poses)
+    if drawn is not None and picture:
+        write_image(target.with_name(f"{target.name}_poses.jpg"), drawn)
+    return _Done(frame, found.poses, drawn)
 
-    def __init__(self, settings: Settings, names: dict[str, str], journal: Journal) -> None:
-        self.settings, self.names, self.journal = settings, names, journal
-        self.source: Source | None = None
-        self.stack = ExitStack()
-        self.writer: cv2.VideoWriter | None = None
 
-    def __enter__(self) -> _Videos:
-        return self
+class _Followers:
+    """Numbers and steadies the people of one video after the other, whose frames come in order."""
 
-    def __exit__(self, *_: object) -> None:
-        self.stack.close()  # a video cut short can be watched to there
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._source: Source | None = None
+        self._tracker = Tracker(settings.track)
 
-    def give_up(self, source: Source) -> None:
-        """Ends a video that could not be read to its end; another run would begin it anew."""
-        if source is self.source:
-            self.source = None
-            self.close()
-
-    def add(self, done: _Done) -> None:
-        """Takes the next frame, of the same video or of another source."""
-        if done.frame.source is not self.source:
-            self.close()
-            if done.frame.index is not None:
-                self.source = done.frame.source
-                if done.drawn is not None:
-                    self._open(done.frame, done.drawn)
-        if self.writer is not None and done.drawn is not None:
-            self.writer.write(cv2.cvtColor(done.drawn, cv2.COLOR_RGB2BGR))
-
-    def close(self) -> None:
-        """Ends the video, if there is one, as done."""
-        self.stack.close()
-        self.writer = None
-        if self.source is not None:
-            self.journal.finish(self.source)
-            self.source = None
-
-    def _open(self, frame: Frame, drawn: Image) -> None:
-        height, width = drawn.shape[:2]
-        target = self.settings.out / f"{self.names[frame.source.name]}_poses.mp4"
-        # MPEG-4 counts time in 65,535ths at the finest, so it does not take every rate.
-        rate = min(round((frame.fps or 25.0) / self.settings.every, 2), 1000.0)
-        with ExitStack() as attempt:
-            beside = attempt.enter_context(replacing(target))
-            codec = cv2.VideoWriter.fourcc(*"mp4v")
-            writer = cv2.VideoWriter(str(beside), codec, rate, (width, height))
-            attempt.callback(writer.release)
-            if not writer.isOpened():
-                raise InputError(f"{target}: OpenCV cannot write a video at {rate} frames a second")
-            self.stack, self.writer = attempt.pop_all(), writer
+    def __call__(self, done: _Done) -> _Done:
+        """The frame with its people followed, and drawn so; as it was if that is not wanted."""
+        frame = done.frame
+        if not self._settings.track or frame.index is None:
+            return done
+        if frame.source is not self._source:
+            self._source, self._tracker = frame.source, Tracker(self._settings.track)
+        poses = self._tracker(done.poses, moment(frame))
+        return _Done(frame, poses, draw(frame.image, poses) if self._settings.draw else None)
 
 
 def _is_ours(source: Source, out: Path) -> bool:

@@ -37,7 +37,7 @@ def run(tmp_path: Path) -> Run:
     def run(*arguments: object, **settings: object) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "higherhrnet", *map(str, arguments)]
         ended = subprocess.run(  # type: ignore[call-overload]
-            command, capture_output=True, text=True, cwd=tmp_path, **settings
+            command, capture_output=True, text=True, cwd=tmp_path, timeout=600, **settings
         )
         assert "Traceback" not in ended.stderr, ended.stderr
         assert isinstance(ended, subprocess.CompletedProcess)
@@ -102,6 +102,7 @@ def test_bad_files_are_skipped_and_the_exit_code_says_so(
         (["predict", "a.png", "-m", "a.png"], "a.png"),
         (["predict", "a.png", "-m", "w32-512"], "higherhrnet download w32-512"),
         (["predict", "a.png", "-m", "MODEL", "--every", "0"], "--every"),
+        (["predict", "a.png", "-m", "MODEL", "--tracking.beta", "2"], "--track"),
         (["predict", "a.png", "-m", "MODEL", "--scales", "0.5", "2"], "scales must include 1"),
         (["predict", "a.png", "-m", "MODEL", "--min-score", "nan"], "min_score"),
         (["predict", "a.png", "-m", "MODEL", "--min-score", "5"], "min_score"),
@@ -109,6 +110,7 @@ def test_bad_files_are_skipped_and_the_exit_code_says_so(
         (["evaluate", "--annotations", "a", "--predictions", "b", "--flip"], "--predictions"),
         (["scenes", "set", "--count", "0"], "--count"),
         (["predict", "a.png", "-m", "MODEL", "--flip", "--no-flip"], "--flip"),
+        (["predict", "a.png", "-m", "MODEL", "--fast", "--scales", "1", "2"], "--fast"),
         (["predict", "a.png", "-m", "MODEL", "-o", "a.png/out"], "a.png/out"),
         (["predict", "a.png", "-m", "MODEL", "--engine", "torch"], "onnxruntime"),
         (["evaluate", "--annotations", "a.png", "--predictions", "a.png"], "a.png"),
@@ -118,7 +120,7 @@ def test_bad_files_are_skipped_and_the_exit_code_says_so(
         (["export", "a.png", "b.onnx"], "a.png"),
         (["download", "nothing"], "nothing"),
         (["scenes", "set", "--skeleton", "dog"], "dog"),
-        (["serve"], "--model"),
+        (["serve", "-m", "no.onnx"], "no.onnx"),
         (["serve", "-m", "MODEL", "--queue", "0"], "--queue"),
         (["serve", "-m", "MODEL", "--host", "192.0.2.1"], "192.0.2.1"),
         (["serve", "-m", "MODEL", "--token-file", "a.png/x"], "a.png/x"),
@@ -153,13 +155,13 @@ def test_standard_input_can_list_the_pictures(run: Run, lively: Model, tmp_path:
 def test_settings_change_what_is_found(run: Run, lively: Model, tmp_path: Path) -> None:
     picture(tmp_path / "a.png")
     found = {}
-    for flag in ("--flip", "--no-flip", "--min-score=0.99"):
+    for flag in ("--flip", "--no-flip", "--fast", "--min-score=0.99"):
         out = tmp_path / flag.strip("-")
         run("predict", "a.png", "-m", lively.onnx, "-o", out, flag, "--format", "jsonl")
         assert not (out / "predictions.json").exists()
         (entry,) = lines(out / "predictions.jsonl")
         found[flag] = entry["people"]
-    assert found["--flip"] != found["--no-flip"]
+    assert found["--flip"] != found["--no-flip"] == found["--fast"]
     assert found["--min-score=0.99"] == []
 
 

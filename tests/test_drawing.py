@@ -1,24 +1,15 @@
 """What the pictures must show, read back from their pixels."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from higherhrnet.drawing import (
-    CAPTION,
-    GAP,
-    LEFT,
-    MIDDLE,
-    PEOPLE,
-    RIGHT,
-    TILE,
-    draw,
-    draw_heatmaps,
-    draw_maps,
-    draw_tags,
-)
+from higherhrnet.drawing import LEFT, MIDDLE, PEOPLE, RIGHT, draw
 from higherhrnet.errors import InputError
+from higherhrnet.maps import CAPTION, GAP, TILE, draw_heatmaps, draw_maps, draw_tags
 from higherhrnet.poses import Poses
 from higherhrnet.skeleton import COCO, CROWDPOSE, Skeleton
 
@@ -318,3 +309,22 @@ def test_maps_that_do_not_belong_together_are_refused(
     image = photograph(20, 30)
     with pytest.raises(InputError):
         draw_maps(image, np.zeros(heatmaps, np.float32), np.zeros(tags, np.float32), CHAIN)
+
+
+def test_tracks_have_their_number_and_its_colour_whatever_their_place() -> None:
+    image = np.full((480, 640, 3), 90, np.uint8)
+    people = poses([STANDING, {name: (x - 200, y + 60) for name, (x, y) in STANDING.items()}])
+    first, second = (
+        draw(image, replace(chosen, tracks=tracks))
+        for chosen, tracks in (
+            (people, np.array([7, 12])),
+            (people[[1, 0]], np.array([12, 7])),
+        )
+    )
+    np.testing.assert_array_equal(first, second)
+    above = slice(0, 108), slice(330, 390)  # over the left shoulder of the first
+    assert not changed(image, draw(image, people))[above].any()
+    assert (first[above] == PEOPLE[7]).all(2).any()
+    edge = poses([{name: (x, y - 118) for name, (x, y) in STANDING.items()}])
+    alike = (np.array([number]) for number in (3, 3 + len(PEOPLE)))  # in all but the number
+    assert changed(*(draw(image, replace(edge, tracks=tracks)) for tracks in alike)).any()

@@ -24,11 +24,15 @@ BOX = Path(higherhrnet.__file__).with_name("zoo")
 SETTINGS = TestConfig(
     size=256,
     flip=True,
-    decode=DecodeConfig(position=1.0, peak_window=9, min_score=0.1, min_refined_score=0.05),
+    scales=(1.0, 2.0),
+    decode=DecodeConfig(
+        min_peak=0.2, position=0.7, peak_window=9, min_score=0.1, min_refined_score=0.05
+    ),
 )
 FACTS = {
     "data": "2,154 photographs of COCO (val2017, some of train2017) and 3,000 of Leeds Sports Pose "
-    "Extended; its trunk is MoveNet MultiPose Lightning's (Google, Apache-2.0)",
+    "Extended; its trunk and the heatmaps it begins from are MoveNet MultiPose Lightning's "
+    "(Google, Apache-2.0)",
     "licence": "Apache-2.0 for the weights; the photographs' own licences say what may be done "
     "with what was learnt from them where you live",
     "figures": "on coco_dev, 346 photographs that it never saw; never report it on COCO val2017",

@@ -16,6 +16,7 @@ from higherhrnet.cli.machines import Machines
 from higherhrnet.errors import InputError, check
 from higherhrnet.files import replacing
 from higherhrnet.inference.engine import Precision
+from higherhrnet.tracking.tracker import TrackConfig
 
 
 def predict(
@@ -28,12 +29,15 @@ def predict(
     show_maps: Flag = False,
     every: int = 1,
     format: Literal["json", "jsonl"] = "json",
+    csv: Flag = False,
     resume: Flag = False,
+    track: Flag = False,
+    tracking: TrackConfig = TrackConfig(),
     verbose: Annotated[Flag, arg(aliases=["-v"])] = False,
 ) -> int:
     """Find the people in photographs, folders, videos.
 
-    Writes predictions into a folder, and each picture with its people drawn.
+    Writes predictions into a folder, and each picture and video with its people drawn.
 
     Args:
         sources: Files, folders, patterns, camera numbers; - for a list on standard input.
@@ -46,27 +50,45 @@ def predict(
         every: Of a video, look at each so many-th frame only.
         format: jsonl is predictions.jsonl, a line an image as soon as it is done; json adds
             predictions.json, COCO results, at the end.
+        csv: Write predictions.csv at the end, too: a row a person, for spreadsheets.
         resume: Go on where an earlier run into the same folder stopped.
+        track: Follow people through videos: numbers that stay, keypoints that do not jitter; with
+            --csv's table.
+        tracking: How.
         verbose: Say what was chosen.
     """
     from higherhrnet.inference.sources import list_sources
     from higherhrnet.predict import Settings
     from higherhrnet.predict import predict as run
 
+    check(every >= 1, f"--every must be at least 1, not {every}")
+    check(track or tracking == TrackConfig(), "--tracking.… says how to --track: add that")
+    settings = Settings(
+        Path(out),
+        draw,
+        show_maps,
+        resume,
+        every,
+        results=format == "json",
+        table=csv or track,
+        track=tracking if track else None,
+    )
     if machines.ray is not None:
-        plain = (show_maps, every, format, verbose) == (False, 1, "json", False)
-        check(plain, "leave out --show-maps, --every, --format and --verbose, which --ray has not")
+        plain = settings == Settings(settings.out, draw, resume=resume) and not verbose
+        check(
+            plain,
+            "leave out --show-maps, --every, --format, --csv, --track and --verbose, "
+            "which --ray has not",
+        )
         summary = machines.predict(sources, look, out, resume)
     else:
         check(machines == Machines(), "--actors, --gpus and --per-file go with --ray")
         check(len(sources) > 0, "name a photograph, folder, pattern, video or camera to look at")
-        check(every >= 1, f"--every must be at least 1, not {every}")
         listed = list_sources(sources, sys.stdin)
         predictor = look.predictor()
         if verbose:
             chosen = f"{predictor.engine.description}; {predictor.test}"
             print(f"{look.model}: {chosen}", file=sys.stderr)
-        settings = Settings(Path(out), draw, show_maps, resume, every, format == "json")
         summary = run(predictor, listed, settings)
     print(f"{summary} in {out}")
     if summary.interrupted:

@@ -31,6 +31,8 @@ class Look:
     """Do not, even if they do."""
     scales: tuple[float, ...] = ()
     """Sizes to look at relative to the model's own, 1 among several: --scales 0.5 1 2."""
+    fast: Flag = False
+    """Look once: neither mirrored nor at other sizes, whatever the model's own settings."""
     min_score: Annotated[float | None, arg(metavar="FLOAT")] = None
     """Leave out people below this score, 0 to 1."""
     engine: EngineName = "auto"
@@ -50,6 +52,8 @@ class Look:
 
         if self.flip and self.no_flip:
             raise InputError("--flip and --no-flip: say one of them")
+        if self.fast and (self.flip or self.scales):
+            raise InputError("--fast is to look once: leave out --flip and --scales")
         predictor = Predictor.load(
             self.model, engine=self.engine, precision=self.precision, threads=self.threads
         )
@@ -58,8 +62,8 @@ class Look:
         predictor.test = replace(
             test,
             size=self.size or test.size,
-            flip=(test.flip or self.flip) and not self.no_flip,
-            scales=self.scales or test.scales,
+            flip=(test.flip or self.flip) and not (self.no_flip or self.fast),
+            scales=(1.0,) if self.fast else self.scales or test.scales,
             decode=replace(test.decode, min_score=least),
         )
         return predictor

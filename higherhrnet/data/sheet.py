@@ -13,10 +13,11 @@ from higherhrnet.config import InputConfig
 from higherhrnet.data.augment import Sample, augment
 from higherhrnet.data.dataset import Photographs, load_photographs
 from higherhrnet.data.targets import render_heatmaps, to_cells
-from higherhrnet.drawing import INK, PAPER, draw, draw_heatmaps
+from higherhrnet.drawing import draw
 from higherhrnet.errors import InputError
 from higherhrnet.geometry import FIRST_CENTRE
 from higherhrnet.inference.images import Image, write_image
+from higherhrnet.maps import INK, PAPER, draw_heatmaps
 from higherhrnet.poses import Poses
 from higherhrnet.recipes import AugmentConfig, DataConfig, TargetConfig
 from higherhrnet.skeleton import Skeleton

@@ -20,6 +20,7 @@ import numpy as np
 from higherhrnet import __version__
 from higherhrnet.config import Header
 from higherhrnet.errors import InputError
+from higherhrnet.geometry import STRIDE
 from higherhrnet.inference.upsample import Array
 from higherhrnet.zoo.download import cache_folder, local_model, torch_form
 
@@ -174,7 +175,8 @@ def load_onnxruntime(path: Path, precision: Precision, threads: int) -> tuple[En
         raise _not_onnx(path, error) from error
     header = Header.from_metadata(session.get_modelmeta().custom_metadata_map, str(path))
     provider = session.get_providers()[0].removesuffix("ExecutionProvider")
-    name = f"onnxruntime {onnxruntime.__version__}, {provider}, f32, {threads} threads"
+    of = _arithmetic(header, precision)
+    name = f"onnxruntime {onnxruntime.__version__}, {provider}, {of}, {threads} threads"
     return Runner(name, lambda images: session.run(None, {"images": images})), header
 
 
@@ -210,12 +212,19 @@ def load_openvino(path: Path, precision: Precision, threads: int) -> tuple[Engin
     lock = Lock()  # a request serves one thread at a time
 
     def run(images: Array) -> list[Array]:
+        height, width = images.shape[2:]
+        if height % STRIDE or width % STRIDE:  # which OpenVINO itself does not always mind
+            raise InputError(f"sides must be multiples of {STRIDE}, not {height}×{width}")
         with lock:
             results = request.infer([images], share_inputs=True)
             return [np.array(results[output], np.float32) for output in compiled.outputs]
 
-    version = openvino.__version__.split("-")[0]
-    return Runner(f"openvino {version}, CPU, {precision}, {threads} threads", run), header
+    version, of = openvino.__version__.split("-")[0], _arithmetic(header, precision)
+    return Runner(f"openvino {version}, CPU, {of}, {threads} threads", run), header
+
+
+def _arithmetic(header: Header, precision: Precision) -> str:
+    return f"int8 and {precision}" if "int8" in header.training else precision
 
 
 def _not_onnx(path: Path, error: Exception) -> InputError:

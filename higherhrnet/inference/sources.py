@@ -129,9 +129,9 @@ def _read_moving(source: Source, every: int) -> Iterator[Frame]:
         for index in count():
             if not capture.grab():
                 break
+            seconds = _time(capture, index, fps) if clock is None else time.monotonic() - clock
             if index % every:
                 continue
-            seconds = _time(capture, index, fps) if clock is None else time.monotonic() - clock
             complete, bgr = capture.retrieve()
             if not complete:
                 break
@@ -139,7 +139,9 @@ def _read_moving(source: Source, every: int) -> Iterator[Frame]:
             yield Frame(image, source, index, seconds, fps)
         if index == 0:
             raise _no_video(source.origin)
-        if clock is None and index < 0.95 * expected - 1:  # headers are often a little wrong
+        # Of a video with a variable rate the number is a guess, but where it ends is not.
+        reached = max(index, (seconds or 0) * (fps or 0) + 1)
+        if clock is None and reached < 0.95 * expected - 1:  # headers are often a little wrong
             raise InputError(f"{source.origin}: ends after {index} of its {expected:.0f} frames")
 
 

@@ -43,6 +43,8 @@ _EPSILON, _MOMENTUM = 1e-3, 0.01
 class EfficientNetLite(nn.Module):
     """The trunk; `channels` are those of its four outputs, finest first."""
 
+    heatmaps = 0
+
     def __init__(self, size: Trunk) -> None:
         super().__init__()
         self.conv_stem = nn.Conv2d(3, _STEM, 3, 2, bias=False)

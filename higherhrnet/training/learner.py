@@ -32,9 +32,12 @@ class Learner(nn.Module):
     def __init__(self, network: HigherHRNet, config: TrainConfig) -> None:
         super().__init__()
         self.network, self.config = network, config
-        width, keypoints = network.config.width, network.config.num_keypoints
-        heads = len(config.losses.heatmap) if config.losses.swahr else 0
-        self.scale_layers = nn.ModuleList(_scale_head(width, keypoints) for _ in range(heads))
+        keypoints, heads = network.config.num_keypoints, network.final_layers
+        self.scale_layers = nn.ModuleList(
+            _scale_head(head.in_channels, keypoints)  # type: ignore[arg-type]
+            for head in heads
+            if config.losses.swahr
+        )
         self._levels = torch.compile(network.levels) if config.run.compile else network.levels
         for name, values in (("mean", config.input.mean), ("std", config.input.std)):
             pixels = 255 * torch.tensor(values).view(3, 1, 1)
@@ -112,9 +115,9 @@ class Learner(nn.Module):
         return tag_loss(tags, places, seen, self.config.losses.tags)
 
 
-def _scale_head(width: int, keypoints: int) -> nn.Sequential:
+def _scale_head(channels: int, keypoints: int) -> nn.Sequential:
     """SWAHR's head: features → scale maps, which begin at 0, where targets are the plain ones."""
-    first = nn.Conv2d(width, keypoints, 1)
+    first = nn.Conv2d(channels, keypoints, 1)
     around = nn.Conv2d(keypoints, keypoints, 9, padding=4, groups=keypoints)
     nn.init.normal_(first.weight, std=0.001)
     for start in (first.bias, around.weight, around.bias):

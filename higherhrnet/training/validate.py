@@ -13,13 +13,14 @@ from higherhrnet.annotations import Annotations, Entry, load_annotations
 from higherhrnet.config import Header
 from higherhrnet.data.dataset import parse_source
 from higherhrnet.data.pictures import Pictures, find_pictures
-from higherhrnet.drawing import draw, draw_heatmaps, draw_tags
+from higherhrnet.drawing import draw
 from higherhrnet.errors import InputError
 from higherhrnet.evaluation.figures import evaluate
 from higherhrnet.evaluation.predictions import predict_annotated
 from higherhrnet.inference.device import TorchEngine
 from higherhrnet.inference.images import Image
 from higherhrnet.inference.predictor import Predictor
+from higherhrnet.maps import draw_heatmaps, draw_tags
 from higherhrnet.network.higherhrnet import HigherHRNet
 from higherhrnet.poses import Poses
 from higherhrnet.recipes import DataConfig

@@ -1,5 +1,6 @@
 """The original's way gives the people that ours gives: the ratio of their times means something."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,16 +11,48 @@ from higherhrnet import Poses, Predictor
 from higherhrnet.bench.figures import same
 from higherhrnet.bench.reference import Original
 from higherhrnet.bench.synthetic_maps import draw_maps
-from higherhrnet.config import Header, InputConfig, ModelConfig
+from higherhrnet.config import Header, InputConfig, ModelConfig, TestConfig
 from higherhrnet.data.scenes import draw_scene
 from higherhrnet.errors import InputError
-from higherhrnet.inference.engine import load_engine
+from higherhrnet.inference.engine import EngineName, load_engine
+from higherhrnet.inference.images import Image, read_image
 from higherhrnet.network import checkpoint
 from higherhrnet.network.higherhrnet import HigherHRNet
 from higherhrnet.skeleton import COCO
+from higherhrnet.zoo.download import local_model, torch_form
 from tests.conftest import Model
 
 IMAGE = draw_scene(3, height=90, width=140).image
+COCO_DEV = Path(__file__).parents[3] / "shared" / "data" / "coco_dev" / "images"
+
+
+def photographs() -> list[Image]:
+    """Ten of coco_dev."""
+    return [read_image(path) for path in sorted(COCO_DEV.iterdir())[:10]]
+
+
+def scenes() -> list[Image]:
+    return [draw_scene(seed, height=256, width=320).image for seed in range(4)]
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize(
+    "images",
+    [
+        scenes,
+        pytest.param(
+            photographs,
+            marks=pytest.mark.skipif(not COCO_DEV.is_dir(), reason="needs the photographs"),
+        ),
+    ],
+)
+def test_identical_people(images: Callable[[], list[Image]], engine: EngineName) -> None:
+    model = torch_form(local_model("default"))
+    theirs, ours = Original.from_file(model, 2), Predictor.load(model, engine=engine)
+    ours.test = theirs.test = TestConfig(size=256, flip=True)
+    found = [(theirs(image), ours(image)) for image in images()]
+    assert all(same(*people) for people in found)
+    assert sum(len(people) for people, _ in found) >= 4
 
 
 def both(lively: Model, flip: bool, **input: object) -> tuple[Predictor, Predictor]:

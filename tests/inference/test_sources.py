@@ -250,6 +250,21 @@ def test_truncated_video_gives_what_is_there(tmp_path: Path) -> None:
     assert [frame.index for frame in frames] == list(range(len(frames)))
 
 
+def test_a_video_slower_than_its_header_says_is_not_cut_short(tmp_path: Path) -> None:
+    """As browsers record: the rate is what the camera can do at most, times are what it did."""
+    path = write_video(tmp_path / "slow.mkv", "MJPG")
+    data = bytearray(path.read_bytes())
+    place = data.index(b"\x23\xe3\x83\x84") + 4  # Matroska's DefaultDuration, nanoseconds
+    assert struct.unpack_from(">I", data, place) == (10**9 // FPS,)
+    struct.pack_into(">I", data, place, 10**9 // (3 * FPS))
+    path.write_bytes(data)
+    assert count_frames(as_source(path)) > 2 * FRAMES
+    for every in (1, 5):
+        frames = list(read_frames(as_source(path), every))
+        times = np.arange(0, FRAMES, every) / FPS
+        assert [frame.time for frame in frames] == pytest.approx(times, abs=2e-3)
+
+
 @pytest.mark.parametrize("content", [b"", b"Dear reader, this is no film.\n" * 20])
 def test_no_video(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "text.mp4"

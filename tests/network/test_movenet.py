@@ -18,6 +18,7 @@ from higherhrnet.network.higherhrnet import HigherHRNet, count_parameters
 from higherhrnet.network.movenet import MoveNet, read_movenet
 
 PREFIX = "StatefulPartitionedCall/center_net_mobile_net_v2fpn_feature_extractor/model_1/"
+HEAD = "StatefulPartitionedCall/kpt_heatmap_0/"
 
 
 def published_name(name: str) -> str:
@@ -33,6 +34,12 @@ def published_name(name: str) -> str:
         block = "expanded_conv" if number == "0" else f"block_{number}"
         return f"model/{block}_{step}/{'depthwise' if step == 'depthwise' else 'Conv2D'}{offset}"
     group, number, *part = place.split(".")
+    if group == "head":
+        layer = "conv2d_7" if number == "3" else "separable_conv2d_6"
+        if number != "3" and kind == "weight":
+            last = "" if number == "0" else "_1"
+            return f"{HEAD}{layer}/separable_conv2d/ReadVariableOp{last}"
+        return f"{HEAD}{layer}/{'BiasAdd' if kind == 'bias' else 'Conv2D'}/ReadVariableOp"
     ending = "" if number == "0" else f"_{number}"
     if group == "laterals":
         return f"conv2d{ending}/{'BiasAdd' if kind == 'bias' else 'Conv2D'}/ReadVariableOp"
@@ -48,10 +55,12 @@ def write_tfjs(folder: Path, trunk: MoveNet) -> Path:
         if array.ndim == 4:
             each = array.shape[1] == 1
             array = array.transpose((2, 3, 0, 1) if each else (2, 3, 1, 0))
-        entry = {"name": PREFIX + published_name(name), "shape": list(array.shape)}
+        place = published_name(name)
+        place = place if place.startswith(HEAD) else PREFIX + place
+        entry = {"name": place, "shape": list(array.shape)}
         weights.append({**entry, "dtype": "float32", "quantization": {"dtype": "float16"}})  # type: ignore[dict-item]
         raw.append(array.astype(np.float16))
-    head = {"name": "StatefulPartitionedCall/kpt_heatmap_0/conv2d_7/kernel", "shape": [3]}
+    head = {"name": "StatefulPartitionedCall/kpt_regress_0/conv2d_8/BiasAdd", "shape": [3]}
     weights.append({**head, "dtype": "float32"})
     raw.append(np.ones(3, np.float32))
     (folder / "model.bin").write_bytes(b"".join(array.tobytes() for array in raw))
@@ -70,6 +79,10 @@ PUBLISHED = {
     "separable_conv2d/separable_conv2d/ReadVariableOp": "merges.0.0.weight",
     "separable_conv2d_2/separable_conv2d_weights": "merges.2.1.weight",
     "separable_conv2d_1/separable_conv2d_bn_offset": "merges.1.1.bias",
+    HEAD + "separable_conv2d_6/separable_conv2d/ReadVariableOp": "head.0.weight",
+    HEAD + "separable_conv2d_6/separable_conv2d/ReadVariableOp_1": "head.1.weight",
+    HEAD + "separable_conv2d_6/BiasAdd/ReadVariableOp": "head.1.bias",
+    HEAD + "conv2d_7/Conv2D/ReadVariableOp": "head.3.weight",
 }
 """Some of the names in the published file, as it has them."""
 
@@ -81,7 +94,7 @@ def test_the_names_are_the_published_files() -> None:
 
 
 def test_as_many_weights_as_the_published_trunk_has() -> None:
-    assert count_parameters(MoveNet()) == 4_698_920
+    assert count_parameters(MoveNet()) == 4_703_185
 
 
 def test_published_weights_fill_the_trunk_and_nothing_else(tmp_path: Path) -> None:
@@ -112,7 +125,7 @@ def test_the_pyramid_adds_enlarged_features_to_finer_ones() -> None:
     with torch.inference_mode():
         features = trunk(torch.randn(1, 3, 64, 96))
     assert [tuple(f.shape[1:]) for f in features] == [
-        (24, 16, 24), (48, 8, 12), (144, 4, 6), (480, 2, 3)
+        (24 + 17, 16, 24), (48, 8, 12), (144, 4, 6), (480, 2, 3)
     ]  # fmt: skip
     assert [len(f[0]) for f in features] == list(trunk.channels)
     below = seen["lateral0"][1]
@@ -123,7 +136,33 @@ def test_the_pyramid_adds_enlarged_features_to_finer_ones() -> None:
         found = seen[f"into{i}"][0][0].permute(1, 2, 0).numpy()
         np.testing.assert_allclose(found, wanted, atol=1e-5)
         below = seen[f"merged{i}"][1]
-    assert torch.equal(features[0], below)
+    assert torch.equal(features[0][:, :24], below)
+
+
+def test_its_heatmaps_reach_the_heads_unchanged() -> None:
+    torch.manual_seed(2)
+    network = HigherHRNet(8, trunk="movenet", modules=(1, 1, 1), blocks=1, deconv_blocks=1).eval()
+    network.backbone.load_state_dict(MoveNet().state_dict())  # type: ignore[union-attr]
+    images = torch.randn(1, 3, 64, 96)
+    with torch.inference_mode():
+        shown = network.backbone(images)[0][:, 24:]  # type: ignore[misc]
+        (features, _), (fine, _) = network.levels(images)
+    assert features.shape[1:] == (8 + 17, 16, 24) and fine.shape[1:] == (8, 32, 48)
+    assert torch.equal(features[:, 8:], shown)
+    assert 0 < shown.min() < shown.max() < 1
+
+
+def test_a_heatmap_is_what_its_weights_say() -> None:
+    torch.manual_seed(3)
+    head = MoveNet().head.eval()
+    x = torch.randn(1, 24, 5, 5)
+    with torch.inference_mode():
+        found = head(x)[0, 4, 2, 3]
+    weights = {name: w.double().numpy() for name, w in head.state_dict().items()}
+    around = (x[0, :, 1:4, 2:5].double().numpy() * weights["0.weight"][:, 0]).sum((1, 2))
+    hidden = np.maximum(weights["1.weight"][:, :, 0, 0] @ around + weights["1.bias"], 0)
+    logit = weights["3.weight"][4, :, 0, 0] @ hidden + weights["3.bias"][4]
+    assert float(found) == pytest.approx(1 / (1 + np.exp(-logit)), abs=1e-6)
 
 
 def test_what_is_no_such_model_is_refused(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def read_answer(connection: socket.socket) -> tuple[int, dict[str, object]]:
 
 
 def test_past_the_queue_clients_are_sent_away_at_once() -> None:
-    with serving(*SLOW, "--queue", 2) as service:
+    with serving("--size", 512, "--flip", "--batch", 1, "--queue", 2) as service:
         waiting = [leave_unread(service) for _ in range(2)]
         service.wait_for(UNDER_WAY, 2)
         assert service.ask("GET", "/ready").status == 503

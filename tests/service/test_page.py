@@ -141,7 +141,9 @@ def test_people_are_selected_and_keypoints_named(opened: Open) -> None:
 
 def test_all_of_it_with_the_keyboard(opened: Open) -> None:
     page = opened()
+    page.bring_to_front()
     page.keyboard.press("Tab")
+    page.wait_for_function("document.activeElement.id === 'file'")
     with page.expect_file_chooser() as chooser:
         page.keyboard.press("Space")
     chooser.value.set_files(EXAMPLES / "scene.png")

@@ -21,6 +21,7 @@ from tests.training.conftest import Small, flags
 from tests.training.two import free_port
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "many-machines.md"
+MARK = "<!-- not run: tests/training/test_elastic.py does, on one machine -->"
 Agent = subprocess.Popen[str]
 Start = Callable[[TrainConfig, bool], Agent]
 QUICK = "last_call_timeout=3,keep_alive_interval=1,keep_alive_max_attempt=5"
@@ -31,7 +32,7 @@ ALONE, BOTH = 0.2, 0.333
 @pytest.fixture
 def start() -> Iterator[Start]:
     """Starts the documented command with a training of ours, as the first machine or the other."""
-    block = DOCUMENT.read_text().split("<!-- the elastic command -->\n```sh\nexport ")[1]
+    block = DOCUMENT.read_text().split(f"{MARK}\n```sh\nexport ")[1]
     setting, _, command = block.split("```")[0].partition("\ntorchrun ")
     launcher = command.partition("-m higherhrnet")[0]
     endpoint = f"localhost:{free_port()}"

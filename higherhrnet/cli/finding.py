@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal
 from tyro.conf import Positional, arg
 
 from higherhrnet.cli.look import Flag, Look
-from higherhrnet.errors import InputError
+from higherhrnet.cli.machines import Machines
+from higherhrnet.errors import InputError, check
 from higherhrnet.files import replacing
 from higherhrnet.inference.engine import Precision
 from higherhrnet.tracking.tracker import TrackConfig
@@ -22,7 +23,8 @@ def predict(
     sources: Positional[tuple[str, ...]],
     /,
     look: Annotated[Look, arg(name="")] = Look(),
-    out: Annotated[Path, arg(aliases=["-o"])] = Path("poses"),
+    machines: Annotated[Machines, arg(name="")] = Machines(),
+    out: Annotated[str, arg(aliases=["-o"], metavar="PATH")] = "poses",
     draw: bool = True,
     show_maps: Flag = False,
     every: int = 1,
@@ -40,7 +42,9 @@ def predict(
     Args:
         sources: Files, folders, patterns, camera numbers; - for a list on standard input.
         look: How to look.
-        out: The folder to write to; what it holds of an earlier run is replaced.
+        machines: Where to.
+        out: The folder to write to; what it holds of an earlier run is replaced, but not with
+            --ray.
         draw: Write pictures and videos with the people drawn.
         show_maps: Write a picture of the heatmaps and tags of each photograph.
         every: Of a video, look at each so many-th frame only.
@@ -57,18 +61,10 @@ def predict(
     from higherhrnet.predict import Settings
     from higherhrnet.predict import predict as run
 
-    if not sources:
-        raise InputError("name a photograph, folder, pattern, video or camera to look at")
-    if every < 1:
-        raise InputError(f"--every must be at least 1, not {every}")
-    if tracking != TrackConfig() and not track:
-        raise InputError("--tracking.… says how to --track: add that")
-    listed = list_sources(sources, sys.stdin)
-    predictor = look.predictor()
-    if verbose:
-        print(f"{look.model}: {predictor.engine.description}; {predictor.test}", file=sys.stderr)
+    check(every >= 1, f"--every must be at least 1, not {every}")
+    check(track or tracking == TrackConfig(), "--tracking.… says how to --track: add that")
     settings = Settings(
-        out,
+        Path(out),
         draw,
         show_maps,
         resume,
@@ -77,7 +73,23 @@ def predict(
         table=csv or track,
         track=tracking if track else None,
     )
-    summary = run(predictor, listed, settings)
+    if machines.ray is not None:
+        plain = settings == Settings(settings.out, draw, resume=resume) and not verbose
+        check(
+            plain,
+            "leave out --show-maps, --every, --format, --csv, --track and --verbose, "
+            "which --ray has not",
+        )
+        summary = machines.predict(sources, look, out, resume)
+    else:
+        check(machines == Machines(), "--actors, --gpus and --per-file go with --ray")
+        check(len(sources) > 0, "name a photograph, folder, pattern, video or camera to look at")
+        listed = list_sources(sources, sys.stdin)
+        predictor = look.predictor()
+        if verbose:
+            chosen = f"{predictor.engine.description}; {predictor.test}"
+            print(f"{look.model}: {chosen}", file=sys.stderr)
+        summary = run(predictor, listed, settings)
     print(f"{summary} in {out}")
     if summary.interrupted:
         return 130

@@ -38,8 +38,8 @@ class Pictures:
         return read_image(self.location / file_name, respect_exif=False)
 
 
-class _Member(BytesIO):
-    """A file out of an archive, with a name to report."""
+class Named(BytesIO):
+    """A file's bytes, with a name to report."""
 
     def __init__(self, data: bytes, name: str) -> None:
         super().__init__(data)
@@ -68,7 +68,7 @@ class _Archive:
         pictures = [name for name in self._rows if Path(name).suffix.lower() in SUFFIXES]
         self._top = commonpath([Path(name).parent for name in pictures]) if pictures else ""
 
-    def open(self, file_name: str) -> _Member:
+    def open(self, file_name: str) -> Named:
         """The file of that name, or of that name within the folder that holds all pictures."""
         name = f"{self.location}/{file_name}"
         row = self._rows.get(file_name, self._rows.get(f"{self._top}/{file_name}"))
@@ -88,7 +88,7 @@ class _Archive:
             raise InputError(f"{name}: damaged in the archive: {error}") from error
         if zlib.crc32(data) != checksum:
             raise InputError(f"{name}: damaged in the archive; fetch or pack it anew")
-        return _Member(data, name)
+        return Named(data, name)
 
 
 def find_pictures(annotations: Path) -> Path:

@@ -1,0 +1,1 @@
+"""Photographs on any filesystem → people in Parquet files, on one machine or many."""

@@ -1,0 +1,150 @@
+"""The folder of a run: three tables in Parquet, a file of each for a unit of work.
+
+people/    a row a person: image, person (from 0), score, keypoints by name, box
+images/    a row an image that was looked at, whoever was in it: image, width, height, people
+failed/    a row an image that could not be: image, reason
+look.json  how they were looked at
+
+A unit's file in `images` is written last: without it the unit was not done.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from secrets import token_hex
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.dataset as datasets
+import pyarrow.parquet as parquet
+from numpy.typing import NDArray
+from pyarrow import fs
+
+from higherhrnet.errors import InputError, check
+from higherhrnet.journal import LOOK
+from higherhrnet.many.places import Place
+from higherhrnet.poses import Poses
+from higherhrnet.skeleton import Skeleton
+
+PEOPLE, IMAGES, FAILED = "people", "images", "failed"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """An image that was looked at."""
+
+    image: str
+    size: tuple[int, int]
+    """Height and width."""
+    poses: Poses
+
+
+def begin(out: Place, look: Mapping[str, Any], resume: bool) -> int:
+    """Makes the folder ready: what was cut off is removed, and what failed is to be tried again.
+
+    Args:
+        out: the folder.
+        look: the model and how it looks at pictures, in plain values.
+        resume: go on with what the folder holds.
+
+    Returns:
+        How many images are done already.
+
+    Raises:
+        InputError: the folder holds a run that is not to be gone on with, or one that looked at
+            pictures otherwise; or it cannot be written to.
+    """
+    text, name = json.dumps(look, indent=1) + "\n", f"{out.scheme}{out.path}"
+    try:
+        for kind in (PEOPLE, IMAGES, FAILED):
+            out.files.create_dir(f"{out.path}/{kind}")
+        whole = {f.base_name for f in _files(out, IMAGES) if not f.base_name.startswith(".")}
+        if whole:
+            check(resume, f"{name} holds a run: --resume goes on with it, or take another --out")
+            with out.files.open_input_file(f"{out.path}/{LOOK}") as file:
+                same = file.read().decode() == text
+            check(same, f"{name}: made with another model or settings; take another --out")
+        for kind, keep in ((PEOPLE, whole), (IMAGES, whole), (FAILED, set())):
+            for info in _files(out, kind):
+                if info.base_name not in keep:
+                    out.files.delete_file(info.path)
+        with out.files.open_output_stream(f"{out.path}/{LOOK}") as file:
+            file.write(text.encode())
+        return int(_images(out).count_rows())
+    except OSError as error:
+        raise InputError(f"{name}: cannot be written to: {error}") from error
+
+
+def done(out: Place) -> frozenset[str]:
+    """The names of the images that need not be looked at again."""
+    return frozenset(_images(out).to_table(columns=["image"])["image"].to_pylist())
+
+
+def write_unit(
+    out: Place,
+    paths: Sequence[str],
+    seen: Sequence[Seen],
+    failed: Mapping[str, str],
+    skeleton: Skeleton,
+) -> None:
+    """Writes what became of a unit's images.
+
+    Args:
+        out: the folder.
+        paths: those of the unit, by which its files are named.
+        seen: what was looked at.
+        failed: the others, and why they were not.
+        skeleton: of the people.
+    """
+    unit = hashlib.sha256("\n".join(paths).encode("utf-8", "replace")).hexdigest()[:16]
+    _write(out, PEOPLE, unit, _people(seen, skeleton))
+    _write(out, FAILED, unit, pa.table({"image": list(failed), "reason": list(failed.values())}))
+    sizes = np.array([one.size for one in seen], np.int32).reshape(-1, 2)
+    columns = {
+        "image": pa.array([one.image for one in seen], pa.string()),
+        "width": sizes[:, 1],
+        "height": sizes[:, 0],
+        "people": np.array([len(one.poses) for one in seen], np.int32),
+    }
+    _write(out, IMAGES, unit, pa.table(columns))
+
+
+def _people(seen: Sequence[Seen], skeleton: Skeleton) -> pa.Table:
+    none = Poses.from_coco([], skeleton)
+    poses = [none, *(one.poses for one in seen)]
+    places = np.concatenate([np.dstack([p.keypoints, p.keypoint_scores]) for p in poses])
+    keypoints = [_struct(places[:, k], "x", "y", "score") for k in range(len(skeleton))]
+    columns = {
+        "image": pa.array([one.image for one in seen for _ in one.poses], pa.string()),
+        "person": np.concatenate([np.arange(len(p), dtype=np.int32) for p in poses]),
+        "score": np.concatenate([p.scores for p in poses]),
+        "keypoints": pa.StructArray.from_arrays(keypoints, skeleton.names),
+        "box": _struct(np.concatenate([p.boxes for p in poses]), "x", "y", "width", "height"),
+    }
+    return pa.table(columns)
+
+
+def _struct(values: NDArray[np.float32], *names: str) -> pa.StructArray:
+    """(N, F) values → N structs of F named values."""
+    return pa.StructArray.from_arrays([pa.array(column) for column in values.T], names)
+
+
+def _write(out: Place, kind: str, unit: str, table: pa.Table) -> None:
+    if table.num_rows or kind == IMAGES:
+        folder = f"{out.path}/{kind}"
+        beside = f"{folder}/.{unit}.{token_hex(4)}.part"
+        parquet.write_table(table, beside, filesystem=out.files)
+        out.files.move(beside, f"{folder}/{unit}.parquet")
+
+
+def _files(out: Place, kind: str) -> list[fs.FileInfo]:
+    return list(out.files.get_file_info(fs.FileSelector(f"{out.path}/{kind}")))
+
+
+def _images(out: Place) -> datasets.Dataset:
+    schema = pa.schema({"image": pa.string()})
+    return datasets.dataset(f"{out.path}/{IMAGES}", schema, "parquet", out.files)

@@ -1,0 +1,185 @@
+"""A real cluster of two machines, one of which dies; and what is refused without one."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("ray")
+
+import pyarrow.parquet as parquet
+from ray.cluster_utils import Cluster
+
+from higherhrnet import Predictor, read_image
+from higherhrnet.cli import main
+from higherhrnet.data.scenes import draw_scene
+from higherhrnet.errors import InputError
+from higherhrnet.inference.images import write_image
+from higherhrnet.many.places import place
+from higherhrnet.many.tables import Seen, begin, done, write_unit
+from higherhrnet.poses import Poses
+from higherhrnet.skeleton import COCO
+from tests.conftest import WITHOUT, Model
+
+COUNT, PER_FILE = 60, 3
+LOST = {"health_check_period_ms": 500, "health_check_failure_threshold": 3}
+"""How soon Ray sees that a machine is gone."""
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """A folder of drawn scenes, some deeper; one file is broken and some are none of ours."""
+    drawn = [draw_scene(seed, height=64, width=64).image for seed in range(6)]
+    folder = tmp_path / "pictures"
+    for number in range(COUNT):
+        write_image(folder / ("deep" if number % 3 else "") / f"{number}.png", drawn[number % 6])
+    (folder / "broken.jpg").write_bytes(b"no picture")
+    (folder / "notes.txt").write_text("no picture, and none by its name")
+    (folder / ".hidden.png").write_bytes((folder / "0.png").read_bytes())
+    return folder
+
+
+class Machines:
+    """A cluster on this machine that believes to be two, each with room for one actor."""
+
+    def __init__(self) -> None:
+        small: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
+        head = {**small, "include_dashboard": False, "_system_config": LOST}
+        self.cluster = Cluster(True, head_node_args=head)
+        self.other = self.cluster.add_node(**small)
+
+    def kill_the_other(self) -> None:
+        self.cluster.remove_node(self.other, allow_graceful=False)
+
+
+@pytest.fixture
+def machines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Machines]:
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    machines = Machines()
+    yield machines
+    machines.cluster.shutdown()  # type: ignore[no-untyped-call]
+
+
+def start(*arguments: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "higherhrnet", "predict", *map(str, arguments)]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True)
+
+
+def rows(out: Path, kind: str) -> list[dict[str, Any]]:
+    return list(parquet.read_table(out / kind).to_pylist())
+
+
+@pytest.mark.slow
+def test_a_machine_dies_and_every_image_is_there_once(
+    machines: Machines, pictures: Path, lively: Model, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    model = ["--model", lively.onnx, "--engine", "onnxruntime"]
+    flags = ["--ray", machines.cluster.address, pictures, *model, "--per-file", PER_FILE]
+    flags += ["--out", out]
+    running = start(*flags)
+    while running.poll() is None and len(list(out.glob("images/*.parquet"))) < 4:
+        time.sleep(0.02)
+    machines.kill_the_other()
+    before = len(list(out.glob("images/*.parquet")))
+    said, complained = running.communicate(timeout=300)
+    assert running.returncode == 3, complained
+    assert before < COUNT // PER_FILE  # it died in the middle
+    assert f"in {COUNT} images, 1 skipped" in said
+    check(out, pictures, lively)
+    assert [row["image"] for row in rows(out, "failed")] == [str(pictures / "broken.jpg")]
+    assert "not a picture of a known kind" in rows(out, "failed")[0]["reason"]
+
+    written = {path: path.stat().st_mtime_ns for path in out.glob("images/*.parquet")}
+    (out / "people" / "cut-off.parquet").write_bytes(b"by a machine that died")
+    for name in ("broken.jpg", "new.jpg"):
+        write_image(pictures / name, draw_scene(7, height=64, width=64).image)
+    again = start(*flags, "--resume")
+    said, complained = again.communicate(timeout=300)
+    assert again.returncode == 0, complained
+    assert f"in 2 images, {COUNT} done before" in said
+    check(out, pictures, lively)
+    assert rows(out, "failed") == []
+    assert all(path.stat().st_mtime_ns == then for path, then in written.items())
+
+
+def check(out: Path, pictures: Path, model: Model) -> None:
+    """Every picture is there once, with the people that one process finds in it."""
+    names = [path for path in pictures.rglob("[!.]*") if path.suffix in {".png", ".jpg"}]
+    readable = [path for path in names if path.read_bytes() != b"no picture"]
+    images, people = rows(out, "images"), rows(out, "people")
+    assert Counter(row["image"] for row in images) == Counter(map(str, readable))
+    predictor = Predictor.load(model.onnx, engine="onnxruntime", threads=1)
+    for row in images:
+        picture = read_image(row["image"])
+        assert (row["height"], row["width"]) == picture.shape[:2]
+        mine = [person for person in people if person["image"] == row["image"]]
+        mine.sort(key=lambda person: int(person["person"]))
+        poses = predictor(picture)
+        assert row["people"] == len(mine) == len(poses)
+        assert [person["person"] for person in mine] == list(range(len(mine)))
+        for person, pose in zip(mine, poses, strict=True):
+            found = person["keypoints"]
+            triples = [[found[name][axis] for axis in ("x", "y", "score")] for name in COCO.names]
+            np.testing.assert_array_equal(np.array(triples)[:, :2], pose.keypoints[0])
+            np.testing.assert_array_equal(np.array(triples)[:, 2], pose.keypoint_scores[0])
+            assert list(person["box"].values()) == pose.boxes[0].tolist()
+            assert person["score"] == pose.scores[0]
+
+
+def test_what_cannot_be_done_is_said_in_a_line(
+    pictures: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(pictures.parent)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # ours stays, whatever `main` sets
+    write_image(Path("clip.mp4.png"), draw_scene(0, height=64, width=64).image)
+    Path("clip.mp4.png").rename("clip.mp4")
+    for flags, said in [
+        ("--ray --show-maps pictures", "leave out --show-maps"),
+        ("--ray localhost:1 pictures", "--ray localhost:1: no cluster can be joined"),
+        ("nowhere --ray", "nowhere: no such file or folder"),
+        ("--ray clip.mp4", "clip.mp4: --ray looks at pictures, not videos"),
+        ("--ray abc://bucket/pictures", "abc://bucket/pictures: no filesystem for it"),
+        ("--ray --out x", "name a picture or folder"),
+        ("--ray pictures --actors 0", "must be at least 1"),
+        ("pictures --gpus 1", "go with --ray"),
+    ]:
+        with pytest.raises(SystemExit) as ended:
+            main(["predict", *flags.split()])
+        assert ended.value.code == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("higherhrnet: ") and said in line
+
+
+def test_a_run_goes_on_only_as_it_began(tmp_path: Path) -> None:
+    out, look = place(str(tmp_path)), {"size": 512}
+    assert begin(out, look, resume=False) == 0
+    poses = Poses.from_coco([])
+    write_unit(out, ["a.png", "b.png"], [Seen("a.png", (4, 8), poses)], {"b.png": "broken"}, COCO)
+    assert rows(tmp_path, "people") == []
+    with pytest.raises(InputError, match="holds a run: --resume goes on with it"):
+        begin(out, look, resume=False)
+    with pytest.raises(InputError, match="made with another model or settings"):
+        begin(out, {"size": 256}, resume=True)
+    assert rows(tmp_path, "failed") == [{"image": "b.png", "reason": "broken"}]
+    assert begin(out, look, resume=True) == 1
+    assert done(out) == {"a.png"}
+    assert rows(tmp_path, "images") == [{"image": "a.png", "width": 8, "height": 4, "people": 0}]
+
+
+def test_without_ray_it_says_what_to_install(tmp_path: Path) -> None:
+    code = WITHOUT.format(names=["ray"]) + "from higherhrnet.cli import main\nmain(sys.argv[1:])"
+    command = [sys.executable, "-c", code, "predict", "--ray", str(tmp_path)]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert ended.stderr == 'higherhrnet: --ray needs Ray: pip install "higherhrnet[ray]"\n'

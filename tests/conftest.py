@@ -30,22 +30,26 @@ class Model(NamedTuple):
 
 @pytest.fixture(scope="session")
 def lively(tmp_path_factory: pytest.TempPathFactory) -> Model:
-    """A narrow untrained network for 64 pixels whose maps have peaks above the threshold."""
+    """A small untrained network for 64 pixels whose maps have peaks above the threshold.
+
+    Of each part it has one, since torch's exporter takes seconds for every block.
+    """
     torch = pytest.importorskip("torch")
-    from higherhrnet.config import Header, InputConfig
+    from higherhrnet.config import Header, InputConfig, ModelConfig
     from higherhrnet.export import export_onnx
     from higherhrnet.network import checkpoint
     from higherhrnet.network.higherhrnet import HigherHRNet
 
     torch.manual_seed(0)
-    model = HigherHRNet(4).eval()
+    config = ModelConfig(4, modules=(1, 1, 1), blocks=1, deconv_blocks=1)
+    model = HigherHRNet.from_config(config).eval()
     for module in model.modules():
         if isinstance(module, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
             torch.nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
     with torch.no_grad():
         for final, level in zip(model.final_layers, model(torch.randn(1, 3, 64, 64)), strict=True):
             final.weight /= 4 * level[:, :17].std()
-    header = Header(model.config, input=InputConfig(64))
+    header = Header(config, input=InputConfig(64))
     folder = tmp_path_factory.mktemp("lively")
     checkpoint.save(folder / "lively.safetensors", model, header)
     export_onnx(model, header, folder / "lively.onnx")

@@ -16,7 +16,7 @@ from higherhrnet.errors import InputError, check
 if TYPE_CHECKING:
     from higherhrnet.predict import Summary
 
-_ADDRESS = re.compile(r"auto|local|ray://.+|[\w.\-]+:\d+")
+_ADDRESS = re.compile(r"auto|local|[\w.\-]+:\d+")
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,8 @@ class Machines:
         from higherhrnet.many.predict import predict_many
 
         words = self.ray or ()
+        client = any(word.startswith("ray://") for word in words)
+        check(not client, "--ray ray://…: on a machine of the cluster say HOST:6379 instead")
         address = words[0] if words and _ADDRESS.fullmatch(words[0]) else None
         named = sources + words[address is not None :]
         check(len(named) > 0, "name a picture or folder to look at")

@@ -6,7 +6,8 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
+from urllib.parse import quote
 
 from pyarrow import fs
 
@@ -81,7 +82,7 @@ def place(uri: str) -> Place:
     if not separator:
         return Place(fs.LocalFileSystem(), absolute(uri), "")
     try:
-        files, path = fs.FileSystem.from_uri(uri)
+        files, path = fs.FileSystem.from_uri(quote(uri, safe="/:@?=&+,%"))
     except ValueError:  # none of pyarrow's
         from fsspec.core import url_to_fs
 
@@ -90,13 +91,18 @@ def place(uri: str) -> Place:
         except (ValueError, ImportError) as error:
             raise InputError(f"{uri}: no filesystem for it: {error}") from error
         files = fs.PyFileSystem(fs.FSSpecHandler(other))
+    except OSError as error:  # Hadoop's library is missing, say
+        reason = str(error).partition("\n")[0]
+        raise InputError(f"{uri}: its filesystem cannot be used: {reason}") from error
     local = isinstance(files, fs.LocalFileSystem)
     return Place(files, path.rstrip("/"), "" if local else f"{scheme}://")
 
 
 def absolute(uri: str) -> str:
     """The same on any machine: a URI as it is, a path from the root."""
-    return uri if "://" in uri else os.path.abspath(uri)  # noqa: PTH100 (drops `..`)
+    if "://" in uri:
+        return uri
+    return Path(os.path.abspath(uri)).as_posix()  # noqa: PTH100 (drops `..`)
 
 
 def apart(uris: Sequence[str]) -> list[str]:
@@ -107,7 +113,8 @@ def apart(uris: Sequence[str]) -> list[str]:
     """
     kept: list[str] = []
     last = "\0"
-    for full, uri in sorted((f"{(at := place(uri)).scheme}{at.path}/", uri) for uri in uris):
+    named = ((f"{(at := place(uri)).scheme}{at.path}".rstrip("/") + "/", uri) for uri in uris)
+    for full, uri in sorted(named):
         kind = place(uri).files.get_file_info(place(uri).path).type
         check(kind != fs.FileType.NotFound, f"{uri}: no such file or folder")
         check(_suffix(uri) not in VIDEO_EXTENSIONS, f"{uri}: --ray looks at pictures, not videos")

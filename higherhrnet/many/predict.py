@@ -7,22 +7,21 @@ because a machine died, leaves the same ones.
 
 from __future__ import annotations
 
-import logging
-import os
+import json
 import socket
 import sys
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import chain, groupby, islice
 from pathlib import Path
 from time import perf_counter
+from types import MappingProxyType
 from typing import Any
 
 import ray
 import ray.data
-from ray.exceptions import RayTaskError
+from pyarrow.fs import FileType
 from tqdm import tqdm
 
 from higherhrnet.errors import InputError, check
@@ -30,9 +29,14 @@ from higherhrnet.inference.images import Image
 from higherhrnet.inference.predictor import Predictor
 from higherhrnet.inference.sources import Source
 from higherhrnet.inference.stream import Failed, Found, stream
+from higherhrnet.many.cluster import cluster, room
 from higherhrnet.many.places import absolute, apart, place
-from higherhrnet.many.tables import Seen, begin, done, write_unit
+from higherhrnet.many.tables import Seen, begin, done, failures, tally, write_unit
 from higherhrnet.predict import Summary
+
+ROUNDS = None, None, 1
+"""Images to a unit, as wanted if None: what was lost with its machine is done once more, then one
+by one, to know the picture that kills whoever looks at it."""
 
 Load = Callable[[], Predictor]
 Row = dict[str, Any]
@@ -67,116 +71,143 @@ def predict_many(
         InputError: there is nothing to look at, the folder or the cluster cannot be used, or an
             actor cannot load the model.
     """
-    named, out = apart(sources), absolute(out)
+    named, out, predictor = apart(sources), absolute(out), load()
     summary, start = Summary(), perf_counter()
-    summary.skipped = begin(place(out), load().look(), resume)
+    run = begin(place(out), predictor.look(), resume)
+    summary.skipped, people = tally(place(out))
     try:
-        with _cluster(address), tqdm(unit=" images", disable=None, smoothing=0.1) as bar:
-            size = actors or _room(cpus, gpus)
-            units = ray.data.from_items([{"sources": named, "out": out, "per_file": per_file}])
-            here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
-            results = units.flat_map(_units, num_cpus=0, label_selector=here).map(
-                _Finder,  # type: ignore[arg-type]
-                fn_constructor_args=(load, out),
-                compute=ray.data.ActorPoolStrategy(size=size),
-                num_cpus=cpus,
-                num_gpus=gpus,
-            )
-            for result in results.iter_rows():
-                _count(result, summary, bar)
+        with cluster(address), tqdm(unit=" images", disable=None, smoothing=0.1) as bar:
+            free = room(cpus, gpus)
+            size = actors or free
+            check(size > 0, f"no machine of the cluster has {cpus} CPUs and {gpus:g} GPUs to spare")
+            if size > free:
+                tqdm.write(f"room for {free} of {size} actors; waiting for more", file=sys.stderr)
+            finder = {
+                "fn_constructor_args": (load, out, run),
+                # one unit at a time, since those that wait in an actor die with it
+                "compute": ray.data.ActorPoolStrategy(size=size, max_tasks_in_flight_per_actor=1),
+                "num_cpus": cpus,
+                "num_gpus": gpus,
+            }
+            work: Row = {"sources": named, "out": out}
+            for most in ROUNDS:
+                if _look(work | {"per_file": most or per_file}, finder, bar):
+                    break
+            else:
+                for unit in _units(work | {"per_file": 1}):
+                    if unit["result"] is not None:
+                        break
+                    failed = dict.fromkeys(_names(unit), "the process that looked at it died")
+                    write_unit(place(out), run, [*failed], [], failed, predictor.header.skeleton)
+                    _show(_result(failed=failed), bar)
     except KeyboardInterrupt:
         summary.interrupted = True
+    # by the tables, since a machine may die between writing and saying so
+    images, found = tally(place(out))
+    summary.images, summary.people = images - summary.skipped, found - people
+    summary.failed = failures(place(out))
+    looked_at = images or summary.failed or summary.interrupted
+    check(bool(looked_at), f"{', '.join(sources)}: no picture in there")
     summary.seconds = perf_counter() - start
     return summary
 
 
-def _count(result: Row, summary: Summary, bar: tqdm[Any]) -> None:
-    summary.images += result["images"]
-    summary.people += result["people"]
-    summary.failed += result["failed"]
+def _look(work: Row, finder: dict[str, Any], bar: tqdm[Any]) -> bool:
+    """Has the cluster look at all that is not done yet; says whether nothing of it was lost.
+
+    Nothing is tried again by Ray: an actor whose machine is gone may never find another, and a
+    listing begun anew would not be the same.
+    """
+    here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
+    begun = ray.data.from_items([work])
+    units = begun.flat_map(
+        _units, num_cpus=0, label_selector=here, ray_remote_args_fn=lambda: {"max_retries": 0}
+    )
+    once = {"ray_remote_args_fn": lambda: {"max_task_retries": 0}}
+    open_units = -1
+    for result in units.map(_Finder, **once, **finder).iter_rows():  # type: ignore[arg-type]
+        if "\n" in result["error"]:
+            raise RuntimeError(result["error"])  # a bug, as its machine saw it
+        check(not result["error"], result["error"])
+        open_units += result["units"]
+        _show(result, bar)
+    return open_units == 0
+
+
+def _show(result: Row, bar: tqdm[Any]) -> None:
     for reason in result["failed"]:
         tqdm.write(f"skipped: {reason}", file=sys.stderr)
     bar.update(result["images"])
 
 
-@contextmanager
-def _cluster(address: str | None) -> Iterator[None]:
-    """Joins it, or starts one; what went wrong in an actor and is the user's to mend is a line."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to Ray's makers
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # of the rest it warns each time
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
-    warnings.filterwarnings("ignore", module="ray")
+def _units(work: Row) -> Iterator[Row]:
+    """All that is still to be looked at, in units of one filesystem each; last how many."""
+    count = 0
     try:
-        host, _, port = (address or "").removeprefix("ray://").rpartition(":")
-        if host:  # where nobody answers, Ray would ask for minutes
-            socket.create_connection((host, int(port)), timeout=10).close()
-        ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
-    except (OSError, ValueError) as error:
-        raise InputError(f"--ray {address or ''}: no cluster can be joined: {error}") from error
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.raise_original_map_exception = True
-    context.target_max_block_size = 1  # a unit is a block of its own, for any actor to take
-    try:
-        yield
-    except RayTaskError as error:
-        said = str(error.cause).partition("\n")[0]
-        if isinstance(error.cause, OSError):
-            said += "; do all machines see the same folders?"
-        elif not isinstance(error.cause, InputError):
-            raise
-        raise InputError(said) from error
-    finally:
-        ray.shutdown()
+        before = done(place(work["out"]))
+        for _, group in groupby(work["sources"], lambda uri: place(uri).files):
+            uris = list(group)
+            scheme = place(uris[0]).scheme
+            paths = chain.from_iterable(place(uri).pictures() for uri in uris)
+            new = (path for path in paths if scheme + path not in before)
+            while unit := list(islice(new, work["per_file"])):
+                count += 1
+                yield {"root": uris[0], "paths": unit, "result": None}
+        end = _result(units=count + 1)
+    except (InputError, OSError) as error:
+        end = _result(error=str(error).partition("\n")[0])
+    yield {"root": None, "paths": None, "result": json.dumps(end)}
 
 
-def _room(cpus: int, gpus: float) -> int:
-    """How many actors the machines of the cluster can hold."""
-    machines = [
-        node["Resources"]
-        for node in ray.nodes()  # type: ignore[no-untyped-call]
-        if node["Alive"]
-    ]
-    free = (
-        min(has.get("CPU", 0) // cpus, has.get("GPU", 0) // gpus if gpus else sys.maxsize)
-        for has in machines
-    )
-    room = int(sum(free))
-    check(room > 0, f"no machine of the cluster has {cpus} CPUs and {gpus:g} GPUs for an actor")
-    return room
+def _names(unit: Row) -> list[str]:
+    return [place(unit["root"]).scheme + path for path in unit["paths"]]
 
 
-def _units(row: Row) -> Iterator[Row]:
-    """All that is still to be looked at, in units of one filesystem each."""
-    before = done(place(row["out"]))
-    for _, group in groupby(row["sources"], lambda uri: place(uri).files):
-        uris = list(group)
-        scheme = place(uris[0]).scheme
-        paths = chain.from_iterable(place(uri).pictures() for uri in uris)
-        new = (path for path in paths if scheme + path not in before)
-        while unit := list(islice(new, row["per_file"])):
-            yield {"root": uris[0], "paths": unit}
+def _result(
+    images: int = 0,
+    failed: Mapping[str, str] = MappingProxyType({}),
+    units: int = -1,
+    error: str = "",
+) -> Row:
+    """What became of a unit; `units` are those still open after it, added up."""
+    reasons = [f"{name}: {reason}" for name, reason in failed.items()]
+    return {"images": images, "failed": reasons, "units": units, "error": error}
 
 
 class _Finder:
     """An actor: finds the people of one unit after the other."""
 
-    def __init__(self, load: Load, out: str) -> None:
-        self._load, self._out = load, place(out)
+    def __init__(self, load: Load, out: str, run: str) -> None:
+        self._load, self._out, self._run = load, out, run
 
     @cached_property
     def _predictor(self) -> Predictor:
-        """Made at the first unit, since what fails there reaches the user as what it is."""
+        """Made at the first unit: what fails there is said as what fails later."""
         return self._load()
 
     def __call__(self, unit: Row) -> Row:
-        """Writes a unit's files; says how many images, how many people, and what failed."""
+        """Looks at a unit's pictures and says what became of them; never raises."""
+        if unit["result"] is not None:
+            return dict(json.loads(unit["result"]))
+        try:
+            return self._look(unit)
+        except OSError as error:
+            reason = str(error).partition("\n")[0]
+            return _result(error=f"{reason}; do all machines see the same folders?")
+        except InputError as error:
+            return _result(error=str(error).partition("\n")[0])
+        except Exception:
+            return _result(error=traceback.format_exc())
+
+    def _look(self, unit: Row) -> Row:
         root = place(unit["root"])
+        if root.files.get_file_info(root.path).type == FileType.NotFound:
+            raise FileNotFoundError(f"{unit['root']}: is not there on {socket.gethostname()}")
 
         def read(source: Source) -> Image:
             return root.read(source.name.removeprefix(root.scheme))
 
-        names = [root.scheme + path for path in unit["paths"]]
+        names = _names(unit)
         sources = [Source(name, Path(name)) for name in names]
         results = list(stream(self._predictor, sources, _seen, read=read))
         seen = [result for result in results if isinstance(result, Seen)]
@@ -185,10 +216,9 @@ class _Finder:
             for result in results
             if isinstance(result, Failed)
         }
-        write_unit(self._out, names, seen, failed, self._predictor.header.skeleton)
-        people = sum(len(one.poses) for one in seen)
-        reasons = [f"{name}: {reason}" for name, reason in failed.items()]
-        return {"images": len(seen), "people": people, "failed": reasons}
+        skeleton = self._predictor.header.skeleton
+        write_unit(place(self._out), self._run, names, seen, failed, skeleton)
+        return _result(len(seen), failed)
 
 
 def _seen(found: Found) -> Seen:

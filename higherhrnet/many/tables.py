@@ -4,14 +4,16 @@ people/    a row a person: image, person (from 0), score, keypoints by name, box
 images/    a row an image that was looked at, whoever was in it: image, width, height, people
 failed/    a row an image that could not be: image, reason
 look.json  how they were looked at
+run        which run may write here: the latest
 
-A unit's file in `images` is written last: without it the unit was not done.
+A unit has a file in each table, the one in `images` written last: without it the unit was not done.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from secrets import token_hex
@@ -31,6 +33,8 @@ from higherhrnet.poses import Poses
 from higherhrnet.skeleton import Skeleton
 
 PEOPLE, IMAGES, FAILED = "people", "images", "failed"
+_RUN = "run"
+_OURS = re.compile(r"[0-9a-f]{16}\.parquet|\.[0-9a-f]{16}\.[0-9a-f]{8}\.part")
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class Seen:
     poses: Poses
 
 
-def begin(out: Place, look: Mapping[str, Any], resume: bool) -> int:
+def begin(out: Place, look: Mapping[str, Any], resume: bool) -> str:
     """Makes the folder ready: what was cut off is removed, and what failed is to be tried again.
 
     Args:
@@ -52,40 +56,58 @@ def begin(out: Place, look: Mapping[str, Any], resume: bool) -> int:
         resume: go on with what the folder holds.
 
     Returns:
-        How many images are done already.
+        The name of this run: what an earlier one still writes is refused from now on.
 
     Raises:
         InputError: the folder holds a run that is not to be gone on with, or one that looked at
-            pictures otherwise; or it cannot be written to.
+            pictures otherwise, or files of others; or it cannot be written to.
     """
-    text, name = json.dumps(look, indent=1) + "\n", f"{out.scheme}{out.path}"
+    text, name, run = json.dumps(look, indent=1) + "\n", f"{out.scheme}{out.path}", token_hex(8)
     try:
         for kind in (PEOPLE, IMAGES, FAILED):
             out.files.create_dir(f"{out.path}/{kind}")
+            for info in _files(out, kind):
+                ours = info.is_file and _OURS.fullmatch(info.base_name)
+                check(bool(ours), f"{out.scheme}{info.path}: is none of ours; take another --out")
         whole = {f.base_name for f in _files(out, IMAGES) if not f.base_name.startswith(".")}
         if whole:
             check(resume, f"{name} holds a run: --resume goes on with it, or take another --out")
             with out.files.open_input_file(f"{out.path}/{LOOK}") as file:
                 same = file.read().decode() == text
             check(same, f"{name}: made with another model or settings; take another --out")
+        for path, content in ((_RUN, run), (LOOK, text)):
+            with out.files.open_output_stream(f"{out.path}/{path}") as file:
+                file.write(content.encode())
         for kind, keep in ((PEOPLE, whole), (IMAGES, whole), (FAILED, set())):
             for info in _files(out, kind):
                 if info.base_name not in keep:
                     out.files.delete_file(info.path)
-        with out.files.open_output_stream(f"{out.path}/{LOOK}") as file:
-            file.write(text.encode())
-        return int(_images(out).count_rows())
+        return run
     except OSError as error:
         raise InputError(f"{name}: cannot be written to: {error}") from error
 
 
 def done(out: Place) -> frozenset[str]:
-    """The names of the images that need not be looked at again."""
-    return frozenset(_images(out).to_table(columns=["image"])["image"].to_pylist())
+    """The names of the images that this run or an earlier one is done with."""
+    tables = (_read(out, kind, image=pa.string()) for kind in (IMAGES, FAILED))
+    return frozenset(name for table in tables for name in table["image"].to_pylist())
+
+
+def tally(out: Place) -> tuple[int, int]:
+    """How many images were looked at, and how many people were found."""
+    people = _read(out, IMAGES, people=pa.int32())["people"].to_numpy()
+    return len(people), int(people.sum())
+
+
+def failures(out: Place) -> list[str]:
+    """Which images could not be looked at, and why."""
+    rows = _read(out, FAILED, image=pa.string(), reason=pa.string()).to_pylist()
+    return [f"{row['image']}: {row['reason']}" for row in rows]
 
 
 def write_unit(
     out: Place,
+    run: str,
     paths: Sequence[str],
     seen: Sequence[Seen],
     failed: Mapping[str, str],
@@ -95,14 +117,20 @@ def write_unit(
 
     Args:
         out: the folder.
+        run: which writes.
         paths: those of the unit, by which its files are named.
         seen: what was looked at.
         failed: the others, and why they were not.
         skeleton: of the people.
+
+    Raises:
+        InputError: a later run has begun in this folder.
     """
     unit = hashlib.sha256("\n".join(paths).encode("utf-8", "replace")).hexdigest()[:16]
     _write(out, PEOPLE, unit, _people(seen, skeleton))
-    _write(out, FAILED, unit, pa.table({"image": list(failed), "reason": list(failed.values())}))
+    reasons = {"image": list(failed), "reason": list(failed.values())}
+    texts = {name: pa.array(column, pa.string()) for name, column in reasons.items()}
+    _write(out, FAILED, unit, pa.table(texts))
     sizes = np.array([one.size for one in seen], np.int32).reshape(-1, 2)
     columns = {
         "image": pa.array([one.image for one in seen], pa.string()),
@@ -110,6 +138,9 @@ def write_unit(
         "height": sizes[:, 0],
         "people": np.array([len(one.poses) for one in seen], np.int32),
     }
+    with out.files.open_input_file(f"{out.path}/{_RUN}") as file:
+        latest = file.read().decode() == run
+    check(latest, f"{out.scheme}{out.path}: another run has begun to write there")
     _write(out, IMAGES, unit, pa.table(columns))
 
 
@@ -134,17 +165,19 @@ def _struct(values: NDArray[np.float32], *names: str) -> pa.StructArray:
 
 
 def _write(out: Place, kind: str, unit: str, table: pa.Table) -> None:
-    if table.num_rows or kind == IMAGES:
-        folder = f"{out.path}/{kind}"
-        beside = f"{folder}/.{unit}.{token_hex(4)}.part"
-        parquet.write_table(table, beside, filesystem=out.files)
-        out.files.move(beside, f"{folder}/{unit}.parquet")
+    path = beside = f"{out.path}/{kind}/{unit}.parquet"
+    if not out.scheme:  # an object store shows nothing of a file before all of it is there
+        beside = f"{out.path}/{kind}/.{unit}.{token_hex(4)}.part"
+    parquet.write_table(table, beside, filesystem=out.files)
+    if beside != path:
+        out.files.move(beside, path)
 
 
 def _files(out: Place, kind: str) -> list[fs.FileInfo]:
-    return list(out.files.get_file_info(fs.FileSelector(f"{out.path}/{kind}")))
+    folder = fs.FileSelector(f"{out.path}/{kind}", allow_not_found=True)
+    return list(out.files.get_file_info(folder))
 
 
-def _images(out: Place) -> datasets.Dataset:
-    schema = pa.schema({"image": pa.string()})
-    return datasets.dataset(f"{out.path}/{IMAGES}", schema, "parquet", out.files)
+def _read(out: Place, kind: str, **columns: pa.DataType) -> pa.Table:
+    paths = [info.path for info in _files(out, kind) if not info.base_name.startswith(".")]
+    return datasets.dataset(paths, pa.schema(columns), "parquet", out.files).to_table()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +26,12 @@ from higherhrnet import Predictor, read_image
 from higherhrnet.cli import main
 from higherhrnet.data.scenes import draw_scene
 from higherhrnet.errors import InputError
+from higherhrnet.inference.engine import Engine
 from higherhrnet.inference.images import write_image
+from higherhrnet.inference.upsample import Array
 from higherhrnet.many.places import place
-from higherhrnet.many.tables import Seen, begin, done, write_unit
+from higherhrnet.many.predict import predict_many
+from higherhrnet.many.tables import Seen, begin, done, failures, tally, write_unit
 from higherhrnet.poses import Poses
 from higherhrnet.skeleton import COCO
 from tests.conftest import WITHOUT, Model
@@ -56,6 +62,17 @@ class Machines:
         head = {**small, "include_dashboard": False, "_system_config": LOST}
         self.cluster = Cluster(True, head_node_args=head)
         self.other = self.cluster.add_node(**small)
+
+    def other_is_at_work(self) -> bool:
+        """Whether an actor of the other one has a unit under way; Ray names processes so."""
+        raylet = self.other.all_processes["raylet"][0].process.pid
+        for status in Path("/proc").glob("[0-9]*/status"):
+            with suppress(OSError):  # it ended meanwhile
+                if f"PPid:\t{raylet}\n" in status.read_text():
+                    name = status.with_name("cmdline").read_bytes()
+                    if b"_Finder" in name and b".submit" in name:
+                        return True
+        return False
 
     def kill_the_other(self) -> None:
         self.cluster.remove_node(self.other, allow_graceful=False)
@@ -88,7 +105,9 @@ def test_a_machine_dies_and_every_image_is_there_once(
     flags = ["--ray", machines.cluster.address, pictures, *model, "--per-file", PER_FILE]
     flags += ["--out", out]
     running = start(*flags)
-    while running.poll() is None and len(list(out.glob("images/*.parquet"))) < 4:
+    written = list[Path]()
+    while running.poll() is None and not (len(written) > 3 and machines.other_is_at_work()):
+        written = list(out.glob("images/[!.]*.parquet"))
         time.sleep(0.02)
     machines.kill_the_other()
     before = len(list(out.glob("images/*.parquet")))
@@ -100,8 +119,8 @@ def test_a_machine_dies_and_every_image_is_there_once(
     assert [row["image"] for row in rows(out, "failed")] == [str(pictures / "broken.jpg")]
     assert "not a picture of a known kind" in rows(out, "failed")[0]["reason"]
 
-    written = {path: path.stat().st_mtime_ns for path in out.glob("images/*.parquet")}
-    (out / "people" / "cut-off.parquet").write_bytes(b"by a machine that died")
+    times = {path: path.stat().st_mtime_ns for path in out.glob("images/*.parquet")}
+    (out / "people" / "0123456789abcdef.parquet").write_bytes(b"by a machine that died")
     for name in ("broken.jpg", "new.jpg"):
         write_image(pictures / name, draw_scene(7, height=64, width=64).image)
     again = start(*flags, "--resume")
@@ -110,7 +129,43 @@ def test_a_machine_dies_and_every_image_is_there_once(
     assert f"in 2 images, {COUNT} done before" in said
     check(out, pictures, lively)
     assert rows(out, "failed") == []
-    assert all(path.stat().st_mtime_ns == then for path, then in written.items())
+    assert all(path.stat().st_mtime_ns == then for path, then in times.items())
+
+
+class Deadly:
+    """An engine that dies of one picture, known by its shape."""
+
+    description = "deadly"
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    def __call__(self, images: Array) -> Sequence[Array]:
+        if images.shape[2] != images.shape[3]:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self.engine(images)
+
+
+def deadly(model: Path) -> Predictor:
+    predictor = Predictor.load(model, engine="onnxruntime", threads=1)
+    predictor.engine = Deadly(predictor.engine)
+    return predictor
+
+
+@pytest.mark.slow
+def test_a_picture_that_kills_is_named_and_costs_no_other(
+    machines: Machines, pictures: Path, lively: Model, tmp_path: Path
+) -> None:
+    write_image(pictures / "7" / "deadly.png", draw_scene(0, height=64, width=160).image)
+    out, address = tmp_path / "out", machines.cluster.address
+    load = partial(deadly, lively.onnx)
+    summary = predict_many(load, [str(pictures)], str(out), address=address, per_file=PER_FILE)
+    assert summary.images == COUNT and len(summary.failed) == 2
+    images = Counter(row["image"] for row in rows(out, "images"))
+    assert len(images) == COUNT and set(images.values()) == {1}
+    failed = {Path(row["image"]).name: row["reason"] for row in rows(out, "failed")}
+    assert failed.keys() == {"broken.jpg", "deadly.png"}
+    assert failed["deadly.png"] == "the process that looked at it died"
 
 
 def check(out: Path, pictures: Path, model: Model) -> None:
@@ -144,6 +199,9 @@ def test_what_cannot_be_done_is_said_in_a_line(
     monkeypatch.setattr(signal, "signal", lambda *_: None)  # ours stays, whatever `main` sets
     write_image(Path("clip.mp4.png"), draw_scene(0, height=64, width=64).image)
     Path("clip.mp4.png").rename("clip.mp4")
+    Path("nothing").mkdir()
+    Path("mine/people").mkdir(parents=True)
+    Path("mine/people/1.jpg").touch()
     for flags, said in [
         ("--ray --show-maps pictures", "leave out --show-maps"),
         ("--ray localhost:1 pictures", "--ray localhost:1: no cluster can be joined"),
@@ -151,6 +209,9 @@ def test_what_cannot_be_done_is_said_in_a_line(
         ("--ray clip.mp4", "clip.mp4: --ray looks at pictures, not videos"),
         ("--ray abc://bucket/pictures", "abc://bucket/pictures: no filesystem for it"),
         ("--ray --out x", "name a picture or folder"),
+        ("--ray ray://first:10001 pictures", "say HOST:6379 instead"),
+        ("--ray pictures --out mine", "1.jpg: is none of ours; take another --out"),
+        ("--ray nothing", "nothing: no picture in there"),
         ("--ray pictures --actors 0", "must be at least 1"),
         ("pictures --gpus 1", "go with --ray"),
     ]:
@@ -163,18 +224,37 @@ def test_what_cannot_be_done_is_said_in_a_line(
 
 def test_a_run_goes_on_only_as_it_began(tmp_path: Path) -> None:
     out, look = place(str(tmp_path)), {"size": 512}
-    assert begin(out, look, resume=False) == 0
+    run = begin(out, look, resume=False)
+    assert tally(out) == (0, 0) and failures(out) == []
     poses = Poses.from_coco([])
-    write_unit(out, ["a.png", "b.png"], [Seen("a.png", (4, 8), poses)], {"b.png": "broken"}, COCO)
+    seen, failed = [Seen("a.png", (4, 8), poses)], {"b.png": "broken"}
+    write_unit(out, run, ["a.png", "b.png"], seen, failed, COCO)
     assert rows(tmp_path, "people") == []
     with pytest.raises(InputError, match="holds a run: --resume goes on with it"):
         begin(out, look, resume=False)
     with pytest.raises(InputError, match="made with another model or settings"):
         begin(out, {"size": 256}, resume=True)
     assert rows(tmp_path, "failed") == [{"image": "b.png", "reason": "broken"}]
-    assert begin(out, look, resume=True) == 1
-    assert done(out) == {"a.png"}
+    assert done(out) == {"a.png", "b.png"} and failures(out) == ["b.png: broken"]
+    assert begin(out, look, resume=True) != run
+    assert done(out) == {"a.png"} and tally(out) == (1, 0)
     assert rows(tmp_path, "images") == [{"image": "a.png", "width": 8, "height": 4, "people": 0}]
+    with pytest.raises(InputError, match="another run has begun to write there"):
+        write_unit(out, run, ["c.png"], [Seen("c.png", (4, 8), poses)], {}, COCO)
+    assert done(out) == {"a.png"}
+
+
+def test_a_unit_done_again_with_another_outcome_leaves_only_that(tmp_path: Path) -> None:
+    out = place(str(tmp_path))
+    run = begin(out, {}, resume=False)
+    person = {"keypoints": [1.0, 2.0, 0.5] * 17, "score": 0.5}
+    found = Seen("a.png", (4, 8), Poses.from_coco([person]))
+    write_unit(out, run, ["a.png"], [found], {}, COCO)
+    write_unit(out, run, ["a.png"], [], {"a.png": "gone"}, COCO)
+    assert rows(tmp_path, "people") == rows(tmp_path, "images") == []
+    write_unit(out, run, ["a.png"], [found], {}, COCO)
+    assert rows(tmp_path, "failed") == []
+    assert len(rows(tmp_path, "people")) == 1 and tally(out) == (1, 1)
 
 
 def test_without_ray_it_says_what_to_install(tmp_path: Path) -> None:

@@ -59,6 +59,10 @@ def _patient_for(seconds: float) -> type[asyncio.Protocol]:
     class Protocol(H11Protocol):
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
+            # asyncio sets this only for sockets that name their protocol, which create_server's do
+            # not; without it the kernel holds an answer's body back until its head is acknowledged
+            connection = transport.get_extra_info("socket")
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._watch()
 
         def on_response_complete(self) -> None:

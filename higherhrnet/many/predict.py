@@ -1,8 +1,8 @@
 """Work handed out by Ray Data, a unit of some hundred paths at a time, to actors with an engine.
 
 An actor reads a unit's pictures straight from where they are, so that none passes through Ray's
-object store, and writes the unit's files, which are named by its paths: a unit that is done twice,
-because a machine died, leaves the same ones.
+object store, and writes the unit's files. What a unit wrote that was lost with its machine before
+its last file is removed before its pictures are looked at again, in another unit.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from higherhrnet.inference.sources import Source
 from higherhrnet.inference.stream import Failed, Found, stream
 from higherhrnet.many.cluster import cluster, room
 from higherhrnet.many.places import absolute, apart, place
-from higherhrnet.many.tables import Seen, begin, done, failures, tally, write_unit
+from higherhrnet.many.tables import Seen, begin, done, failures, sweep, tally, write_unit
 from higherhrnet.predict import Summary
 
 ROUNDS = None, None, 1
@@ -82,8 +82,7 @@ def predict_many(
             check(size > 0, f"no machine of the cluster has {cpus} CPUs and {gpus:g} GPUs to spare")
             if size > free:
                 tqdm.write(f"room for {free} of {size} actors; waiting for more", file=sys.stderr)
-            finder = {
-                "fn_constructor_args": (load, out, run),
+            finder: dict[str, Any] = {
                 # one unit at a time, since those that wait in an actor die with it
                 "compute": ray.data.ActorPoolStrategy(size=size, max_tasks_in_flight_per_actor=1),
                 "num_cpus": cpus,
@@ -91,8 +90,10 @@ def predict_many(
             }
             work: Row = {"sources": named, "out": out}
             for most in ROUNDS:
+                finder["fn_constructor_args"] = (load, out, run)
                 if _look(work | {"per_file": most or per_file}, finder, bar):
                     break
+                run = sweep(place(out), run)
             else:
                 for unit in _units(work | {"per_file": 1}):
                     if unit["result"] is not None:
@@ -102,6 +103,7 @@ def predict_many(
                     _show(_result(failed=failed), bar)
     except KeyboardInterrupt:
         summary.interrupted = True
+    sweep(place(out), run)
     # by the tables, since a machine may die between writing and saying so
     images, found = tally(place(out))
     summary.images, summary.people = images - summary.skipped, found - people

@@ -4,7 +4,7 @@ people/    a row a person: image, person (from 0), score, keypoints by name, box
 images/    a row an image that was looked at, whoever was in it: image, width, height, people
 failed/    a row an image that could not be: image, reason
 look.json  how they were looked at
-run        which run may write here: the latest
+run        who may write here: the latest run, in its latest round
 
 A unit has a file in each table, the one in `images` written last: without it the unit was not done.
 """
@@ -69,22 +69,42 @@ def begin(out: Place, look: Mapping[str, Any], resume: bool) -> str:
             for info in _files(out, kind):
                 ours = info.is_file and _OURS.fullmatch(info.base_name)
                 check(bool(ours), f"{out.scheme}{info.path}: is none of ours; take another --out")
-        whole = {f.base_name for f in _files(out, IMAGES) if not f.base_name.startswith(".")}
-        if whole:
+        if any(not info.base_name.startswith(".") for info in _files(out, IMAGES)):
             check(resume, f"{name} holds a run: --resume goes on with it, or take another --out")
             with out.files.open_input_file(f"{out.path}/{LOOK}") as file:
                 same = file.read().decode() == text
             check(same, f"{name}: made with another model or settings; take another --out")
-        for path, content in ((_RUN, run), (LOOK, text)):
-            with out.files.open_output_stream(f"{out.path}/{path}") as file:
-                file.write(content.encode())
-        for kind, keep in ((PEOPLE, whole), (IMAGES, whole), (FAILED, set())):
-            for info in _files(out, kind):
-                if info.base_name not in keep:
-                    out.files.delete_file(info.path)
-        return run
+        _write_text(out, _RUN, run)
+        _write_text(out, LOOK, text)
+        for info in _files(out, FAILED):
+            out.files.delete_file(info.path)
+        return sweep(out, run)
     except OSError as error:
         raise InputError(f"{name}: cannot be written to: {error}") from error
+
+
+def sweep(out: Place, run: str) -> str:
+    """Removes what units that did not come to their end have written.
+
+    Args:
+        out: the folder.
+        run: which asks.
+
+    Returns:
+        The name under which the run goes on: what still works on such a unit is refused.
+
+    Raises:
+        InputError: a later run has begun in this folder.
+    """
+    _check_latest(out, run)
+    run = token_hex(8)
+    _write_text(out, _RUN, run)
+    whole = {f.base_name for f in _files(out, IMAGES) if not f.base_name.startswith(".")}
+    for kind in (PEOPLE, IMAGES, FAILED):
+        for info in _files(out, kind):
+            if info.base_name not in whole:
+                out.files.delete_file(info.path)
+    return run
 
 
 def done(out: Place) -> frozenset[str]:
@@ -138,10 +158,19 @@ def write_unit(
         "height": sizes[:, 0],
         "people": np.array([len(one.poses) for one in seen], np.int32),
     }
+    _check_latest(out, run)
+    _write(out, IMAGES, unit, pa.table(columns))
+
+
+def _check_latest(out: Place, run: str) -> None:
     with out.files.open_input_file(f"{out.path}/{_RUN}") as file:
         latest = file.read().decode() == run
     check(latest, f"{out.scheme}{out.path}: another run has begun to write there")
-    _write(out, IMAGES, unit, pa.table(columns))
+
+
+def _write_text(out: Place, name: str, text: str) -> None:
+    with out.files.open_output_stream(f"{out.path}/{name}") as file:
+        file.write(text.encode())
 
 
 def _people(seen: Sequence[Seen], skeleton: Skeleton) -> pa.Table:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 pytest.importorskip("ray")
@@ -29,9 +30,10 @@ from higherhrnet.errors import InputError
 from higherhrnet.inference.engine import Engine
 from higherhrnet.inference.images import write_image
 from higherhrnet.inference.upsample import Array
-from higherhrnet.many.places import place
+from higherhrnet.many import tables
+from higherhrnet.many.places import Place, place
 from higherhrnet.many.predict import predict_many
-from higherhrnet.many.tables import Seen, begin, done, failures, tally, write_unit
+from higherhrnet.many.tables import Seen, begin, done, failures, sweep, tally, write_unit
 from higherhrnet.poses import Poses
 from higherhrnet.skeleton import COCO
 from tests.conftest import WITHOUT, Model
@@ -168,6 +170,33 @@ def test_a_picture_that_kills_is_named_and_costs_no_other(
     assert failed["deadly.png"] == "the process that looked at it died"
 
 
+def dying(model: Path, mark: Path, driver: int) -> Predictor:
+    """In one actor, has it die after the people of the unit with the broken picture, once."""
+    if os.getpid() != driver:
+        write = tables._write
+
+        def write_or_die(out: Place, kind: str, unit: str, table: pa.Table) -> None:
+            if kind == tables.IMAGES and table.num_rows == PER_FILE - 1 and not mark.exists():
+                mark.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            write(out, kind, unit, table)
+
+        tables._write = write_or_die
+    return Predictor.load(model, engine="onnxruntime", threads=1)
+
+
+@pytest.mark.slow
+def test_what_a_process_wrote_before_it_died_is_not_there_twice(
+    machines: Machines, pictures: Path, lively: Model, tmp_path: Path
+) -> None:
+    out, mark, address = tmp_path / "out", tmp_path / "mark", machines.cluster.address
+    load = partial(dying, lively.onnx, mark, os.getpid())
+    summary = predict_many(load, [str(pictures)], str(out), address=address, per_file=PER_FILE)
+    assert mark.exists()
+    assert summary.images == COUNT and len(summary.failed) == 1
+    check(out, pictures, lively)
+
+
 def check(out: Path, pictures: Path, model: Model) -> None:
     """Every picture is there once, with the people that one process finds in it."""
     names = [path for path in pictures.rglob("[!.]*") if path.suffix in {".png", ".jpg"}]
@@ -242,6 +271,8 @@ def test_a_run_goes_on_only_as_it_began(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="another run has begun to write there"):
         write_unit(out, run, ["c.png"], [Seen("c.png", (4, 8), poses)], {}, COCO)
     assert done(out) == {"a.png"}
+    with pytest.raises(InputError, match="another run has begun to write there"):
+        sweep(out, run)
 
 
 def test_a_unit_done_again_with_another_outcome_leaves_only_that(tmp_path: Path) -> None:

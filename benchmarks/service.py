@@ -82,6 +82,7 @@ def main(
     engine: EngineName = "onnxruntime",
     precision: Precision = "f32",
     threads: int | None = None,
+    streams: int = 1,
     batch: int = 4,
     seconds: float = 10.0,
 ) -> None:
@@ -93,6 +94,7 @@ def main(
         engine: What runs the network.
         precision: Of its arithmetic.
         threads: Of the engine; all cores if not said.
+        streams: Photographs in it at the same time.
         batch: Photographs that the service gives the network together, at most.
         seconds: How long each row is measured.
     """
@@ -107,8 +109,9 @@ def main(
     best = max(rates["the network"], rates["the network, 4 at a time"])
     print("\n| clients | requests a second | of the network alone | p50 | p99 |")
     print("| ---: | ---: | ---: | ---: | ---: |")
-    flags = ("--engine", engine, "--precision", precision, "--threads", threads)
-    with serving("--model", model, *flags, "--batch", batch, "--queue", 64) as port:
+    of_engine = ("--engine", engine, "--precision", precision, "--threads", threads)
+    flags = (*of_engine, "--streams", streams, "--batch", batch, "--queue", 64)
+    with serving("--model", model, *flags) as port:
         load(port, 8, data, 1.0)
         for clients in (1, 8, 64):
             start = perf_counter()

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
+from threading import Lock
 from time import perf_counter, sleep
 
 import numpy as np
@@ -18,7 +19,7 @@ import tyro
 from higherhrnet import Predictor
 from higherhrnet.config import Header, InputConfig
 from higherhrnet.data.scenes import draw_scene
-from higherhrnet.inference.engine import Engine, EngineName, Precision
+from higherhrnet.inference.engine import STREAMS, Engine, EngineName, Precision
 from higherhrnet.inference.images import write_image
 from higherhrnet.inference.sources import list_sources
 from higherhrnet.inference.upsample import Array
@@ -28,7 +29,7 @@ from higherhrnet.predict import Settings, predict
 class StandIn:
     """A network that takes its time elsewhere, as on a GPU, and finds nobody."""
 
-    description = "a stand-in"
+    description, streams = "a stand-in", 1
 
     def __init__(self, milliseconds: float) -> None:
         self.seconds = milliseconds / 1e3
@@ -47,8 +48,8 @@ class Watched:
     """An engine that adds up its time, and says now and then how large the process is."""
 
     def __init__(self, engine: Engine, every: int) -> None:
-        self.engine, self.description, self.every = engine, engine.description, every
-        self.seconds, self.calls = 0.0, 0
+        self.engine, self.description, self.streams = engine, engine.description, engine.streams
+        self.every, self.seconds, self.calls, self._adding = every, 0.0, 0, Lock()
 
     def __call__(self, images: Array) -> Sequence[Array]:
         """As an engine."""
@@ -59,7 +60,8 @@ class Watched:
         try:
             return self.engine(images)
         finally:
-            self.seconds += perf_counter() - start
+            with self._adding:
+                self.seconds += perf_counter() - start
 
 
 def resident() -> float:
@@ -87,6 +89,7 @@ def main(
     engine: EngineName = "auto",
     precision: Precision = "f32",
     threads: int | None = None,
+    streams: int = STREAMS,
     draw: bool = False,
     milliseconds: float = 1.0,
 ) -> None:
@@ -99,19 +102,23 @@ def main(
         engine: What runs the network.
         precision: Of its arithmetic.
         threads: On the CPU.
+        streams: Photographs in the network at the same time, on the CPU.
         draw: Write pictures with the people drawn, too.
         milliseconds: What a stand-in takes for a picture.
     """
     with tempfile.TemporaryDirectory() as folder:
         listed = list_sources([str(images or drawn(Path(folder, "in"), count))], [])  # type: ignore[arg-type]
         if model:
-            predictor = Predictor.load(model, engine=engine, precision=precision, threads=threads)
+            predictor = Predictor.load(
+                model, engine=engine, precision=precision, threads=threads, streams=streams
+            )
         else:
             predictor = Predictor(StandIn(milliseconds), Header(input=InputConfig(128)))
         watched = predictor.engine = Watched(predictor.engine, max(1, count // 10))
         sources = list(islice(listed, count))
         summary = predict(predictor, sources, Settings(Path(folder, "out"), draw=draw))
-    print(f"{summary} network busy {watched.seconds / summary.seconds:.1%}; {resident():.1f} MB")
+    busy = watched.seconds / watched.streams / summary.seconds
+    print(f"{summary} network busy {busy:.1%}; {resident():.1f} MB")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from functools import cache, partial
+from threading import Lock
 from time import perf_counter
 from typing import Any
 
@@ -64,7 +65,8 @@ class Watched:
     """
 
     def __init__(self, engine: Engine, people: int | None, skeleton: Skeleton, flip: bool) -> None:
-        self.engine, self.description, self.seconds = engine, engine.description, 0.0
+        self.engine, self.description, self.streams = engine, engine.description, engine.streams
+        self.seconds, self._adding = 0.0, Lock()
         self._draw = None if people is None else partial(drawn, people)
         self._skeleton, self._flip = skeleton, flip
 
@@ -72,7 +74,8 @@ class Watched:
         """As an engine."""
         start = now()
         outputs = self.engine(images)
-        self.seconds += now() - start
+        with self._adding:
+            self.seconds += now() - start
         if self._draw is None:
             return outputs
         maps = self._draw(*images.shape[2:], self._skeleton, self._flip)

@@ -54,6 +54,8 @@ class Task:
     people: tuple[int, ...]
     """How many are drawn to be decoded, besides."""
     threads: int | None
+    streams: int = 1
+    """Photographs in the network at the same time."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ class Flow(NamedTuple):
     rate: float
     """Images a second, from the first one's reading to the last one's people."""
     busy: float
-    """Of that time, the share in which the network runs."""
+    """Of that time, the share in which the network runs; with several streams, their mean."""
     memory: Memory
 
 
@@ -128,7 +130,7 @@ class Timed:
     """
 
     def __init__(self, way: Way, model: Path, task: Task) -> None:
-        self.task, self.predictor = task, _load(way, model, task.threads or usable_cores())
+        self.task, self.predictor = task, _load(way, model, task)
         test = self.predictor.test
         self.predictor.test = replace(
             test,
@@ -185,7 +187,8 @@ class Timed:
         for each in done:
             if isinstance(each, Failed):
                 raise each.reason
-        return Flow(len(done) / seconds, watched.seconds / seconds, Memory.of_this_process())
+        busy = watched.seconds / engine.streams / seconds
+        return Flow(len(done) / seconds, busy, Memory.of_this_process())
 
     def _some_time(self, start: float) -> Iterator[Source]:
         """Each photograph once, then on until there were some and some time has passed."""
@@ -196,9 +199,10 @@ class Timed:
             yield source
 
 
-def _load(way: Way, model: Path, threads: int) -> Clocked:
+def _load(way: Way, model: Path, task: Task) -> Clocked:
+    threads = task.threads or usable_cores()
     if way.engine:
-        return Clocked(*load_engine(model, way.engine, way.precision, threads))
+        return Clocked(*load_engine(model, way.engine, way.precision, threads, task.streams))
     missing = [name for name in ("torch", "safetensors", "munkres") if not find_spec(name)]
     if missing:
         raise InputError(f'needs {" and ".join(missing)}: pip install "higherhrnet[train]"')

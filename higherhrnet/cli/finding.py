@@ -15,7 +15,7 @@ from higherhrnet.cli.look import Flag, Look
 from higherhrnet.cli.machines import Machines
 from higherhrnet.errors import InputError, check
 from higherhrnet.files import replacing
-from higherhrnet.inference.engine import Precision
+from higherhrnet.inference.engine import STREAMS, Precision
 from higherhrnet.tracking.tracker import TrackConfig
 
 
@@ -85,7 +85,7 @@ def predict(
         check(machines == Machines(), "--actors, --gpus and --per-file go with --ray")
         check(len(sources) > 0, "name a photograph, folder, pattern, video or camera to look at")
         listed = list_sources(sources, sys.stdin)
-        predictor = look.predictor()
+        predictor = look.predictor(many=len(listed) > 1 or listed[0].moving)
         if verbose:
             chosen = f"{predictor.engine.description}; {predictor.test}"
             print(f"{look.model}: {chosen}", file=sys.stderr)
@@ -169,6 +169,7 @@ def bench(
     runs: int = 5,
     no_flip: Flag = False,
     threads: Annotated[int | None, arg(metavar="INT")] = None,
+    streams: int = STREAMS,
     json: Path | None = None,
 ) -> int:
     """Measure speed and memory of each engine, against the original's way.
@@ -187,13 +188,17 @@ def bench(
         runs: Counted ones, after one that is not.
         no_flip: Do not look at the mirrored photograph.
         threads: Of the network, on the CPU; all cores if not said.
+        streams: Photographs in the network at the same time, on the CPU, where they are streamed;
+            no more than threads.
         json: Write all figures to this file, too.
     """
     from higherhrnet.bench.measure import Plan, measure
     from higherhrnet.bench.subjects import machine
     from higherhrnet.bench.tables import format_figures
 
-    plan = Plan(model, images, sizes, engines, precisions, people, runs, not no_flip, threads)
+    plan = Plan(
+        model, images, sizes, engines, precisions, people, runs, not no_flip, threads, streams
+    )
     on = machine()
     print(f"{model or 'w32, random weights'}; {on['processor']}, {on['cores']} cores", flush=True)
     measured = []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import FlagCreatePairsOff, arg
 
 from higherhrnet.errors import InputError
-from higherhrnet.inference.engine import EngineName, Precision
+from higherhrnet.inference.engine import STREAMS, EngineName, Precision
 
 if TYPE_CHECKING:
     from higherhrnet.inference.predictor import Predictor
@@ -41,9 +41,15 @@ class Look:
     """Of the network's arithmetic."""
     threads: Annotated[int | None, arg(metavar="INT")] = None
     """On the CPU; all cores if not said."""
+    streams: Annotated[int | None, arg(metavar="INT")] = None
+    """Photographs in the network at the same time, on the CPU, which share the threads; if not said
+    one where there is one, else up to four."""
 
-    def predictor(self) -> Predictor:
+    def predictor(self, many: bool = True) -> Predictor:
         """The model, with its own settings but for what was asked for.
+
+        Args:
+            many: whether photographs follow each other, so that none is waited for.
 
         Raises:
             InputError: the flags contradict each other, or the model or engine cannot be used.
@@ -55,7 +61,11 @@ class Look:
         if self.fast and (self.flip or self.scales):
             raise InputError("--fast is to look once: leave out --flip and --scales")
         predictor = Predictor.load(
-            self.model, engine=self.engine, precision=self.precision, threads=self.threads
+            self.model,
+            engine=self.engine,
+            precision=self.precision,
+            threads=self.threads,
+            streams=self.streams if self.streams is not None else STREAMS if many else 1,
         )
         test = predictor.test
         least = test.decode.min_score if self.min_score is None else self.min_score

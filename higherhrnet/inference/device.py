@@ -87,8 +87,6 @@ class DevicePredictor(Predictor):
         batch_size: views of one size in a batch.
     """
 
-    in_flight = 2  # while one batch's maps are copied and handed on, the next is in the network
-
     def __init__(
         self,
         engine: TorchEngine,
@@ -98,7 +96,8 @@ class DevicePredictor(Predictor):
     ) -> None:
         import torch
 
-        super().__init__(Runner(engine.description, self._look), header, test, batch_size)
+        runner = Runner(engine.description, self._look, streams=2)  # one copies, one computes
+        super().__init__(runner, header, test, batch_size)
         self._network, self._launch = engine, Lock()
         # There once and for all: copying them later would wait for what the device is at.
         self._gain, self._bias, self._flip_index = (

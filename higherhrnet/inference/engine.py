@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
-from threading import Lock
+from queue import SimpleQueue
 from typing import Literal, Protocol, get_args
 
 import numpy as np
@@ -33,6 +33,9 @@ _PACKAGES = {
     "torch": 'pip install "higherhrnet[train]"',
 }
 
+STREAMS = 4
+"""Where there are many photographs: more would take more memory, and leave fewer threads each."""
+
 _KEPT = 8
 """Files of each kind that stay in the cache: what training leaves behind would fill the disk."""
 
@@ -42,6 +45,8 @@ class Engine(Protocol):
 
     description: str
     """What runs, on what, how precisely, in how many threads."""
+    streams: int
+    """Calls that it works on at the same time; further ones wait."""
 
     def __call__(self, images: Array) -> Sequence[Array]:
         """(B, 3, H, W) normalised images → the network's outputs, float32."""
@@ -53,6 +58,7 @@ def load_engine(
     engine: EngineName = "auto",
     precision: Precision = "f32",
     threads: int | None = None,
+    streams: int = 1,
 ) -> tuple[Engine, Header]:
     """An engine with a model's weights, and the model's header.
 
@@ -61,6 +67,9 @@ def load_engine(
         engine: `auto` takes the fastest that is there.
         precision: of the arithmetic; results come back as float32.
         threads: on the CPU; all cores when None.
+        streams: calls to work on at the same time, of which each has its share of the threads and
+            takes the longer: more are done, since threads need not wait for each other after every
+            layer. Torch works on one.
 
     Raises:
         InputError: the file is missing or foreign, the engine is unknown or not installed, or it
@@ -72,6 +81,8 @@ def load_engine(
         raise InputError(f"no precision {precision!r}; there are {', '.join(get_args(Precision))}")
     if threads is not None and threads < 1:
         raise InputError(f"threads must be at least 1, not {threads}")
+    if streams < 1:
+        raise InputError(f"streams must be at least 1, not {streams}")
     path = local_model(model)
     if engine == "auto":
         engine = _fastest(path, precision)
@@ -84,7 +95,8 @@ def load_engine(
     if path.suffix != ".onnx":
         path = _exported(path)
     load = load_openvino if engine == "openvino" else load_onnxruntime
-    return load(path, precision, threads or usable_cores())
+    threads = threads or usable_cores()
+    return load(path, precision, threads, min(streams, threads))
 
 
 def usable_cores() -> int:
@@ -141,8 +153,10 @@ def _make_room(folder: Path) -> Path:
 class Runner:
     """An engine as a function and what to call it."""
 
-    def __init__(self, description: str, run: Callable[..., Sequence[Array]]) -> None:
-        self.description = description
+    def __init__(
+        self, description: str, run: Callable[..., Sequence[Array]], streams: int = 1
+    ) -> None:
+        self.description, self.streams = description, streams
         self._run = run
 
     def __call__(self, images: Array) -> Sequence[Array]:
@@ -158,15 +172,19 @@ class Runner:
             ) from error
 
 
-def load_onnxruntime(path: Path, precision: Precision, threads: int) -> tuple[Engine, Header]:
+def load_onnxruntime(
+    path: Path, precision: Precision, threads: int, streams: int = 1
+) -> tuple[Engine, Header]:
     """ONNX Runtime, on a GPU if it was built for one."""
     import onnxruntime
 
     if precision != "f32":
         raise InputError(f"onnxruntime computes in f32, not {precision}; try --engine openvino")
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = 1 + threads - streams  # besides it each call's own thread works
     options.log_severity_level = 3
+    # Waiting threads would keep cores from what reads and decodes.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     there = onnxruntime.get_available_providers()
     wanted = ["CUDAExecutionProvider", "CPUExecutionProvider"]
     try:
@@ -176,11 +194,13 @@ def load_onnxruntime(path: Path, precision: Precision, threads: int) -> tuple[En
     header = Header.from_metadata(session.get_modelmeta().custom_metadata_map, str(path))
     provider = session.get_providers()[0].removesuffix("ExecutionProvider")
     of = _arithmetic(header, precision)
-    name = f"onnxruntime {onnxruntime.__version__}, {provider}, {of}, {threads} threads"
-    return Runner(name, lambda images: session.run(None, {"images": images})), header
+    name = f"onnxruntime {onnxruntime.__version__}, {provider}, {of}, {_shared(threads, streams)}"
+    return Runner(name, lambda images: session.run(None, {"images": images}), streams), header
 
 
-def load_openvino(path: Path, precision: Precision, threads: int) -> tuple[Engine, Header]:
+def load_openvino(
+    path: Path, precision: Precision, threads: int, streams: int = 1
+) -> tuple[Engine, Header]:
     """OpenVINO on the CPU."""
     import openvino
 
@@ -200,6 +220,7 @@ def load_openvino(path: Path, precision: Precision, threads: int) -> tuple[Engin
     settings = {
         "INFERENCE_PRECISION_HINT": precision,
         "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": streams,
         "INFERENCE_NUM_THREADS": threads,
     }
     try:
@@ -207,20 +228,28 @@ def load_openvino(path: Path, precision: Precision, threads: int) -> tuple[Engin
         compiled = core.compile_model(model, "CPU", {**settings, "CACHE_DIR": str(kept)})
     except RuntimeError:  # the cache cannot be had, and need not
         compiled = core.compile_model(model, "CPU", settings)
-    request = compiled.create_infer_request()
-
-    lock = Lock()  # a request serves one thread at a time
+    free: SimpleQueue[openvino.InferRequest] = SimpleQueue()  # each serves a thread at a time
+    for _ in range(streams):
+        free.put(compiled.create_infer_request())
 
     def run(images: Array) -> list[Array]:
         height, width = images.shape[2:]
         if height % STRIDE or width % STRIDE:  # which OpenVINO itself does not always mind
             raise InputError(f"sides must be multiples of {STRIDE}, not {height}×{width}")
-        with lock:
+        request = free.get()
+        try:
             results = request.infer([images], share_inputs=True)
             return [np.array(results[output], np.float32) for output in compiled.outputs]
+        finally:
+            free.put(request)
 
     version, of = openvino.__version__.split("-")[0], _arithmetic(header, precision)
-    return Runner(f"openvino {version}, CPU, {of}, {threads} threads", run), header
+    name = f"openvino {version}, CPU, {of}, {_shared(threads, streams)}"
+    return Runner(name, run, streams), header
+
+
+def _shared(threads: int, streams: int) -> str:
+    return f"{threads} threads" + (f" in {streams} streams" if streams > 1 else "")
 
 
 def _arithmetic(header: Header, precision: Precision) -> str:

@@ -68,9 +68,6 @@ class Predictor:
             always are. On a CPU more are no faster.
     """
 
-    in_flight = 1
-    """Batches that may be on their way through the engine at the same time."""
-
     def __init__(
         self, engine: Engine, header: Header, test: TestConfig | None = None, batch_size: int = 1
     ) -> None:
@@ -85,6 +82,7 @@ class Predictor:
         engine: EngineName = "auto",
         precision: Precision = "f32",
         threads: int | None = None,
+        streams: int = 1,
         test: TestConfig | None = None,
     ) -> Predictor:
         """A predictor with the weights in a file.
@@ -95,6 +93,8 @@ class Predictor:
             engine: what runs the network; `auto` takes the fastest that is installed.
             precision: of the network's arithmetic.
             threads: on the CPU; all cores when None.
+            streams: photographs in the network at the same time on a CPU, of which each has its
+                share of the threads: more for `stream`, 1 where one is waited for.
             test: settings; those that the file says suit it best when None.
 
         Raises:
@@ -102,7 +102,7 @@ class Predictor:
         """
         from higherhrnet.inference.device import DevicePredictor, TorchEngine
 
-        runner, header = load_engine(model, engine, precision, threads)
+        runner, header = load_engine(model, engine, precision, threads, streams)
         if isinstance(runner, TorchEngine) and runner.device == "cuda":
             return DevicePredictor(runner, header, test)
         return cls(runner, header, test)

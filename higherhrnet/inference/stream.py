@@ -63,7 +63,7 @@ def stream(
     """Finds the people of each frame of each source.
 
     At most eight pictures are under way in reading, eight in decoding, and four batches in or
-    before the network, however many there are.
+    before the network, or two for each of its streams, however many there are.
 
     Args:
         predictor: finds them.
@@ -84,7 +84,7 @@ def stream(
     try:
         loads = (pool.submit(call) for call in _loads(predictor, sources, every, read))
         runs = map(network.submit, _in_order(loads, depth))
-        ran = _in_order(runs, 4 * predictor.at_once)
+        ran = _in_order(runs, max(4, 2 * predictor.engine.streams) * predictor.at_once)
         reads = (pool.submit(_read, predictor, item, finish) for item in ran)
         yield from _in_order(reads, depth)
     finally:
@@ -110,7 +110,7 @@ class _Network:
         self._predictor = predictor
         self._waiting: dict[Future[Ran | Failed], Loaded] = {}
         self._choosing = Lock()
-        self._threads = ThreadPoolExecutor(predictor.in_flight, "higherhrnet-network")
+        self._threads = ThreadPoolExecutor(predictor.engine.streams, "higherhrnet-network")
 
     def submit(self, item: Loaded | Failed) -> Future[Ran | Failed]:
         """What will become of a picture; what failed stays as it is."""

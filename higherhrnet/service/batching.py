@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,17 +15,23 @@ Job = tuple[list[Prepared], asyncio.Future[Outputs]]
 
 
 class Batcher:
-    """Runs photographs through a network, several at a time, in one thread of its own.
+    """Runs photographs through a network, several at a time, in threads of its own.
 
     Args:
-        run: gives the network's outputs for each of some photographs; called in the thread.
+        run: gives the network's outputs for each of some photographs; called in a thread.
         batch: how many photographs it is given at once, at most.
+        streams: calls that it works on at the same time.
     """
 
-    def __init__(self, run: Callable[[Sequence[Prepared]], Sequence[Outputs]], batch: int) -> None:
-        self._run, self._batch = run, batch
+    def __init__(
+        self,
+        run: Callable[[Sequence[Prepared]], Sequence[Outputs]],
+        batch: int,
+        streams: int,
+    ) -> None:
+        self._run, self._batch, self._streams, self._idle = run, batch, streams, streams
         self._waiting: asyncio.Queue[Job] = asyncio.Queue()
-        self._thread = ThreadPoolExecutor(1, "network")
+        self._threads = ThreadPoolExecutor(streams, "network")
 
     async def __call__(self, prepared: Prepared) -> Outputs:
         """The network's outputs for a photograph; who is cancelled meanwhile is left out."""
@@ -38,12 +45,16 @@ class Batcher:
 
     async def work(self) -> None:
         """Takes what waits, again and again, until cancelled."""
+        await asyncio.gather(*(self._serve() for _ in range(self._streams)))
+
+    async def _serve(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
             jobs = await self._take()
             photographs = [prepared for (prepared,), _ in jobs]
+            self._idle -= 1
             try:
-                found = await loop.run_in_executor(self._thread, self._run, photographs)
+                found = await loop.run_in_executor(self._threads, self._run, photographs)
             except Exception as error:
                 for _, outputs in jobs:
                     if not outputs.done():
@@ -52,16 +63,22 @@ class Batcher:
                 for (_, outputs), mine in zip(jobs, found, strict=True):
                     if not outputs.done():
                         outputs.set_result(mine)
+            finally:
+                self._idle += 1
 
     async def _take(self) -> list[Job]:
-        """A batch of those that are still wanted; panoramas count for as many as they cost."""
+        """An idle stream's share of those still wanted; panoramas count for what they cost."""
         jobs: list[Job] = []
         pixels = 0
+        most = 1
         while not jobs or not (
-            self._waiting.empty() or len(jobs) == self._batch or pixels >= MAX_NETWORK_PIXELS
+            self._waiting.empty() or len(jobs) == most or pixels >= MAX_NETWORK_PIXELS
         ):
             wanted, outputs = await self._waiting.get()
             if not outputs.done():
+                if not jobs:
+                    share = math.ceil((1 + self._waiting.qsize()) / self._idle)
+                    most = min(share, self._batch)
                 jobs.append((wanted, outputs))
                 pixels += sum(views.size // 3 for views in wanted[0].views.values())
         return jobs

@@ -48,7 +48,7 @@ class Found:
 class Finder:
     """Finds people for many clients at once.
 
-    Photographs are decoded and people drawn in a few threads, the network runs in another one: the
+    Photographs are decoded and people drawn in a few threads, the network runs in others: the
     event loop only passes things on.
     """
 
@@ -58,7 +58,7 @@ class Finder:
         self.under_way = 0
         figures.under_way.set_function(lambda: self.under_way)
         self.threads = ThreadPoolExecutor(min(usable_cores(), 4), "photographs")
-        self._batcher = Batcher(self._run, limits.batch)
+        self._batcher = Batcher(self._run, limits.batch, predictor.engine.streams)
         self._decoded = asyncio.Semaphore(3 * limits.batch)  # others wait as bytes
         self._pace = 1.0  # seconds a photograph, of late
 
@@ -147,7 +147,8 @@ class Finder:
         start = perf_counter()
         with self.figures.network.time():
             outputs = self.predictor.run(prepared)
-        self._pace += 0.2 * ((perf_counter() - start) / len(prepared) - self._pace)
+        taken = (perf_counter() - start) / len(prepared) / self.predictor.engine.streams
+        self._pace += 0.2 * (taken - self._pace)
         return outputs
 
     def _read(

@@ -46,9 +46,12 @@ def test_all_engines_give_the_same_maps(engine: EngineName, form: str, lively: M
         np.testing.assert_allclose(given, expected, atol=1e-4 * np.abs(expected).max())
 
 
+@pytest.mark.parametrize("streams", [1, 3])
 @pytest.mark.parametrize("engine", ENGINES)
-def test_threads_may_share_an_engine(engine: EngineName, lively: Model) -> None:
-    runner, _ = load_engine(lively.safetensors, engine)
+def test_threads_may_share_an_engine(engine: EngineName, streams: int, lively: Model) -> None:
+    runner, _ = load_engine(lively.safetensors, engine, threads=4, streams=streams)
+    assert runner.streams == (1 if engine == "torch" else streams)
+    assert ("3 streams" in runner.description) == (runner.streams == 3)
     batches = [IMAGES * scale for scale in (1, 2, 3, 4)]
     expected = [runner(batch) for batch in batches]
     with ThreadPoolExecutor(4) as pool:
@@ -91,6 +94,7 @@ def test_a_safetensors_file_is_exported_once(lively: Model, cache: Path) -> None
         ({"engine": "tensorflow"}, "no engine 'tensorflow'; there are auto, onnxruntime"),
         ({"precision": "f8"}, "no precision 'f8'; there are f32"),
         ({"threads": 0}, "threads must be at least 1, not 0"),
+        ({"streams": 0}, "streams must be at least 1, not 0"),
         ({"engine": "onnxruntime", "precision": "f16"}, "computes in f32, not f16"),
     ],
 )

@@ -67,7 +67,7 @@ def test_the_size_at_test_time_can_be_another(lively: Model) -> None:
 class Drawn:
     """An engine that shows the same five people whatever it is given, in the size it is given."""
 
-    description = "drawn"
+    description, streams = "drawn", 1
 
     def __init__(self, height: int, width: int) -> None:
         self.maps = draw_maps(5, height, width, seed=0)
@@ -132,7 +132,7 @@ def test_views_of_one_size_share_a_pass(lively: Model) -> None:
     seen: list[tuple[int, ...]] = []
 
     class Watched:
-        description = "watched"
+        description, streams = "watched", 1
 
         def __call__(self, images: Array) -> list[Array]:
             seen.append(images.shape)
@@ -159,7 +159,7 @@ def test_maps_that_are_no_numbers_are_reported(value: float, lively: Model) -> N
     runner, header = load_engine(lively.onnx, "onnxruntime")
 
     class Broken:
-        description = "broken"
+        description, streams = "broken", 1
 
         def __call__(self, images: Array) -> list[Array]:
             return [np.full_like(maps, value) for maps in runner(images)]

@@ -28,8 +28,8 @@ class Watched:
 
     description = "watched"
 
-    def __init__(self, engine: Engine | None = None) -> None:
-        self.engine, self.batches = engine, list[tuple[int, ...]]()
+    def __init__(self, engine: Engine | None = None, streams: int = 1) -> None:
+        self.engine, self.streams, self.batches = engine, streams, list[tuple[int, ...]]()
         self.enough = threading.Event()
 
     def __call__(self, images: Array) -> list[Array]:
@@ -65,9 +65,10 @@ def name_of(found: Found) -> str:
     return found.frame.source.name
 
 
+@pytest.mark.parametrize("streams", [1, 5])
 @pytest.mark.parametrize("batch_size", [1, 8])
-def test_frames_keep_their_order_and_failures_their_place(batch_size: int) -> None:
-    engine = Watched()
+def test_frames_keep_their_order_and_failures_their_place(batch_size: int, streams: int) -> None:
+    engine = Watched(streams=streams)
     predictor = Predictor(engine, Header(input=InputConfig(64)), batch_size=batch_size)
     results = list(stream(predictor, sources(40), name_of, read=picture))
     for number, result in enumerate(results):
@@ -103,8 +104,26 @@ def test_the_network_goes_on_while_the_caller_works() -> None:
     assert list(results) == [str(number) for number in range(1, 8)]
 
 
+def test_an_engine_is_called_in_as_many_threads_as_it_has_streams() -> None:
+    together = threading.Barrier(5, timeout=30)
+
+    class Waits(Watched):
+        def __call__(self, images: Array) -> list[Array]:
+            if images.shape[2] > 64:  # what is left after these would wait for others in vain
+                together.wait()
+            return super().__call__(images)
+
+    predictor = Predictor(Waits(streams=5), Header(input=InputConfig(64)))
+    small, tall = np.zeros((64, 64, 3), np.uint8), np.zeros((96, 64, 3), np.uint8)
+    shown = stream(
+        predictor, sources(12), name_of, read=lambda it: tall if int(it.name) < 10 else small
+    )
+    assert list(shown) == [str(number) for number in range(12)]
+
+
+@pytest.mark.parametrize("streams", [1, 5])
 @pytest.mark.parametrize("batch_size", [1, 8])
-def test_few_pictures_are_alive_at_once(batch_size: int) -> None:
+def test_few_pictures_are_alive_at_once(batch_size: int, streams: int) -> None:
     seen: list[weakref.ref[Image]] = []
     counts = []
 
@@ -113,9 +132,11 @@ def test_few_pictures_are_alive_at_once(batch_size: int) -> None:
         seen.append(weakref.ref(image))
         return image
 
-    predictor = Predictor(Watched(), Header(input=InputConfig(64)), batch_size=batch_size)
+    engine = Watched(streams=streams)
+    predictor = Predictor(engine, Header(input=InputConfig(64)), batch_size=batch_size)
     for _ in islice(stream(predictor, sources(10**9), name_of, read=read), 300):
         gc.collect(0)
         counts.append(sum(image() is not None for image in seen))
     depth = min(2 * usable_cores(), 8)
-    assert max(counts) <= 2 * depth + 4 * predictor.at_once + usable_cores()
+    under_way = max(4, 2 * streams) * predictor.at_once
+    assert max(counts) <= 2 * depth + under_way + usable_cores()

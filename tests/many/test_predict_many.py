@@ -137,7 +137,7 @@ def test_a_machine_dies_and_every_image_is_there_once(
 class Deadly:
     """An engine that dies of one picture, known by its shape."""
 
-    description = "deadly"
+    description, streams = "deadly", 1
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine

@@ -1,11 +1,13 @@
 """What waits for the network."""
 
 import asyncio
+import threading
 import weakref
+from collections.abc import Sequence
 
 import numpy as np
 
-from higherhrnet.inference.predictor import Prepared
+from higherhrnet.inference.predictor import Outputs, Prepared
 from higherhrnet.service.batching import Batcher
 
 
@@ -13,7 +15,7 @@ def test_who_leaves_takes_the_pixels_along() -> None:
     """Long before the network, busy with others, comes to see that nobody wants them."""
 
     async def check() -> None:
-        batcher = Batcher(lambda _: [], batch=1)
+        batcher = Batcher(lambda _: [], batch=1, streams=1)
         prepared = Prepared({}, {1.0: np.zeros((1, 3, 32, 32), np.float32)})
         pixels = weakref.ref(prepared)
         waiting = asyncio.create_task(batcher(prepared))
@@ -26,3 +28,25 @@ def test_who_leaves_takes_the_pixels_along() -> None:
         assert pixels() is None
 
     asyncio.run(check())
+
+
+def test_streams_share_what_waits() -> None:
+    """One call with four photographs would leave the other streams idle."""
+    together = threading.Barrier(2, timeout=30)
+    batches = []
+
+    def run(photographs: Sequence[Prepared]) -> list[Outputs]:
+        batches.append(len(photographs))
+        together.wait()
+        return [{} for _ in photographs]
+
+    async def check() -> None:
+        batcher = Batcher(run, batch=4, streams=2)
+        waiting = [asyncio.create_task(batcher(Prepared({}, {}))) for _ in range(4)]
+        await asyncio.sleep(0)
+        work = asyncio.create_task(batcher.work())
+        await asyncio.gather(*waiting)
+        work.cancel()
+
+    asyncio.run(check())
+    assert batches == [2, 2]

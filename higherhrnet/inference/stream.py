@@ -1,7 +1,7 @@
 """Many frames → their poses, in order: while one is in the network, others are read and decoded.
 
 Three stages follow each other, each a row of calls under way: reading and resizing in a pool of
-threads, the network in a thread of its own, decoding in the pool again. Each row is short, so
+threads, the network in threads of its own, decoding in the pool again. Each row is short, so
 memory does not grow with the number of frames, and the network goes on while the caller works.
 """
 

@@ -9,6 +9,7 @@ import base64
 import io
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -142,6 +143,7 @@ def test_people_are_selected_and_keypoints_named(opened: Open) -> None:
 def test_all_of_it_with_the_keyboard(opened: Open) -> None:
     page = opened()
     page.bring_to_front()
+    page.wait_for_function("document.hasFocus()")  # keys that come sooner are lost
     page.keyboard.press("Tab")
     page.wait_for_function("document.activeElement.id === 'file'")
     with page.expect_file_chooser() as chooser:
@@ -150,14 +152,15 @@ def test_all_of_it_with_the_keyboard(opened: Open) -> None:
     page.wait_for_selector(".person")
     page.keyboard.press("Shift+Tab")  # the picture is before the buttons
     page.keyboard.press("Enter")
-    assert page.locator(".person.chosen").count() == 1
+    chosen, tip = page.locator(".person.chosen"), page.locator("#tip")
+    sync_api.expect(chosen).to_have_count(1)
     page.keyboard.press("ArrowRight")
-    assert page.inner_text("#tip").startswith("nose")
+    sync_api.expect(tip).to_have_text(re.compile("^nose"))
     page.keyboard.press("ArrowLeft")
-    assert page.inner_text("#tip").startswith("right ankle")
+    sync_api.expect(tip).to_have_text(re.compile("^right ankle"))
     page.keyboard.press("Escape")
     page.keyboard.press("Escape")
-    assert page.locator(".person.chosen").count() == 0
+    sync_api.expect(chosen).to_have_count(0)
 
 
 def test_thresholds_hide_the_weak(opened: Open, service: Service) -> None:

@@ -28,13 +28,20 @@ def alone(predictor: Predictor, data: bytes, seconds: float) -> dict[str, float]
     """Photographs a second of the network by itself, one and four at a time, and of all steps."""
     prepared = predictor.prepare(read_image(BytesIO(data)))
 
-    def rate(step: int) -> float:
-        predictor.run([prepared] * step)
-        start, done = perf_counter(), 0
-        while perf_counter() < start + seconds:
+    def count(step: int, end: float) -> int:
+        done = 0
+        while perf_counter() < end:
             predictor.run([prepared] * step)
             done += step
-        return done / (perf_counter() - start)
+        return done
+
+    def rate(step: int) -> float:
+        streams = predictor.engine.streams
+        with ThreadPoolExecutor(streams) as pool:
+            list(pool.map(count, [step] * streams, [perf_counter() + 0.1] * streams))
+            start = perf_counter()
+            done = sum(pool.map(count, [step] * streams, [start + seconds] * streams))
+            return done / (perf_counter() - start)
 
     start, done = perf_counter(), 0
     while perf_counter() < start + seconds:
@@ -100,7 +107,9 @@ def main(
     """
     data = photograph.read_bytes()
     threads = threads or usable_cores()
-    predictor = Predictor.load(model, engine=engine, precision=precision, threads=threads)
+    predictor = Predictor.load(
+        model, engine=engine, precision=precision, threads=threads, streams=streams
+    )
     print(f"{photograph.name}, {model.name}, {predictor.engine.description}\n")
     rates = alone(predictor, data, seconds)
     print("| in one process | photographs a second |\n| :--- | ---: |")

@@ -1,6 +1,7 @@
 """The command line as people use it: real processes, real files, documented exit codes."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from higherhrnet.data.scenes import draw_scene
+from higherhrnet.inference.engine import usable_cores
 from tests.conftest import Model
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -58,6 +60,7 @@ def test_a_folder_of_pictures_and_a_video(run: Run, lively: Model, tmp_path: Pat
     assert ended.returncode == 0, ended.stderr
     assert "in 5 images" in ended.stdout
     assert "onnx" in ended.stderr or "openvino" in ended.stderr  # -v says what runs
+    assert re.search(r"in \d streams", ended.stderr) or usable_cores() == 1
     out = tmp_path / "out"
     people = json.loads((out / "predictions.json").read_text())
     listed = lines(out / "predictions.jsonl")

@@ -57,7 +57,10 @@ class Row:
     streamed: Spread | None
     """Images a second; None for the original's way, which has no stream."""
     busy: Spread | None
-    """The share of the stream's time in which the network runs, 0 to 1."""
+    """The share of the stream's time in which the network runs, 0 to 1; with several photographs in
+    it at the same time, their mean."""
+    streams: int | None
+    """How many these are, at most."""
     memory_alone: Memory
     """When it had found the people of one photograph."""
     memory_streamed: Memory | None
@@ -98,6 +101,7 @@ def make_row(
         crowds=[_crowd(people, turns, first) for people in turns[0].readings],
         streamed=Spread.of(flow.rate for flow in flows) if flows else None,
         busy=Spread.of(flow.busy for flow in flows) if flows else None,
+        streams=flows[-1].streams if flows else None,
         memory_alone=facts.memory,
         memory_streamed=flows[-1].memory if flows else None,
     )

@@ -8,7 +8,7 @@ from higherhrnet.bench.figures import Crowd, Figures, Row, Spread
 from higherhrnet.bench.timed import Memory, Way
 
 _ALONE = "way read resize network aggregate decode all faster people same"
-_STREAMED = "way alone streamed faster busy MB,_alone streamed"
+_STREAMED = "way alone streamed at_once faster busy MB,_alone streamed"
 _DECODED = "people found original:_aggregate decode ours:_aggregate decode faster decode_alone same"
 
 
@@ -30,7 +30,7 @@ def _parts(figures: Figures, runs: int) -> Iterator[str]:
         )
     yield "One photograph at a time, in milliseconds:"
     yield _table(_ALONE, (_alone(row, row.crowd(shown)) for row in rows))
-    yield "Images a second, one at a time and streamed; the most memory held, in MB:"
+    yield "Images a second, alone and streamed, some at once in the network; the most MB held:"
     slowest = rows[0].crowd(shown).all.median if rows[0].way == str(Way()) else None
     yield _table(_STREAMED, (_streamed(row, row.crowd(shown), slowest) for row in rows))
     drawn = [crowd.people for crowd in rows[0].crowds if crowd.people is not None]
@@ -59,11 +59,12 @@ def _streamed(row: Row, crowd: Crowd, slowest: float | None) -> list[str]:
     alone = Spread(1e3 / whole.median, 1e3 / whole.most, 1e3 / whole.least)
     memory = _memory(row.memory_alone)
     if row.streamed is None or row.busy is None or row.memory_streamed is None:
-        return [row.way, _spread(alone), "", "", "", memory, ""]
+        return [row.way, _spread(alone), "", "", "", "", memory, ""]
     ratio = _ratio(row.streamed.median * slowest / 1e3 if slowest else None)
     busy = f"{row.busy.median:.0%}"
     streamed = _memory(row.memory_streamed)
-    return [row.way, _spread(alone), _spread(row.streamed), ratio, busy, memory, streamed]
+    rates = _spread(alone), _spread(row.streamed)
+    return [row.way, *rates, str(row.streams), ratio, busy, memory, streamed]
 
 
 def _whole(crowd: Crowd) -> str:

@@ -115,6 +115,8 @@ class Flow(NamedTuple):
     busy: float
     """Of that time, the share in which the network runs; with several streams, their mean."""
     memory: Memory
+    streams: int
+    """Photographs that were in the network at the same time, at most."""
 
 
 class Timed:
@@ -188,7 +190,7 @@ class Timed:
             if isinstance(each, Failed):
                 raise each.reason
         busy = watched.seconds / engine.streams / seconds
-        return Flow(len(done) / seconds, busy, Memory.of_this_process())
+        return Flow(len(done) / seconds, busy, Memory.of_this_process(), engine.streams)
 
     def _some_time(self, start: float) -> Iterator[Source]:
         """Each photograph once, then on until there were some and some time has passed."""

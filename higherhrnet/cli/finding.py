@@ -85,7 +85,8 @@ def predict(
         check(machines == Machines(), "--actors, --gpus and --per-file go with --ray")
         check(len(sources) > 0, "name a photograph, folder, pattern, video or camera to look at")
         listed = list_sources(sources, sys.stdin)
-        predictor = look.predictor(many=len(listed) > 1 or listed[0].moving)
+        moving = any(source.moving for source in listed)
+        predictor = look.predictor(STREAMS if moving else min(STREAMS, len(listed)))
         if verbose:
             chosen = f"{predictor.engine.description}; {predictor.test}"
             print(f"{look.model}: {chosen}", file=sys.stderr)

@@ -42,14 +42,14 @@ class Look:
     threads: Annotated[int | None, arg(metavar="INT")] = None
     """On the CPU; all cores if not said."""
     streams: Annotated[int | None, arg(metavar="INT")] = None
-    """Photographs in the network at the same time, on the CPU, which share the threads; if not said
-    one where there is one, else up to four."""
+    """Photographs in the network at the same time, which share the threads of the CPU; if not said
+    up to four where there are as many, and one in serve. Torch has its own."""
 
-    def predictor(self, many: bool = True) -> Predictor:
+    def predictor(self, streams: int = STREAMS) -> Predictor:
         """The model, with its own settings but for what was asked for.
 
         Args:
-            many: whether photographs follow each other, so that none is waited for.
+            streams: photographs in the network at the same time, if --streams does not say.
 
         Raises:
             InputError: the flags contradict each other, or the model or engine cannot be used.
@@ -65,7 +65,7 @@ class Look:
             engine=self.engine,
             precision=self.precision,
             threads=self.threads,
-            streams=self.streams if self.streams is not None else STREAMS if many else 1,
+            streams=streams if self.streams is None else self.streams,
         )
         test = predictor.test
         least = test.decode.min_score if self.min_score is None else self.min_score

@@ -39,7 +39,7 @@ def serve(
     from higherhrnet.service.server import serve as run
 
     token = _token(token_file) if token_file else None
-    run(look.predictor(many=False), host, port, limits, token)
+    run(look.predictor(streams=1), host, port, limits, token)
     return 0
 
 

@@ -8,6 +8,7 @@ views and strides before they are copied: 0.8 MB go there and 6.7 MB come back.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from threading import Lock
@@ -124,6 +125,11 @@ class DevicePredictor(Predictor):
             torch.as_tensor(values, device=engine.device)
             for values in (*self._normalisation, header.skeleton.flip_index)
         )
+
+    def showing(self, flip: bool) -> DevicePredictor:
+        """As the predictor."""
+        test = replace(self.test, flip=flip)
+        return DevicePredictor(self._network, self.header, test, self.batch_size)
 
     def merge(self, prepared: Prepared, outputs: Outputs) -> Maps:
         """One photograph's outputs → its heatmaps and tags."""

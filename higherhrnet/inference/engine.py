@@ -13,6 +13,7 @@ from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from queue import SimpleQueue
+from threading import Lock
 from typing import Literal, Protocol, get_args
 
 import numpy as np
@@ -32,6 +33,9 @@ _PACKAGES = {
     "openvino": 'pip install "higherhrnet[openvino]"',
     "torch": 'pip install "higherhrnet[train]"',
 }
+
+_FIRST = Lock()
+"""For OpenVINO's first look at a NumPy array: it gives up Python's lock half-way."""
 
 STREAMS = 4
 """Where there are many photographs: more would take more memory, and leave fewer threads each."""
@@ -67,9 +71,9 @@ def load_engine(
         engine: `auto` takes the fastest that is there.
         precision: of the arithmetic; results come back as float32.
         threads: on the CPU; all cores when None.
-        streams: calls to work on at the same time, of which each has its share of the threads and
-            takes the longer: more are done, since threads need not wait for each other after every
-            layer. Torch works on one.
+        streams: calls to work on at the same time, at most; each has its share of the threads and
+            takes the longer, but more are done, since threads need not wait for each other after
+            every layer. On the CPU, and not with torch.
 
     Raises:
         InputError: the file is missing or foreign, the engine is unknown or not installed, or it
@@ -194,6 +198,7 @@ def load_onnxruntime(
     header = Header.from_metadata(session.get_modelmeta().custom_metadata_map, str(path))
     provider = session.get_providers()[0].removesuffix("ExecutionProvider")
     of = _arithmetic(header, precision)
+    streams = streams if provider == "CPU" else 1
     name = f"onnxruntime {onnxruntime.__version__}, {provider}, {of}, {_shared(threads, streams)}"
     return Runner(name, lambda images: session.run(None, {"images": images}), streams), header
 
@@ -204,6 +209,8 @@ def load_openvino(
     """OpenVINO on the CPU."""
     import openvino
 
+    with _FIRST:  # two threads that come first, at the same time, wait for each other for ever
+        openvino.Tensor(np.zeros(1, np.float32)).data.sum()
     core = openvino.Core()
     can = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     if precision != "f32" and {"bf16": "BF16", "f16": "FP16"}[precision] not in can:
@@ -217,9 +224,11 @@ def load_openvino(
         {Header.KEY: model.get_rt_info(entry).astype(str)} if model.has_rt_info(entry) else {}
     )
     header = Header.from_metadata(metadata, str(path))
+    # All streams have the same number of threads; one may be left over, to read and decode.
+    streams = max(each for each in range(1, streams + 1) if threads % each <= 1)
     settings = {
         "INFERENCE_PRECISION_HINT": precision,
-        "PERFORMANCE_HINT": "LATENCY",
+        "PERFORMANCE_HINT": "LATENCY" if streams == 1 else "THROUGHPUT",
         "NUM_STREAMS": streams,
         "INFERENCE_NUM_THREADS": threads,
     }
@@ -228,6 +237,7 @@ def load_openvino(
         compiled = core.compile_model(model, "CPU", {**settings, "CACHE_DIR": str(kept)})
     except RuntimeError:  # the cache cannot be had, and need not
         compiled = core.compile_model(model, "CPU", settings)
+    streams = compiled.get_property("NUM_STREAMS")  # fewer, where it has fewer cores than threads
     free: SimpleQueue[openvino.InferRequest] = SimpleQueue()  # each serves a thread at a time
     for _ in range(streams):
         free.put(compiled.create_infer_request())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, overload
@@ -127,6 +127,11 @@ class Predictor:
     def at_once(self) -> int:
         """Photographs of one size that go through the network together."""
         return max(1, self.batch_size // (1 + self.test.flip))
+
+    def showing(self, flip: bool) -> Predictor:
+        """The same, that shows the mirrored photographs too, or does not."""
+        test = replace(self.test, flip=flip)
+        return Predictor(self.engine, self.header, test, self.batch_size)
 
     def look(self) -> dict[str, Any]:
         """The model and how it looks at photographs, in plain values."""

@@ -123,7 +123,7 @@ class _Network:
         return future
 
     def close(self) -> None:
-        """Ends the thread; what still waits is given up."""
+        """Ends the threads; what still waits is given up."""
         self._threads.shutdown(cancel_futures=True)
 
     def _serve(self) -> None:

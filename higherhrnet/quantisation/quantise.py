@@ -17,7 +17,7 @@ from higherhrnet.annotations import Annotations
 from higherhrnet.errors import check
 from higherhrnet.evaluation.figures import evaluate
 from higherhrnet.evaluation.predictions import predict_annotated
-from higherhrnet.inference.engine import EngineName, load_engine
+from higherhrnet.inference.engine import STREAMS, EngineName, load_engine
 from higherhrnet.inference.predictor import Predictor
 from higherhrnet.inference.sources import Source
 from higherhrnet.inference.upsample import Array
@@ -48,7 +48,7 @@ class Judge:
         """A model's AP in each engine that is installed."""
         found: dict[str, float] = {}
         for engine in _installed():
-            predictor = Predictor.load(model, engine=engine)
+            predictor = Predictor.load(model, engine=engine, streams=STREAMS)
             results, _ = predict_annotated(predictor, self.annotations, self.pictures)
             found[engine] = evaluate(self.annotations, results)["AP"]
         return found

@@ -8,9 +8,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from higherhrnet.geometry import MAX_NETWORK_PIXELS
-from higherhrnet.inference.predictor import Outputs, Prepared
+from higherhrnet.inference.predictor import Outputs, Predictor, Prepared
 
-Job = tuple[list[Prepared], asyncio.Future[Outputs]]
+Shown = tuple[Predictor, Prepared]
+"""A photograph, and who prepared it and will read its maps."""
+Job = tuple[list[Shown], asyncio.Future[Outputs]]
 """A photograph, or none any more if nobody waits for it, and its outputs to come."""
 
 
@@ -25,23 +27,26 @@ class Batcher:
 
     def __init__(
         self,
-        run: Callable[[Sequence[Prepared]], Sequence[Outputs]],
+        run: Callable[[Sequence[Shown]], Sequence[Outputs]],
         batch: int,
         streams: int,
     ) -> None:
         self._run, self._batch, self._streams, self._idle = run, batch, streams, streams
         self._waiting: asyncio.Queue[Job] = asyncio.Queue()
+        self._wanted: set[asyncio.Future[Outputs]] = set()
         self._threads = ThreadPoolExecutor(streams, "network")
 
-    async def __call__(self, prepared: Prepared) -> Outputs:
+    async def __call__(self, predictor: Predictor, prepared: Prepared) -> Outputs:
         """The network's outputs for a photograph; who is cancelled meanwhile is left out."""
         outputs: asyncio.Future[Outputs] = asyncio.get_running_loop().create_future()
-        wanted = [prepared]
+        wanted = [(predictor, prepared)]
         self._waiting.put_nowait((wanted, outputs))
+        self._wanted.add(outputs)
         try:
             return await outputs
         finally:
             wanted.clear()  # the network may be long in coming to it
+            self._wanted.discard(outputs)
 
     async def work(self) -> None:
         """Takes what waits, again and again, until cancelled."""
@@ -51,7 +56,7 @@ class Batcher:
         loop = asyncio.get_running_loop()
         while True:
             jobs = await self._take()
-            photographs = [prepared for (prepared,), _ in jobs]
+            photographs = [shown for (shown,), _ in jobs]
             self._idle -= 1
             try:
                 found = await loop.run_in_executor(self._threads, self._run, photographs)
@@ -77,8 +82,8 @@ class Batcher:
             wanted, outputs = await self._waiting.get()
             if not outputs.done():
                 if not jobs:
-                    share = math.ceil((1 + self._waiting.qsize()) / self._idle)
-                    most = min(share, self._batch)
+                    most = min(math.ceil(len(self._wanted) / self._idle), self._batch)
+                self._wanted.discard(outputs)
                 jobs.append((wanted, outputs))
-                pixels += sum(views.size // 3 for views in wanted[0].views.values())
+                pixels += sum(views.size // 3 for views in wanted[0][1].views.values())
         return jobs

@@ -7,6 +7,7 @@ import math
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
 from io import BytesIO
@@ -20,7 +21,7 @@ from higherhrnet.inference.engine import usable_cores
 from higherhrnet.inference.images import Image, read_image
 from higherhrnet.inference.predictor import Outputs, Predictor, Prepared
 from higherhrnet.poses import Poses
-from higherhrnet.service.batching import Batcher
+from higherhrnet.service.batching import Batcher, Shown
 from higherhrnet.service.limits import Limits
 from higherhrnet.service.observing import Figures
 
@@ -55,11 +56,13 @@ class Finder:
     def __init__(self, predictor: Predictor, limits: Limits, figures: Figures) -> None:
         self.predictor, self.limits, self.figures = predictor, limits, figures
         predictor.batch_size = 2 * limits.batch  # with their mirror images
+        self._looking = {flip: predictor.showing(flip) for flip in (False, True)}
         self.under_way = 0
         figures.under_way.set_function(lambda: self.under_way)
         self.threads = ThreadPoolExecutor(min(usable_cores(), 4), "photographs")
         self._batcher = Batcher(self._run, limits.batch, predictor.engine.streams)
-        self._decoded = asyncio.Semaphore(3 * limits.batch)  # others wait as bytes
+        decoded = 3 * max(limits.batch, predictor.engine.streams)  # others wait as bytes
+        self._decoded = asyncio.Semaphore(decoded)
         self._pace = 1.0  # seconds a photograph, of late
 
     @asynccontextmanager
@@ -73,10 +76,11 @@ class Finder:
 
     def predictor_with(self, flip: bool | None, min_score: float | None) -> Predictor:
         """The same network with settings of a request's own."""
-        test = self.predictor.test
-        decode = test.decode if min_score is None else replace(test.decode, min_score=min_score)
-        test = replace(test, flip=test.flip if flip is None else flip, decode=decode)
-        return Predictor(self.predictor.engine, self.predictor.header, test)
+        predictor = copy(self._looking[self.predictor.test.flip if flip is None else flip])
+        if min_score is not None:
+            decode = replace(predictor.test.decode, min_score=min_score)
+            predictor.test = replace(predictor.test, decode=decode)
+        return predictor
 
     def check_room(self, photographs: int = 1) -> None:
         """Refuses at once what would have to wait too long.
@@ -121,7 +125,7 @@ class Finder:
         in_thread = partial(asyncio.get_running_loop().run_in_executor, self.threads)
         async with self._decoded:
             size, prepared = await in_thread(self._prepare, predictor, data)
-            outputs = await self._batcher(prepared)
+            outputs = await self._batcher(predictor, prepared)
             return await in_thread(self._read, predictor, data, size, prepared, outputs, finish)
 
     def _prepare(self, predictor: Predictor, data: bytes) -> tuple[tuple[int, int], Prepared]:
@@ -142,14 +146,17 @@ class Finder:
             f"{self.limits.max_network_megapixels:g} million; crop it",
         )
 
-    def _run(self, prepared: Sequence[Prepared]) -> list[Outputs]:
-        self.figures.batches.observe(len(prepared))
+    def _run(self, shown: Sequence[Shown]) -> list[Outputs]:
+        self.figures.batches.observe(len(shown))
         start = perf_counter()
+        outputs: dict[int, Outputs] = {}
         with self.figures.network.time():
-            outputs = self.predictor.run(prepared)
-        taken = (perf_counter() - start) / len(prepared) / self.predictor.engine.streams
+            for flip, predictor in self._looking.items():
+                places = [i for i, (who, _) in enumerate(shown) if who.test.flip == flip]
+                outputs |= zip(places, predictor.run([shown[i][1] for i in places]), strict=True)
+        taken = (perf_counter() - start) / len(shown) / self.predictor.engine.streams
         self._pace += 0.2 * (taken - self._pace)
-        return outputs
+        return [outputs[place] for place in range(len(shown))]
 
     def _read(
         self,

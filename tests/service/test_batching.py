@@ -7,8 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from higherhrnet.inference.predictor import Outputs, Prepared
-from higherhrnet.service.batching import Batcher
+from higherhrnet.config import Header
+from higherhrnet.inference.engine import Runner
+from higherhrnet.inference.predictor import Outputs, Predictor, Prepared
+from higherhrnet.service.batching import Batcher, Shown
+
+PREDICTOR = Predictor(Runner("none", lambda _: []), Header())
 
 
 def test_who_leaves_takes_the_pixels_along() -> None:
@@ -18,7 +22,7 @@ def test_who_leaves_takes_the_pixels_along() -> None:
         batcher = Batcher(lambda _: [], batch=1, streams=1)
         prepared = Prepared({}, {1.0: np.zeros((1, 3, 32, 32), np.float32)})
         pixels = weakref.ref(prepared)
-        waiting = asyncio.create_task(batcher(prepared))
+        waiting = asyncio.create_task(batcher(PREDICTOR, prepared))
         del prepared
         await asyncio.sleep(0)
         assert pixels()
@@ -35,15 +39,20 @@ def test_streams_share_what_waits() -> None:
     together = threading.Barrier(2, timeout=30)
     batches = []
 
-    def run(photographs: Sequence[Prepared]) -> list[Outputs]:
+    def run(photographs: Sequence[Shown]) -> list[Outputs]:
         batches.append(len(photographs))
         together.wait()
         return [{} for _ in photographs]
 
     async def check() -> None:
         batcher = Batcher(run, batch=4, streams=2)
-        waiting = [asyncio.create_task(batcher(Prepared({}, {}))) for _ in range(4)]
+        photographs = [Prepared({}, {}) for _ in range(16)]
+        tasks = [asyncio.create_task(batcher(PREDICTOR, prepared)) for prepared in photographs]
+        waiting, left = tasks[:4], tasks[4:]
         await asyncio.sleep(0)
+        for task in left:  # who has gone is not counted
+            task.cancel()
+        await asyncio.wait(left)
         work = asyncio.create_task(batcher.work())
         await asyncio.gather(*waiting)
         work.cancel()

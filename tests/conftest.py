@@ -1,6 +1,7 @@
 """What the tests share: where the golden arrays are, and a small network in every form."""
 
 import os
+import signal
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +16,12 @@ PathFinder.find_spec = classmethod(
 )
 """
 """Python that makes packages look as if they were not installed; for a process of its own."""
+
+
+def pytest_configure() -> None:
+    """A shell's background job ignores Ctrl-C, and so would all that the tests start."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

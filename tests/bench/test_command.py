@@ -73,7 +73,7 @@ def test_figures_fit_together(measured: tuple[dict[str, Any], str]) -> None:
             else:
                 assert row["streamed"]["least"] > 0 and 0 < row["busy"]["median"] <= 1
                 assert row["streams"] == 1
-                assert row["memory_streamed"]["ram"] > 20e6
+                assert row["memory_streamed"]["ram"] >= row["memory_alone"]["ram"]
 
 
 def test_the_same_people_are_found(measured: tuple[dict[str, Any], str]) -> None:

@@ -215,10 +215,11 @@ def check(out: Path, pictures: Path, model: Model) -> None:
         for person, pose in zip(mine, poses, strict=True):
             found = person["keypoints"]
             triples = [[found[name][axis] for axis in ("x", "y", "score")] for name in COCO.names]
-            np.testing.assert_array_equal(np.array(triples)[:, :2], pose.keypoints[0])
-            np.testing.assert_array_equal(np.array(triples)[:, 2], pose.keypoint_scores[0])
-            assert list(person["box"].values()) == pose.boxes[0].tolist()
-            assert person["score"] == pose.scores[0]
+            # Kernels may depend on the alignment of memory, so processes agree to rounding only.
+            expected = np.column_stack([pose.keypoints[0], pose.keypoint_scores[0]])
+            np.testing.assert_allclose(np.array(triples), expected, rtol=1e-5, atol=1e-5)
+            np.testing.assert_allclose(list(person["box"].values()), pose.boxes[0], atol=1e-3)
+            assert person["score"] == pytest.approx(float(pose.scores[0]), rel=1e-5)
 
 
 def test_what_cannot_be_done_is_said_in_a_line(

@@ -19,7 +19,7 @@ import numpy as np
 import tyro
 
 from higherhrnet import Predictor, read_image
-from higherhrnet.inference.engine import EngineName, Precision, usable_cores
+from higherhrnet.engines.load import EngineName, Precision, usable_cores
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 

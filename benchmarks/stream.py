@@ -18,12 +18,12 @@ import tyro
 
 from higherhrnet import Predictor
 from higherhrnet.config import Header, InputConfig
-from higherhrnet.data.scenes import draw_scene
-from higherhrnet.inference.engine import STREAMS, Engine, EngineName, Precision
-from higherhrnet.inference.images import write_image
-from higherhrnet.inference.sources import list_sources
-from higherhrnet.inference.upsample import Array
-from higherhrnet.predict import Settings, predict
+from higherhrnet.decoding.upsample import Array
+from higherhrnet.engines.load import STREAMS, Engine, EngineName, Precision
+from higherhrnet.inference.run import Settings, predict
+from higherhrnet.io.images import write_image
+from higherhrnet.io.sources import list_sources
+from higherhrnet.synthetic.scenes import draw_scene
 
 
 class StandIn:

@@ -15,11 +15,11 @@ import tyro
 from numpy.typing import NDArray
 
 from higherhrnet import COCO, Poses, Predictor
-from higherhrnet.data.figure import POINTS, People, sample_people
-from higherhrnet.data.painting import Image, paint_scene
-from higherhrnet.data.scenes import draw_scene
-from higherhrnet.inference.grouping import assign
-from higherhrnet.inference.sources import Source, read_frames
+from higherhrnet.decoding.grouping import assign
+from higherhrnet.io.sources import Source, read_frames
+from higherhrnet.synthetic.bodies import POINTS, DrawnPeople, sample_people
+from higherhrnet.synthetic.painting import Image, paint_scene
+from higherhrnet.synthetic.scenes import draw_scene
 from higherhrnet.tracking.tracker import TrackConfig, Tracker
 
 Array = NDArray[np.float64]
@@ -154,7 +154,7 @@ def drawn_walk(seed: int, frames: int = 100, people: int = 3) -> Iterator[tuple[
         bodies = (1 - share) * one.bodies + share * other.bodies
         x = ends[0] + (ends[1] - ends[0]) * frame / frames
         bodies[..., :2] += np.stack([x, level], 1)[:, None]
-        image = paint_scene(canvas, People(bodies, heights, one.colours)).image
+        image = paint_scene(canvas, DrawnPeople(bodies, heights, one.colours)).image
         yield image, bodies[:, names, :2]
 
 

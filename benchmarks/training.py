@@ -20,13 +20,13 @@ import torch
 import tyro
 from torch import Tensor
 
-from higherhrnet.data.dataset import load_photographs
+from higherhrnet.data.dataset import load_dataset
 from higherhrnet.data.loader import Batch
-from higherhrnet.data.scenes import write_scenes
-from higherhrnet.inference.engine import usable_cores
+from higherhrnet.engines.load import usable_cores
 from higherhrnet.recipes import RECIPES, TrainPrecision
-from higherhrnet.training.parallel import processes
-from higherhrnet.training.trainer import Trainer
+from higherhrnet.synthetic.scenes import write_scenes
+from higherhrnet.training.parallel import process_group
+from higherhrnet.training.state import TrainState
 
 PARTS = ("forward and losses", "backward", "optimiser", "all of a step")
 
@@ -38,7 +38,7 @@ def now(device: torch.device) -> float:
     return perf_counter()
 
 
-def step(trainer: Trainer, batch: Batch) -> list[float]:
+def step(trainer: TrainState, batch: Batch) -> list[float]:
     """Seconds of the parts of one step on a batch that is loaded."""
     device = trainer.world.device
     marks = [now(device)]
@@ -86,7 +86,7 @@ def main(
         steps: Counted ones, after two that are not.
         loaded: Batches that are loaded to measure that.
     """
-    with TemporaryDirectory() as folder, processes() as world:
+    with TemporaryDirectory() as folder, process_group() as world:
         if train is None:
             train = str(write_scenes(Path(folder), 32, height=480, width=640))
         config = RECIPES[recipe]
@@ -101,7 +101,7 @@ def main(
             optim=optim,
             run=replace(config.run, compile=compile, precision=precision),
         )
-        trainer = Trainer(config, load_photographs(config.data), world)
+        trainer = TrainState(config, load_dataset(config.data), world)
         size, batches = optim.batch_size, trainer.batches()
         torch.set_num_threads(1)  # a core alone, as each worker has
         speed = loading(batches, loaded)

@@ -6,15 +6,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from higherhrnet.drawing import draw
     from higherhrnet.errors import InputError
-    from higherhrnet.inference.images import read_image
     from higherhrnet.inference.predictor import Predictor
-    from higherhrnet.maps import draw_maps
+    from higherhrnet.io.images import read_image
     from higherhrnet.network.higherhrnet import HigherHRNet
     from higherhrnet.poses import Poses
     from higherhrnet.skeleton import COCO, CROWDPOSE, Skeleton
     from higherhrnet.tracking.tracker import Tracker
+    from higherhrnet.visualization.maps import draw_maps
+    from higherhrnet.visualization.poses import draw
 
 __version__ = "0.1.0"
 

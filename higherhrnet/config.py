@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from math import isfinite
 from typing import Any, Literal, get_args
 
-from higherhrnet.errors import InputError, check
+from higherhrnet.errors import InputError, require
 from higherhrnet.plain import from_dict
 from higherhrnet.skeleton import COCO, Skeleton
 
@@ -44,18 +44,20 @@ class ModelConfig:
     """Residual blocks a branch, in each module."""
 
     def __post_init__(self) -> None:
-        check(self.width >= 1, f"width must be at least 1, not {self.width}")
-        check(self.num_keypoints >= 1, f"num_keypoints must be at least 1: {self.num_keypoints}")
-        check(
+        require(self.width >= 1, f"width must be at least 1, not {self.width}")
+        require(self.num_keypoints >= 1, f"num_keypoints must be at least 1: {self.num_keypoints}")
+        require(
             self.trunk in get_args(Trunk),
             f"trunk must be one of {', '.join(get_args(Trunk))}, not {self.trunk!r}",
         )
-        check(
+        require(
             min(self.modules) >= 1 and self.blocks >= 1,
             f"modules and blocks must be at least 1: {self.modules}, {self.blocks}",
         )
-        check(self.deconv_blocks >= 0, f"deconv_blocks must not be negative: {self.deconv_blocks}")
-        check(
+        require(
+            self.deconv_blocks >= 0, f"deconv_blocks must not be negative: {self.deconv_blocks}"
+        )
+        require(
             set(self.deconv_kernels) <= {2, 3, 4},
             f"deconv_kernels must each be 2, 3 or 4, not {self.deconv_kernels}",
         )
@@ -80,12 +82,12 @@ class InputConfig:
     """How pixels are counted: as the authors' code, or with exact flips and resizes."""
 
     def __post_init__(self) -> None:
-        check(
+        require(
             self.size > 0 and self.size % 32 == 0,
             f"input size must be a multiple of 32, not {self.size}",
         )
-        check(min(self.std) > 0, f"std must be above 0, not {self.std}")
-        check(
+        require(min(self.std) > 0, f"std must be above 0, not {self.std}")
+        require(
             self.convention in get_args(Convention),
             f"convention must be one of {get_args(Convention)}, not {self.convention!r}",
         )
@@ -123,28 +125,28 @@ class DecodeConfig:
     """Give no more than this many people, the best first to stay; the original has no limit."""
 
     def __post_init__(self) -> None:
-        check(self.max_people >= 1, f"max_people must be at least 1, not {self.max_people}")
-        check(
+        require(self.max_people >= 1, f"max_people must be at least 1, not {self.max_people}")
+        require(
             self.peak_window >= 1 and self.peak_window % 2 == 1,
             f"peak_window must be odd, not {self.peak_window}",
         )
-        check(self.position >= 0, f"position must not be negative: {self.position}")
+        require(self.position >= 0, f"position must not be negative: {self.position}")
         for name in ("min_peak", "max_tag_distance"):
-            check(isfinite(getattr(self, name)), f"{name} must be a number")
+            require(isfinite(getattr(self, name)), f"{name} must be a number")
         for name in ("min_refined_score", "min_score"):
-            check(0 <= getattr(self, name) <= 1, f"{name} must be between 0 and 1")
-        check(
+            require(0 <= getattr(self, name) <= 1, f"{name} must be between 0 and 1")
+        require(
             self.oks_nms is None or 0 < self.oks_nms <= 1,
             f"oks_nms must be between 0 and 1, not {self.oks_nms}",
         )
-        check(
+        require(
             self.limit is None or self.limit >= 1,
             f"limit must be at least 1, not {self.limit}",
         )
 
 
 @dataclass(frozen=True)
-class TestConfig:
+class InferenceConfig:
     """How a photograph is shown to the network at test time, and how its maps are read."""
 
     __test__ = False  # not a test class, whatever pytest thinks of its name
@@ -165,15 +167,15 @@ class TestConfig:
     decode: DecodeConfig = field(default_factory=DecodeConfig)
 
     def __post_init__(self) -> None:
-        check(
+        require(
             self.size is None or (self.size > 0 and self.size % 32 == 0),
             f"size must be a multiple of 32, not {self.size}",
         )
-        check(
+        require(
             len(self.scales) > 0 and min(self.scales) > 0,
             f"scales must be above 0, not {self.scales}",
         )
-        check(
+        require(
             len(self.scales) == 1 or 1 in self.scales,
             f"scales must include 1, whose tags are used, not {self.scales}",
         )
@@ -186,13 +188,13 @@ class Header:
     model: ModelConfig = field(default_factory=ModelConfig)
     skeleton: Skeleton = COCO
     input: InputConfig = field(default_factory=InputConfig)
-    test: TestConfig = field(default_factory=TestConfig)
+    test: InferenceConfig = field(default_factory=InferenceConfig)
     """The settings that suit these weights best."""
     training: dict[str, Any] = field(default_factory=dict)
     """Facts about how the weights came to be: data, recipe, epochs, figures, licence."""
 
     def __post_init__(self) -> None:
-        check(
+        require(
             self.model.num_keypoints == len(self.skeleton),
             f"the network gives {self.model.num_keypoints} keypoints, "
             f"the skeleton {self.skeleton.name} has {len(self.skeleton)}",

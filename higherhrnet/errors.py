@@ -9,7 +9,7 @@ class InputError(ValueError):
     """
 
 
-def check(holds: bool, message: str) -> None:
+def require(holds: bool, message: str) -> None:
     """Raises InputError with the message unless something holds."""
     if not holds:
         raise InputError(message)

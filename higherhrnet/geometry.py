@@ -20,7 +20,7 @@ from higherhrnet.errors import InputError
 Matrix = NDArray[np.float64]
 """(2, 3): (x, y, 1) to (x', y')."""
 
-FIRST_CENTRE: dict[Convention, float] = {"original": 0.0, "unbiased": 0.5}
+FIRST_PIXEL_CENTER: dict[Convention, float] = {"original": 0.0, "unbiased": 0.5}
 """The coordinates of the first pixel's centre. Annotations and OpenCV count pixels by their index:
 this is what is added to theirs."""
 
@@ -70,7 +70,7 @@ def warp(
 
     The result is (height, width) or (height, width, C), and `border` where the image is not.
     """
-    centre = FIRST_CENTRE[convention]
+    centre = FIRST_PIXEL_CENTER[convention]
     matrix = matrix.copy()
     matrix[:, 2] += matrix[:, :2].sum(1) * centre - centre
     value = (border,) * 4
@@ -118,11 +118,17 @@ class Resize:
         In both conventions the result counts pixels by their index, as annotations do.
         """
         strides = np.array([self.width / map_width, self.height / map_height])
-        return transform(points * strides, invert(self.matrix)) - FIRST_CENTRE[self.convention]
+        return (
+            transform(points * strides, invert(self.matrix)) - FIRST_PIXEL_CENTER[self.convention]
+        )
 
     def box(self) -> tuple[float, float, float, float]:
         """x, y, width and height of the network's input on the photograph, pixels from its edge."""
-        sides = np.array([[0, 0], [self.width, self.height]]) + FIRST_CENTRE[self.convention] - 0.5
+        sides = (
+            np.array([[0, 0], [self.width, self.height]])
+            + FIRST_PIXEL_CENTER[self.convention]
+            - 0.5
+        )
         (left, top), (right, bottom) = self.to_image(sides, self.width, self.height) + 0.5
         return float(left), float(top), float(right - left), float(bottom - top)
 

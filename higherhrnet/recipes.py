@@ -12,8 +12,8 @@ from typing import Annotated, Literal, get_args
 
 from tyro.conf import arg
 
-from higherhrnet.config import InputConfig, ModelConfig, TestConfig
-from higherhrnet.errors import check
+from higherhrnet.config import InferenceConfig, InputConfig, ModelConfig
+from higherhrnet.errors import require
 
 Fit = Literal["short", "long"]
 TagLoss = Literal["exp", "max"]
@@ -45,11 +45,11 @@ class DataConfig:
     """Processes that read pictures; a core less than there are, at most 16, if not said."""
 
     def __post_init__(self) -> None:
-        check(
+        require(
             self.overfit is None or self.overfit >= 1,
             f"overfit must be at least 1, not {self.overfit}",
         )
-        check(
+        require(
             self.workers is None or self.workers >= 0,
             f"workers must not be negative: {self.workers}",
         )
@@ -80,15 +80,15 @@ class AugmentConfig:
     """Probability of people from another photograph being pasted in."""
 
     def __post_init__(self) -> None:
-        check(self.rotation >= 0, f"rotation must not be negative: {self.rotation}")
-        check(
+        require(self.rotation >= 0, f"rotation must not be negative: {self.rotation}")
+        require(
             0 < self.scale[0] <= self.scale[1],
             f"scale must be a least and a largest above 0, not {self.scale}",
         )
-        check(self.fit in get_args(Fit), f"fit must be short or long, not {self.fit!r}")
-        check(self.translation >= 0, f"translation must not be negative: {self.translation}")
+        require(self.fit in get_args(Fit), f"fit must be short or long, not {self.fit!r}")
+        require(self.translation >= 0, f"translation must not be negative: {self.translation}")
         for name in ("follow", "flip", "colour", "paste"):
-            check(0 <= getattr(self, name) <= 1, f"{name} must be between 0 and 1")
+            require(0 <= getattr(self, name) <= 1, f"{name} must be between 0 and 1")
 
 
 @dataclass(frozen=True)
@@ -103,8 +103,8 @@ class TargetConfig:
     """Pixels of the longer side of a person's box, in the network's input."""
 
     def __post_init__(self) -> None:
-        check(self.sigma > 0, f"sigma must be above 0, not {self.sigma}")
-        check(self.scale_base > 0, f"scale_base must be above 0, not {self.scale_base}")
+        require(self.sigma > 0, f"sigma must be above 0, not {self.sigma}")
+        require(self.scale_base > 0, f"scale_base must be above 0, not {self.scale_base}")
 
 
 @dataclass(frozen=True)
@@ -124,9 +124,9 @@ class LossConfig:
     sigma, and easy background counts less."""
 
     def __post_init__(self) -> None:
-        check(min(self.heatmap, default=-1) >= 0, f"heatmap factors: {self.heatmap}")
-        check(self.pull >= 0 and self.push >= 0, "pull and push must not be negative")
-        check(self.tags in get_args(TagLoss), f"tags must be exp or max, not {self.tags!r}")
+        require(min(self.heatmap, default=-1) >= 0, f"heatmap factors: {self.heatmap}")
+        require(self.pull >= 0 and self.push >= 0, "pull and push must not be negative")
+        require(self.tags in get_args(TagLoss), f"tags must be exp or max, not {self.tags!r}")
 
 
 @dataclass(frozen=True)
@@ -164,18 +164,18 @@ class OptimConfig:
     kept; none in the paper."""
 
     def __post_init__(self) -> None:
-        check(self.batch_size >= 1, f"batch_size must be at least 1, not {self.batch_size}")
-        check(self.accumulate >= 1, f"accumulate must be at least 1, not {self.accumulate}")
-        check(self.epochs > 0, f"epochs must be above 0, not {self.epochs}")
-        check(self.lr > 0, f"lr must be above 0, not {self.lr}")
-        check(
+        require(self.batch_size >= 1, f"batch_size must be at least 1, not {self.batch_size}")
+        require(self.accumulate >= 1, f"accumulate must be at least 1, not {self.accumulate}")
+        require(self.epochs > 0, f"epochs must be above 0, not {self.epochs}")
+        require(self.lr > 0, f"lr must be above 0, not {self.lr}")
+        require(
             self.schedule in get_args(Schedule),
             f"schedule must be one of {get_args(Schedule)}, not {self.schedule!r}",
         )
-        check(self.warmup >= 0, f"warmup must not be negative: {self.warmup}")
-        check(self.weight_decay >= 0, f"weight_decay must not be negative: {self.weight_decay}")
-        check(self.clip is None or self.clip > 0, f"clip must be above 0, not {self.clip}")
-        check(self.ema is None or 0 < self.ema < 1, f"ema must be between 0 and 1: {self.ema}")
+        require(self.warmup >= 0, f"warmup must not be negative: {self.warmup}")
+        require(self.weight_decay >= 0, f"weight_decay must not be negative: {self.weight_decay}")
+        require(self.clip is None or self.clip > 0, f"clip must be above 0, not {self.clip}")
+        require(self.ema is None or 0 < self.ema < 1, f"ema must be between 0 and 1: {self.ema}")
 
 
 @dataclass(frozen=True)
@@ -212,12 +212,12 @@ class RunConfig:
     """Validation pictures whose predictions are drawn at every measurement."""
 
     def __post_init__(self) -> None:
-        check(
+        require(
             self.max_hours is None or self.max_hours > 0,
             f"max_hours must be above 0, not {self.max_hours}",
         )
-        check(self.eval_every > 0, f"eval_every must be above 0, not {self.eval_every}")
-        check(self.pictures >= 0, f"pictures must not be negative: {self.pictures}")
+        require(self.eval_every > 0, f"eval_every must be above 0, not {self.eval_every}")
+        require(self.pictures >= 0, f"pictures must not be negative: {self.pictures}")
 
 
 @dataclass(frozen=True)
@@ -233,12 +233,12 @@ class TrainConfig:
     losses: LossConfig = field(default_factory=LossConfig)
     optim: Annotated[OptimConfig, arg(name="")] = field(default_factory=OptimConfig)
     run: Annotated[RunConfig, arg(name="")] = field(default_factory=RunConfig)
-    test: TestConfig = field(default_factory=TestConfig)
+    test: InferenceConfig = field(default_factory=InferenceConfig)
     """How the validation set is looked at, and what the weights' header will say suits them."""
 
     def __post_init__(self) -> None:
         outputs = 1 + len(self.model.deconv_kernels)
-        check(
+        require(
             len(self.losses.heatmap) == outputs,
             f"losses.heatmap needs {outputs} factors, one a resolution, not {self.losses.heatmap}",
         )

@@ -43,8 +43,8 @@ def lively(tmp_path_factory: pytest.TempPathFactory) -> Model:
     """
     torch = pytest.importorskip("torch")
     from higherhrnet.config import Header, InputConfig, ModelConfig
-    from higherhrnet.export import export_onnx
     from higherhrnet.network import checkpoint
+    from higherhrnet.network.export import export_onnx
     from higherhrnet.network.higherhrnet import HigherHRNet
 
     torch.manual_seed(0)

@@ -9,9 +9,9 @@ import pytest
 from higherhrnet.config import (
     DecodeConfig,
     Header,
+    InferenceConfig,
     InputConfig,
     ModelConfig,
-    TestConfig,
 )
 from higherhrnet.errors import InputError
 from higherhrnet.plain import from_dict
@@ -21,7 +21,9 @@ CUSTOM = Header(
     ModelConfig(8, 3, tag_per_keypoint=False, deconv_kernels=(4, 2), deconv_blocks=1),
     Skeleton("rope", ("a", "b", "c"), (("a", "b"), ("b", "c")), (0.1, 0.2, 0.3), (2, 0, 1)),
     InputConfig(96, (0.0, 0.1, 0.2), (1.0, 0.5, 0.25), "unbiased"),
-    TestConfig(flip=False, scales=(0.5, 1.0, 2.0), decode=DecodeConfig(7, oks_nms=0.75, limit=3)),
+    InferenceConfig(
+        flip=False, scales=(0.5, 1.0, 2.0), decode=DecodeConfig(7, oks_nms=0.75, limit=3)
+    ),
     {"epochs": 3, "data": ["x", "y"], "AP": 0.5, "licence": None},
 )
 HEADERS = {
@@ -49,9 +51,9 @@ HEADERS = {
         (DecodeConfig, {"oks_nms": 0.0}, "oks_nms must be between 0 and 1"),
         (DecodeConfig, {"oks_nms": 1.1}, "oks_nms must be between 0 and 1"),
         (DecodeConfig, {"limit": 0}, "limit must be at least 1, not 0"),
-        (TestConfig, {"scales": ()}, "scales must be above 0"),
-        (TestConfig, {"scales": (1.0, 0.0)}, "scales must be above 0"),
-        (TestConfig, {"scales": (0.5, 2.0)}, "scales must include 1"),
+        (InferenceConfig, {"scales": ()}, "scales must be above 0"),
+        (InferenceConfig, {"scales": (1.0, 0.0)}, "scales must be above 0"),
+        (InferenceConfig, {"scales": (0.5, 2.0)}, "scales must include 1"),
         (Header, {"skeleton": CROWDPOSE}, "gives 17 keypoints, the skeleton crowdpose has 14"),
     ],
     ids=str,
@@ -71,8 +73,8 @@ def test_values_that_make_no_sense_are_refused(
         (ModelConfig, {"width": 1, "num_keypoints": 1, "deconv_kernels": (), "deconv_blocks": 0}),
         (InputConfig, {"size": 32}),
         (DecodeConfig, {"max_people": 1, "peak_window": 1, "oks_nms": 1.0, "limit": 1}),
-        (TestConfig, {"scales": (0.7,)}),
-        (TestConfig, {"scales": (2, 1, 0.5)}),
+        (InferenceConfig, {"scales": (0.7,)}),
+        (InferenceConfig, {"scales": (2, 1, 0.5)}),
     ],
     ids=str,
 )
@@ -101,7 +103,7 @@ def test_the_defaults_are_the_published_settings() -> None:
     assert (decode.max_people, decode.min_peak, decode.max_tag_distance) == (30, 0.1, 1.0)
     assert (decode.peak_window, decode.adjust, decode.refine) == (5, True, True)
     assert (decode.min_refined_score, decode.min_score, decode.oks_nms) == (0, 0, None)
-    test = TestConfig()
+    test = InferenceConfig()
     assert (test.flip, test.align_flip, test.scales, test.project) == (True, False, (1,), True)
 
 

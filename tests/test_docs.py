@@ -13,7 +13,7 @@ import pytest
 
 from docs.verbs import help_of
 from higherhrnet.cli import VERBS
-from tests.test_video import write
+from tests.io.test_video_writer import write
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").glob("*.md"))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from higherhrnet.config import Convention
 from higherhrnet.errors import InputError
 from higherhrnet.geometry import (
-    FIRST_CENTRE,
+    FIRST_PIXEL_CENTER,
     invert,
     network_size,
     resize_for_network,
@@ -109,7 +109,7 @@ def test_points_come_back_from_the_network_to_where_they_were(
     points = points_on(height, width)
     on_map = transform(points, resize.matrix) / 4
     back = resize.to_image(on_map, map_width, map_height)
-    np.testing.assert_allclose(back, points - FIRST_CENTRE[convention], atol=1e-9)
+    np.testing.assert_allclose(back, points - FIRST_PIXEL_CENTER[convention], atol=1e-9)
     if convention == "unbiased":  # the original's whole-pixel centre may push points out
         assert (on_map > -1).all()
         assert (on_map < [map_width + 1, map_height + 1]).all()
@@ -175,7 +175,7 @@ def test_a_bright_spot_is_where_its_point_is(convention: Convention) -> None:
     resize = resize_for_network(32, 32, 256, convention=convention)
     shown = resize.warp(image)[..., 0].astype(float)
     y, x = (np.arange(256) @ shown.sum(axis) / shown.sum() for axis in (1, 0))
-    centre = FIRST_CENTRE[convention]
+    centre = FIRST_PIXEL_CENTER[convention]
     expected = transform(np.array([9, 20]) + centre, resize.matrix)
     np.testing.assert_allclose(np.array([x, y]) + centre, expected, atol=0.05)
     on_map = (np.array([x, y]) + centre) / 4
@@ -207,7 +207,7 @@ def test_the_box_is_where_the_network_input_lies_on_the_photograph(convention: C
     resize = resize_for_network(90, 161, 64, convention=convention)
     left, top, width, height = resize.box()
     half = 0.5 * width / resize.width, 0.5 * height / resize.height
-    first = FIRST_CENTRE[convention]
+    first = FIRST_PIXEL_CENTER[convention]
     corner = np.array([first, first]), np.array([resize.width, resize.height]) + first - 1
     (x, y), (far_x, far_y) = (resize.to_image(c, resize.width, resize.height) + 0.5 for c in corner)
     np.testing.assert_allclose((left, top), (x - half[0], y - half[1]), atol=1e-9)

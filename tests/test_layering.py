@@ -73,7 +73,7 @@ def test_importing_the_package_imports_nothing_else() -> None:
 def test_every_public_name_is_there() -> None:
     for name in higherhrnet.__all__:
         assert getattr(higherhrnet, name) is not None
-    import_module("higherhrnet.drawing")
+    import_module("higherhrnet.visualization.poses")
     assert callable(higherhrnet.draw)  # the function, whatever has been imported
     with pytest.raises(AttributeError, match="nothing"):
         higherhrnet.nothing  # noqa: B018

@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 
 torch = pytest.importorskip("torch")
 
-from higherhrnet.annotations import Annotations, Entry, load_annotations  # noqa: E402
-from higherhrnet.config import Convention, Header, InputConfig, TestConfig  # noqa: E402
-from higherhrnet.data.scenes import write_scenes  # noqa: E402
-from higherhrnet.data.targets import render_heatmaps, to_cells  # noqa: E402
-from higherhrnet.evaluation.figures import evaluate  # noqa: E402
-from higherhrnet.geometry import FIRST_CENTRE, resize_for_network, transform  # noqa: E402
-from higherhrnet.inference.device import TorchEngine  # noqa: E402
-from higherhrnet.inference.predictor import Predictor, Prepared  # noqa: E402
+from higherhrnet.config import Convention, Header, InferenceConfig, InputConfig  # noqa: E402
+from higherhrnet.engines.torch import TorchEngine  # noqa: E402
+from higherhrnet.evaluation.metrics import evaluate  # noqa: E402
+from higherhrnet.geometry import FIRST_PIXEL_CENTER, resize_for_network, transform  # noqa: E402
+from higherhrnet.inference.predictor import Predictor, PreprocessedImage  # noqa: E402
+from higherhrnet.io.coco import Annotations, Entry, load_annotations  # noqa: E402
 from higherhrnet.network.higherhrnet import HigherHRNet  # noqa: E402
+from higherhrnet.synthetic.scenes import write_scenes  # noqa: E402
+from higherhrnet.training.targets import render_heatmaps, to_map_coordinates  # noqa: E402
 
 Keypoints = NDArray[np.float64]
 """(1, P, K, 3)."""
@@ -31,17 +31,19 @@ COCO_DEV = Path(__file__).parents[2] / "shared" / "data" / "coco_dev" / "annotat
 
 def perfect_results(truth: Annotations, size: int, convention: Convention) -> list[Entry]:
     """What a network that makes no mistake would let us find, at this input size."""
-    header = Header(input=InputConfig(size, convention=convention), test=TestConfig(flip=False))
+    header = Header(
+        input=InputConfig(size, convention=convention), test=InferenceConfig(flip=False)
+    )
     predictor = Predictor(TorchEngine(HigherHRNet(4), "cpu"), header)  # whose engine is not asked
     results: list[Entry] = []
     for image in truth.images:
         posed = [p["keypoints"] for p in truth.people if p["image_id"] == image["id"]]
         resize = resize_for_network(image["height"], image["width"], size, convention=convention)
         keypoints = np.array(posed, float).reshape(1, -1, 17, 3)
-        places = keypoints[..., :2] + FIRST_CENTRE[convention]
+        places = keypoints[..., :2] + FIRST_PIXEL_CENTER[convention]
         keypoints[..., :2] = transform(places, resize.matrix)
         maps = perfect_maps(keypoints, resize.height, resize.width, convention)
-        poses = predictor.read(Prepared({1.0: resize}, {}), {1.0: maps})
+        poses = predictor.read(PreprocessedImage({1.0: resize}, {}), {1.0: maps})
         results += poses.to_coco(image["id"], truth.category_id)
     return results
 
@@ -53,7 +55,9 @@ def perfect_maps(
 
     def render(people: Keypoints, stride: int) -> NDArray[np.float32]:
         still = torch.tensor([False])
-        cells = to_cells(torch.from_numpy(people), still, stride, width // stride, convention)
+        cells = to_map_coordinates(
+            torch.from_numpy(people), still, stride, width // stride, convention
+        )
         maps = render_heatmaps(cells, height // stride, width // stride, 2.0, convention)
         return np.asarray(maps.numpy(), np.float32)
 

@@ -15,13 +15,13 @@ from safetensors.torch import save
 from tyro.conf import Positional
 
 import higherhrnet
-from higherhrnet.config import DecodeConfig, TestConfig
-from higherhrnet.export import export_onnx
-from higherhrnet.files import replacing
+from higherhrnet.config import DecodeConfig, InferenceConfig
+from higherhrnet.io.atomic import atomic_path
 from higherhrnet.network import checkpoint
+from higherhrnet.network.export import export_onnx
 
 BOX = Path(higherhrnet.__file__).with_name("zoo")
-SETTINGS = TestConfig(
+SETTINGS = InferenceConfig(
     size=256,
     flip=True,
     scales=(1.0, 2.0),
@@ -51,7 +51,7 @@ def pack(weights: Positional[Path], /) -> None:
     export_onnx(network, header, BOX / "default.onnx", half=True)
     # batch norms are small and reach down to where half precision ends
     state = {name: w.half() if w.ndim > 1 else w for name, w in network.state_dict().items()}
-    with replacing(BOX / "default.safetensors") as beside:
+    with atomic_path(BOX / "default.safetensors") as beside:
         beside.write_bytes(save(state, {"format": "pt", **header.to_metadata()}))
 
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from higherhrnet.bench.synthetic_maps import draw_maps
-from higherhrnet.inference.aggregate import Maps
-from higherhrnet.inference.engine import Engine
-from higherhrnet.inference.predictor import Outputs, Predictor, Prepared
-from higherhrnet.inference.upsample import Array
+from higherhrnet.decoding.aggregate import Maps
+from higherhrnet.decoding.upsample import Array
+from higherhrnet.engines.load import Engine
+from higherhrnet.inference.predictor import Outputs, Predictor, PreprocessedImage
 from higherhrnet.skeleton import Skeleton
+from higherhrnet.synthetic.maps import draw_maps
 
 
 def gpu() -> Any:  # noqa: ANN401 (a module)
@@ -38,7 +38,7 @@ class Clocked(Predictor):
     merging = 0.0
     """Seconds, the last time."""
 
-    def merge(self, prepared: Prepared, outputs: Outputs) -> Maps:
+    def merge(self, prepared: PreprocessedImage, outputs: Outputs) -> Maps:
         """As the predictor."""
         start = now()
         maps = super().merge(prepared, outputs)

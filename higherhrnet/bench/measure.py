@@ -16,9 +16,9 @@ from higherhrnet.bench.apart import Apart
 from higherhrnet.bench.figures import Figures, make_row
 from higherhrnet.bench.subjects import TYPICAL, models, photographs
 from higherhrnet.bench.timed import Facts, Flow, RealEngine, Task, Timed, Turn, Way
-from higherhrnet.config import TestConfig
-from higherhrnet.errors import InputError, check
-from higherhrnet.inference.engine import Precision
+from higherhrnet.config import InferenceConfig
+from higherhrnet.engines.load import Precision
+from higherhrnet.errors import InputError, require
 
 R = TypeVar("R")
 
@@ -47,11 +47,11 @@ class Plan:
     """Photographs in the network at the same time, on the CPU, where they are streamed."""
 
     def __post_init__(self) -> None:
-        check(self.streams >= 1, f"--streams must be at least 1, not {self.streams}")
-        check(self.runs >= 1, f"--runs must be at least 1, not {self.runs}")
-        check(min(self.people, default=0) >= 0, f"--people must not be negative: {self.people}")
+        require(self.streams >= 1, f"--streams must be at least 1, not {self.streams}")
+        require(self.runs >= 1, f"--runs must be at least 1, not {self.runs}")
+        require(min(self.people, default=0) >= 0, f"--people must not be negative: {self.people}")
         for size in self.sizes:
-            TestConfig(size)
+            InferenceConfig(size)
 
 
 def measure(plan: Plan) -> Iterator[Figures]:

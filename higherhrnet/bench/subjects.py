@@ -14,11 +14,11 @@ from typing import Any, get_args
 from higherhrnet.bench.apart import Apart
 from higherhrnet.bench.timed import RealEngine
 from higherhrnet.config import Header
-from higherhrnet.data.scenes import draw_scene
-from higherhrnet.errors import InputError, check
-from higherhrnet.inference.engine import usable_cores
-from higherhrnet.inference.images import write_image
-from higherhrnet.inference.sources import Source, list_sources
+from higherhrnet.engines.load import usable_cores
+from higherhrnet.errors import InputError, require
+from higherhrnet.io.images import write_image
+from higherhrnet.io.sources import Source, list_sources
+from higherhrnet.synthetic.scenes import draw_scene
 from higherhrnet.zoo.download import local_model, torch_form
 
 TYPICAL = 5
@@ -37,7 +37,7 @@ def photographs(images: Sequence[str], folder: Path) -> tuple[Source, ...]:
         return (Source(path.name, path),)
     listed = list_sources(images, sys.stdin)
     for source in listed:
-        check(not source.moving, f"--images: {source.name} is no photograph")
+        require(not source.is_video, f"--images: {source.name} is no photograph")
     return tuple(listed)
 
 
@@ -70,8 +70,8 @@ def models(name: str | None, exported: bool, folder: Path) -> dict[RealEngine, P
 def _write_network(weights: Path, onnx: Path | None) -> None:
     import torch
 
-    from higherhrnet.export import export_onnx
     from higherhrnet.network import checkpoint
+    from higherhrnet.network.export import export_onnx
     from higherhrnet.network.higherhrnet import HigherHRNet
 
     if not weights.is_file():

@@ -15,12 +15,12 @@ import numpy as np
 from higherhrnet.bench.apart import peak_memory
 from higherhrnet.bench.clocks import Clocked, Watched, drawn, gpu, now
 from higherhrnet.config import DecodeConfig
+from higherhrnet.engines.load import Precision, load_engine, usable_cores
 from higherhrnet.errors import InputError
-from higherhrnet.inference.engine import Precision, load_engine, usable_cores
-from higherhrnet.inference.images import Image
-from higherhrnet.inference.predictor import Outputs, Prepared
-from higherhrnet.inference.sources import Source, read_frames
-from higherhrnet.inference.stream import Failed, stream
+from higherhrnet.inference.predictor import Outputs, PreprocessedImage
+from higherhrnet.inference.stream import FailedSource, predict_stream
+from higherhrnet.io.images import Image
+from higherhrnet.io.sources import Source, read_frames
 from higherhrnet.poses import Poses
 
 RealEngine = Literal["torch", "onnxruntime", "openvino"]
@@ -173,7 +173,7 @@ class Timed:
     def _photograph(self) -> Image:
         return next(read_frames(self.task.photographs[0])).image
 
-    def _read(self, prepared: Prepared, outputs: Outputs) -> Reading:
+    def _read(self, prepared: PreprocessedImage, outputs: Outputs) -> Reading:
         start = now()
         poses = self.predictor.read(prepared, outputs)
         merging = self.predictor.merging
@@ -184,10 +184,12 @@ class Timed:
         engine, test = self.predictor.engine, self.predictor.test
         watched = Watched(engine, self.task.shown, self.predictor.header.skeleton, test.flip)
         self.predictor.engine, start = watched, now()
-        done = list(stream(self.predictor, self._some_time(start), lambda found: len(found.poses)))
+        done = list(
+            predict_stream(self.predictor, self._some_time(start), lambda found: len(found.poses))
+        )
         seconds, self.predictor.engine = now() - start, engine
         for each in done:
-            if isinstance(each, Failed):
+            if isinstance(each, FailedSource):
                 raise each.reason
         busy = watched.seconds / engine.streams / seconds
         return Flow(len(done) / seconds, busy, Memory.of_this_process(), engine.streams)
@@ -208,6 +210,6 @@ def _load(way: Way, model: Path, task: Task) -> Clocked:
     missing = [name for name in ("torch", "safetensors", "munkres") if not find_spec(name)]
     if missing:
         raise InputError(f'needs {" and ".join(missing)}: pip install "higherhrnet[train]"')
-    from higherhrnet.bench.reference import Original
+    from higherhrnet.reference.predictor import ReferencePredictor
 
-    return Original.from_file(model, threads)
+    return ReferencePredictor.from_file(model, threads)

@@ -11,18 +11,18 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from higherhrnet.cli.look import Flag, Look
+from higherhrnet.cli.look import Flag, InferenceOptions
 from higherhrnet.cli.machines import Machines
-from higherhrnet.errors import InputError, check
-from higherhrnet.files import replacing
-from higherhrnet.inference.engine import STREAMS, Precision
+from higherhrnet.engines.load import STREAMS, Precision
+from higherhrnet.errors import InputError, require
+from higherhrnet.io.atomic import atomic_path
 from higherhrnet.tracking.tracker import TrackConfig
 
 
 def predict(
     sources: Positional[tuple[str, ...]],
     /,
-    look: Annotated[Look, arg(name="")] = Look(),
+    look: Annotated[InferenceOptions, arg(name="")] = InferenceOptions(),
     machines: Annotated[Machines, arg(name="")] = Machines(),
     out: Annotated[str, arg(aliases=["-o"], metavar="PATH")] = "poses",
     draw: bool = True,
@@ -57,12 +57,12 @@ def predict(
         tracking: How.
         verbose: Say what was chosen.
     """
-    from higherhrnet.inference.sources import list_sources
-    from higherhrnet.predict import Settings
-    from higherhrnet.predict import predict as run
+    from higherhrnet.inference.run import Settings
+    from higherhrnet.inference.run import predict as run
+    from higherhrnet.io.sources import list_sources
 
-    check(every >= 1, f"--every must be at least 1, not {every}")
-    check(track or tracking == TrackConfig(), "--tracking.… says how to --track: add that")
+    require(every >= 1, f"--every must be at least 1, not {every}")
+    require(track or tracking == TrackConfig(), "--tracking.… says how to --track: add that")
     settings = Settings(
         Path(out),
         draw,
@@ -75,18 +75,18 @@ def predict(
     )
     if machines.ray is not None:
         plain = settings == Settings(settings.out, draw, resume=resume) and not verbose
-        check(
+        require(
             plain,
             "leave out --show-maps, --every, --format, --csv, --track and --verbose, "
             "which --ray has not",
         )
         summary = machines.predict(sources, look, out, resume)
     else:
-        check(machines == Machines(), "--actors, --gpus and --per-file go with --ray")
-        check(len(sources) > 0, "name a photograph, folder, pattern, video or camera to look at")
+        require(machines == Machines(), "--actors, --gpus and --per-file go with --ray")
+        require(len(sources) > 0, "name a photograph, folder, pattern, video or camera to look at")
         listed = list_sources(sources, sys.stdin)
-        moving = any(source.moving for source in listed)
-        predictor = look.predictor(STREAMS if moving else min(STREAMS, len(listed)))
+        is_video = any(source.is_video for source in listed)
+        predictor = look.predictor(STREAMS if is_video else min(STREAMS, len(listed)))
         if verbose:
             chosen = f"{predictor.engine.description}; {predictor.test}"
             print(f"{look.model}: {chosen}", file=sys.stderr)
@@ -103,7 +103,7 @@ def evaluate(
     annotations: Path,
     images: Path | None = None,
     predictions: Path | None = None,
-    look: Annotated[Look, arg(name="")] = Look(),
+    look: Annotated[InferenceOptions, arg(name="")] = InferenceOptions(),
     json: Path | None = None,
     report: Path | None = None,
     resume: Flag = False,
@@ -122,15 +122,15 @@ def evaluate(
             predictions are written there as they come.
         resume: Go on where an earlier run into the same --report stopped.
     """
-    from higherhrnet.annotations import load_annotations, load_predictions
-    from higherhrnet.data.pictures import find_pictures
-    from higherhrnet.evaluation.crowding import say_computed
-    from higherhrnet.evaluation.figures import evaluate as run
-    from higherhrnet.evaluation.figures import format_figures
-    from higherhrnet.evaluation.predictions import predict_annotated
+    from higherhrnet.evaluation.crowd_index import crowd_index_note
+    from higherhrnet.evaluation.metrics import evaluate as run
+    from higherhrnet.evaluation.metrics import format_metrics
+    from higherhrnet.evaluation.predict_dataset import predict_dataset
     from higherhrnet.evaluation.report import write_report
+    from higherhrnet.io.coco import load_annotations, load_predictions
+    from higherhrnet.io.image_store import find_images
 
-    if predictions and look != Look():
+    if predictions and look != InferenceOptions():
         raise InputError("--predictions are judged as they are: leave out --model and how to look")
     if resume and (predictions or not report):
         raise InputError("--resume goes on with the predictions of a --model in its --report")
@@ -139,11 +139,11 @@ def evaluate(
     if predictions:
         results = load_predictions(predictions)
     else:
-        images = images or find_pictures(annotations)
-        results, failed = predict_annotated(look.predictor(), truth, images, report, resume)
+        images = images or find_images(annotations)
+        results, failed = predict_dataset(look.predictor(), truth, images, report, resume)
     figures = run(truth, results)
-    print(format_figures(figures, len(truth.images), truth.num_people))
-    if "AP_hard" in figures and (computed := say_computed(truth.images)):
+    print(format_metrics(figures, len(truth.images), truth.num_people))
+    if "AP_hard" in figures and (computed := crowd_index_note(truth.images)):
         print(computed)
     if failed:
         print(f"{len(failed)} photographs could not be read: their people count as missed")
@@ -213,6 +213,6 @@ def bench(
 
 
 def _write(path: Path, facts: Mapping[str, Any]) -> None:
-    with replacing(path) as beside:
+    with atomic_path(path) as beside:
         text = jsonlib.dumps(facts, indent=2, allow_nan=False)
         beside.write_text(text + "\n", encoding="utf-8")

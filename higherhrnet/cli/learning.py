@@ -28,7 +28,7 @@ def train(config: Annotated[Recipe, arg(name="")]) -> int:
     On several GPUs or machines: torchrun --nproc-per-node 8 -m higherhrnet train RECIPE …
     """
     needs_torch()
-    from higherhrnet.training.train import train as run
+    from higherhrnet.training.loop import train as run
 
     return 0 if run(config) else 130
 
@@ -54,15 +54,15 @@ def check_data(
         size: Pixels of a sample's side, a multiple of 32.
         augment: How samples are varied.
     """
-    from higherhrnet.data.check import check_sources
+    from higherhrnet.data.check import check_datasets
 
     if not sources or samples < 1:
         raise InputError("name annotation files to check, and at least one of --samples")
     shown = InputConfig(size)
-    sound = check_sources(sources, out)
+    sound = check_datasets(sources, out)
     if out:
         needs_torch()
-        from higherhrnet.data.sheet import write_sheet
+        from higherhrnet.training.sample_sheet import write_sheet
 
         print(write_sheet(out / "samples.jpg", sources, augment, shown, samples))
     return 0 if sound else 3
@@ -87,9 +87,9 @@ def scenes(
         people: The least and the most in a scene; crowds without keypoints come on top.
         skeleton: coco, crowdpose or a .toml file of keypoints among theirs.
     """
-    from higherhrnet.data.scenes import write_scenes
-    from higherhrnet.inference.images import MIN_SIDE
+    from higherhrnet.io.images import MIN_SIDE
     from higherhrnet.skeleton import load_skeleton
+    from higherhrnet.synthetic.scenes import write_scenes
 
     if count < 1 or size < MIN_SIDE:
         raise InputError(f"scenes needs a --count of at least 1 and a --size of {MIN_SIDE}")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import FlagCreatePairsOff, arg
 
+from higherhrnet.engines.load import STREAMS, EngineName, Precision
 from higherhrnet.errors import InputError
-from higherhrnet.inference.engine import STREAMS, EngineName, Precision
 
 if TYPE_CHECKING:
     from higherhrnet.inference.predictor import Predictor
@@ -17,7 +17,7 @@ Flag = FlagCreatePairsOff[bool]
 
 
 @dataclass(frozen=True)
-class Look:
+class InferenceOptions:
     """How a model looks at photographs."""
 
     model: Annotated[str, arg(aliases=["-m"], metavar="FILE|NAME")] = "default"

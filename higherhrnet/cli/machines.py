@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import arg
 
-from higherhrnet.cli.look import Look
-from higherhrnet.errors import InputError, check
+from higherhrnet.cli.look import InferenceOptions
+from higherhrnet.errors import InputError, require
 
 if TYPE_CHECKING:
-    from higherhrnet.predict import Summary
+    from higherhrnet.inference.run import Summary
 
 _ADDRESS = re.compile(r"auto|local|[\w.\-]+:\d+")
 
@@ -35,7 +35,9 @@ class Machines:
     per_file: int = 256
     """With --ray: images to a Parquet file; as many are done again where a machine died."""
 
-    def predict(self, sources: tuple[str, ...], look: Look, out: str, resume: bool) -> Summary:
+    def predict(
+        self, sources: tuple[str, ...], look: InferenceOptions, out: str, resume: bool
+    ) -> Summary:
         """Has the cluster find the people of all pictures.
 
         Raises:
@@ -43,19 +45,21 @@ class Machines:
         """
         if find_spec("ray") is None or find_spec("pyarrow") is None:
             raise InputError('--ray needs Ray: pip install "higherhrnet[ray]"')
-        from higherhrnet.many.predict import predict_many
+        from higherhrnet.ray.predict import predict_ray
 
         words = self.ray or ()
         client = any(word.startswith("ray://") for word in words)
-        check(not client, "--ray ray://…: on a machine of the cluster say HOST:6379 instead")
+        require(not client, "--ray ray://…: on a machine of the cluster say HOST:6379 instead")
         address = words[0] if words and _ADDRESS.fullmatch(words[0]) else None
         named = sources + words[address is not None :]
-        check(len(named) > 0, "name a picture or folder to look at")
+        require(len(named) > 0, "name a picture or folder to look at")
         counts = [1 if self.actors is None else self.actors, self.per_file]
-        check(min(counts) > 0 <= self.gpus, "--actors and --per-file must be at least 1, --gpus 0")
+        require(
+            min(counts) > 0 <= self.gpus, "--actors and --per-file must be at least 1, --gpus 0"
+        )
         model = str(Path(look.model).absolute()) if Path(look.model).is_file() else look.model
         look = replace(look, model=model, threads=look.threads or 1)
-        return predict_many(
+        return predict_ray(
             look.predictor,
             named,
             out,

@@ -19,7 +19,7 @@ def info(model: Positional[str] = "default", /) -> int:
         model: A .onnx or .safetensors file, or the name of a downloaded model; the one in the box
             if not said.
     """
-    from higherhrnet.info import describe
+    from higherhrnet.zoo.info import describe
 
     print(describe(model))
     return 0
@@ -103,8 +103,8 @@ def export(
 
 def _export(path: Path, out: Path, half: bool = False) -> None:
     needs_torch()
-    from higherhrnet.export import export_onnx
     from higherhrnet.network import checkpoint
+    from higherhrnet.network.export import export_onnx
     from higherhrnet.zoo.download import torch_form
 
     network, header = checkpoint.load(torch_form(path))
@@ -121,21 +121,21 @@ def _export_int8(
 ) -> int:
     if find_spec("onnx") is None:
         raise InputError('--int8 needs onnx: pip install "higherhrnet[train]"')
-    from higherhrnet.annotations import load_annotations
-    from higherhrnet.data.pictures import find_pictures
-    from higherhrnet.quantisation.calibration import choose
-    from higherhrnet.quantisation.quantise import Judge, quantise
+    from higherhrnet.io.coco import load_annotations
+    from higherhrnet.io.image_store import find_images
+    from higherhrnet.quantization.calibration import choose
+    from higherhrnet.quantization.quantize import Judge, quantize
 
     photographs, judge = choose(folder, count), None
     if annotations:
         truth = load_annotations(annotations)
-        judge = Judge(truth, pictures or find_pictures(annotations))
+        judge = Judge(truth, pictures or find_images(annotations))
     with TemporaryDirectory() as temporary:
         plain = path
         if path.suffix != ".onnx":
             plain = Path(temporary, "plain.onnx")
             _export(path, plain)
-        report = quantise(plain, out, photographs, judge)
+        report = quantize(plain, out, photographs, judge)
     report.write(out.with_suffix(".json"))
     print(f"{out}, calibrated on {report.photographs} photographs\n{report}")
     return 3 if report.photographs < len(photographs) else 0

@@ -8,19 +8,19 @@ from typing import Annotated
 
 from tyro.conf import arg
 
-from higherhrnet.cli.look import Look
-from higherhrnet.errors import InputError, check
-from higherhrnet.service.limits import Limits
+from higherhrnet.cli.look import InferenceOptions
+from higherhrnet.errors import InputError, require
+from higherhrnet.serving.limits import ServingLimits
 
 NEEDED = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
 
 
 def serve(
-    look: Annotated[Look, arg(name="")] = Look(),
+    look: Annotated[InferenceOptions, arg(name="")] = InferenceOptions(),
     host: str = "127.0.0.1",
     port: int = 8000,
     token_file: Path | None = None,
-    limits: Annotated[Limits, arg(name="")] = Limits(),
+    limits: Annotated[ServingLimits, arg(name="")] = ServingLimits(),
 ) -> int:
     """Serve a model over HTTP: a page to see it at work, and an address for programs.
 
@@ -36,7 +36,7 @@ def serve(
     """
     if missing := [name for name in NEEDED if find_spec(name) is None]:
         raise InputError(f'serve needs {" and ".join(missing)}: pip install "higherhrnet[serve]"')
-    from higherhrnet.service.server import serve as run
+    from higherhrnet.serving.server import serve as run
 
     token = _token(token_file) if token_file else None
     run(look.predictor(streams=1), host, port, limits, token)
@@ -46,5 +46,5 @@ def serve(
 def _token(file: Path) -> str:
     token = file.read_bytes().strip().decode("ascii", "replace")  # what is not ASCII fails below
     one_line = f"{file} must hold one line of printable ASCII, the token"
-    check(token != "" and token.isascii() and token.isprintable(), one_line)
+    require(token != "" and token.isascii() and token.isprintable(), one_line)
     return token

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from higherhrnet.config import InputConfig
-from higherhrnet.data.colour import vary_colours
-from higherhrnet.data.dataset import Photograph
+from higherhrnet.data.color import jitter_color
+from higherhrnet.data.dataset import AnnotatedImage
 from higherhrnet.data.paste import paste_people
-from higherhrnet.geometry import FIRST_CENTRE, Matrix, transform, warp
-from higherhrnet.inference.images import Image
+from higherhrnet.geometry import FIRST_PIXEL_CENTER, Matrix, transform, warp
+from higherhrnet.io.images import Image
 from higherhrnet.recipes import AugmentConfig
 from higherhrnet.skeleton import Skeleton
 
@@ -46,13 +46,13 @@ class Sample:
 
 
 def augment(
-    photograph: Photograph,
+    photograph: AnnotatedImage,
     config: AugmentConfig,
     input: InputConfig,
     skeleton: Skeleton,
     rng: np.random.Generator,
     strides: tuple[int, ...] = (4, 2),
-    other: Callable[[], Photograph] | None = None,
+    other: Callable[[], AnnotatedImage] | None = None,
 ) -> Sample:
     """One variation of a photograph.
 
@@ -68,7 +68,7 @@ def augment(
     if other and rng.random() < config.paste:
         photograph = paste_people(photograph, other(), rng)
     if config.colour:
-        image = vary_colours(photograph.image, config.colour, rng)
+        image = jitter_color(photograph.image, config.colour, rng)
         photograph = replace(photograph, image=image)
     size = np.array(photograph.image.shape[1::-1])
     side = (size.min() if config.fit == "short" else size.max()) * rng.uniform(*config.scale)
@@ -82,7 +82,7 @@ def augment(
 
 
 def _keypoint(
-    photograph: Photograph, rng: np.random.Generator, otherwise: NDArray[np.floating]
+    photograph: AnnotatedImage, rng: np.random.Generator, otherwise: NDArray[np.floating]
 ) -> NDArray[np.floating]:
     """(2,) x and y of a random keypoint."""
     seen = photograph.keypoints[photograph.keypoints[..., 2] > 0]
@@ -105,7 +105,7 @@ def crop_matrix(centre: NDArray[np.floating], side: float, degrees: float, size:
 
 
 def crop(
-    photograph: Photograph,
+    photograph: AnnotatedImage,
     matrix: Matrix,
     input: InputConfig,
     strides: tuple[int, ...] = (4, 2),
@@ -122,7 +122,7 @@ def crop(
     """
     factor = np.sqrt(abs(np.linalg.det(matrix[:, :2])))
     keypoints = photograph.keypoints.copy()
-    places = keypoints[..., :2] + FIRST_CENTRE[input.convention]
+    places = keypoints[..., :2] + FIRST_PIXEL_CENTER[input.convention]
     keypoints[..., :2] = transform(places, matrix)
     return Sample(
         photograph.name,
@@ -136,7 +136,7 @@ def crop(
 
 
 def _mask(
-    photograph: Photograph, matrix: Matrix, input: InputConfig, stride: int, mask_padding: bool
+    photograph: AnnotatedImage, matrix: Matrix, input: InputConfig, stride: int, mask_padding: bool
 ) -> Mask:
     """(S / stride, S / stride), sampled where the map's cells are, as the original."""
     side = input.size // stride

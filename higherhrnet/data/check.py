@@ -11,15 +11,15 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from higherhrnet.annotations import Annotations, Entry, load_annotations
 from higherhrnet.config import DecodeConfig
-from higherhrnet.data import regions
+from higherhrnet.data import masks as regions
 from higherhrnet.data.dataset import parse_source
-from higherhrnet.data.pictures import Pictures, find_pictures
-from higherhrnet.data.sides import suspect_sides
+from higherhrnet.data.sides import find_swapped_sides
+from higherhrnet.engines.load import usable_cores
 from higherhrnet.errors import InputError
-from higherhrnet.files import replacing
-from higherhrnet.inference.engine import usable_cores
+from higherhrnet.io.atomic import atomic_path
+from higherhrnet.io.coco import Annotations, Entry, load_annotations
+from higherhrnet.io.image_store import ImageStore, find_images
 from higherhrnet.skeleton import Skeleton
 
 Person = tuple[Entry, Entry]
@@ -46,7 +46,7 @@ class Finding:
         return f"{'wrong' if self.serious else 'note'}: {self.what}: {len(self.where):,} ({listed})"
 
 
-def check_sources(sources: Sequence[str], out: Path | None = None) -> bool:
+def check_datasets(sources: Sequence[str], out: Path | None = None) -> bool:
     """Check data sets and print what is found; whether there is nothing serious.
 
     Args:
@@ -61,7 +61,7 @@ def check_sources(sources: Sequence[str], out: Path | None = None) -> bool:
     for source in sources:
         path, place, _ = parse_source(source)
         annotations = load_annotations(path)
-        findings = check(annotations, Pictures(place or find_pictures(path)))
+        findings = check_dataset(annotations, ImageStore(place or find_images(path)))
         counts = f"{len(annotations.images):,} images, {annotations.num_people:,} people"
         print(f"{path}: {counts} with keypoints")
         for finding in findings:
@@ -69,12 +69,12 @@ def check_sources(sources: Sequence[str], out: Path | None = None) -> bool:
         sound &= not any(finding.serious for finding in findings)
         lines += [f"{path}\t{f.what}\t{case}\n" for f in findings for case in f.where]
     if out:
-        with replacing(out / "findings.txt") as beside:
+        with atomic_path(out / "findings.txt") as beside:
             beside.write_text("".join(lines), encoding="utf-8")
     return sound
 
 
-def check(annotations: Annotations, pictures: Pictures) -> list[Finding]:
+def check_dataset(annotations: Annotations, pictures: ImageStore) -> list[Finding]:
     """All that is found, the serious first; reads every picture in which anyone is annotated."""
     images: dict[str, Entry] = {str(image["id"]): image for image in annotations.images}
     listed = [(images.get(str(person["image_id"])), person) for person in annotations.people]
@@ -95,7 +95,7 @@ def check(annotations: Annotations, pictures: Pictures) -> list[Finding]:
     return sorted((f for f in findings if f.where), key=lambda finding: not finding.serious)
 
 
-def _pictures(images: Sequence[Entry], pictures: Pictures) -> list[Finding]:
+def _pictures(images: Sequence[Entry], pictures: ImageStore) -> list[Finding]:
     """Of images, those that are not to be had, and those of another size; read in threads."""
 
     def look(image: Entry) -> tuple[bool, str] | None:
@@ -157,7 +157,9 @@ def _keypoints(people: Sequence[Person], skeleton: Skeleton) -> list[Finding]:
         f"{_where(people[p])} says {counts[p]}, not {seen[p].sum()}"
         for p in np.flatnonzero(seen.sum(1) != counts).tolist()
     ]
-    swapped = [_where(people[p]) for p in np.flatnonzero(suspect_sides(triples, skeleton)).tolist()]
+    swapped = [
+        _where(people[p]) for p in np.flatnonzero(find_swapped_sides(triples, skeleton)).tolist()
+    ]
     many = len(swapped) > MANY_SWAPPED * np.count_nonzero(seen.any(1))
     return [
         Finding("keypoints outside their picture", outside),

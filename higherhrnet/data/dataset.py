@@ -10,19 +10,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from higherhrnet.annotations import load_annotations
-from higherhrnet.data import regions
-from higherhrnet.data.merge import merged_skeleton
-from higherhrnet.data.packing import Packed, pack
-from higherhrnet.data.pictures import Pictures, find_pictures
+from higherhrnet.data import masks as regions
+from higherhrnet.data.merge import merge_skeletons
+from higherhrnet.data.packing import PackedAnnotations, pack_annotations
 from higherhrnet.errors import InputError
-from higherhrnet.inference.images import Image
+from higherhrnet.io.coco import load_annotations
+from higherhrnet.io.image_store import ImageStore, find_images
+from higherhrnet.io.images import Image
 from higherhrnet.recipes import DataConfig
 from higherhrnet.skeleton import CROWDPOSE, Skeleton, load_skeleton
 
 
 @dataclass(frozen=True, eq=False)
-class Photograph:
+class AnnotatedImage:
     """A picture and what is known of the P people in it."""
 
     name: str
@@ -42,11 +42,14 @@ class Photograph:
     were not asked for."""
 
 
-class Photographs:
+class KeypointDataset:
     """A sequence of photographs, read when asked for; threads and processes may share it."""
 
     def __init__(
-        self, skeleton: Skeleton, parts: Sequence[tuple[Packed, Pictures]], weights: Sequence[float]
+        self,
+        skeleton: Skeleton,
+        parts: Sequence[tuple[PackedAnnotations, ImageStore]],
+        weights: Sequence[float],
     ) -> None:
         lengths = [len(packed) for packed, _ in parts]
         self.skeleton = skeleton
@@ -59,11 +62,11 @@ class Photographs:
     def __len__(self) -> int:
         return len(self.names)
 
-    def __iter__(self) -> Iterator[Photograph]:
+    def __iter__(self) -> Iterator[AnnotatedImage]:
         """One after the other."""
         return (self[index] for index in range(len(self)))
 
-    def __getitem__(self, index: int) -> Photograph:
+    def __getitem__(self, index: int) -> AnnotatedImage:
         """Reads one.
 
         Raises:
@@ -84,10 +87,10 @@ class Photographs:
         if packed.masked and len(region := packed.masked[i]):
             mask = ~regions.decode(region.tobytes(), height, width)
         people = packed.keypoints[i], packed.sizes[i]
-        return Photograph(name, image, *people, mask, packed.labelled, packed.outlines_in(i))
+        return AnnotatedImage(name, image, *people, mask, packed.labelled, packed.outlines_in(i))
 
 
-def load_photographs(config: DataConfig, outlines: bool = False) -> Photographs:
+def load_dataset(config: DataConfig, outlines: bool = False) -> KeypointDataset:
     """The pictures to train on: those in which anyone is annotated, be it without keypoints.
 
     Args:
@@ -103,15 +106,15 @@ def load_photographs(config: DataConfig, outlines: bool = False) -> Photographs:
     sources = [parse_source(text) for text in config.train][: 1 if config.overfit else None]
     loaded = [load_annotations(path) for path, _, _ in sources]
     given = load_skeleton(config.skeleton) if config.skeleton else None
-    skeleton = given or merged_skeleton([one.skeleton for one in loaded])
+    skeleton = given or merge_skeletons([one.skeleton for one in loaded])
     parts = []
     for one, (path, place, _) in zip(loaded, sources, strict=True):
-        pictures = Pictures(place or find_pictures(path))
+        pictures = ImageStore(place or find_images(path))
         masked = config.mask and one.skeleton.names != CROWDPOSE.names
         chosen = one.only(one.posed[: config.overfit]) if config.overfit else one
-        packed = pack(chosen, pictures, skeleton, masked=masked, outlines=outlines)
+        packed = pack_annotations(chosen, pictures, skeleton, masked=masked, outlines=outlines)
         parts.append((packed, pictures))
-    return Photographs(skeleton, parts, [weight for _, _, weight in sources])
+    return KeypointDataset(skeleton, parts, [weight for _, _, weight in sources])
 
 
 def parse_source(text: str) -> tuple[Path, Path | None, float]:

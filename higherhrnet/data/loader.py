@@ -17,12 +17,12 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 
 from higherhrnet.data.augment import Sample, augment
-from higherhrnet.data.dataset import Photograph, Photographs
+from higherhrnet.data.dataset import AnnotatedImage, KeypointDataset
+from higherhrnet.engines.load import usable_cores
 from higherhrnet.errors import InputError
-from higherhrnet.inference.engine import usable_cores
 from higherhrnet.recipes import TrainConfig
 
-Key = tuple[int, int, int]
+SampleKey = tuple[int, int, int]
 """Epoch, place in it, photograph: what a sample is drawn from, and nothing else."""
 
 _TRIES = 20
@@ -81,15 +81,15 @@ def collate(samples: Sequence[Sample]) -> Batch:
     )
 
 
-class Samples(Dataset[Sample]):
+class AugmentedSamples(Dataset[Sample]):
     """Augmented samples by key: the same key, the same sample, in whatever process."""
 
-    def __init__(self, photographs: Photographs, config: TrainConfig) -> None:
+    def __init__(self, photographs: KeypointDataset, config: TrainConfig) -> None:
         self.photographs, self.config = photographs, config
         self._reported: set[str] = set()
         self.strides = tuple(4 >> level for level in range(1 + len(config.model.deconv_kernels)))
 
-    def __getitem__(self, key: Key) -> Sample:
+    def __getitem__(self, key: SampleKey) -> Sample:
         config, (epoch, place, index) = self.config, key
         rng = np.random.default_rng((config.run.seed, epoch, place))
         return augment(
@@ -102,7 +102,7 @@ class Samples(Dataset[Sample]):
             lambda: self.photograph(int(rng.integers(len(self.photographs))), rng),
         )
 
-    def photograph(self, index: int, rng: np.random.Generator) -> Photograph:
+    def photograph(self, index: int, rng: np.random.Generator) -> AnnotatedImage:
         """A photograph, or any other if it cannot be read.
 
         Raises:
@@ -119,7 +119,7 @@ class Samples(Dataset[Sample]):
         raise InputError(f"none of {_TRIES} photographs can be read; look at them with check-data")
 
 
-class Order:
+class BatchSampler:
     """Which photographs make which batch, of an endless training, for one process of several.
 
     Every epoch is shuffled anew. Each photograph is in it as often as its weight says; of the
@@ -142,7 +142,7 @@ class Order:
         """The batch to begin with, counted from the start of the training."""
         self.batches_an_epoch = max(1, -(-round(weights.sum()) // (batch_size * world)))
 
-    def epoch(self, number: int) -> list[Key]:
+    def epoch(self, number: int) -> list[SampleKey]:
         """All processes' samples of an epoch, in order."""
         rng = np.random.default_rng((self.seed, number))
         times = np.floor(self.weights + rng.random(len(self.weights))).astype(int)
@@ -152,7 +152,7 @@ class Order:
         filled = np.resize(chosen, self.batches_an_epoch * self.batch_size * self.world)
         return [(number, place, int(index)) for place, index in enumerate(filled)]
 
-    def __iter__(self) -> Iterator[list[Key]]:
+    def __iter__(self) -> Iterator[list[SampleKey]]:
         number, start = divmod(self.first, self.batches_an_epoch)
         while True:
             mine = self.epoch(number)[self.rank :: self.world]
@@ -162,7 +162,7 @@ class Order:
 
 
 def load_batches(
-    photographs: Photographs, config: TrainConfig, order: Order, pin: bool = False
+    photographs: KeypointDataset, config: TrainConfig, order: BatchSampler, pin: bool = False
 ) -> Generator[Batch, None, None]:
     """Batches without end, read ahead by `config.data.workers` processes; close it to end these.
 
@@ -174,7 +174,7 @@ def load_batches(
         beside = int(os.environ.get("LOCAL_WORLD_SIZE", 1))  # processes on this machine
         workers = max(0, min(usable_cores() // beside - 1, 16))
     loader: DataLoader[Sample] = DataLoader(
-        Samples(photographs, config),
+        AugmentedSamples(photographs, config),
         batch_sampler=order,
         num_workers=workers,
         collate_fn=collate,

@@ -8,7 +8,7 @@ from itertools import chain
 from higherhrnet.skeleton import COCO, CROWDPOSE, Skeleton
 
 
-def merged_skeleton(skeletons: Sequence[Skeleton]) -> Skeleton:
+def merge_skeletons(skeletons: Sequence[Skeleton]) -> Skeleton:
     """One skeleton with the keypoints of all, in the order in which their names first come.
 
     Where that has just COCO's or CrowdPose's keypoints it is theirs, order and all.

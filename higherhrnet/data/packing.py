@@ -13,10 +13,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from higherhrnet.annotations import Annotations, Entry
-from higherhrnet.data import regions
-from higherhrnet.data.pictures import Pictures
+from higherhrnet.data import masks as regions
 from higherhrnet.errors import InputError
+from higherhrnet.io.coco import Annotations, Entry
+from higherhrnet.io.image_store import ImageStore
 from higherhrnet.skeleton import Skeleton
 
 Shape = tuple[int, int]
@@ -40,7 +40,7 @@ class Ragged:
 
 
 @dataclass(frozen=True, eq=False)
-class Packed:
+class PackedAnnotations:
     """One data set: N images with P people in all."""
 
     names: list[str]
@@ -69,14 +69,14 @@ class Packed:
         return tuple(self.outlines[person].tobytes() for person in people)
 
 
-def pack(
+def pack_annotations(
     annotations: Annotations,
-    pictures: Pictures,
+    pictures: ImageStore,
     skeleton: Skeleton,
     *,
     masked: bool,
     outlines: bool,
-) -> Packed:
+) -> PackedAnnotations:
     """The images with annotations, and the people in them.
 
     Args:
@@ -96,7 +96,7 @@ def pack(
     sizes = np.array([max(p["bbox"][2:]) for people in used for p in people], np.float32)
     counts = [len(people) for people in used]
     try:
-        return Packed(
+        return PackedAnnotations(
             [str(image["file_name"]) for image in images],
             np.array(shapes, np.int32).reshape(-1, 2),
             labelled,
@@ -122,7 +122,7 @@ def _annotated(annotations: Annotations) -> tuple[list[Entry], list[list[Entry]]
     return images, [people[str(image["id"])] for image in images]
 
 
-def _shape(image: Entry, pictures: Pictures) -> Shape:
+def _shape(image: Entry, pictures: ImageStore) -> Shape:
     if image.get("height") and image.get("width"):
         return int(image["height"]), int(image["width"])
     height, width = pictures.read(str(image["file_name"])).shape[:2]

@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from higherhrnet.data import regions
-from higherhrnet.data.dataset import Photograph
+from higherhrnet.data import masks as regions
+from higherhrnet.data.dataset import AnnotatedImage
 from higherhrnet.geometry import Matrix, transform, warp
-from higherhrnet.inference.images import Image
+from higherhrnet.io.images import Image
 
 Point = NDArray[np.float64]
 """(2,) x and y."""
@@ -22,7 +22,9 @@ FACTOR = (0.5, 1.5)
 """How large they become, besides what makes the shorter sides of the two photographs equal."""
 
 
-def paste_people(onto: Photograph, donor: Photograph, rng: np.random.Generator) -> Photograph:
+def paste_people(
+    onto: AnnotatedImage, donor: AnnotatedImage, rng: np.random.Generator
+) -> AnnotatedImage:
     """A photograph with one to three people of another in it, anywhere, larger or smaller.
 
     Keypoints that they cover are no longer visible. People without a true outline are not pasted,

@@ -24,7 +24,7 @@ _HEAD = ("eye", "ear")
 _GUIDES = (*_HEAD, "shoulder", "hip")
 
 
-def suspect_sides(keypoints: NDArray[np.float32], skeleton: Skeleton) -> NDArray[np.bool_]:
+def find_swapped_sides(keypoints: NDArray[np.float32], skeleton: Skeleton) -> NDArray[np.bool_]:
     """(P,) the people, of (P, K, 3) x, y and visibility, whose left and right look swapped."""
     return _face_reversed(keypoints, skeleton) | _body_reversed(keypoints, skeleton)
 

@@ -7,16 +7,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from higherhrnet.annotations import Annotations
-from higherhrnet.evaluation import page
-from higherhrnet.evaluation.comparison import Comparison, compare
-from higherhrnet.evaluation.crowding import crowd_indices, say_computed
-from higherhrnet.evaluation.curves import AREAS, Curves, trace
-from higherhrnet.evaluation.figures import figures_of, format_figure, table_of
-from higherhrnet.evaluation.mistakes import KEYPOINTS, PEOPLE, RESULTS, find_mistakes, in_all
-from higherhrnet.evaluation.similarity import is_judged
-from higherhrnet.evaluation.worst import draw_worst
-from higherhrnet.files import replacing
+from higherhrnet.evaluation import html as page
+from higherhrnet.evaluation.crowd_index import crowd_index_note, crowd_indices
+from higherhrnet.evaluation.error_analysis import (
+    KEYPOINTS,
+    PEOPLE,
+    RESULTS,
+    analyze_errors,
+    total_errors,
+)
+from higherhrnet.evaluation.keypoint_similarity import is_judged
+from higherhrnet.evaluation.metrics import compute_metrics, format_metric, metric_table
+from higherhrnet.evaluation.pairing import PairedResults, pair_results
+from higherhrnet.evaluation.precision_recall import AREAS, PrecisionRecall, precision_recall_by_area
+from higherhrnet.evaluation.worst_images import draw_worst
+from higherhrnet.io.atomic import atomic_path
+from higherhrnet.io.coco import Annotations
 
 CROWDING = (0.0, 0.1, 0.2, 0.5, 0.8)
 """Crowd indices at which the bins begin."""
@@ -41,9 +47,9 @@ def write_report(
     Raises:
         InputError: the results do not fit the annotations, or the folder cannot be written to.
     """
-    comparison = compare(annotations, results)
-    curves, mistakes = trace(comparison), find_mistakes(comparison)
-    kinds = in_all(mistakes)
+    comparison = pair_results(annotations, results)
+    curves, mistakes = precision_recall_by_area(comparison), analyze_errors(comparison)
+    kinds = total_errors(mistakes)
     sections = [
         _figures(comparison),
         page.section(
@@ -66,13 +72,13 @@ def write_report(
         draw_worst(folder, comparison, mistakes, pictures),
     ]
     target = folder / "index.html"
-    with replacing(target) as beside:
+    with atomic_path(target) as beside:
         beside.write_text(page.page(title, sections), encoding="utf-8")
     return target
 
 
-def _figures(comparison: Comparison) -> str:
-    heads, (precision, recall) = table_of(figures_of(comparison))
+def _figures(comparison: PairedResults) -> str:
+    heads, (precision, recall) = metric_table(compute_metrics(comparison))
     images, people = len(comparison.images), comparison.annotations.num_people
     return page.section(
         "Figures",
@@ -81,7 +87,7 @@ def _figures(comparison: Comparison) -> str:
     )
 
 
-def _by_size(curves: Mapping[str, Curves], comparison: Comparison) -> str:
+def _by_size(curves: Mapping[str, PrecisionRecall], comparison: PairedResults) -> str:
     areas = [person["area"] for person in comparison.people if is_judged(person)]
     rows = []
     for name, (low, high) in list(AREAS.items())[1:]:
@@ -95,24 +101,28 @@ def _by_size(curves: Mapping[str, Curves], comparison: Comparison) -> str:
     )
 
 
-def _by_crowding(comparison: Comparison) -> str:
+def _by_crowding(comparison: PairedResults) -> str:
     indices = crowd_indices(comparison)
     rows = []
     for low, high in zip(CROWDING, (*CROWDING[1:], float("inf")), strict=True):
         images = [number for number, index in enumerate(indices) if low <= index < high]
         name = f"{low:g} to {high:g}" if high < 1 else f"{low:g} to 1"
-        rows.append(_bar(name, trace(comparison, images)["all"], f"{len(images):,} images"))
+        rows.append(
+            _bar(
+                name, precision_recall_by_area(comparison, images)["all"], f"{len(images):,} images"
+            )
+        )
     return page.section(
         "By crowding",
         "AP over the images of each crowd index: how many of others' keypoints lie in a person's "
         "box for each of their own, on average over the people. "
-        f"{say_computed(comparison.images)}",
+        f"{crowd_index_note(comparison.images)}",
         page.bars(rows),
     )
 
 
-def _bar(name: str, curves: Curves, note: str) -> tuple[str, str, float, str]:
-    return name, format_figure(curves.ap()), curves.ap(), note
+def _bar(name: str, curves: PrecisionRecall, note: str) -> tuple[str, str, float, str]:
+    return name, format_metric(curves.ap()), curves.ap(), note
 
 
 def _counted(title: str, note: str, kinds: Mapping[str, str], counts: Counter[str]) -> str:

@@ -12,14 +12,14 @@ from typing import Any, BinaryIO, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from higherhrnet.config import Header, TestConfig
+from higherhrnet.config import Header, InferenceConfig
+from higherhrnet.decoding.aggregate import Maps, aggregate
+from higherhrnet.decoding.decode import decode
+from higherhrnet.decoding.select import select
+from higherhrnet.decoding.upsample import Array, mirror, resize
+from higherhrnet.engines.load import Engine, EngineName, Precision, load_engine
 from higherhrnet.geometry import Resize, resize_for_network
-from higherhrnet.inference.aggregate import Maps, aggregate
-from higherhrnet.inference.decode import decode
-from higherhrnet.inference.engine import Engine, EngineName, Precision, load_engine
-from higherhrnet.inference.images import Image, read_image
-from higherhrnet.inference.select import select
-from higherhrnet.inference.upsample import Array, mirror, resize
+from higherhrnet.io.images import Image, read_image
 from higherhrnet.poses import Poses
 from higherhrnet.zoo.download import DEFAULT
 
@@ -37,7 +37,7 @@ FLIP_SHIFT = 3
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreprocessedImage:
     """A photograph as the network will see it."""
 
     resizes: dict[float, Resize]
@@ -69,7 +69,11 @@ class Predictor:
     """
 
     def __init__(
-        self, engine: Engine, header: Header, test: TestConfig | None = None, batch_size: int = 1
+        self,
+        engine: Engine,
+        header: Header,
+        test: InferenceConfig | None = None,
+        batch_size: int = 1,
     ) -> None:
         self.engine, self.header, self.batch_size = engine, header, batch_size
         self.test = test or header.test
@@ -83,7 +87,7 @@ class Predictor:
         precision: Precision = "f32",
         threads: int | None = None,
         streams: int = 1,
-        test: TestConfig | None = None,
+        test: InferenceConfig | None = None,
     ) -> Predictor:
         """A predictor with the weights in a file.
 
@@ -100,7 +104,7 @@ class Predictor:
         Raises:
             InputError: the model or the engine cannot be used; see `load_engine`.
         """
-        from higherhrnet.inference.device import DevicePredictor, TorchEngine
+        from higherhrnet.engines.torch import DevicePredictor, TorchEngine
 
         runner, header = load_engine(model, engine, precision, threads, streams)
         if isinstance(runner, TorchEngine) and runner.device == "cuda":
@@ -124,7 +128,7 @@ class Predictor:
         return [self.read(*pair) for pair in zip(prepared, outputs, strict=True)]
 
     @property
-    def at_once(self) -> int:
+    def images_per_batch(self) -> int:
         """Photographs of one size that go through the network together."""
         return max(1, self.batch_size // (1 + self.test.flip))
 
@@ -137,11 +141,11 @@ class Predictor:
         """The model and how it looks at photographs, in plain values."""
         return {"model": asdict(self.header), "test": asdict(self.test)}
 
-    def prepare(self, image: Image) -> Prepared:
+    def prepare(self, image: Image) -> PreprocessedImage:
         """(h, w, 3) uint8 RGB → resized and normalised views for the network."""
         resizes = self.resizes(*image.shape[:2])
         views = {scale: self._views(resize.warp(image)) for scale, resize in resizes.items()}
-        return Prepared(resizes, views)
+        return PreprocessedImage(resizes, views)
 
     def resizes(self, height: int, width: int) -> dict[float, Resize]:
         """The way of a photograph of this size into the network, for each scale."""
@@ -176,7 +180,7 @@ class Predictor:
                 views[1, :, :, :-FLIP_SHIFT] = views[1, :, :, FLIP_SHIFT:]
         return views
 
-    def run(self, prepared: Sequence[Prepared]) -> list[Outputs]:
+    def run(self, prepared: Sequence[PreprocessedImage]) -> list[Outputs]:
         """The network's outputs for each photograph.
 
         Views of the same size go through the network together, of whichever photograph.
@@ -187,8 +191,8 @@ class Predictor:
                 alike[views.shape].append((index, scale))
         outputs: list[Outputs] = [{} for _ in prepared]
         for (count, *_), jobs in alike.items():
-            for start in range(0, len(jobs), self.at_once):
-                batch = jobs[start : start + self.at_once]
+            for start in range(0, len(jobs), self.images_per_batch):
+                batch = jobs[start : start + self.images_per_batch]
                 images: list[Any] = [prepared[i].views[scale] for i, scale in batch]
                 maps = self.engine(np.concatenate(images) if len(images) > 1 else images[0])
                 for place, (i, scale) in enumerate(batch):
@@ -196,7 +200,7 @@ class Predictor:
                     outputs[i][scale] = [level[mine] for level in maps]
         return outputs
 
-    def merge(self, prepared: Prepared, outputs: Outputs) -> Maps:
+    def merge(self, prepared: PreprocessedImage, outputs: Outputs) -> Maps:
         """One photograph's outputs → its heatmaps and tags.
 
         Raises:
@@ -205,11 +209,11 @@ class Predictor:
         skeleton = self.header.skeleton
         return aggregate(outputs, len(skeleton), skeleton.flip_index, self._grid(prepared))
 
-    def _grid(self, prepared: Prepared) -> tuple[int, int] | None:
+    def _grid(self, prepared: PreprocessedImage) -> tuple[int, int] | None:
         return (prepared.base.height, prepared.base.width) if self.test.project else None
 
     def view(
-        self, image: Image, prepared: Prepared, outputs: Outputs
+        self, image: Image, prepared: PreprocessedImage, outputs: Outputs
     ) -> tuple[Image, Array, Array]:
         """What there is to draw of a photograph's maps.
 
@@ -223,7 +227,7 @@ class Predictor:
         tags = tags.reshape(count, views, height, width).transpose(0, 2, 3, 1)
         return prepared.base.warp(image), maps.heatmaps, tags
 
-    def read(self, prepared: Prepared, outputs: Outputs) -> Poses:
+    def read(self, prepared: PreprocessedImage, outputs: Outputs) -> Poses:
         """One photograph's outputs → its people, in the photograph's pixels.
 
         Raises:

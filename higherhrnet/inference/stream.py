@@ -15,31 +15,31 @@ from functools import partial
 from threading import Lock
 from typing import TypeVar
 
+from higherhrnet.engines.load import usable_cores
 from higherhrnet.errors import InputError
-from higherhrnet.inference.engine import usable_cores
-from higherhrnet.inference.images import Image
-from higherhrnet.inference.predictor import Outputs, Predictor, Prepared
-from higherhrnet.inference.sources import Frame, Source, read_frames
+from higherhrnet.inference.predictor import Outputs, Predictor, PreprocessedImage
+from higherhrnet.io.images import Image
+from higherhrnet.io.sources import Frame, Source, read_frames
 from higherhrnet.poses import Poses
 
 T = TypeVar("T")
-Loaded = tuple[Frame, Prepared]
-Ran = tuple[Frame, Prepared, Outputs]
+Loaded = tuple[Frame, PreprocessedImage]
+Ran = tuple[Frame, PreprocessedImage, Outputs]
 
 
 @dataclass(frozen=True)
-class Found:
+class FrameResult:
     """The people of one frame, and what they were read from."""
 
     frame: Frame
     poses: Poses
-    prepared: Prepared
+    prepared: PreprocessedImage
     """Without its views, which the network has seen."""
     outputs: Outputs
 
 
 @dataclass(frozen=True)
-class Failed:
+class FailedSource:
     """A source that could not be read, or not to its end."""
 
     source: Source
@@ -52,14 +52,14 @@ def _read_file(source: Source) -> Image:
     return next(read_frames(source)).image
 
 
-def stream(
+def predict_stream(
     predictor: Predictor,
     sources: Iterable[Source],
-    finish: Callable[[Found], T],
+    finish: Callable[[FrameResult], T],
     every: int = 1,
     *,
     read: Callable[[Source], Image] = _read_file,
-) -> Iterator[T | Failed]:
+) -> Iterator[T | FailedSource]:
     """Finds the people of each frame of each source.
 
     At most eight pictures are under way in reading, eight in decoding, and four batches in or
@@ -84,7 +84,7 @@ def stream(
     try:
         loads = (pool.submit(call) for call in _loads(predictor, sources, every, read))
         runs = map(network.submit, _in_order(loads, depth))
-        ran = _in_order(runs, max(4, 2 * predictor.engine.streams) * predictor.at_once)
+        ran = _in_order(runs, max(4, 2 * predictor.engine.streams) * predictor.images_per_batch)
         reads = (pool.submit(_read, predictor, item, finish) for item in ran)
         yield from _in_order(reads, depth)
     finally:
@@ -108,14 +108,14 @@ class _Network:
 
     def __init__(self, predictor: Predictor) -> None:
         self._predictor = predictor
-        self._waiting: dict[Future[Ran | Failed], Loaded] = {}
+        self._waiting: dict[Future[Ran | FailedSource], Loaded] = {}
         self._choosing = Lock()
         self._threads = ThreadPoolExecutor(predictor.engine.streams, "higherhrnet-network")
 
-    def submit(self, item: Loaded | Failed) -> Future[Ran | Failed]:
+    def submit(self, item: Loaded | FailedSource) -> Future[Ran | FailedSource]:
         """What will become of a picture; what failed stays as it is."""
-        future: Future[Ran | Failed] = Future()
-        if isinstance(item, Failed):
+        future: Future[Ran | FailedSource] = Future()
+        if isinstance(item, FailedSource):
             future.set_result(item)
         else:
             self._waiting[future] = item
@@ -138,18 +138,18 @@ class _Network:
         for future, result in zip(futures, results, strict=True):
             future.set_result(result)
 
-    def _next(self) -> list[tuple[Future[Ran | Failed], Loaded]]:
+    def _next(self) -> list[tuple[Future[Ran | FailedSource], Loaded]]:
         """Takes the next batch; nothing if those before took the last ones along."""
         with self._choosing:
             waiting = list(self._waiting.items())
             alike = [pair for pair in waiting if pair[1][1].sizes == waiting[0][1][1].sizes]
-            batch = alike[: self._predictor.at_once]
+            batch = alike[: self._predictor.images_per_batch]
             for future, _ in batch:
                 del self._waiting[future]
             return batch
 
 
-def _run(predictor: Predictor, items: Sequence[Loaded]) -> list[Ran | Failed]:
+def _run(predictor: Predictor, items: Sequence[Loaded]) -> list[Ran | FailedSource]:
     """The network's outputs for pictures of one size; if that fails, for each alone."""
     try:
         outputs = predictor.run([prepared for _, prepared in items])
@@ -157,9 +157,9 @@ def _run(predictor: Predictor, items: Sequence[Loaded]) -> list[Ran | Failed]:
         if len(items) > 1:
             return [result for item in items for result in _run(predictor, [item])]
         ((frame, _),) = items
-        return [Failed(frame.source, _about(frame, error), True)]
+        return [FailedSource(frame.source, _about(frame, error), True)]
     return [
-        (frame, Prepared(prepared.resizes, {}), output)
+        (frame, PreprocessedImage(prepared.resizes, {}), output)
         for (frame, prepared), output in zip(items, outputs, strict=True)
     ]
 
@@ -169,41 +169,45 @@ def _loads(
     sources: Iterable[Source],
     every: int,
     read: Callable[[Source], Image],
-) -> Iterator[Callable[[], Loaded | Failed]]:
+) -> Iterator[Callable[[], Loaded | FailedSource]]:
     for source in sources:
-        if not source.moving:
+        if not source.is_video:
             yield partial(_load, predictor, source, read)
             continue
         try:
             for frame in read_frames(source, every):
                 yield partial(_prepare, predictor, frame)
         except InputError as error:
-            yield partial(Failed, source, error)
+            yield partial(FailedSource, source, error)
 
 
-def _load(predictor: Predictor, source: Source, read: Callable[[Source], Image]) -> Loaded | Failed:
+def _load(
+    predictor: Predictor, source: Source, read: Callable[[Source], Image]
+) -> Loaded | FailedSource:
     try:
         return _prepare(predictor, Frame(read(source), source))
     except InputError as error:
-        return Failed(source, error)
+        return FailedSource(source, error)
 
 
-def _prepare(predictor: Predictor, frame: Frame) -> Loaded | Failed:
+def _prepare(predictor: Predictor, frame: Frame) -> Loaded | FailedSource:
     try:
         return frame, predictor.prepare(frame.image)
     except InputError as error:
-        return Failed(frame.source, _about(frame, error))
+        return FailedSource(frame.source, _about(frame, error))
 
 
-def _read(predictor: Predictor, item: Ran | Failed, finish: Callable[[Found], T]) -> T | Failed:
-    if isinstance(item, Failed):
+def _read(
+    predictor: Predictor, item: Ran | FailedSource, finish: Callable[[FrameResult], T]
+) -> T | FailedSource:
+    if isinstance(item, FailedSource):
         return item
     frame, prepared, outputs = item
     try:
         poses = predictor.read(prepared, outputs)
     except InputError as error:
-        return Failed(frame.source, _about(frame, error), True)
-    return finish(Found(frame, poses, prepared, outputs))
+        return FailedSource(frame.source, _about(frame, error), True)
+    return finish(FrameResult(frame, poses, prepared, outputs))
 
 
 def _about(frame: Frame, error: InputError) -> InputError:

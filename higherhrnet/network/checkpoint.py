@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from higherhrnet.config import Header
 from higherhrnet.errors import InputError
-from higherhrnet.files import replacing
+from higherhrnet.io.atomic import atomic_path
 from higherhrnet.network.higherhrnet import HigherHRNet
 
 
@@ -24,7 +24,7 @@ def save(path: str | Path, model: HigherHRNet, header: Header) -> None:
     if header.model != model.config:
         raise InputError(f"{path}: the header says {header.model}, the network is {model.config}")
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    with replacing(path) as beside:
+    with atomic_path(path) as beside:
         beside.write_bytes(serialize(tensors, {"format": "pt", **header.to_metadata()}))
 
 

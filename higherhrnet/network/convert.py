@@ -18,7 +18,7 @@ from higherhrnet.errors import InputError
 from higherhrnet.network.checkpoint import load_strictly
 from higherhrnet.network.higherhrnet import HigherHRNet
 from higherhrnet.network.hrnet import HRNet
-from higherhrnet.network.movenet import MoveNet, read_movenet
+from higherhrnet.network.stems.movenet import MoveNet, read_movenet
 from higherhrnet.skeleton import COCO, CROWDPOSE, Skeleton
 
 _WRAPPERS = re.compile(r"^(module\.)?(1\.)?(backbone\.|keypoint_head\.)?")

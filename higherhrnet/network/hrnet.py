@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from higherhrnet.config import Trunk
 from higherhrnet.errors import InputError
-from higherhrnet.network.efficientnet import EfficientNetLite
-from higherhrnet.network.movenet import MoveNet
+from higherhrnet.network.stems.efficientnet import EfficientNetLite
+from higherhrnet.network.stems.movenet import MoveNet
 
 STRIDE = 32
 """The coarsest branch's; an input's sides must be multiples of it."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from higherhrnet.errors import check
-from higherhrnet.inference.grouping import assign
+from higherhrnet.decoding.grouping import assign
+from higherhrnet.errors import require
 from higherhrnet.poses import Poses
 from higherhrnet.tracking.one_euro import Array, one_euro
 
@@ -45,12 +45,12 @@ class TrackConfig:
     """Hz; of the filter of the speed."""
 
     def __post_init__(self) -> None:
-        check(0 < self.min_similarity <= 1, "min_similarity must be above 0, and at most 1")
-        check(self.confirm >= 1, f"confirm must be at least 1, not {self.confirm}")
+        require(0 < self.min_similarity <= 1, "min_similarity must be above 0, and at most 1")
+        require(self.confirm >= 1, f"confirm must be at least 1, not {self.confirm}")
         for name in ("patience", "drift", "beta"):
-            check(0 <= getattr(self, name) < np.inf, f"{name} must be a number from 0 up")
+            require(0 <= getattr(self, name) < np.inf, f"{name} must be a number from 0 up")
         for name in ("cutoff", "speed_cutoff"):
-            check(0 < getattr(self, name) < np.inf, f"{name} must be a number above 0")
+            require(0 < getattr(self, name) < np.inf, f"{name} must be a number above 0")
 
 
 class Tracker:
@@ -80,11 +80,11 @@ class Tracker:
         Raises:
             InputError: `seconds` is no number, or the people have not as many keypoints as before.
         """
-        check(np.isfinite(seconds), f"seconds must be a number, not {seconds}")
+        require(np.isfinite(seconds), f"seconds must be a number, not {seconds}")
         row = _row(len(poses.skeleton))
         if self._tracks is None:
             self._tracks, self._told = np.zeros(0, row), seconds
-        check(self._tracks.dtype == row, "a Tracker needs the same keypoints in every frame")
+        require(self._tracks.dtype == row, "a Tracker needs the same keypoints in every frame")
         last, reach = self._time, max(self.config.patience, self._step)
         self._step = max(seconds - self._told, _STEP)
         self._told, self._time = seconds, last + self._step

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from higherhrnet.files import replacing
+from higherhrnet.io.atomic import atomic_path
 
 _POINTS = 1000
 """Of a curve, at least so many as soon as there are; neighbours are averaged at twice as many."""
@@ -59,7 +59,7 @@ class Curves:
             axes.grid(alpha=0.3)
             if axes.lines:
                 axes.legend()
-        with replacing(path) as beside:
+        with atomic_path(path) as beside:
             figure.savefig(beside, dpi=110)
 
 

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class World:
+class ProcessGroup:
     """The processes that train together, as one of them sees them."""
 
     device: torch.device
@@ -60,7 +60,7 @@ class World:
 
 
 @contextmanager
-def processes(device: str | None = None) -> Iterator[World]:
+def process_group(device: str | None = None) -> Iterator[ProcessGroup]:
     """Joins the processes that torchrun started, one a GPU; alone where it started none.
 
     Args:
@@ -83,11 +83,11 @@ def processes(device: str | None = None) -> Iterator[World]:
         torch.set_float32_matmul_precision("high")
         torch.backends.cudnn.benchmark = True  # training shows it one size
     if not {"RANK", "WORLD_SIZE", "MASTER_ADDR"} <= os.environ.keys():
-        yield World(place)
+        yield ProcessGroup(place)
         return
     dist.init_process_group("nccl" if place.type == "cuda" else "gloo")
     try:
-        yield World(place, dist.get_rank(), dist.get_world_size())
+        yield ProcessGroup(place, dist.get_rank(), dist.get_world_size())
     finally:
         dist.destroy_process_group()
 

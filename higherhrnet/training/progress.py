@@ -11,7 +11,7 @@ from tqdm import tqdm
 _MINUTE = 60.0
 
 
-class Progress:
+class ProgressDisplay:
     """Shows how far a training is.
 
     Args:
@@ -26,7 +26,7 @@ class Progress:
         )
         self._said = time.monotonic()
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> ProgressDisplay:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -9,23 +9,23 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from higherhrnet.annotations import Annotations, Entry, load_annotations
 from higherhrnet.config import Header
 from higherhrnet.data.dataset import parse_source
-from higherhrnet.data.pictures import Pictures, find_pictures
-from higherhrnet.drawing import draw
+from higherhrnet.engines.torch import TorchEngine
 from higherhrnet.errors import InputError
-from higherhrnet.evaluation.figures import evaluate
-from higherhrnet.evaluation.predictions import predict_annotated
-from higherhrnet.inference.device import TorchEngine
-from higherhrnet.inference.images import Image
+from higherhrnet.evaluation.metrics import evaluate
+from higherhrnet.evaluation.predict_dataset import predict_dataset
 from higherhrnet.inference.predictor import Predictor
-from higherhrnet.maps import draw_heatmaps, draw_tags
+from higherhrnet.io.coco import Annotations, Entry, load_annotations
+from higherhrnet.io.image_store import ImageStore, find_images
+from higherhrnet.io.images import Image
 from higherhrnet.network.higherhrnet import HigherHRNet
 from higherhrnet.poses import Poses
 from higherhrnet.recipes import DataConfig
 from higherhrnet.skeleton import Skeleton
-from higherhrnet.training.parallel import World
+from higherhrnet.training.parallel import ProcessGroup
+from higherhrnet.visualization.maps import draw_heatmaps, draw_tags
+from higherhrnet.visualization.poses import draw
 
 _TRIES = 20
 """Photographs that may be unreadable before none is taken to be."""
@@ -33,7 +33,7 @@ _HEIGHT = 240
 """Pixels of a drawn photograph."""
 
 
-class Validation:
+class Validator:
     """A data set to measure on, shared out among the processes.
 
     Args:
@@ -45,16 +45,16 @@ class Validation:
         InputError: there are no such pictures, or none of the first can be read.
     """
 
-    def __init__(self, annotations: Annotations, pictures: Path, world: World) -> None:
+    def __init__(self, annotations: Annotations, pictures: Path, world: ProcessGroup) -> None:
         self.annotations, self.pictures, self.world = annotations, pictures, world
-        _check_readable(annotations, Pictures(pictures))
+        _check_readable(annotations, ImageStore(pictures))
 
     def measure(self, network: HigherHRNet, header: Header) -> dict[str, float]:
         """COCO's figures of a network in evaluation mode; in the first process only, else none."""
         mine = self.annotations.images[self.world.rank :: self.world.size]
         share = replace(self.annotations, images=mine)
         predictor = self._predictor(network, header)
-        found, _ = predict_annotated(predictor, share, self.pictures, speaks=self.world.first)
+        found, _ = predict_dataset(predictor, share, self.pictures, speaks=self.world.first)
         results = self.world.gather(found)
         return evaluate(self.annotations, results) if self.world.first else {}
 
@@ -66,7 +66,7 @@ class Validation:
             header: what it is.
             count: photographs, the same every time; None of them gives no picture.
         """
-        predictor, pictures = self._predictor(network, header), Pictures(self.pictures)
+        predictor, pictures = self._predictor(network, header), ImageStore(self.pictures)
         rows = []
         for image in _spread(self.annotations, count):
             with suppress(InputError):  # one that cannot be read was reported when measuring
@@ -85,7 +85,7 @@ class Validation:
         return Poses.from_coco(people, self.annotations.skeleton)
 
 
-def load_validation(data: DataConfig, skeleton: Skeleton, world: World) -> Validation | None:
+def load_validator(data: DataConfig, skeleton: Skeleton, world: ProcessGroup) -> Validator | None:
     """The validation set that a training names; of `overfit` what is trained on; else None.
 
     Raises:
@@ -95,7 +95,7 @@ def load_validation(data: DataConfig, skeleton: Skeleton, world: World) -> Valid
     if text is None:
         return None
     path, pictures, _ = parse_source(text)
-    pictures = pictures or find_pictures(path)
+    pictures = pictures or find_images(path)
     annotations = load_annotations(path)
     if missing := set(annotations.skeleton.names) - set(skeleton.names):
         raise InputError(
@@ -104,10 +104,10 @@ def load_validation(data: DataConfig, skeleton: Skeleton, world: World) -> Valid
         )
     if data.overfit:
         annotations = annotations.only(annotations.posed[: data.overfit])
-    return Validation(annotations, pictures, world)
+    return Validator(annotations, pictures, world)
 
 
-def _check_readable(annotations: Annotations, pictures: Pictures) -> None:
+def _check_readable(annotations: Annotations, pictures: ImageStore) -> None:
     """Finds out before hours of training whether there will be anything to measure on."""
     reason = InputError(f"{pictures.location}: no photograph to measure on")
     for image in annotations.images[:_TRIES]:

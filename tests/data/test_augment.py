@@ -10,29 +10,29 @@ import pytest
 
 from higherhrnet.config import Convention, InputConfig
 from higherhrnet.data.augment import Sample, augment, crop, crop_matrix, mirror
-from higherhrnet.data.dataset import Photograph
-from higherhrnet.data.scenes import draw_scene
+from higherhrnet.data.dataset import AnnotatedImage
 from higherhrnet.recipes import AugmentConfig
 from higherhrnet.skeleton import COCO
+from higherhrnet.synthetic.scenes import draw_scene
 
 CONVENTIONS: list[Convention] = ["original", "unbiased"]
 LABELLED = np.arange(17) > 4
 
 
-def photograph(seed: int = 0, height: int = 96, width: int = 128) -> Photograph:
+def photograph(seed: int = 0, height: int = 96, width: int = 128) -> AnnotatedImage:
     """A drawn scene of which a corner is masked out."""
     scene = draw_scene(seed, height=height, width=width, people=(3, 3), side_tones=False)
     mask = np.ones((height, width), np.bool_)
     mask[: height // 3, : width // 2] = False
     sizes = scene.boxes[:, 2:].max(1)
-    return Photograph("drawn", scene.image, scene.keypoints, sizes, mask, LABELLED)
+    return AnnotatedImage("drawn", scene.image, scene.keypoints, sizes, mask, LABELLED)
 
 
 def unbiased(size: int = 64) -> InputConfig:
     return InputConfig(size, convention="unbiased")
 
 
-def sample(seed: int, config: AugmentConfig, input: InputConfig, of: Photograph) -> Sample:
+def sample(seed: int, config: AugmentConfig, input: InputConfig, of: AnnotatedImage) -> Sample:
     return augment(of, config, input, COCO, np.random.default_rng(seed))
 
 
@@ -50,7 +50,7 @@ def test_crops_are_the_originals(golden: Path) -> None:
         np.testing.assert_allclose(matrix, arrays[f"{case}/matrix_input"], rtol=1e-12, atol=1e-12)
         sizes = np.full(len(people), side)
         keypoints = people.astype(np.float32)
-        source = Photograph(case, image, keypoints, sizes, mask, LABELLED)
+        source = AnnotatedImage(case, image, keypoints, sizes, mask, LABELLED)
         cropped = crop(source, matrix, InputConfig(128))
         np.testing.assert_array_equal(cropped.image, arrays[f"{case}/out_image"], err_msg=case)
         np.testing.assert_allclose(cropped.sizes, 128, rtol=1e-5)
@@ -83,7 +83,7 @@ def test_a_mirrored_unbiased_sample_is_the_sample_of_the_mirrored_photograph() -
         assert (one != other).mean() < 0.01
 
 
-def mirrored(shown: Photograph) -> Photograph:
+def mirrored(shown: AnnotatedImage) -> AnnotatedImage:
     """In the photograph's pixels, counted by their index, so the last becomes 0."""
     order = list(COCO.flip_index)
     keypoints = shown.keypoints[:, order].copy()
@@ -123,7 +123,7 @@ def test_keypoints_stay_on_what_they_mark(seed: int, convention: Convention) -> 
     keypoints = np.zeros((1, 17, 3), np.float32)
     keypoints[0, 0] = *point, 2
     image = np.repeat(spot.astype(np.uint8)[..., None], 3, 2)
-    source = Photograph("spot", image, keypoints, np.ones(1, np.float32), None, LABELLED)
+    source = AnnotatedImage("spot", image, keypoints, np.ones(1, np.float32), None, LABELLED)
     config = AugmentConfig(rotation=180, translation=0.1, flip=0)
     found = sample(seed, config, InputConfig(128, convention=convention), source)
     weights = found.image[..., 0].astype(float)

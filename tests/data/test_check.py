@@ -13,10 +13,10 @@ import cv2
 import numpy as np
 import pytest
 
-from higherhrnet.annotations import load_annotations
-from higherhrnet.data.check import Finding, check
-from higherhrnet.data.pictures import Pictures
-from higherhrnet.data.scenes import write_scenes
+from higherhrnet.data.check import Finding, check_dataset
+from higherhrnet.io.coco import load_annotations
+from higherhrnet.io.image_store import ImageStore
+from higherhrnet.synthetic.scenes import write_scenes
 
 Content = dict[str, Any]
 Change = Callable[[Content, Path], None]
@@ -39,7 +39,7 @@ def findings(scenes: Path, change: Change) -> list[Finding]:
     change(content, folder)
     path = scenes.with_name("changed.json")
     path.write_text(json.dumps(content))
-    return check(load_annotations(path), Pictures(folder))
+    return check_dataset(load_annotations(path), ImageStore(folder))
 
 
 def found(scenes: Path, change: Change) -> list[str]:

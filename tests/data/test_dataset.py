@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 from pycocotools.coco import COCO as PycocotoolsCOCO
 
-from higherhrnet.data import regions
-from higherhrnet.data.dataset import Photographs, load_photographs, parse_source
-from higherhrnet.data.scenes import write_scenes
+from higherhrnet.data import masks as regions
+from higherhrnet.data.dataset import KeypointDataset, load_dataset, parse_source
 from higherhrnet.errors import InputError
 from higherhrnet.recipes import DataConfig
 from higherhrnet.skeleton import COCO, CROWDPOSE, Skeleton
+from higherhrnet.synthetic.scenes import write_scenes
 
 Content = dict[str, Any]
 BODY = Skeleton("body", tuple(reversed(COCO.names[5:])), (), (0.07,) * 12)
@@ -58,8 +58,8 @@ def rewritten(path: Path, change: Callable[[Content], None], to: Path) -> Path:
     return to
 
 
-def load(*train: object, outlines: bool = False, **config: Any) -> Photographs:  # noqa: ANN401
-    return load_photographs(DataConfig(tuple(map(str, train)), **config), outlines)
+def load(*train: object, outlines: bool = False, **config: Any) -> KeypointDataset:  # noqa: ANN401
+    return load_dataset(DataConfig(tuple(map(str, train)), **config), outlines)
 
 
 def triples(people: list[Content]) -> NDArray[np.float32]:

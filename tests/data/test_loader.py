@@ -17,9 +17,8 @@ torch = pytest.importorskip("torch")
 
 from higherhrnet.config import InputConfig  # noqa: E402
 from higherhrnet.data.augment import Sample  # noqa: E402
-from higherhrnet.data.dataset import Photographs, load_photographs  # noqa: E402
-from higherhrnet.data.loader import Batch, Key, Order, collate, load_batches  # noqa: E402
-from higherhrnet.data.scenes import write_scenes  # noqa: E402
+from higherhrnet.data.dataset import KeypointDataset, load_dataset  # noqa: E402
+from higherhrnet.data.loader import Batch, BatchSampler, SampleKey, collate, load_batches  # noqa: E402
 from higherhrnet.errors import InputError  # noqa: E402
 from higherhrnet.recipes import (  # noqa: E402
     AugmentConfig,
@@ -28,21 +27,22 @@ from higherhrnet.recipes import (  # noqa: E402
     RunConfig,
     TrainConfig,
 )
+from higherhrnet.synthetic.scenes import write_scenes  # noqa: E402
 
 ONES = np.ones(10)
 
 
-def batches(order: Order, count: int, first: int = 0) -> list[list[Key]]:
+def batches(order: BatchSampler, count: int, first: int = 0) -> list[list[SampleKey]]:
     order.first = first
     return list(islice(order, count))
 
 
-def photographs_of(keys: list[list[Key]]) -> list[int]:
+def photographs_of(keys: list[list[SampleKey]]) -> list[int]:
     return [index for _, _, index in chain.from_iterable(keys)]
 
 
 def test_every_epoch_is_a_fresh_permutation() -> None:
-    order = Order(np.ones(12), 4)
+    order = BatchSampler(np.ones(12), 4)
     assert order.batches_an_epoch == 3
     shown = photographs_of(batches(order, 9))
     epochs = [tuple(shown[i : i + 12]) for i in (0, 12, 24)]
@@ -52,24 +52,24 @@ def test_every_epoch_is_a_fresh_permutation() -> None:
 
 
 def test_the_last_batch_is_filled_up_from_the_epochs_beginning() -> None:
-    shown = photographs_of(batches(Order(ONES, 4), 3))
+    shown = photographs_of(batches(BatchSampler(ONES, 4), 3))
     assert sorted(shown[:10]) == list(range(10))
     assert shown[10:] == shown[:2]
 
 
 def test_a_set_smaller_than_a_batch_fills_it_by_going_round() -> None:
-    assert Counter(photographs_of(batches(Order(np.ones(3), 8), 1))).keys() == {0, 1, 2}
-    assert len(photographs_of(batches(Order(np.ones(3), 8), 1))) == 8
+    assert Counter(photographs_of(batches(BatchSampler(np.ones(3), 8), 1))).keys() == {0, 1, 2}
+    assert len(photographs_of(batches(BatchSampler(np.ones(3), 8), 1))) == 8
 
 
 def test_the_seed_decides_the_order() -> None:
-    same, other = (batches(Order(ONES, 4, seed), 6) for seed in (0, 1))
-    assert batches(Order(ONES, 4, 0), 6) == same != other
+    same, other = (batches(BatchSampler(ONES, 4, seed), 6) for seed in (0, 1))
+    assert batches(BatchSampler(ONES, 4, 0), 6) == same != other
 
 
 def test_weights_say_how_often_and_of_fractions_lots_are_drawn() -> None:
     weights = np.array([2.0, 1.0, 0.25, 1.5] * 25)
-    order = Order(weights, 1)
+    order = BatchSampler(weights, 1)
     epochs = 200
     shown = Counter(i for e in range(epochs) for _, _, i in order.epoch(e))
     for index, weight in enumerate(weights):
@@ -82,20 +82,23 @@ def test_weights_say_how_often_and_of_fractions_lots_are_drawn() -> None:
 
 
 def test_an_epoch_in_which_no_lot_was_drawn_shows_any_photographs() -> None:
-    order = Order(np.full(50, 1e-9), 4)
+    order = BatchSampler(np.full(50, 1e-9), 4)
     shown = photographs_of(batches(order, 5))
     assert len(shown) == 20 and len(set(shown)) > 10
 
 
 @pytest.mark.parametrize("first", [1, 3, 7])
 def test_a_resumed_order_goes_on_where_it_stopped(first: int) -> None:
-    assert batches(Order(ONES, 4), 5, first) == batches(Order(ONES, 4), 5 + first)[first:]
+    assert (
+        batches(BatchSampler(ONES, 4), 5, first)
+        == batches(BatchSampler(ONES, 4), 5 + first)[first:]
+    )
 
 
 @pytest.mark.parametrize("world", [2, 3])
 def test_processes_share_out_what_one_would_see(world: int) -> None:
-    alone = Order(ONES, 2 * world)
-    together = [Order(ONES, 2, rank=rank, world=world) for rank in range(world)]
+    alone = BatchSampler(ONES, 2 * world)
+    together = [BatchSampler(ONES, 2, rank=rank, world=world) for rank in range(world)]
     assert {order.batches_an_epoch for order in together} == {alone.batches_an_epoch}
     for mine, *theirs in zip(
         batches(alone, 7), *(batches(order, 7) for order in together), strict=True
@@ -106,16 +109,16 @@ def test_processes_share_out_what_one_would_see(world: int) -> None:
 
 def test_all_processes_together_show_each_photograph_once_an_epoch() -> None:
     """Sixteen photographs for three processes of two: 18 places, two of them filled up."""
-    orders = [Order(np.ones(16), 2, rank=rank, world=3) for rank in range(3)]
+    orders = [BatchSampler(np.ones(16), 2, rank=rank, world=3) for rank in range(3)]
     shown = Counter(i for o in orders for i in photographs_of(batches(o, o.batches_an_epoch)))
     assert sorted(shown) == list(range(16)) and shown.total() == 18
 
 
 @pytest.fixture(scope="module")
-def photographs(tmp_path_factory: pytest.TempPathFactory) -> Photographs:
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> KeypointDataset:
     folder = tmp_path_factory.mktemp("scenes")
     path = write_scenes(folder, 6, height=64, width=72, people=(1, 4), crowd=0.4)
-    return load_photographs(DataConfig((str(path),)), outlines=True)
+    return load_dataset(DataConfig((str(path),)), outlines=True)
 
 
 def training(seed: int = 0, workers: int = 0) -> TrainConfig:
@@ -129,8 +132,8 @@ def training(seed: int = 0, workers: int = 0) -> TrainConfig:
     )
 
 
-def made(photographs: Photographs, config: TrainConfig, count: int = 3) -> list[Batch]:
-    order = Order(photographs.weights, config.optim.batch_size, config.run.seed)
+def made(photographs: KeypointDataset, config: TrainConfig, count: int = 3) -> list[Batch]:
+    order = BatchSampler(photographs.weights, config.optim.batch_size, config.run.seed)
     with closing(load_batches(photographs, config, order)) as stream:
         return list(islice(stream, count))
 
@@ -147,7 +150,7 @@ def same(one: list[Batch], other: list[Batch]) -> bool:
 
 
 def test_batches_are_the_same_whoever_makes_them_and_differ_by_seed(
-    photographs: Photographs,
+    photographs: KeypointDataset,
 ) -> None:
     alone = made(photographs, training())
     assert same(made(photographs, training()), alone)
@@ -158,7 +161,7 @@ def test_batches_are_the_same_whoever_makes_them_and_differ_by_seed(
     assert len(pictures) == 24  # however often a photograph is shown
 
 
-def test_a_batch_is_what_the_network_takes(photographs: Photographs) -> None:
+def test_a_batch_is_what_the_network_takes(photographs: KeypointDataset) -> None:
     batch = made(photographs, training(), 1)[0]
     assert batch.images.shape == (4, 3, 64, 64) and batch.images.dtype == torch.uint8
     assert batch.images.is_contiguous(memory_format=torch.channels_last)
@@ -208,11 +211,11 @@ def test_a_batch_moves_whole() -> None:
     assert moved.images.shape == batch.images.shape
 
 
-def broken(folder: Path, count: int, unreadable: int) -> Photographs:
+def broken(folder: Path, count: int, unreadable: int) -> KeypointDataset:
     path = write_scenes(folder, count, height=64, width=64)
     for number in range(unreadable):
         (folder / "images" / f"{number + 1:012d}.png").write_bytes(b"no picture")
-    return load_photographs(DataConfig((str(path),)))
+    return load_dataset(DataConfig((str(path),)))
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -237,8 +240,8 @@ def test_pictures_none_of_which_can_be_read_end_it_in_one_line(
     assert kept.traceback and not active_children()
 
 
-def test_workers_end_with_the_batches_whatever_ends_these(photographs: Photographs) -> None:
-    order = Order(photographs.weights, 2)
+def test_workers_end_with_the_batches_whatever_ends_these(photographs: KeypointDataset) -> None:
+    order = BatchSampler(photographs.weights, 2)
     stream = load_batches(photographs, training(workers=2), order)
     with pytest.raises(KeyError) as kept, closing(stream):  # a traceback that outlives the loop
         next(stream)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from higherhrnet.data.merge import merged_skeleton
+from higherhrnet.data.merge import merge_skeletons
 from higherhrnet.errors import InputError
 from higherhrnet.skeleton import COCO, CROWDPOSE, Skeleton
 
@@ -15,13 +15,13 @@ BODY = Skeleton("body", COCO.names[5:], COCO.limbs[:4], (0.5,) * 12)
 def test_coco_stays_coco_whatever_comes_first() -> None:
     for order in ([COCO], [COCO, BODY], [BODY, COCO], [BODY, Skeleton("face", COCO.names[:5], (),
                                                                        (1.0,) * 5)]):  # fmt: skip
-        assert merged_skeleton(order) is COCO
-    assert merged_skeleton([CROWDPOSE, BODY]) is CROWDPOSE
-    assert merged_skeleton([BODY]) is BODY
+        assert merge_skeletons(order) is COCO
+    assert merge_skeletons([CROWDPOSE, BODY]) is CROWDPOSE
+    assert merge_skeletons([BODY]) is BODY
 
 
 def test_a_skeleton_of_several_has_all_of_each() -> None:
-    merged = merged_skeleton([COCO, CROWDPOSE])
+    merged = merge_skeletons([COCO, CROWDPOSE])
     assert merged.names == (*COCO.names, "head", "neck")
     assert merged.name == "coco+crowdpose"
     assert merged.sigmas == (*COCO.sigmas, 0.079, 0.079)
@@ -35,7 +35,7 @@ def test_a_skeleton_of_several_has_all_of_each() -> None:
 def test_names_come_in_the_order_of_their_appearance() -> None:
     one = Skeleton("one", ("b", "left_a"), (("b", "left_a"),), (0.1, 0.2), (1, 0))
     other = Skeleton("other", ("right_a", "b", "left_a"), (("left_a", "b"),), (0.3, 0.4, 0.5))
-    merged = merged_skeleton([one, other])
+    merged = merge_skeletons([one, other])
     assert merged.names == ("b", "left_a", "right_a")
     assert merged.sigmas == (0.1, 0.2, 0.3)
     assert merged.grouping_order == (1, 0, 2)
@@ -45,7 +45,7 @@ def test_names_come_in_the_order_of_their_appearance() -> None:
 
 def test_pairs_that_one_set_names_do_not_forget_those_of_the_others() -> None:
     odd = Skeleton("odd", ("port", "starboard"), (), (0.1, 0.1), (), (("port", "starboard"),))
-    merged = merged_skeleton([BODY, odd])
+    merged = merge_skeletons([BODY, odd])
     assert merged.flip_index == (*BODY.flip_index, 13, 12)
     with pytest.raises(InputError, match="flip_pairs"):
-        merged_skeleton([odd, Skeleton("x", ("port", "b"), (), (1, 1), (), (("port", "b"),))])
+        merge_skeletons([odd, Skeleton("x", ("port", "b"), (), (1, 1), (), (("port", "b"),))])

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from higherhrnet.config import InputConfig
-from higherhrnet.data import regions
+from higherhrnet.data import masks as regions
 from higherhrnet.data.augment import augment
-from higherhrnet.data.dataset import Photograph
+from higherhrnet.data.dataset import AnnotatedImage
 from higherhrnet.data.paste import FACTOR, MOST, paste_people
 from higherhrnet.recipes import AugmentConfig
 from higherhrnet.skeleton import COCO
@@ -19,7 +19,7 @@ from higherhrnet.skeleton import COCO
 LABELLED = np.ones(17, np.bool_)
 
 
-def donor(people: int = 1) -> Photograph:
+def donor(people: int = 1) -> AnnotatedImage:
     """Red discs on black; the nose in the middle, the eyes left and right of it."""
     image = np.zeros((80, 120, 3), np.uint8)
     keypoints, outlines = np.zeros((people, 17, 3), np.float32), []
@@ -31,10 +31,10 @@ def donor(people: int = 1) -> Photograph:
         contour = cv2.findContours(disc, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0][0]
         outlines.append(regions.encode({"segmentation": [contour.ravel().tolist()]}, 80, 120))
     sizes = np.full(people, 40, np.float32)
-    return Photograph("donor", image, keypoints, sizes, None, LABELLED, tuple(outlines))
+    return AnnotatedImage("donor", image, keypoints, sizes, None, LABELLED, tuple(outlines))
 
 
-def onto(height: int = 160, width: int = 200) -> Photograph:
+def onto(height: int = 160, width: int = 200) -> AnnotatedImage:
     """White, with keypoints all over, and masked out but for a corner."""
     rng = np.random.default_rng(0)
     image = np.full((height, width, 3), 255, np.uint8)
@@ -42,7 +42,7 @@ def onto(height: int = 160, width: int = 200) -> Photograph:
     keypoints = np.dstack([places, np.full((20, 17), 2)]).astype(np.float32)
     mask = np.zeros((height, width), np.bool_)
     mask[:50, :50] = True
-    return Photograph("onto", image, keypoints, np.ones(20, np.float32), mask, LABELLED)
+    return AnnotatedImage("onto", image, keypoints, np.ones(20, np.float32), mask, LABELLED)
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -9,7 +9,7 @@ import numpy as np
 from pycocotools.coco import COCO as OracleCOCO
 from pycocotools.cocoeval import COCOeval as OracleEvaluation
 
-from higherhrnet.evaluation.figures import FIGURES
+from higherhrnet.evaluation.metrics import COCO_METRICS
 from higherhrnet.skeleton import COCO, Skeleton
 
 File = dict[str, Any]
@@ -100,4 +100,4 @@ def oracle(content: File, results: Results, sigmas: tuple[float, ...] = COCO.sig
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
-    return dict(zip(FIGURES, evaluation.stats, strict=True))
+    return dict(zip(COCO_METRICS, evaluation.stats, strict=True))

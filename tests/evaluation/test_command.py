@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from higherhrnet.data.scenes import write_scenes
-from higherhrnet.evaluation.figures import CROWDPOSE_FIGURES, FIGURES
+from higherhrnet.evaluation.metrics import COCO_METRICS, CROWDPOSE_METRICS
 from higherhrnet.skeleton import CROWDPOSE
+from higherhrnet.synthetic.scenes import write_scenes
 from tests.conftest import Model
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -39,7 +39,7 @@ def test_a_model_with_a_broken_photograph(run: Run, lively: Model, tmp_path: Pat
     assert "1 photographs could not be read: their people count as missed" in ended.stdout
     assert ended.stdout.splitlines()[-1] == "report/index.html"
     figures = json.loads((tmp_path / "figures.json").read_text())
-    assert figures.keys() == {"images", "unread", "people", *FIGURES}
+    assert figures.keys() == {"images", "unread", "people", *COCO_METRICS}
     assert (figures["images"], figures["unread"]) == (4, 1)
     assert (tmp_path / "report" / "worst" / "01_found.jpg").is_file()
     again = run("--annotations", "annotations.json", "--predictions", "report/predictions.json")
@@ -56,7 +56,7 @@ def test_predictions_of_crowdpose(run: Run, tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.splitlines()[0].split()[-3:] == ["easy", "medium", "hard"]
     figures = json.loads((tmp_path / "figures.json").read_text())
-    assert figures.keys() == {"images", "unread", "people", *CROWDPOSE_FIGURES}
+    assert figures.keys() == {"images", "unread", "people", *CROWDPOSE_METRICS}
     assert figures["AP"] == pytest.approx(1)
 
 

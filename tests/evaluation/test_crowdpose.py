@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from higherhrnet.annotations import Annotations, load_annotations
-from higherhrnet.evaluation.crowding import crowd_index
-from higherhrnet.evaluation.figures import CROWDPOSE_FIGURES, evaluate, format_figures
+from higherhrnet.evaluation.crowd_index import crowd_index
+from higherhrnet.evaluation.metrics import CROWDPOSE_METRICS, evaluate, format_metrics
+from higherhrnet.io.coco import Annotations, load_annotations
 from higherhrnet.skeleton import CROWDPOSE
 from tests.evaluation.cases import File, Results, oracle, random_case
 
@@ -113,7 +113,7 @@ def plain_figures(content: File, results: Results) -> dict[str, float]:
     overall = [average(content, results, ids, t) for t in (every, every[:1], every[5:6])]
     levels = [average(content, results, some, every)[0] for some in (easy, medium, hard)]
     values = [*(ap for ap, _ in overall), *levels, *(ar for _, ar in overall)]
-    return dict(zip(CROWDPOSE_FIGURES, values, strict=True))
+    return dict(zip(CROWDPOSE_METRICS, values, strict=True))
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -131,7 +131,7 @@ def test_the_figures_it_shares_with_coco_are_pycocotools_over_its_areas(load: Lo
     for person in content["annotations"]:
         person["area"] = 0.53 * person["bbox"][2] * person["bbox"][3]
     expected = oracle(content, results, CROWDPOSE.sigmas)
-    shared = set(expected) & set(CROWDPOSE_FIGURES)
+    shared = set(expected) & set(CROWDPOSE_METRICS)
     assert len(shared) == 6
     assert {name: figures[name] for name in shared} == pytest.approx(
         {name: expected[name] for name in shared}, abs=1e-6
@@ -153,8 +153,8 @@ def test_a_level_without_people_is_minus_one_and_a_dash(load: Load) -> None:
     figures = evaluate(load(content), results)
     assert (figures["AP_easy"], figures["AP_hard"]) == (-1, -1)
     assert figures["AP_medium"] == figures["AP"]
-    figures = {name: place / 10 for place, name in enumerate(CROWDPOSE_FIGURES)} | {"AP_easy": -1.0}
-    table = format_figures(figures, 12, 34).splitlines()
+    figures = {name: place / 10 for place, name in enumerate(CROWDPOSE_METRICS)} | {"AP_easy": -1.0}
+    table = format_metrics(figures, 12, 34).splitlines()
     assert [line.split()[-6:] for line in table[:2]] == [
         [".50", "OKS", ".75", "easy", "medium", "hard"],
         ["0.000", "0.100", "0.200", "–", "0.400", "0.500"],

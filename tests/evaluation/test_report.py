@@ -11,12 +11,12 @@ import cv2
 import numpy as np
 import pytest
 
-from higherhrnet.annotations import Annotations, load_annotations
-from higherhrnet.data.scenes import write_scenes
 from higherhrnet.errors import InputError
-from higherhrnet.evaluation.figures import evaluate
+from higherhrnet.evaluation.metrics import evaluate
 from higherhrnet.evaluation.report import write_report
+from higherhrnet.io.coco import Annotations, load_annotations
 from higherhrnet.poses import Poses
+from higherhrnet.synthetic.scenes import write_scenes
 from tests.evaluation.cases import Results, random_case
 
 EMPTY = {"meta", "img", "line", "polyline"}

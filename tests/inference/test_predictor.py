@@ -9,16 +9,16 @@ import pytest
 import torch
 
 from higherhrnet import Predictor
-from higherhrnet.bench import original
-from higherhrnet.bench.synthetic_maps import draw_maps
-from higherhrnet.config import Header, InputConfig, TestConfig
+from higherhrnet.config import Header, InferenceConfig, InputConfig
+from higherhrnet.decoding.upsample import Array, resize
+from higherhrnet.engines.load import load_engine
 from higherhrnet.errors import InputError
 from higherhrnet.geometry import resize_for_network
-from higherhrnet.inference.engine import load_engine
-from higherhrnet.inference.images import Image
-from higherhrnet.inference.upsample import Array, resize
+from higherhrnet.io.images import Image
 from higherhrnet.network import checkpoint
+from higherhrnet.reference import decoder as original
 from higherhrnet.skeleton import COCO
+from higherhrnet.synthetic.maps import draw_maps
 from tests.conftest import Model
 
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
@@ -42,7 +42,7 @@ def test_the_network_sees_what_the_original_shows_it(
     size: tuple[int, int], flip: bool, scales: tuple[float, ...], lively: Model
 ) -> None:
     image = noise(*size)
-    test = TestConfig(flip=flip, scales=scales)
+    test = InferenceConfig(flip=flip, scales=scales)
     predictor = Predictor.load(lively.onnx, engine="onnxruntime", test=test)
     (outputs,) = predictor.run([predictor.prepare(image)])
     model, header = checkpoint.load(lively.safetensors)
@@ -58,10 +58,10 @@ def test_the_network_sees_what_the_original_shows_it(
 
 
 def test_the_size_at_test_time_can_be_another(lively: Model) -> None:
-    predictor = Predictor.load(lively.onnx, engine="onnxruntime", test=TestConfig(size=64))
+    predictor = Predictor.load(lively.onnx, engine="onnxruntime", test=InferenceConfig(size=64))
     assert predictor.prepare(noise(300, 240)).views[1].shape[2:] == (128, 64)
     with pytest.raises(InputError, match="multiple of 32, not 100"):
-        TestConfig(size=100)
+        InferenceConfig(size=100)
 
 
 class Drawn:
@@ -84,7 +84,7 @@ class Drawn:
 def test_poses_are_the_originals(
     size: tuple[int, int], flip: bool, scales: tuple[float, ...]
 ) -> None:
-    test = TestConfig(flip=flip, scales=scales)
+    test = InferenceConfig(flip=flip, scales=scales)
     base = resize_for_network(*size, 256, 1, min(scales))
     engine = Drawn(base.height, base.width)
     predictor = Predictor(engine, Header(input=InputConfig(256)), test)
@@ -169,7 +169,7 @@ def test_maps_that_are_no_numbers_are_reported(value: float, lively: Model) -> N
 
 
 def test_scales_that_the_network_cannot_take_are_refused(lively: Model) -> None:
-    test = TestConfig(scales=(0.7, 1.0))
+    test = InferenceConfig(scales=(0.7, 1.0))
     predictor = Predictor.load(lively.onnx, engine="onnxruntime", test=test)
     with pytest.raises(InputError, match="no multiples of 32; use scales that halve or double"):
         predictor(noise(64, 64))

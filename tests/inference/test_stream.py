@@ -12,12 +12,12 @@ import pytest
 
 from higherhrnet import Predictor
 from higherhrnet.config import Header, InputConfig
+from higherhrnet.decoding.upsample import Array
+from higherhrnet.engines.load import Engine, load_engine, usable_cores
 from higherhrnet.errors import InputError
-from higherhrnet.inference.engine import Engine, load_engine, usable_cores
-from higherhrnet.inference.images import Image
-from higherhrnet.inference.sources import Source
-from higherhrnet.inference.stream import Failed, Found, stream
-from higherhrnet.inference.upsample import Array
+from higherhrnet.inference.stream import FailedSource, FrameResult, predict_stream
+from higherhrnet.io.images import Image
+from higherhrnet.io.sources import Source
 from tests.conftest import Model
 
 SHAPES = [(64, 64), (64, 96), (96, 64)]
@@ -61,7 +61,7 @@ def picture(source: Source) -> Image:
     return np.full_like(image, 255) if number % 10 == 9 else image[:height, :width].copy()
 
 
-def name_of(found: Found) -> str:
+def name_of(found: FrameResult) -> str:
     return found.frame.source.name
 
 
@@ -70,10 +70,10 @@ def name_of(found: Found) -> str:
 def test_frames_keep_their_order_and_failures_their_place(batch_size: int, streams: int) -> None:
     engine = Watched(streams=streams)
     predictor = Predictor(engine, Header(input=InputConfig(64)), batch_size=batch_size)
-    results = list(stream(predictor, sources(40), name_of, read=picture))
+    results = list(predict_stream(predictor, sources(40), name_of, read=picture))
     for number, result in enumerate(results):
         if number % 10 == 9:
-            assert isinstance(result, Failed)
+            assert isinstance(result, FailedSource)
             assert (result.source.name, result.read) == (str(number), True)
             assert str(result.reason) == f"{number}: out of memory"
         else:
@@ -86,9 +86,9 @@ def test_batches_find_what_each_alone_finds(lively: Model) -> None:
     runner, header = load_engine(lively.onnx, "onnxruntime", threads=1)
     predictor = Predictor(Watched(runner), header, batch_size=8)
     for number, poses in enumerate(
-        stream(predictor, sources(9), lambda found: found.poses, read=picture)
+        predict_stream(predictor, sources(9), lambda found: found.poses, read=picture)
     ):
-        assert not isinstance(poses, Failed)
+        assert not isinstance(poses, FailedSource)
         alone = predictor(picture(Source(str(number), Path())))
         assert len(poses) == len(alone) > 0
         np.testing.assert_allclose(poses.scores, alone.scores, atol=1e-5)
@@ -98,7 +98,7 @@ def test_batches_find_what_each_alone_finds(lively: Model) -> None:
 def test_the_network_goes_on_while_the_caller_works() -> None:
     engine = Watched()
     predictor = Predictor(engine, Header(input=InputConfig(64)))
-    results = stream(predictor, sources(8), name_of, read=picture)
+    results = predict_stream(predictor, sources(8), name_of, read=picture)
     assert next(results) == "0"
     assert engine.enough.wait(30)  # two more, though nobody asked for them yet
     assert list(results) == [str(number) for number in range(1, 8)]
@@ -115,7 +115,7 @@ def test_an_engine_is_called_in_as_many_threads_as_it_has_streams() -> None:
 
     predictor = Predictor(Waits(streams=5), Header(input=InputConfig(64)))
     small, tall = np.zeros((64, 64, 3), np.uint8), np.zeros((96, 64, 3), np.uint8)
-    shown = stream(
+    shown = predict_stream(
         predictor, sources(12), name_of, read=lambda it: tall if int(it.name) < 10 else small
     )
     assert list(shown) == [str(number) for number in range(12)]
@@ -134,9 +134,9 @@ def test_few_pictures_are_alive_at_once(batch_size: int, streams: int) -> None:
 
     engine = Watched(streams=streams)
     predictor = Predictor(engine, Header(input=InputConfig(64)), batch_size=batch_size)
-    for _ in islice(stream(predictor, sources(10**9), name_of, read=read), 300):
+    for _ in islice(predict_stream(predictor, sources(10**9), name_of, read=read), 300):
         gc.collect(0)
         counts.append(sum(image() is not None for image in seen))
     depth = min(2 * usable_cores(), 8)
-    under_way = max(4, 2 * streams) * predictor.at_once
+    under_way = max(4, 2 * streams) * predictor.images_per_batch
     assert max(counts) <= 2 * depth + under_way + usable_cores()

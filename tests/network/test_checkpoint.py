@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from higherhrnet.config import Header, InputConfig, ModelConfig, TestConfig
+from higherhrnet.config import Header, InferenceConfig, InputConfig, ModelConfig
 from higherhrnet.errors import InputError
 from higherhrnet.network import checkpoint
 from higherhrnet.network.higherhrnet import HigherHRNet
@@ -18,7 +18,7 @@ HEADER = Header(
     CONFIG,
     CROWDPOSE,
     InputConfig(640, mean=(0.1, 0.2, 0.3), convention="unbiased"),
-    TestConfig(flip=False, scales=(0.5, 1, 2)),
+    InferenceConfig(flip=False, scales=(0.5, 1, 2)),
     {"epochs": 3, "data": ["drawn"]},
 )
 

@@ -10,22 +10,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from higherhrnet.config import Header, InputConfig, ModelConfig, TestConfig
-from higherhrnet.data.scenes import write_scenes
+from higherhrnet.config import Header, InferenceConfig, InputConfig, ModelConfig
 from higherhrnet.recipes import AugmentConfig, DataConfig, OptimConfig, RunConfig, TrainConfig
+from higherhrnet.synthetic.scenes import write_scenes
 
 torch = pytest.importorskip("torch")
 
 from torch import nn  # noqa: E402
 
-from higherhrnet.inference.images import read_image  # noqa: E402
+from higherhrnet.io.images import read_image  # noqa: E402
 from higherhrnet.network import checkpoint  # noqa: E402
 from higherhrnet.network.higherhrnet import HigherHRNet  # noqa: E402
 
 SIZE = 64
 COUNT = 10
 """Drawn scenes; at 4 a batch an epoch has 3 batches, the last one filled up."""
-PLAIN = TestConfig(flip=False, project=False)
+PLAIN = InferenceConfig(flip=False, project=False)
 Small = Callable[..., TrainConfig]
 """A training of drawn scenes; values by name, whatever part of the configuration they are in."""
 

@@ -23,26 +23,26 @@ torch = pytest.importorskip("torch")
 
 from torch import nn  # noqa: E402
 
-from higherhrnet.annotations import load_annotations  # noqa: E402
 from higherhrnet.config import ModelConfig  # noqa: E402
-from higherhrnet.data.dataset import load_photographs  # noqa: E402
+from higherhrnet.data.dataset import load_dataset  # noqa: E402
 from higherhrnet.errors import InputError  # noqa: E402
 from higherhrnet.inference.predictor import Predictor  # noqa: E402
+from higherhrnet.io.coco import load_annotations  # noqa: E402
 from higherhrnet.network import checkpoint  # noqa: E402
 from higherhrnet.recipes import TrainConfig  # noqa: E402
-from higherhrnet.training.parallel import World  # noqa: E402
-from higherhrnet.training.train import Run  # noqa: E402
-from higherhrnet.training.trainer import Trainer  # noqa: E402
-from higherhrnet.training.validate import Validation  # noqa: E402
+from higherhrnet.training.loop import TrainingLoop  # noqa: E402
+from higherhrnet.training.parallel import ProcessGroup  # noqa: E402
+from higherhrnet.training.state import TrainState  # noqa: E402
+from higherhrnet.training.validate import Validator  # noqa: E402
 from tests.training.conftest import Small, flags  # noqa: E402
 from tests.training.two import by_two  # noqa: E402
 
 Array = NDArray[np.float32]
-ALONE = World(torch.device("cpu"))
+ALONE = ProcessGroup(torch.device("cpu"))
 
 
 def test_what_the_processes_agree_on() -> None:
-    def work(world: World) -> list[Any]:
+    def work(world: ProcessGroup) -> list[Any]:
         shared = torch.full((2,), float(world.rank + 1))
         mean = world.mean(shared)
         world.share([shared])
@@ -60,9 +60,9 @@ def test_alone_there_is_nothing_to_agree_on() -> None:
     assert ALONE.gather([1, 2]) == [1, 2] and ALONE.first
 
 
-def gradients(config: TrainConfig, world: World) -> tuple[dict[str, Array], list[str]]:
+def gradients(config: TrainConfig, world: ProcessGroup) -> tuple[dict[str, Array], list[str]]:
     """Of one step's batches, without batch norm's statistics, which are each process's own."""
-    trainer = Trainer(config, load_photographs(config.data), world)
+    trainer = TrainState(config, load_dataset(config.data), world)
     trainer.learner.eval()
     with closing(trainer.batches()) as batches:
         _, names = trainer.learn(batches)
@@ -90,12 +90,12 @@ def test_two_processes_have_the_gradients_of_one_with_the_whole_batch(
 def test_a_loss_that_is_no_number_in_one_process_ends_both(small: Small) -> None:
     config = small(epochs=2)
 
-    def work(world: World) -> str:
-        trainer = Trainer(config, load_photographs(config.data), world)
+    def work(world: ProcessGroup) -> str:
+        trainer = TrainState(config, load_dataset(config.data), world)
         if world.rank == 1:
             nn.init.constant_(trainer.network.final_layers[0].bias, float("nan"))  # type: ignore[arg-type]
         try:
-            Run(trainer, None).complete()
+            TrainingLoop(trainer, None).complete()
         except InputError as error:
             return str(error)
         return "came to its end"
@@ -132,8 +132,8 @@ def found(settled: Path, scenes: Path) -> Path:
 def test_shares_of_a_set_make_the_figures_of_the_whole(settled: Path, found: Path) -> None:
     network, header = checkpoint.load(settled)
 
-    def work(world: World) -> dict[str, float]:
-        validation = Validation(load_annotations(found), found.parent / "images", world)
+    def work(world: ProcessGroup) -> dict[str, float]:
+        validation = Validator(load_annotations(found), found.parent / "images", world)
         return validation.measure(network, header)
 
     first, second = by_two(work)
@@ -192,7 +192,7 @@ def test_torchrun_trains_measures_and_writes_once(
 
     network, header = checkpoint.load(config.run.out / "last.safetensors")
     assert header.training["batch"] == 10
-    validation = Validation(load_annotations(found), found.parent / "images", ALONE)
+    validation = Validator(load_annotations(found), found.parent / "images", ALONE)
     figures = validation.measure(network, header)
     assert 0.01 < figures["AP"] < 0.99
     assert {name: measured[-1][name] for name in figures} == pytest.approx(figures, abs=1e-9)

@@ -13,25 +13,25 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from higherhrnet.annotations import load_annotations  # noqa: E402
-from higherhrnet.data.dataset import load_photographs  # noqa: E402
-from higherhrnet.data.scenes import write_scenes  # noqa: E402
+from higherhrnet.data.dataset import load_dataset  # noqa: E402
 from higherhrnet.errors import InputError  # noqa: E402
-from higherhrnet.evaluation.figures import evaluate  # noqa: E402
+from higherhrnet.evaluation.metrics import evaluate  # noqa: E402
 from higherhrnet.inference.predictor import Predictor  # noqa: E402
+from higherhrnet.io.coco import load_annotations  # noqa: E402
 from higherhrnet.network import checkpoint  # noqa: E402
 from higherhrnet.recipes import DataConfig  # noqa: E402
 from higherhrnet.skeleton import COCO, CROWDPOSE  # noqa: E402
-from higherhrnet.training.parallel import World  # noqa: E402
-from higherhrnet.training.train import train  # noqa: E402
-from higherhrnet.training.validate import Validation, load_validation  # noqa: E402
+from higherhrnet.synthetic.scenes import write_scenes  # noqa: E402
+from higherhrnet.training.loop import train  # noqa: E402
+from higherhrnet.training.parallel import ProcessGroup  # noqa: E402
+from higherhrnet.training.validate import Validator, load_validator  # noqa: E402
 from tests.training.conftest import Small  # noqa: E402
 
-ALONE = World(torch.device("cpu"))
+ALONE = ProcessGroup(torch.device("cpu"))
 
 
-def validation_of(config: DataConfig) -> Validation:
-    found = load_validation(config, COCO, ALONE)
+def validation_of(config: DataConfig) -> Validator:
+    found = load_validator(config, COCO, ALONE)
     assert found
     return found
 
@@ -52,7 +52,7 @@ def uneven(scenes: Path) -> Path:
 
 def test_overfitting_trains_and_measures_on_the_same(uneven: Path) -> None:
     config = DataConfig((str(uneven), str(uneven)), overfit=3)
-    trained, measured = load_photographs(config), validation_of(config)
+    trained, measured = load_dataset(config), validation_of(config)
     names = [image["file_name"] for image in measured.annotations.images]
     assert trained.names == names == [f"{n:012d}.png" for n in (3, 4, 5)]
     posed = sum(int((one.keypoints[..., 2] > 0).any(1).sum()) for one in trained)
@@ -67,7 +67,7 @@ def test_an_overfitting_run_measures_itself(small: Small, scenes: Path) -> None:
 
 
 def test_without_a_validation_set_there_is_none(scenes: Path) -> None:
-    assert load_validation(DataConfig((str(scenes),)), COCO, ALONE) is None
+    assert load_validator(DataConfig((str(scenes),)), COCO, ALONE) is None
 
 
 @pytest.mark.parametrize("where", ["val", "train"])
@@ -101,7 +101,7 @@ def test_one_unreadable_picture_does_not_keep_from_measuring(
 def test_figures_are_those_of_all_people_found(settled: Path, scenes: Path) -> None:
     annotations, pictures = load_annotations(scenes), scenes.parent / "images"
     network, header = checkpoint.load(settled)
-    found = Validation(annotations, pictures, ALONE).measure(network, header)
+    found = Validator(annotations, pictures, ALONE).measure(network, header)
     predictor = Predictor.load(settled, engine="torch", threads=1)
     people = [
         person

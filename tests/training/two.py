@@ -12,7 +12,7 @@ from typing import TypeVar
 import cv2
 import torch
 
-from higherhrnet.training.parallel import World, processes
+from higherhrnet.training.parallel import ProcessGroup, process_group
 
 T = TypeVar("T")
 
@@ -23,7 +23,7 @@ def free_port() -> int:
         return int(listening.getsockname()[1])
 
 
-def by_two(work: Callable[[World], T]) -> list[T]:
+def by_two(work: Callable[[ProcessGroup], T]) -> list[T]:
     """What each of two processes made of the work, in their order; they see all that we do."""
     cv2.setNumThreads(1)  # a process forked beside threads may hang
     fork, port = multiprocessing.get_context("fork"), str(free_port())
@@ -44,9 +44,9 @@ def by_two(work: Callable[[World], T]) -> list[T]:
     return results
 
 
-def _work(work: Callable[[World], T], rank: int, port: str, pipe: Connection) -> None:
+def _work(work: Callable[[ProcessGroup], T], rank: int, port: str, pipe: Connection) -> None:
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
     os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": port}
     torch.set_num_threads(1)
-    with processes("cpu") as world:
+    with process_group("cpu") as world:
         pipe.send(work(world))

@@ -1,0 +1,75 @@
+"""Maps → people: peaks, groups by tag, adjusted, refined, chosen."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from higherhrnet.config import DecodeConfig
+from higherhrnet.decoding.aggregate import Maps
+from higherhrnet.decoding.grouping import group_by_tag
+from higherhrnet.decoding.peaks import find_peaks
+from higherhrnet.decoding.refine import adjust_keypoints, find_missing_keypoints
+from higherhrnet.decoding.upsample import Array, Upsampled
+from higherhrnet.skeleton import Skeleton
+
+
+class DecodedPeople(NamedTuple):
+    """People on the grid that they were decoded on."""
+
+    keypoints: Array
+    """(P, K, 3 + T) x, y, score and tags; zeros where a keypoint was not found."""
+    scores: Array
+    """(P,) the mean of the keypoints' scores before any was refined; a missing one counts as 0."""
+
+
+def decode(maps: Maps, skeleton: Skeleton, config: DecodeConfig) -> DecodedPeople:
+    """All people of one photograph, in the order in which grouping opened them.
+
+    Coordinates count from the map's edge, a pixel's middle being at a half; without `adjust` they
+    are the pixels' indices, as the original gives them.
+    """
+    if config.position:
+        maps = replace(maps, tags=_with_positions(maps.tags, config.position))
+    heatmaps, tags = maps.upsampled(ring=config.peak_window // 2)
+    bounds = heatmaps.block_maxima()[:, 0]
+    peaks = find_peaks(heatmaps, bounds, config.min_peak, config.peak_window, config.max_people)
+    tag_map = np.minimum(peaks.keypoint, tags.count - 1)
+    peak_tags = tags.at(tag_map, peaks.y, peaks.x)
+    people = group_by_tag(peaks, peak_tags, skeleton.grouping_order, config)
+    scores = people[:, :, 2].mean(1)
+    person, k = np.nonzero(people[:, :, 2] > 0)
+    if config.adjust and len(person):
+        x, y = people[person, k, :2].astype(np.intp).T
+        people[person, k, :2] = adjust_keypoints(heatmaps, k, x, y)
+    if config.refine:
+        strong = scores >= config.min_score  # the others will be left out, and no score changes
+        people[strong] = _refined(people[strong], heatmaps, bounds, tags, config.min_refined_score)
+    return DecodedPeople(people, scores)
+
+
+def _with_positions(tags: Array, weight: float) -> Array:
+    """(K or 1, T, h, w) tags → (·, T + 2, h, w): each cell's x and y in shorter sides, weighted."""
+    count, _, height, width = tags.shape
+    y, x = np.indices((height, width), np.float32) * np.float32(weight / min(height, width))
+    planes = np.broadcast_to(np.stack([x, y]), (count, 2, height, width))
+    return np.concatenate([tags, planes], 1)
+
+
+def _refined(
+    people: Array, heatmaps: Upsampled, bounds: Array, tags: Upsampled, min_score: float
+) -> Array:
+    """The people with their missing keypoints, where the heatmap is above 0 and `min_score`."""
+    found = people[:, :, 2] > 0
+    person, k = np.nonzero(~found)
+    if not len(person):
+        return people
+    mean = (people[:, :, 3:] * found[..., None]).sum(1) / found.sum(1, keepdims=True)
+    x, y, score = find_missing_keypoints(heatmaps, bounds, tags, mean[person].astype(np.float32), k)
+    keep = np.flatnonzero((score > 0) & (score >= min_score))
+    person, k = person[keep], k[keep]
+    people[person, k, :2] = adjust_keypoints(heatmaps, k, x[keep], y[keep])
+    people[person, k, 2] = score[keep]
+    return people

@@ -1,0 +1,69 @@
+"""Merging where the network runs gives the same people; a CPU stands for the GPU."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from higherhrnet import Predictor
+from higherhrnet.config import Header, InferenceConfig, InputConfig
+from higherhrnet.engines.torch import DevicePredictor, TorchEngine
+from higherhrnet.io.images import Image, read_image
+from higherhrnet.synthetic.scenes import draw_scene
+from higherhrnet.zoo.download import local_model, torch_form
+
+torch = pytest.importorskip("torch")
+
+from higherhrnet.network import checkpoint  # noqa: E402
+from higherhrnet.network.higherhrnet import HigherHRNet  # noqa: E402
+
+PHOTOGRAPH = Path(__file__).parents[2] / "examples" / "basketball1.png"
+
+
+def scenes() -> list[Image]:
+    return [draw_scene(seed, height=64 + 32 * (seed % 2), width=80).image for seed in range(5)]
+
+
+def photographs() -> list[Image]:
+    """Two men, and each of them alone: pictures of two sizes."""
+    picture = read_image(PHOTOGRAPH)
+    return [picture, picture[:, :330], picture[:, 330:]]
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        InferenceConfig(flip=False),
+        InferenceConfig(flip=True),
+        InferenceConfig(flip=True, align_flip=True),
+        InferenceConfig(flip=True, project=False),
+        InferenceConfig(flip=True, scales=(0.5, 1.0)),
+    ],
+    ids=["plain", "flip", "aligned", "unprojected", "scales"],
+)
+def test_the_same_people_as_on_the_cpu(test: InferenceConfig) -> None:
+    model, header = checkpoint.load(torch_form(local_model("default")))
+    test = replace(test, size=192, decode=header.test.decode)
+    usual = Predictor(TorchEngine(model, "cpu"), header, test)
+    there = DevicePredictor(TorchEngine(model, "cpu"), header, test, batch_size=4)
+    pictures = photographs()
+    for ours, theirs in zip(there(pictures), usual(pictures), strict=True):
+        assert len(ours) == len(theirs) > 0
+        np.testing.assert_allclose(ours.keypoint_scores, theirs.keypoint_scores, atol=1e-4)
+        np.testing.assert_allclose(ours.scores, theirs.scores, atol=1e-4)
+        np.testing.assert_allclose(ours.keypoints, theirs.keypoints, atol=1e-2)
+
+
+@pytest.mark.parametrize("kernels", [(), (4, 4)])
+def test_any_number_of_strides_and_one_tag_for_all(kernels: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    model = HigherHRNet(4, tag_per_keypoint=False, deconv_kernels=kernels, deconv_blocks=1).eval()
+    header, engine = Header(model.config, input=InputConfig(64)), TorchEngine(model, "cpu")
+    usual, there = Predictor(engine, header), DevicePredictor(engine, header)
+    maps = []
+    for predictor in (usual, there):
+        prepared = predictor.prepare(scenes()[0])
+        maps.append(predictor.merge(prepared, predictor.run([prepared])[0]))
+    for ours, theirs in zip(vars(maps[1]).values(), vars(maps[0]).values(), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)

@@ -1,0 +1,148 @@
+"""Bad files are named in one line, and what files leave out is filled in."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from higherhrnet.errors import InputError
+from higherhrnet.io.coco import load_annotations, load_predictions
+from higherhrnet.skeleton import COCO
+from tests.evaluation.cases import HAND, random_case
+
+File = dict[str, Any]
+
+
+def test_a_missing_box_is_that_of_the_labelled_keypoints(tmp_path: Path) -> None:
+    content, _ = random_case(103, HAND)
+    content["annotations"] = [
+        {"image_id": 1, "keypoints": [10, 20, 2, 99, 99, 0, 40, 25, 1, 30, 80, 2]},
+        {"image_id": 1},
+    ]
+    path = tmp_path / "truth.json"
+    path.write_text(json.dumps(content))
+    annotations = load_annotations(path)
+    labelled, unlabelled = annotations.people
+    assert (labelled["bbox"], labelled["area"], labelled["num_keypoints"]) == (
+        [10, 20, 30, 60],
+        1800,
+        3,
+    )
+    assert (unlabelled["bbox"], unlabelled["keypoints"]) == ([0, 0, 0, 0], [0] * 12)
+    assert (annotations.num_people, annotations.skeleton) == (1, HAND)
+
+
+def one_person() -> File:
+    return {
+        "images": [{"id": 1, "file_name": "a.jpg"}],
+        "categories": [COCO.to_category()],
+        "annotations": [{"id": 41, "image_id": 1, "category_id": 1, "keypoints": [1, 2, 2] * 17}],
+    }
+
+
+def with_person(**fields: Any) -> File:  # noqa: ANN401
+    content = one_person()
+    content["annotations"][0] |= fields
+    return content
+
+
+def without(key: str) -> File:
+    return {k: value for k, value in one_person().items() if k != key}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([], "lists no images"),
+        ({}, "lists no images"),
+        (one_person() | {"images": []}, "lists no images"),
+        (one_person() | {"images": 5}, "images: missing, or not a list"),
+        (one_person() | {"images": [{"file_name": "a.jpg"}]}, "images: entry 0 .* id"),
+        (without("annotations"), "annotations: missing"),
+        (one_person() | {"annotations": [5]}, "annotations: entry 0"),
+        (without("categories"), "categories: missing"),
+        (one_person() | {"categories": []}, "categories: 0 may be"),
+        (one_person() | {"categories": [{"id": 1, "name": "cat"}]}, "cat lists no keypoints"),
+        (one_person() | {"categories": [{"id": 1, "keypoints": 5}]}, "not iterable"),
+        (
+            one_person() | {"categories": [{"id": n, "keypoints": ["tail"]} for n in (1, 2)]},
+            "categories: 2 may be",
+        ),
+        (with_person(keypoints=[1, 2, 2] * 16), "annotation 41: keypoints must be 51 finite"),
+        (with_person(keypoints=[1, 2] * 17), "annotation 41: keypoints"),
+        (with_person(keypoints=[[1, 2, 2]] * 17), "annotation 41: keypoints"),
+        (with_person(keypoints=["1"] * 51), "annotation 41: keypoints"),
+        (with_person(keypoints=[float("nan")] * 51), "annotation 41: keypoints"),
+        (with_person(bbox=[1, 2, 3]), "annotation 41: bbox must be 4"),
+        (with_person(area="large"), "annotation 41: area must be 1"),
+        (with_person(image_id=None), "annotations: entry 0 .* image_id"),
+    ],
+)
+def test_annotations_of_another_form_are_named(
+    content: Any,  # noqa: ANN401
+    message: str,
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "truth.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=message) as caught:
+        load_annotations(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+
+
+RESULT = {"image_id": 1, "category_id": 1, "keypoints": [1, 2, 0.5] * 17, "score": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"images": []}, "predictions: missing, or not a list"),
+        ([5], "predictions: entry 0"),
+        ([RESULT, {"score": 1}], "predictions: entry 1 .* image_id"),
+        ([{"image_id": 7, "score": 0.5}], r"result 0 \(image 7\): keypoints"),
+        (
+            [RESULT, RESULT | {"keypoints": [1, 2]}],
+            r"result 1 \(image 1\): keypoints must be three",
+        ),
+        ([RESULT | {"keypoints": []}], "result 0 .*: keypoints"),
+        ([RESULT | {"keypoints": [[1, 2, 3], [1]]}], "result 0 .*: keypoints"),
+        ([RESULT | {"keypoints": [1, 2, float("inf")]}], "result 0 .*: keypoints"),
+        ([RESULT | {"score": None}], "result 0 .*: score must be 1"),
+        ([RESULT | {"score": "high"}], "result 0 .*: score must be 1"),
+        ([RESULT | {"bbox": [1, 2, 3]}], "result 0 .*: bbox must be 4"),
+    ],
+)
+def test_predictions_of_another_form_are_named(
+    content: Any,  # noqa: ANN401
+    message: str,
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "predictions.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=message) as caught:
+        load_predictions(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("load", [load_annotations, load_predictions])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot be read: No such file"),
+        (b"", "not JSON"),
+        (b"[{", "not JSON"),
+        (b"\xff\xd8\xff\xe0", "not JSON"),
+    ],
+)
+def test_files_that_are_not_json_are_named(
+    load: Callable[[Path], object], content: bytes | None, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "file.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=f"file.json: {message}"):
+        load(path)

@@ -1,0 +1,175 @@
+"""MoveNet's trunk against its published shape and layout, its pyramid against OpenCV."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from higherhrnet.config import ModelConfig
+from higherhrnet.errors import InputError
+from higherhrnet.network.convert import load_trunk
+from higherhrnet.network.higherhrnet import HigherHRNet, count_parameters
+from higherhrnet.network.stems.movenet import MoveNet, read_movenet
+
+PREFIX = "StatefulPartitionedCall/center_net_mobile_net_v2fpn_feature_extractor/model_1/"
+HEAD = "StatefulPartitionedCall/kpt_heatmap_0/"
+
+
+def published_name(name: str) -> str:
+    """What the published file calls a weight."""
+    place, kind = name.rpartition(".")[::2]
+    offset = "_bn_offset" if kind == "bias" else "_weights"
+    if place in ("conv_stem", "conv_head"):
+        return (
+            {"conv_stem": "model/Conv1/", "conv_head": "model/Conv_1/"}[place] + "Conv2D" + offset
+        )
+    if match := re.fullmatch(r"blocks\.(\d+)\.(\w+)_conv", place):
+        number, step = match.groups()
+        block = "expanded_conv" if number == "0" else f"block_{number}"
+        return f"model/{block}_{step}/{'depthwise' if step == 'depthwise' else 'Conv2D'}{offset}"
+    group, number, *part = place.split(".")
+    if group == "head":
+        layer = "conv2d_7" if number == "3" else "separable_conv2d_6"
+        if number != "3" and kind == "weight":
+            last = "" if number == "0" else "_1"
+            return f"{HEAD}{layer}/separable_conv2d/ReadVariableOp{last}"
+        return f"{HEAD}{layer}/{'BiasAdd' if kind == 'bias' else 'Conv2D'}/ReadVariableOp"
+    ending = "" if number == "0" else f"_{number}"
+    if group == "laterals":
+        return f"conv2d{ending}/{'BiasAdd' if kind == 'bias' else 'Conv2D'}/ReadVariableOp"
+    step = "/ReadVariableOp" if part == ["0"] else offset
+    return f"separable_conv2d{ending}/separable_conv2d{step}"
+
+
+def write_tfjs(folder: Path, trunk: MoveNet) -> Path:
+    """A trunk as the published file has it: half precision, channels last, among other things."""
+    weights, raw = [{"name": "size", "shape": [2], "dtype": "int32"}], [np.zeros(2, np.int32)]
+    for name, tensor in trunk.state_dict().items():
+        array = tensor.numpy()
+        if array.ndim == 4:
+            each = array.shape[1] == 1
+            array = array.transpose((2, 3, 0, 1) if each else (2, 3, 1, 0))
+        place = published_name(name)
+        place = place if place.startswith(HEAD) else PREFIX + place
+        entry = {"name": place, "shape": list(array.shape)}
+        weights.append({**entry, "dtype": "float32", "quantization": {"dtype": "float16"}})  # type: ignore[dict-item]
+        raw.append(array.astype(np.float16))
+    head = {"name": "StatefulPartitionedCall/kpt_regress_0/conv2d_8/BiasAdd", "shape": [3]}
+    weights.append({**head, "dtype": "float32"})
+    raw.append(np.ones(3, np.float32))
+    (folder / "model.bin").write_bytes(b"".join(array.tobytes() for array in raw))
+    manifest = [{"paths": ["model.bin"], "weights": weights}]
+    (folder / "model.json").write_text(json.dumps({"weightsManifest": manifest}))
+    return folder / "model.json"
+
+
+PUBLISHED = {
+    "model/Conv1/Conv2D_bn_offset": "conv_stem.bias",
+    "model/expanded_conv_depthwise/depthwise_weights": "blocks.0.depthwise_conv.weight",
+    "model/block_16_project/Conv2D_weights": "blocks.16.project_conv.weight",
+    "model/Conv_1/Conv2D_weights": "conv_head.weight",
+    "conv2d/BiasAdd/ReadVariableOp": "laterals.0.bias",
+    "conv2d_3/Conv2D/ReadVariableOp": "laterals.3.weight",
+    "separable_conv2d/separable_conv2d/ReadVariableOp": "merges.0.0.weight",
+    "separable_conv2d_2/separable_conv2d_weights": "merges.2.1.weight",
+    "separable_conv2d_1/separable_conv2d_bn_offset": "merges.1.1.bias",
+    HEAD + "separable_conv2d_6/separable_conv2d/ReadVariableOp": "head.0.weight",
+    HEAD + "separable_conv2d_6/separable_conv2d/ReadVariableOp_1": "head.1.weight",
+    HEAD + "separable_conv2d_6/BiasAdd/ReadVariableOp": "head.1.bias",
+    HEAD + "conv2d_7/Conv2D/ReadVariableOp": "head.3.weight",
+}
+"""Some of the names in the published file, as it has them."""
+
+
+def test_the_names_are_the_published_files() -> None:
+    assert {theirs: published_name(ours) for theirs, ours in PUBLISHED.items()} == {
+        theirs: theirs for theirs in PUBLISHED
+    }
+
+
+def test_as_many_weights_as_the_published_trunk_has() -> None:
+    assert count_parameters(MoveNet()) == 4_703_185
+
+
+def test_published_weights_fill_the_trunk_and_nothing_else(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    trunk = MoveNet()
+    source = write_tfjs(tmp_path, trunk)
+    network = HigherHRNet.from_config(ModelConfig(8, trunk="movenet", modules=(1, 1, 1), blocks=1))
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    load_trunk(network, source)
+    wanted = {f"backbone.{name}": tensor for name, tensor in trunk.state_dict().items()}
+    for name, tensor in network.state_dict().items():
+        if name in wanted:
+            assert torch.equal(tensor, wanted[name].half().float()), name
+        else:
+            assert torch.equal(tensor, before[name]), name
+
+
+def test_the_pyramid_adds_enlarged_features_to_finer_ones() -> None:
+    torch.manual_seed(1)
+    trunk = MoveNet().eval()
+    seen: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+    watched = [*trunk.laterals, *(merge[0] for merge in trunk.merges)]  # type: ignore[index]
+    names = [*(f"lateral{i}" for i in range(4)), *(f"into{i}" for i in range(3))]
+    for name, module in zip(names, watched, strict=True):
+        module.register_forward_hook(lambda _, x, y, name=name: seen.update({name: (x[0], y)}))
+    for i, merge in enumerate(trunk.merges):
+        merge.register_forward_hook(lambda _, x, y, i=i: seen.update({f"merged{i}": (x[0], y)}))
+    with torch.inference_mode():
+        features = trunk(torch.randn(1, 3, 64, 96))
+    assert [tuple(f.shape[1:]) for f in features] == [
+        (24 + 17, 16, 24), (48, 8, 12), (144, 4, 6), (480, 2, 3)
+    ]  # fmt: skip
+    assert [len(f[0]) for f in features] == list(trunk.channels)
+    below = seen["lateral0"][1]
+    for i in range(3):
+        side = seen[f"lateral{i + 1}"][1][0].permute(1, 2, 0).numpy()
+        coarse = below[0].permute(1, 2, 0).numpy()
+        wanted = cv2.resize(coarse, side.shape[1::-1], interpolation=cv2.INTER_LINEAR) + side
+        found = seen[f"into{i}"][0][0].permute(1, 2, 0).numpy()
+        np.testing.assert_allclose(found, wanted, atol=1e-5)
+        below = seen[f"merged{i}"][1]
+    assert torch.equal(features[0][:, :24], below)
+
+
+def test_its_heatmaps_reach_the_heads_unchanged() -> None:
+    torch.manual_seed(2)
+    network = HigherHRNet(8, trunk="movenet", modules=(1, 1, 1), blocks=1, deconv_blocks=1).eval()
+    network.backbone.load_state_dict(MoveNet().state_dict())  # type: ignore[union-attr]
+    images = torch.randn(1, 3, 64, 96)
+    with torch.inference_mode():
+        shown = network.backbone(images)[0][:, 24:]  # type: ignore[misc]
+        (features, _), (fine, _) = network.levels(images)
+    assert features.shape[1:] == (8 + 17, 16, 24) and fine.shape[1:] == (8, 32, 48)
+    assert torch.equal(features[:, 8:], shown)
+    assert 0 < shown.min() < shown.max() < 1
+
+
+def test_a_heatmap_is_what_its_weights_say() -> None:
+    torch.manual_seed(3)
+    head = MoveNet().head.eval()
+    x = torch.randn(1, 24, 5, 5)
+    with torch.inference_mode():
+        found = head(x)[0, 4, 2, 3]
+    weights = {name: w.double().numpy() for name, w in head.state_dict().items()}
+    around = (x[0, :, 1:4, 2:5].double().numpy() * weights["0.weight"][:, 0]).sum((1, 2))
+    hidden = np.maximum(weights["1.weight"][:, :, 0, 0] @ around + weights["1.bias"], 0)
+    logit = weights["3.weight"][4, :, 0, 0] @ hidden + weights["3.bias"][4]
+    assert float(found) == pytest.approx(1 / (1 + np.exp(-logit)), abs=1e-6)
+
+
+def test_what_is_no_such_model_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("{}")
+    with pytest.raises(InputError, match=r"a\.json: not a tfjs model with its \.bin beside it"):
+        read_movenet(tmp_path / "a.json")
+    source = write_tfjs(tmp_path, MoveNet())
+    (tmp_path / "model.bin").write_bytes(b"short")
+    with pytest.raises(InputError, match=r"model\.json: not a tfjs model"):
+        read_movenet(source)

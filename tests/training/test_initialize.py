@@ -1,0 +1,223 @@
+"""What a training starts from: the weights that it should have, said in words."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from torch import Tensor, nn  # noqa: E402
+
+from higherhrnet.config import Header, ModelConfig  # noqa: E402
+from higherhrnet.errors import InputError  # noqa: E402
+from higherhrnet.network import checkpoint  # noqa: E402
+from higherhrnet.network.higherhrnet import HigherHRNet  # noqa: E402
+from higherhrnet.network.hrnet import HRNet  # noqa: E402
+from higherhrnet.recipes import Initialisation, LossConfig, RunConfig, TrainConfig  # noqa: E402
+from higherhrnet.skeleton import COCO, CROWDPOSE, Skeleton  # noqa: E402
+from higherhrnet.training.initialize import build_network  # noqa: E402
+
+MODEL = ModelConfig(4, modules=(1, 1, 1), blocks=1, deconv_blocks=1)
+
+
+def training(
+    init: Path | None, model: ModelConfig = MODEL, initialisation: Initialisation = "original"
+) -> TrainConfig:
+    run = RunConfig(init=str(init) if init else None, initialisation=initialisation)
+    return TrainConfig(model, run=run)
+
+
+def randomised(network: nn.Module, seed: int = 0) -> dict[str, Tensor]:
+    """The network's state, every number of it its own."""
+    generator = torch.Generator().manual_seed(seed)
+    state = network.state_dict()
+    for tensor in state.values():
+        if tensor.is_floating_point():
+            tensor.uniform_(0.1, 0.9, generator=generator)
+    return state
+
+
+def saved(
+    path: Path,
+    model: ModelConfig = MODEL,
+    skeleton: Skeleton = COCO,
+    facts: dict[str, str] | None = None,
+) -> dict[str, Tensor]:
+    network = HigherHRNet.from_config(replace(model, num_keypoints=len(skeleton)))
+    state = randomised(network)
+    checkpoint.save(path, network, Header(network.config, skeleton, training=facts or {}))
+    return state
+
+
+def is_head(name: str) -> bool:
+    """What depends on the number of keypoints, and so on what they are."""
+    return name.startswith("final_layers.") or name == "deconv_layers.0.0.0.weight"
+
+
+def test_the_same_skeletons_weights_are_taken_whole(tmp_path: Path) -> None:
+    state = saved(tmp_path / "a.safetensors")
+    network, words = build_network(training(tmp_path / "a.safetensors"), COCO)
+    assert words == f"from {tmp_path / 'a.safetensors'}"
+    assert all(torch.equal(tensor, state[name]) for name, tensor in network.state_dict().items())
+
+
+REORDERED = Skeleton("reordered", COCO.names[::-1], (), COCO.sigmas)
+
+
+@pytest.mark.parametrize(
+    ("skeleton", "facts"),
+    [(CROWDPOSE, {}), (REORDERED, {}), (COCO, {"heads": "untrained"})],
+    ids=["fewer keypoints", "as many others", "heads never trained"],
+)
+def test_of_other_weights_the_heads_are_made_anew_and_that_is_said(
+    skeleton: Skeleton, facts: dict[str, str], tmp_path: Path
+) -> None:
+    path = tmp_path / "a.safetensors"
+    state = saved(path, skeleton=skeleton, facts=facts)
+    network, words = build_network(training(path), COCO)
+    assert str(path) in words and skeleton.name in words and "heads made anew" in words
+    assert network.config.num_keypoints == 17
+    for name, tensor in network.state_dict().items():
+        if is_head(name):
+            assert tensor.abs().max() < 0.01  # fresh
+        else:
+            assert torch.equal(tensor, state[name]), name
+
+
+def test_with_two_finer_resolutions_only_what_reads_keypoints_is_made_anew(tmp_path: Path) -> None:
+    model = replace(MODEL, deconv_kernels=(4, 4))
+    state = saved(tmp_path / "a.safetensors", model, CROWDPOSE)
+    run = RunConfig(init=str(tmp_path / "a.safetensors"))
+    config = TrainConfig(model, losses=LossConfig((1.0, 1.0, 1.0)), run=run)
+    network, _ = build_network(config, COCO)
+    fresh = {
+        name
+        for name, tensor in network.state_dict().items()
+        if tensor.shape != state[name].shape or not torch.equal(tensor, state[name])
+    }
+    assert {name for name in fresh if not name.startswith("final_layers.")} == {
+        "deconv_layers.0.0.0.weight",
+        "deconv_layers.1.0.0.weight",
+    }
+
+
+@pytest.mark.parametrize("skeleton", [COCO, CROWDPOSE])
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"width": 6}, "--model.width 6"),
+        ({"modules": (2, 1, 1)}, "--model.modules 2 1 1"),
+        (
+            {"tag_per_keypoint": False, "deconv_kernels": (3,)},
+            "--model.no-tag-per-keypoint --model.deconv-kernels 3",
+        ),
+    ],
+)
+def test_another_shape_is_refused_with_the_flags_that_would_do(
+    change: dict[str, object], said: str, skeleton: Skeleton, tmp_path: Path
+) -> None:
+    model = replace(MODEL, **change)  # type: ignore[arg-type]
+    saved(tmp_path / "a.safetensors", model, skeleton)
+    with pytest.raises(InputError) as error:
+        build_network(training(tmp_path / "a.safetensors"), COCO)
+    assert str(error.value).endswith(f"say {said}") and "a.safetensors" in str(error.value)
+    build_network(training(tmp_path / "a.safetensors", model), COCO)  # as it said
+
+
+def test_a_trunk_from_imagenet_lies_under_fresh_heads(tmp_path: Path) -> None:
+    state = randomised(HRNet(4, all_resolutions=True))
+    extra = ("incre_modules.0.0.conv1.weight", "downsamp_modules.2.1.bias", "classifier.weight")
+    torch.save({**state, **dict.fromkeys(extra, torch.zeros(2))}, tmp_path / "hrnet_w4.pth")
+    network, words = build_network(training(tmp_path / "hrnet_w4.pth", ModelConfig(4)), COCO)
+    assert words == f"on the trunk of {tmp_path / 'hrnet_w4.pth'}, under fresh heads"
+    for name, tensor in network.state_dict().items():
+        if not name.startswith(("final_layers.", "deconv_layers.")):
+            assert torch.equal(tensor, state[name]), name
+
+
+def lite0() -> dict[str, Tensor]:
+    """EfficientNet-Lite0 under the names that its file on PyPI has."""
+    state: dict[str, Tensor] = {}
+
+    def conv(name: str, *shape: int) -> None:
+        state[f"{name}.weight"] = torch.empty(shape)
+
+    def norm(name: str, channels: int) -> None:
+        for part in ("weight", "bias", "running_mean", "running_var"):
+            state[f"{name}.{part}"] = torch.empty(channels)
+        state[f"{name}.num_batches_tracked"] = torch.tensor(7)
+
+    conv("_conv_stem", 32, 3, 3, 3)
+    norm("_bn0", 32)
+    before, number = 32, 0
+    for blocks, channels, kernel, expansion in (
+        (1, 16, 3, 1), (2, 24, 3, 6), (2, 40, 5, 6), (3, 80, 3, 6),
+        (3, 112, 5, 6), (4, 192, 5, 6), (1, 320, 3, 6),
+    ):  # fmt: skip
+        for _ in range(blocks):
+            block, inner = f"_blocks.{number}", before * expansion
+            if expansion > 1:
+                conv(f"{block}._expand_conv", inner, before, 1, 1)
+                norm(f"{block}._bn0", inner)
+            conv(f"{block}._depthwise_conv", inner, 1, kernel, kernel)
+            norm(f"{block}._bn1", inner)
+            conv(f"{block}._project_conv", channels, inner, 1, 1)
+            norm(f"{block}._bn2", channels)
+            before, number = channels, number + 1
+    conv("_conv_head", 1280, 320, 1, 1)
+    norm("_bn1", 1280)
+    conv("_fc", 1000, 1280)
+    state["_fc.bias"] = torch.empty(1000)
+    generator = torch.Generator().manual_seed(0)
+    for tensor in state.values():
+        if tensor.is_floating_point():
+            tensor.uniform_(0.1, 0.9, generator=generator)
+    return state
+
+
+def test_an_efficientnets_file_fills_that_trunk(tmp_path: Path) -> None:
+    state = lite0()
+    learnt = {n: t for n, t in state.items() if not n.endswith(("mean", "var", "tracked"))}
+    assert sum(tensor.numel() for tensor in learnt.values()) == 4_652_008  # the file's own
+    torch.save(state, tmp_path / "efficientnet-lite0.pth")
+    model = replace(MODEL, trunk="efficientnet-lite0")
+    network, words = build_network(training(tmp_path / "efficientnet-lite0.pth", model), COCO)
+    assert "on the trunk of" in words
+    left = set(state)
+    for name, tensor in network.state_dict().items():
+        if not name.startswith("backbone."):
+            continue
+        path, part = name.removeprefix("backbone.").rsplit(".", 1)
+        block, _, layer = path.rpartition(".")
+        source = f"_{block}._{layer}.{part}" if block else f"_{layer}.{part}"
+        assert torch.equal(tensor, state[source]), name
+        left.remove(source)
+    assert {name.split(".")[0] for name in left} == {"_conv_head", "_bn1", "_fc"}
+
+
+@pytest.mark.parametrize("name", ["none.pth", "none.safetensors", "no-such-model"])
+def test_what_is_not_there_is_said(name: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=rf"{name}: no such"):
+        build_network(training(tmp_path / name), COCO)
+
+
+@pytest.mark.parametrize("initialisation", ["original", "kaiming"])
+def test_weights_from_nothing_have_the_spread_that_is_said(initialisation: Initialisation) -> None:
+    torch.manual_seed(0)
+    model = replace(MODEL, width=16)
+    network, words = build_network(training(None, model, initialisation), COCO)
+    assert words == "from nothing"
+    for name, module in network.named_modules():
+        if not isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            continue
+        inputs = module.weight.shape[1] * math.prod(module.kernel_size)
+        spread = math.sqrt(2 / inputs) if initialisation == "kaiming" else 0.001
+        if initialisation == "kaiming" and name.startswith("final_layers."):
+            spread = 0.01
+        error = 6 * spread / math.sqrt(2 * module.weight.numel())  # six standard errors
+        assert module.weight.std().item() == pytest.approx(spread, abs=error), name
+        assert module.bias is None or not module.bias.any()

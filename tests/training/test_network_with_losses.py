@@ -1,0 +1,288 @@
+"""A batch's losses against the papers' formulas in plain loops over the network's own maps."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+torch = pytest.importorskip("torch")
+
+from safetensors import safe_open  # noqa: E402
+from torch import Tensor, nn  # noqa: E402
+
+from higherhrnet.config import Convention, Header, InputConfig, ModelConfig  # noqa: E402
+from higherhrnet.data.loader import Batch  # noqa: E402
+from higherhrnet.errors import InputError  # noqa: E402
+from higherhrnet.network import checkpoint  # noqa: E402
+from higherhrnet.network.higherhrnet import HigherHRNet  # noqa: E402
+from higherhrnet.recipes import LossConfig, OptimConfig, RunConfig, TrainConfig  # noqa: E402
+from higherhrnet.skeleton import Skeleton  # noqa: E402
+from higherhrnet.training.network_with_losses import NetworkWithLosses  # noqa: E402
+
+Array = NDArray[np.float64]
+SIZE, KEYPOINTS, SIGMA = 64, 5, 2.0
+MODEL = ModelConfig(4, KEYPOINTS, modules=(1, 1, 1), blocks=1, deconv_blocks=1)
+CONFIG = TrainConfig(MODEL, InputConfig(SIZE), run=RunConfig(precision="f32"))
+
+
+class Looked:
+    """A learner, and what its last layers gave it."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        torch.manual_seed(1)
+        network = HigherHRNet.from_config(config.model)
+        for name, module in network.named_modules():
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+                nn.init.kaiming_normal_(module.weight)
+                if name.startswith("final_layers."):
+                    nn.init.normal_(module.weight, std=0.1)
+        self.learner = NetworkWithLosses(network, config)
+        for parameter in self.learner.scale_layers.parameters():
+            nn.init.normal_(parameter, std=0.1)
+        self.maps = self.watch(network.final_layers)
+        self.scales = self.watch(self.learner.scale_layers)
+
+    @staticmethod
+    def watch(layers: nn.ModuleList) -> list[Tensor]:
+        outputs: list[Tensor] = []
+
+        for layer in layers:
+            layer.register_forward_hook(lambda _, __, output: outputs.append(output))
+        return outputs
+
+
+def batch_of(people: int, config: TrainConfig = CONFIG, seed: int = 0) -> Batch:
+    """Four images: nobody in the first, one person in the second, all in the others.
+
+    The third is mirrored, and does not know the last keypoint.
+    """
+    rng = np.random.default_rng(seed)
+    keypoints = rng.uniform(-6, SIZE + 6, (4, people, KEYPOINTS, 3)).astype(np.float32)
+    keypoints[..., 2] = rng.integers(0, 3, (4, people, KEYPOINTS))
+    keypoints[0, ..., 2] = keypoints[1, 1:, :, 2] = 0
+    keypoints[2, ..., 4, 2] = 0
+    labelled = torch.ones(4, KEYPOINTS, dtype=torch.bool)
+    labelled[2, 4] = False
+    sides = [SIZE // 4 << level for level in range(1 + len(config.model.deconv_kernels))]
+    return Batch(
+        [f"{i}.jpg" for i in range(4)],
+        torch.from_numpy(rng.integers(0, 256, (4, 3, SIZE, SIZE), np.uint8)),
+        torch.from_numpy(keypoints),
+        torch.from_numpy(rng.uniform(10, 60, (4, people)).astype(np.float32)),
+        torch.tensor([False, False, True, False]),
+        labelled,
+        [torch.from_numpy(rng.random((4, side, side)) < 0.8) for side in sides],
+    )
+
+
+def cells_on(batch: Batch, image: int, side: int, convention: Convention) -> list[list[Array]]:
+    """Of each person the keypoints that count: which one, and x and y on the map."""
+    people = []
+    for person in batch.keypoints[image].double().numpy():
+        found = []
+        for k, (x, y, visibility) in enumerate(person):
+            x, y = x * side / SIZE, y * side / SIZE
+            if batch.flipped[image]:
+                x = side - x if convention == "unbiased" else side - 1 - x
+            inside = (0 <= x < side and 0 <= y < side) if convention == "unbiased" else (
+                -1 < x < side and -1 < y < side
+            )  # fmt: skip
+            if visibility > 0 and inside:
+                found.append(np.array([k, x, y]))
+        people.append(found)
+    return people
+
+
+def naive_target(people: list[list[Array]], side: int, convention: Convention) -> Array:
+    target = np.zeros((KEYPOINTS, side, side))
+    grid = np.arange(side)
+    for person in people:
+        for k, x, y in person:
+            values = []
+            for exact in (x, y):
+                middle = exact - 0.5 if convention == "unbiased" else float(int(exact))
+                first, beyond = round(middle - 3 * SIGMA - 1), round(middle + 3 * SIGMA + 2)
+                value = np.exp(-((grid - middle) ** 2) / (2 * SIGMA**2))
+                values.append(value * (first <= grid) * (grid < beyond))
+            target[int(k)] = np.maximum(target[int(k)], np.outer(values[1], values[0]))
+    return target
+
+
+def naive_tags(people: list[list[Array]], tags: Array, kind: str) -> tuple[float, float]:
+    means, pull = [], 0.0
+    for person in people:
+        read = [tags[int(k) if len(tags) > 1 else 0, int(y), int(x)] for k, x, y in person]
+        if read:
+            means.append(sum(read) / len(read))
+            pull += sum((tag - means[-1]) ** 2 for tag in read) / len(read)
+    push = 0.0
+    for i, one in enumerate(means):
+        for j, other in enumerate(means):
+            if i != j:
+                near = np.exp(-((one - other) ** 2)) if kind == "exp" else 1 - abs(one - other)
+                push += 0.5 * max(near, 0.0) / (len(means) * (len(means) - 1))
+    return pull / max(len(means), 1), push
+
+
+def naive_adaptive(p: Array, s: Array, g: Array) -> tuple[Array, Array]:
+    """SWAHR's errors, cell by cell: of the heatmaps and of the scales."""
+    log = np.log(np.where(g > 0, g, 1))
+    s = np.where(g > 0, s, 0)
+    adapted = g + g * log * s + 0.5 * g * log**2 * s**2
+    weight = np.abs(1 - p) * g**0.01 + np.abs(p) * (1 - g**0.01)
+    return (p - adapted) ** 2 * weight, s**2
+
+
+def naive_losses(looked: Looked, batch: Batch, config: TrainConfig) -> dict[str, float]:
+    convention, factors = config.input.convention, config.losses
+    wanted: dict[str, float] = {}
+
+    def add(name: str, value: float) -> None:
+        wanted[name] = wanted.get(name, 0.0) + value / len(batch.names)  # the mean over the images
+
+    for level, maps in enumerate(looked.maps):
+        side, stride = maps.shape[3], 4 >> level
+        for image in range(len(batch.names)):
+            people = cells_on(batch, image, side, convention)
+            values = maps[image].detach().double().numpy()
+            heatmaps, tags = values[:KEYPOINTS], values[KEYPOINTS:]
+            target = naive_target(people, side, convention)
+            counts = (
+                batch.masks[level][image].numpy() * batch.labelled[image].numpy()[:, None, None]
+            )
+            error = (heatmaps - target) ** 2
+            if looked.scales:
+                scale = looked.scales[level][image].detach().double().numpy()
+                error, size = naive_adaptive(heatmaps, scale, target)
+                add(f"scale_{stride}", factors.heatmap[level] * (size * counts).mean())
+            add(f"heatmap_{stride}", factors.heatmap[level] * (error * counts).mean())
+            if level == 0:
+                pull, push = naive_tags(people, tags, factors.tags)
+                add("pull", factors.pull * pull)
+                add("push", factors.push * push)
+    return wanted
+
+
+@pytest.mark.parametrize("convention", ["original", "unbiased"])
+@pytest.mark.parametrize(
+    ("model", "losses"),
+    [
+        (MODEL, LossConfig()),
+        (MODEL, LossConfig((0.5, 2.0), pull=0.3, push=0.7, tags="max")),
+        (MODEL, LossConfig(swahr=True)),
+        (replace(MODEL, tag_per_keypoint=False), LossConfig(push=1.0)),
+        (replace(MODEL, deconv_kernels=(4, 4)), LossConfig((1.0, 1.0, 1.0))),
+    ],
+    ids=["paper", "max", "swahr", "shared tags", "three resolutions"],
+)
+def test_losses_are_the_papers_formulas(
+    model: ModelConfig, losses: LossConfig, convention: Convention
+) -> None:
+    config = replace(
+        CONFIG, model=model, losses=losses, input=InputConfig(SIZE, convention=convention)
+    )
+    looked, batch = Looked(config), batch_of(4, config)
+    found = {name: loss.item() for name, loss in looked.learner(batch).items()}
+    wanted = naive_losses(looked, batch, config)
+    assert found == pytest.approx(wanted, rel=1e-4)
+    assert min(wanted.values()) > 0
+    assert sum(found.values()) == pytest.approx(sum(wanted.values()), rel=1e-4)
+
+
+def test_what_does_not_count_gets_no_gradient() -> None:
+    looked, batch = Looked(CONFIG), batch_of(4)
+    losses = looked.learner(batch)
+    coarse = losses["heatmap_4"] + losses["pull"] + losses["push"]
+    for level, loss in enumerate((coarse, losses["heatmap_2"])):
+        maps = looked.maps[level]
+        (gradient,) = torch.autograd.grad(loss, maps, retain_graph=True)
+        heatmaps, tags = gradient[:, :KEYPOINTS], gradient[:, KEYPOINTS:]
+        masked = ~batch.masks[level][:, None].expand_as(heatmaps)
+        assert masked.any() and not heatmaps[masked].any()
+        assert not heatmaps[2, 4].any() and heatmaps[2, 3].any()
+        assert heatmaps[0].any()  # where nobody is there is something to learn
+        for image, places in enumerate(tags if level == 0 else ()):
+            wanted = torch.zeros_like(places, dtype=torch.bool)
+            for person in cells_on(batch, image, maps.shape[3], "original"):
+                for k, x, y in person:
+                    wanted[int(k), int(y), int(x)] = True
+            assert not places[~wanted].any()
+            assert image < 2 or places[wanted].any()
+        assert level or not tags[2, 4].any()
+
+
+def test_bf16_gives_float32_losses_near_those_of_float32() -> None:
+    config = replace(CONFIG, run=RunConfig(precision="bf16"))
+    batch = batch_of(4)
+    exact, lower = Looked(CONFIG).learner(batch), Looked(config).learner(batch)
+    assert lower.keys() == exact.keys()
+    for name, loss in lower.items():
+        assert loss.dtype == torch.float32 and loss.isfinite()
+        assert loss.item() == pytest.approx(exact[name].item(), rel=0.05), name
+
+
+def test_bf16_really_computes_in_bf16_and_keeps_gradients_in_float32() -> None:
+    looked = Looked(replace(CONFIG, run=RunConfig(precision="bf16")))
+    sum(looked.learner(batch_of(4)).values()).backward()
+    assert all(maps.dtype == torch.bfloat16 for maps in looked.maps)
+    gradients = [parameter.grad for parameter in looked.learner.parameters()]
+    assert all(g is not None and g.dtype == torch.float32 for g in gradients)
+    assert all(bool(g.isfinite().all()) for g in gradients if g is not None)
+
+
+@pytest.mark.parametrize("people", [0, 1, 45])
+@pytest.mark.parametrize("swahr", [False, True])
+def test_any_number_of_people_can_be_learnt_from(people: int, swahr: bool) -> None:
+    looked = Looked(replace(CONFIG, losses=LossConfig(swahr=swahr)))
+    batch = batch_of(people)
+    losses = looked.learner(batch)
+    sum(losses.values()).backward()
+    assert all(bool(loss.isfinite()) for loss in losses.values())
+    parameters = dict(looked.learner.named_parameters())
+    assert all(p.grad is not None and bool(p.grad.isfinite().all()) for p in parameters.values())
+    assert bool(losses["push"] > 0) == (people > 1)
+    assert bool(losses["pull"] > 0) == (people > 0)
+
+
+def test_frozen_parts_stay_as_they_are() -> None:
+    frozen = ("conv1", "bn1", "stage2")
+    learner = Looked(replace(CONFIG, optim=OptimConfig(freeze=frozen, lr=0.1))).learner.train()
+    before = {name: value.clone() for name, value in learner.network.state_dict().items()}
+    sum(learner(batch_of(4)).values()).backward()
+    torch.optim.Adam(learner.parameters(), lr=0.1).step()
+    for name, value in learner.network.state_dict().items():
+        stays = name.split(".")[0] in frozen
+        assert torch.equal(value, before[name]) == stays, name
+
+
+def test_slow_parts_learn_at_a_tenth_of_the_pace() -> None:
+    learner = Looked(
+        replace(CONFIG, optim=OptimConfig(slow=("stage3",), freeze=("conv1",)))
+    ).learner
+    paces = {p: group["pace"] for group in learner.groups() for p in group["params"]}
+    for name, parameter in learner.network.named_parameters():
+        part = name.split(".")[0]
+        assert paces.get(parameter) == {"stage3": 0.1, "conv1": None}.get(part, 1.0), name
+
+
+def test_parts_to_freeze_that_there_are_not_are_named() -> None:
+    with pytest.raises(InputError, match=r"--freeze: .*trunk.*parts are .*stage2"):
+        Looked(replace(CONFIG, optim=OptimConfig(freeze=("trunk",))))
+
+
+def test_swahrs_heads_are_learnt_but_in_no_saved_network(tmp_path: Path) -> None:
+    looked = Looked(replace(CONFIG, losses=LossConfig(swahr=True)))
+    sum(looked.learner(batch_of(4)).values()).backward()
+    assert len(looked.learner.scale_layers) == 2
+    for head in looked.learner.scale_layers:
+        assert any(p.grad is not None and bool(p.grad.any()) for p in head.parameters())
+    network = looked.learner.network
+    assert not [name for name in network.state_dict() if "scale" in name]
+    body = Skeleton("body", tuple("abcde"), (), (0.1,) * KEYPOINTS)
+    checkpoint.save(tmp_path / "a.safetensors", network, Header(network.config, body))
+    with safe_open(tmp_path / "a.safetensors", "pt") as file:
+        assert not [name for name in file.keys() if "scale" in name]  # noqa: SIM118

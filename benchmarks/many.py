@@ -27,7 +27,7 @@ from ray.cluster_utils import Cluster
 
 from benchmarks.stream import drawn
 from higherhrnet import Predictor
-from higherhrnet.engines.load import EngineName, Precision
+from higherhrnet.engines.base import EngineName, Precision
 from higherhrnet.ray.predict import predict_ray
 
 CORES = sorted(os.sched_getaffinity(0))

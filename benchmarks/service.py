@@ -19,19 +19,20 @@ import numpy as np
 import tyro
 
 from higherhrnet import Predictor, read_image
-from higherhrnet.engines.load import EngineName, Precision, usable_cores
+from higherhrnet.engines.base import EngineName, Precision
+from higherhrnet.hardware import usable_cores
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
 def alone(predictor: Predictor, data: bytes, seconds: float) -> dict[str, float]:
     """Photographs a second of the network by itself, one and four at a time, and of all steps."""
-    prepared = predictor.prepare(read_image(BytesIO(data)))
+    prepared = predictor.preprocess(read_image(BytesIO(data)))
 
     def count(step: int, end: float) -> int:
         done = 0
         while perf_counter() < end:
-            predictor.run([prepared] * step)
+            predictor.forward([prepared] * step)
             done += step
         return done
 

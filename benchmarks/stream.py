@@ -17,16 +17,16 @@ import numpy as np
 import tyro
 
 from higherhrnet import Predictor
+from higherhrnet.arrays import FloatArray
 from higherhrnet.config import Header, InputConfig
-from higherhrnet.decoding.upsample import Array
-from higherhrnet.engines.load import STREAMS, Engine, EngineName, Precision
+from higherhrnet.engines.base import MAX_STREAMS, Engine, EngineName, Precision
 from higherhrnet.inference.run import Settings, predict
 from higherhrnet.io.images import write_image
 from higherhrnet.io.sources import list_sources
 from higherhrnet.synthetic.scenes import draw_scene
 
 
-class StandIn:
+class StandIn(Engine):
     """A network that takes its time elsewhere, as on a GPU, and finds nobody."""
 
     description, streams = "a stand-in", 1
@@ -34,7 +34,7 @@ class StandIn:
     def __init__(self, milliseconds: float) -> None:
         self.seconds = milliseconds / 1e3
 
-    def __call__(self, images: Array) -> list[Array]:
+    def __call__(self, images: FloatArray) -> list[FloatArray]:
         """As an engine."""
         sleep(self.seconds)
         views, _, height, width = images.shape
@@ -44,14 +44,14 @@ class StandIn:
         ]
 
 
-class Watched:
+class Watched(Engine):
     """An engine that adds up its time, and says now and then how large the process is."""
 
     def __init__(self, engine: Engine, every: int) -> None:
         self.engine, self.description, self.streams = engine, engine.description, engine.streams
         self.every, self.seconds, self.calls, self._adding = every, 0.0, 0, Lock()
 
-    def __call__(self, images: Array) -> Sequence[Array]:
+    def __call__(self, images: FloatArray) -> Sequence[FloatArray]:
         """As an engine."""
         if self.calls % self.every == 0:
             print(f"{self.calls:6} pictures, {resident():7.1f} MB", flush=True)
@@ -89,7 +89,7 @@ def main(
     engine: EngineName = "auto",
     precision: Precision = "f32",
     threads: int | None = None,
-    streams: int = STREAMS,
+    streams: int = MAX_STREAMS,
     draw: bool = False,
     milliseconds: float = 1.0,
 ) -> None:
@@ -114,7 +114,7 @@ def main(
             )
         else:
             predictor = Predictor(StandIn(milliseconds), Header(input=InputConfig(128)))
-        watched = predictor.engine = Watched(predictor.engine, max(1, count // 10))
+        watched = predictor.processing.engine = Watched(predictor.engine, max(1, count // 10))
         sources = list(islice(listed, count))
         summary = predict(predictor, sources, Settings(Path(folder, "out"), draw=draw))
     busy = watched.seconds / watched.streams / summary.seconds

@@ -15,14 +15,14 @@ import tyro
 from numpy.typing import NDArray
 
 from higherhrnet import COCO, Poses, Predictor
-from higherhrnet.decoding.grouping import assign
+from higherhrnet.arrays import DoubleArray, Image
+from higherhrnet.decoding.assignment import assign
 from higherhrnet.io.sources import Source, read_frames
 from higherhrnet.synthetic.bodies import POINTS, DrawnPeople, sample_people
-from higherhrnet.synthetic.painting import Image, paint_scene
+from higherhrnet.synthetic.painting import paint_scene
 from higherhrnet.synthetic.scenes import draw_scene
 from higherhrnet.tracking.tracker import TrackConfig, Tracker
 
-Array = NDArray[np.float64]
 Frames = list[tuple[Poses, float]]
 """What was found in each frame, and its time in seconds."""
 Follow = Callable[[Poses, float], Poses]
@@ -53,7 +53,7 @@ PEDESTRIANS = np.array([
 
 def nearest() -> Follow:
     """What one would do without a tracker: everyone has the number of whom they are nearest to."""
-    before: tuple[Array, NDArray[np.int64]] = np.zeros((0, 2)), np.zeros(0, np.int64)
+    before: tuple[DoubleArray, NDArray[np.int64]] = np.zeros((0, 2)), np.zeros(0, np.int64)
     given = 0
 
     def follow(poses: Poses, _: float) -> Poses:
@@ -66,12 +66,12 @@ def nearest() -> Follow:
         numbers[strangers] = given + 1 + np.arange(strangers.sum())
         given += int(strangers.sum())
         before = middles, numbers
-        return replace(poses, tracks=numbers)
+        return replace(poses, track_ids=numbers)
 
     return follow
 
 
-def pairs(away: Array) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def pairs(away: DoubleArray) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Rows and columns that belong together: the nearest in all, none RADIUS away or more."""
     if len(away) > away.shape[1]:
         columns, rows = pairs(away.T)
@@ -84,7 +84,7 @@ def pairs(away: Array) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     return np.flatnonzero(near), columns[near]
 
 
-def switches(tracked: Sequence[Poses], truth: Array) -> tuple[int, int, int]:
+def switches(tracked: Sequence[Poses], truth: DoubleArray) -> tuple[int, int, int]:
     """How often people's numbers change, how many numbers there are, and sightings in all.
 
     As CLEAR MOT counts them: who had a number keeps it as long as it is near enough.
@@ -96,7 +96,7 @@ def switches(tracked: Sequence[Poses], truth: Array) -> tuple[int, int, int]:
     held: dict[int, int] = {}
     changed = sightings = 0
     for poses, people in zip(tracked, truth, strict=True):
-        numbers = np.zeros(0, int) if poses.tracks is None else poses.tracks
+        numbers = np.zeros(0, int) if poses.track_ids is None else poses.track_ids
         middles = poses.keypoints[:, HIPS].mean(1, dtype=float)
         away = np.linalg.norm(people[:, None] - middles, axis=2)
         same = np.array([held.get(person, 0) for person in range(len(people))])[:, None] == numbers
@@ -105,7 +105,7 @@ def switches(tracked: Sequence[Poses], truth: Array) -> tuple[int, int, int]:
             changed += held.setdefault(person, number) != number
             held[person] = number
         sightings += len(there)
-    given = np.concatenate([poses.tracks for poses in tracked if poses.tracks is not None])
+    given = np.concatenate([poses.track_ids for poses in tracked if poses.track_ids is not None])
     return changed, len(np.unique(given)), sightings
 
 
@@ -113,7 +113,7 @@ def jitter(tracked: Sequence[Poses]) -> float:
     """Mean acceleration of keypoints found under one number in three frames, pixels a frame²."""
     sizes = []
     for three in zip(tracked, tracked[1:], tracked[2:], strict=False):
-        numbers = [poses.tracks.tolist() for poses in three if poses.tracks is not None]
+        numbers = [poses.track_ids.tolist() for poses in three if poses.track_ids is not None]
         common = sorted(set(numbers[0]).intersection(*numbers[1:]))
         a, b, c = (
             poses[[own.index(number) for number in common]]
@@ -124,7 +124,7 @@ def jitter(tracked: Sequence[Poses]) -> float:
     return float(np.concatenate(sizes).mean())
 
 
-def error(tracked: Sequence[Poses], truth: Array) -> float:
+def error(tracked: Sequence[Poses], truth: DoubleArray) -> float:
     """Mean distance in pixels of keypoints found to the truth's (F, P, K, 2)."""
     distances = []
     for poses, people in zip(tracked, truth, strict=True):
@@ -136,7 +136,9 @@ def error(tracked: Sequence[Poses], truth: Array) -> float:
     return float(np.concatenate(distances).mean())
 
 
-def drawn_walk(seed: int, frames: int = 100, people: int = 3) -> Iterator[tuple[Image, Array]]:
+def drawn_walk(
+    seed: int, frames: int = 100, people: int = 3
+) -> Iterator[tuple[Image, DoubleArray]]:
     """Drawn people who walk from side to side past each other, at 25 frames a second.
 
     Yields:
@@ -154,7 +156,7 @@ def drawn_walk(seed: int, frames: int = 100, people: int = 3) -> Iterator[tuple[
         bodies = (1 - share) * one.bodies + share * other.bodies
         x = ends[0] + (ends[1] - ends[0]) * frame / frames
         bodies[..., :2] += np.stack([x, level], 1)[:, None]
-        image = paint_scene(canvas, DrawnPeople(bodies, heights, one.colours)).image
+        image = paint_scene(canvas, DrawnPeople(bodies, heights, one.colors)).image
         yield image, bodies[:, names, :2]
 
 
@@ -197,7 +199,7 @@ def main(
         say(pedestrians.name, compared, [seen], [middles.transpose(2, 0, 1)[:, :, None]])
 
 
-def disturbed(truth: Array, noise: float) -> Frames:
+def disturbed(truth: DoubleArray, noise: float) -> Frames:
     """The people as they are, but for noise, in the same order."""
     places = truth + np.random.default_rng(0).normal(0, noise, truth.shape)
     sure = np.full(truth.shape[1:3], 0.8), np.full(truth.shape[1], 0.8)
@@ -208,7 +210,7 @@ def say(
     title: str,
     compared: dict[str, Callable[[], Follow]],
     found: list[Frames],
-    truths: list[Array],
+    truths: list[DoubleArray],
 ) -> None:
     """Prints a table.
 

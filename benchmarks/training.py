@@ -22,7 +22,7 @@ from torch import Tensor
 
 from higherhrnet.data.dataset import load_dataset
 from higherhrnet.data.loader import Batch
-from higherhrnet.engines.load import usable_cores
+from higherhrnet.hardware import usable_cores
 from higherhrnet.recipes import RECIPES, TrainPrecision
 from higherhrnet.synthetic.scenes import write_scenes
 from higherhrnet.training.parallel import process_group
@@ -42,12 +42,12 @@ def step(trainer: TrainState, batch: Batch) -> list[float]:
     """Seconds of the parts of one step on a batch that is loaded."""
     device = trainer.world.device
     marks = [now(device)]
-    trainer.optimiser.zero_grad(set_to_none=True)
+    trainer.optimizer.zero_grad(set_to_none=True)
     losses: dict[str, Tensor] = trainer.parallel(batch.to(device))
     marks.append(now(device))
     torch.autograd.backward(sum(losses.values(), torch.zeros((), device=device)))
     marks.append(now(device))
-    trainer.optimiser.step()
+    trainer.optimizer.step()
     if trainer.average:
         trainer.average.update(1)
     marks.append(now(device))

@@ -27,9 +27,9 @@ _HOMES = {
     "Predictor": "inference.predictor",
     "Skeleton": "skeleton",
     "Tracker": "tracking.tracker",
-    "draw": "drawing",
-    "draw_maps": "maps",
-    "read_image": "inference.images",
+    "draw": "visualization.poses",
+    "draw_maps": "visualization.maps",
+    "read_image": "io.images",
 }
 """Where each public name lives: imported when first asked for, so that predicting needs no torch
 and `import higherhrnet` takes no time."""

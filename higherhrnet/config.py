@@ -12,10 +12,10 @@ from higherhrnet.errors import InputError, require
 from higherhrnet.plain import from_dict
 from higherhrnet.skeleton import COCO, Skeleton
 
-Convention = Literal["original", "unbiased"]
+Convention = Literal["reference", "unbiased"]
 """How pixels are counted; see geometry.py."""
 
-Trunk = Literal["hrnet", "efficientnet-lite0", "efficientnet-lite2", "movenet"]
+StemName = Literal["hrnet", "efficientnet-lite0", "efficientnet-lite2", "movenet"]
 """What makes a network's first features."""
 
 
@@ -34,7 +34,7 @@ class ModelConfig:
     resolution, and their number is how many there are."""
     deconv_blocks: int = 4
     """Residual blocks after each transposed convolution."""
-    trunk: Trunk = "hrnet"
+    stem: StemName = "hrnet"
     """What makes the first features: the paper's own stem, or a small network that can start from
     ImageNet or from MoveNet, whose four resolutions open the branches (EfficientHRNet). Both were
     trained on pixels from -1 to 1: a mean and std of about 0.5."""
@@ -47,8 +47,8 @@ class ModelConfig:
         require(self.width >= 1, f"width must be at least 1, not {self.width}")
         require(self.num_keypoints >= 1, f"num_keypoints must be at least 1: {self.num_keypoints}")
         require(
-            self.trunk in get_args(Trunk),
-            f"trunk must be one of {', '.join(get_args(Trunk))}, not {self.trunk!r}",
+            self.stem in get_args(StemName),
+            f"trunk must be one of {', '.join(get_args(StemName))}, not {self.stem!r}",
         )
         require(
             min(self.modules) >= 1 and self.blocks >= 1,
@@ -78,7 +78,7 @@ class InputConfig:
     """Of red, green and blue in 0 to 1, subtracted first."""
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     """Of red, green and blue, divided by after."""
-    convention: Convention = "original"
+    convention: Convention = "reference"
     """How pixels are counted: as the authors' code, or with exact flips and resizes."""
 
     def __post_init__(self) -> None:
@@ -103,7 +103,7 @@ class DecodeConfig:
     """A peak is a candidate when its heatmap is above this (DETECTION_THRESHOLD)."""
     max_tag_distance: float = 1.0
     """A candidate joins a group when their tags are nearer than this (TAG_THRESHOLD)."""
-    position: float = 0.0
+    position_weight: float = 0.0
     """Where a keypoint is counts as two tags more, each this number times x or y in shorter sides
     of the map: people who are far apart may then share a tag. The original has only tags."""
     score_in_cost: bool = True
@@ -130,7 +130,10 @@ class DecodeConfig:
             self.peak_window >= 1 and self.peak_window % 2 == 1,
             f"peak_window must be odd, not {self.peak_window}",
         )
-        require(self.position >= 0, f"position must not be negative: {self.position}")
+        require(
+            self.position_weight >= 0,
+            f"position_weight must not be negative: {self.position_weight}",
+        )
         for name in ("min_peak", "max_tag_distance"):
             require(isfinite(getattr(self, name)), f"{name} must be a number")
         for name in ("min_refined_score", "min_score"):
@@ -188,7 +191,7 @@ class Header:
     model: ModelConfig = field(default_factory=ModelConfig)
     skeleton: Skeleton = COCO
     input: InputConfig = field(default_factory=InputConfig)
-    test: InferenceConfig = field(default_factory=InferenceConfig)
+    inference: InferenceConfig = field(default_factory=InferenceConfig)
     """The settings that suit these weights best."""
     training: dict[str, Any] = field(default_factory=dict)
     """Facts about how the weights came to be: data, recipe, epochs, figures, licence."""
@@ -219,7 +222,7 @@ class Header:
             InputError: there is none, or it does not make sense.
         """
         try:
-            return from_dict(cls, json.loads((metadata or {})[cls.KEY]))
+            return from_dict(cls, _with_current_names(json.loads((metadata or {})[cls.KEY])))
         except KeyError as error:
             raise InputError(
                 f"{source}: no higherhrnet header inside, so its shape is unknown; for weights "
@@ -227,3 +230,24 @@ class Header:
             ) from error
         except (TypeError, ValueError) as error:
             raise InputError(f"{source}: its header cannot be read: {error}") from error
+
+
+def _with_current_names(header: Any) -> Any:  # noqa: ANN401 (JSON)
+    """A header whose names are those of today, where it was written with earlier ones."""
+    if not isinstance(header, dict):
+        return header
+    header = dict(header)
+    if "test" in header:
+        header["inference"] = header.pop("test")
+    for path, old, new in (
+        (("model",), "trunk", "stem"),
+        (("inference", "decode"), "position", "position_weight"),
+    ):
+        parts: Any = header
+        for key in path:
+            parts = parts.get(key) if isinstance(parts, dict) else None
+        if isinstance(parts, dict) and old in parts:
+            parts[new] = parts.pop(old)
+    if isinstance(header.get("input"), dict) and header["input"].get("convention") == "original":
+        header["input"]["convention"] = "reference"
+    return header

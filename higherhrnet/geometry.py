@@ -20,7 +20,7 @@ from higherhrnet.errors import InputError
 Matrix = NDArray[np.float64]
 """(2, 3): (x, y, 1) to (x', y')."""
 
-FIRST_PIXEL_CENTER: dict[Convention, float] = {"original": 0.0, "unbiased": 0.5}
+FIRST_PIXEL_CENTER: dict[Convention, float] = {"reference": 0.0, "unbiased": 0.5}
 """The coordinates of the first pixel's centre. Annotations and OpenCV count pixels by their index:
 this is what is added to theirs."""
 
@@ -70,9 +70,9 @@ def warp(
 
     The result is (height, width) or (height, width, C), and `border` where the image is not.
     """
-    centre = FIRST_PIXEL_CENTER[convention]
+    center = FIRST_PIXEL_CENTER[convention]
     matrix = matrix.copy()
-    matrix[:, 2] += matrix[:, :2].sum(1) * centre - centre
+    matrix[:, 2] += matrix[:, :2].sum(1) * center - center
     value = (border,) * 4
     warped = cv2.warpAffine(
         image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderValue=value
@@ -139,7 +139,7 @@ def resize_for_network(
     input_size: int,
     scale: float = 1.0,
     min_scale: float = 1.0,
-    convention: Convention = "original",
+    convention: Convention = "reference",
 ) -> Resize:
     """How a photograph of this size is resized and centred for the network.
 
@@ -153,9 +153,9 @@ def resize_for_network(
     """
     w, h = network_size(height, width, input_size, scale, min_scale)
     factor = w / width if width < height else h / height
-    centre = np.array([width / 2, height / 2])
-    if convention == "original":
-        centre = np.floor(centre + 0.5)  # on a whole pixel
-    offset = np.array([w / 2, h / 2]) - factor * centre
+    center = np.array([width / 2, height / 2])
+    if convention == "reference":
+        center = np.floor(center + 0.5)  # on a whole pixel
+    offset = np.array([w / 2, h / 2]) - factor * center
     matrix = np.array([[factor, 0, offset[0]], [0, factor, offset[1]]])
     return Resize(w, h, matrix, convention)

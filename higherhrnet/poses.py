@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from higherhrnet.arrays import FloatArray
 from higherhrnet.errors import InputError
 from higherhrnet.skeleton import COCO, Skeleton
-
-Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,14 +23,14 @@ class Poses:
             NaN or infinity, or tracks are no whole numbers.
     """
 
-    keypoints: Array
+    keypoints: FloatArray
     """(P, K, 2) x and y in pixels; (0, 0) for a keypoint that was not found."""
-    keypoint_scores: Array
+    keypoint_scores: FloatArray
     """(P, K) the heatmap's value, about 0 to 1; 0 for a keypoint that was not found."""
-    scores: Array
+    scores: FloatArray
     """(P,) one score a person, about 0 to 1; the people keep the order of their finding."""
     skeleton: Skeleton = COCO
-    tracks: NDArray[np.int64] | None = None
+    track_ids: NDArray[np.int64] | None = None
     """(P,) each person's number over time, where a `Tracker` gave one; else None."""
 
     def __post_init__(self) -> None:
@@ -48,14 +47,16 @@ class Poses:
                 raise InputError(f"{field} must have the shape {shape}, not {given}")
             if not np.isfinite(getattr(self, field)).all():
                 raise InputError(f"{field} must be numbers; it holds NaN or infinity")
-        if self.tracks is None:
+        if self.track_ids is None:
             return
         try:
-            object.__setattr__(self, "tracks", np.asarray(self.tracks, np.int64))
+            object.__setattr__(self, "track_ids", np.asarray(self.track_ids, np.int64))
         except (TypeError, ValueError, OverflowError) as error:
-            raise InputError(f"tracks must be whole numbers: {error}") from error
-        if self.tracks.shape != (people,):
-            raise InputError(f"tracks must have the shape {(people,)}, not {self.tracks.shape}")
+            raise InputError(f"track_ids must be whole numbers: {error}") from error
+        if self.track_ids.shape != (people,):
+            raise InputError(
+                f"track_ids must have the shape {(people,)}, not {self.track_ids.shape}"
+            )
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -69,7 +70,7 @@ class Poses:
             keypoints=self.keypoints[chosen],
             keypoint_scores=self.keypoint_scores[chosen],
             scores=self.scores[chosen],
-            tracks=None if self.tracks is None else self.tracks[chosen],
+            track_ids=None if self.track_ids is None else self.track_ids[chosen],
         )
 
     def __iter__(self) -> Iterator[Poses]:
@@ -82,7 +83,7 @@ class Poses:
         return self.keypoint_scores > 0
 
     @property
-    def boxes(self) -> Array:
+    def boxes(self) -> FloatArray:
         """(P, 4) x, y, width and height around each person's found keypoints; zeros if none."""
         found = self.found[..., None]
         low = np.where(found, self.keypoints, np.inf).min(1, initial=np.inf)
@@ -90,7 +91,7 @@ class Poses:
         boxes = np.concatenate([low, high - low], 1)
         return np.where(np.isfinite(boxes), boxes, 0).astype(np.float32)
 
-    def of(self, skeleton: Skeleton) -> Poses:
+    def with_skeleton(self, skeleton: Skeleton) -> Poses:
         """The same people with the keypoints of another skeleton, by name.
 
         Raises:
@@ -119,8 +120,8 @@ class Poses:
         values = np.round(self.keypoint_scores.astype(np.float64), 7)[..., None]
         triples = np.concatenate([places, values], 2).reshape(len(self), 3 * len(self.skeleton))
         tracks: list[dict[str, int]] = [{}] * len(self)
-        if self.tracks is not None:
-            tracks = [{"track_id": number} for number in self.tracks.tolist()]
+        if self.track_ids is not None:
+            tracks = [{"track_id": number} for number in self.track_ids.tolist()]
         return [
             {
                 "image_id": image_id,

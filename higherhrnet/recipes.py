@@ -15,10 +15,10 @@ from tyro.conf import arg
 from higherhrnet.config import InferenceConfig, InputConfig, ModelConfig
 from higherhrnet.errors import require
 
-Fit = Literal["short", "long"]
+BaseSide = Literal["short", "long"]
 TagLoss = Literal["exp", "max"]
 Schedule = Literal["steps", "linear", "cosine"]
-Initialisation = Literal["original", "kaiming"]
+Initialization = Literal["reference", "kaiming"]
 TrainPrecision = Literal["bf16", "f32"]
 
 
@@ -63,18 +63,18 @@ class AugmentConfig:
     """Degrees, at most, either way."""
     scale: tuple[float, float] = (0.75, 1.5)
     """Least and largest side of the crop, in sides of the photograph: above 1 people shrink."""
-    fit: Fit = "short"
+    base_side: BaseSide = "short"
     """Which side of the photograph that is."""
     translation: float = 0.2
     """How far the crop moves from the middle at most, in sides of itself, along x and y."""
-    follow: float = 0.0
+    center_on_keypoint: float = 0.0
     """Probability that the middle is not the photograph's but a random keypoint: crops that are
     smaller than the photograph then seldom miss the people."""
     flip: float = 0.5
     """Probability of the mirror image."""
     mask_padding: bool = True
     """Learn nothing beyond the photograph's edge, as the original; False: that nobody is there."""
-    colour: float = 0.0
+    color: float = 0.0
     """Strength, 0 to 1, of random changes of brightness, contrast, saturation and hue."""
     paste: float = 0.0
     """Probability of people from another photograph being pasted in."""
@@ -85,7 +85,10 @@ class AugmentConfig:
             0 < self.scale[0] <= self.scale[1],
             f"scale must be a least and a largest above 0, not {self.scale}",
         )
-        require(self.fit in get_args(Fit), f"fit must be short or long, not {self.fit!r}")
+        require(
+            self.base_side in get_args(BaseSide),
+            f"fit must be short or long, not {self.base_side!r}",
+        )
         require(self.translation >= 0, f"translation must not be negative: {self.translation}")
         for name in ("follow", "flip", "colour", "paste"):
             require(0 <= getattr(self, name) <= 1, f"{name} must be between 0 and 1")
@@ -189,7 +192,7 @@ class RunConfig:
     init: str | None = None
     """Weights to start from: a .safetensors file, a trunk (.pth from ImageNet, or MoveNet's .json),
     or the name of a downloaded model. Heads of another skeleton are made anew."""
-    initialisation: Initialisation = "original"
+    initialization: Initialization = "reference"
     """Of weights that start from nothing: the authors' N(0, 0.001), or kaiming, which learns faster
     without a pre-trained trunk."""
     device: str | None = None
@@ -208,7 +211,7 @@ class RunConfig:
     """Epochs between measurements of AP on the validation set."""
     save_minutes: float = 10.0
     """Minutes between saves; the end of each epoch saves too, but not more than once a minute."""
-    pictures: int = 8
+    preview_images: int = 8
     """Validation pictures whose predictions are drawn at every measurement."""
 
     def __post_init__(self) -> None:
@@ -217,7 +220,7 @@ class RunConfig:
             f"max_hours must be above 0, not {self.max_hours}",
         )
         require(self.eval_every > 0, f"eval_every must be above 0, not {self.eval_every}")
-        require(self.pictures >= 0, f"pictures must not be negative: {self.pictures}")
+        require(self.preview_images >= 0, f"pictures must not be negative: {self.preview_images}")
 
 
 @dataclass(frozen=True)
@@ -233,7 +236,7 @@ class TrainConfig:
     losses: LossConfig = field(default_factory=LossConfig)
     optim: Annotated[OptimConfig, arg(name="")] = field(default_factory=OptimConfig)
     run: Annotated[RunConfig, arg(name="")] = field(default_factory=RunConfig)
-    test: InferenceConfig = field(default_factory=InferenceConfig)
+    inference: InferenceConfig = field(default_factory=InferenceConfig)
     """How the validation set is looked at, and what the weights' header will say suits them."""
 
     def __post_init__(self) -> None:

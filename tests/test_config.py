@@ -6,13 +6,7 @@ from typing import Any
 
 import pytest
 
-from higherhrnet.config import (
-    DecodeConfig,
-    Header,
-    InferenceConfig,
-    InputConfig,
-    ModelConfig,
-)
+from higherhrnet.config import DecodeConfig, Header, InferenceConfig, InputConfig, ModelConfig
 from higherhrnet.errors import InputError
 from higherhrnet.plain import from_dict
 from higherhrnet.skeleton import COCO, CROWDPOSE, Skeleton

@@ -20,7 +20,7 @@ from higherhrnet.geometry import (
     transform,
 )
 
-CONVENTIONS: list[Convention] = ["original", "unbiased"]
+CONVENTIONS: list[Convention] = ["reference", "unbiased"]
 SIZES = [(480, 640), (333, 500), (500, 333), (64, 64), (37, 1000), (1, 1)]
 """Height and width of photographs."""
 
@@ -65,8 +65,8 @@ def test_points_on_the_photograph_are_the_originals(golden: Path) -> None:
     assert cases
     for case in cases:
         resize = resize_for_network(*sizes(case))
-        centre = transform(np.array(case["centre"]), resize.matrix)
-        np.testing.assert_allclose(centre, [resize.width / 2, resize.height / 2], atol=1e-9)
+        center = transform(np.array(case["centre"]), resize.matrix)
+        np.testing.assert_allclose(center, [resize.width / 2, resize.height / 2], atol=1e-9)
         points = resize.to_image(np.array(case["points"]), resize.width, resize.height)
         np.testing.assert_allclose(points, case["points_in_image"], atol=1e-3, err_msg=str(case))
 
@@ -175,10 +175,10 @@ def test_a_bright_spot_is_where_its_point_is(convention: Convention) -> None:
     resize = resize_for_network(32, 32, 256, convention=convention)
     shown = resize.warp(image)[..., 0].astype(float)
     y, x = (np.arange(256) @ shown.sum(axis) / shown.sum() for axis in (1, 0))
-    centre = FIRST_PIXEL_CENTER[convention]
-    expected = transform(np.array([9, 20]) + centre, resize.matrix)
-    np.testing.assert_allclose(np.array([x, y]) + centre, expected, atol=0.05)
-    on_map = (np.array([x, y]) + centre) / 4
+    center = FIRST_PIXEL_CENTER[convention]
+    expected = transform(np.array([9, 20]) + center, resize.matrix)
+    np.testing.assert_allclose(np.array([x, y]) + center, expected, atol=0.05)
+    on_map = (np.array([x, y]) + center) / 4
     np.testing.assert_allclose(resize.to_image(on_map, 64, 64), [9, 20], atol=0.01)
 
 

@@ -32,7 +32,7 @@ COCO_DEV = Path(__file__).parents[2] / "shared" / "data" / "coco_dev" / "annotat
 def perfect_results(truth: Annotations, size: int, convention: Convention) -> list[Entry]:
     """What a network that makes no mistake would let us find, at this input size."""
     header = Header(
-        input=InputConfig(size, convention=convention), test=InferenceConfig(flip=False)
+        input=InputConfig(size, convention=convention), inference=InferenceConfig(flip=False)
     )
     predictor = Predictor(TorchEngine(HigherHRNet(4), "cpu"), header)  # whose engine is not asked
     results: list[Entry] = []
@@ -43,7 +43,7 @@ def perfect_results(truth: Annotations, size: int, convention: Convention) -> li
         places = keypoints[..., :2] + FIRST_PIXEL_CENTER[convention]
         keypoints[..., :2] = transform(places, resize.matrix)
         maps = perfect_maps(keypoints, resize.height, resize.width, convention)
-        poses = predictor.read(PreprocessedImage({1.0: resize}, {}), {1.0: maps})
+        poses = predictor.postprocess(PreprocessedImage({1.0: resize}, {}), {1.0: maps})
         results += poses.to_coco(image["id"], truth.category_id)
     return results
 
@@ -67,7 +67,7 @@ def perfect_maps(
     return [np.concatenate([coarse, 3 * owners.astype(np.float32)], 1), render(keypoints, 2)]
 
 
-@pytest.mark.parametrize(("convention", "least"), [("original", 0.95), ("unbiased", 0.99)])
+@pytest.mark.parametrize(("convention", "least"), [("reference", 0.95), ("unbiased", 0.99)])
 def test_drawn_people_come_back(tmp_path: Path, convention: Convention, least: float) -> None:
     truth = load_annotations(write_scenes(tmp_path, 12, seed=5, height=240, width=320))
     figures = evaluate(truth, perfect_results(truth, 256, convention))
@@ -77,7 +77,7 @@ def test_drawn_people_come_back(tmp_path: Path, convention: Convention, least: f
 @pytest.mark.skipif(not COCO_DEV.is_file(), reason="needs the photographs' annotations")
 @pytest.mark.parametrize(
     ("size", "convention", "least"),
-    [(256, "original", 0.92), (256, "unbiased", 0.98), (512, "original", 0.975)],
+    [(256, "reference", 0.92), (256, "unbiased", 0.98), (512, "reference", 0.975)],
 )
 def test_annotated_people_come_back(size: int, convention: Convention, least: float) -> None:
     truth = load_annotations(COCO_DEV)

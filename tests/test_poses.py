@@ -197,23 +197,23 @@ def test_what_is_no_number_is_refused(field: str, value: float) -> None:
 
 
 def test_tracks_go_where_their_people_go() -> None:
-    poses = replace(random_poses(4), tracks=np.array([7, 3, 9, 1]))
-    kept = poses[np.array([False, True, True, False])].tracks
+    poses = replace(random_poses(4), track_ids=np.array([7, 3, 9, 1]))
+    kept = poses[np.array([False, True, True, False])].track_ids
     assert kept is not None and kept.tolist() == [3, 9]
     results = poses.to_coco(1)
     assert [result["track_id"] for result in results] == [7, 3, 9, 1]
-    again = Poses.from_coco(results).tracks
+    again = Poses.from_coco(results).track_ids
     assert again is not None and again.tolist() == [7, 3, 9, 1]
-    assert Poses.from_coco(random_poses(2).to_coco(1)).tracks is None
+    assert Poses.from_coco(random_poses(2).to_coco(1)).track_ids is None
     with pytest.raises(InputError, match="tracks must have the shape"):
-        replace(poses, tracks=np.arange(3))
+        replace(poses, track_ids=np.arange(3))
 
 
 def test_tracks_are_whole_numbers_for_all_or_none() -> None:
     poses = random_poses(2)
-    listed = Poses(poses.keypoints, poses.keypoint_scores, poses.scores, tracks=[5, 2])  # type: ignore[arg-type]
-    assert listed.tracks is not None and listed.tracks.dtype == np.int64
+    listed = Poses(poses.keypoints, poses.keypoint_scores, poses.scores, track_ids=[5, 2])  # type: ignore[arg-type]
+    assert listed.track_ids is not None and listed.track_ids.dtype == np.int64
     first, second = listed.to_coco(1)
-    assert Poses.from_coco([first, second | {"track_id": None}]).tracks is None
+    assert Poses.from_coco([first, second | {"track_id": None}]).track_ids is None
     with pytest.raises(InputError, match="tracks must be whole numbers"):
         Poses.from_coco([first, second | {"track_id": "person-3"}])

@@ -77,15 +77,15 @@ def test_the_papers_values() -> None:
     assert (model.width, model.deconv_kernels, model.deconv_blocks) == (32, (4,), 4)
     assert model.tag_per_keypoint and (paper.input.size, paper.input.convention) == (
         512,
-        "original",
+        "reference",
     )
     assert (optim.batch_size, optim.epochs, optim.lr) == (12, 300, 1e-3)
     assert [round(m * optim.epochs, 6) for m in optim.milestones] == [200, 260]
     assert (optim.schedule, optim.warmup, optim.weight_decay) == ("steps", 0, 0)
     assert (optim.clip, optim.ema, optim.accumulate, optim.scale_lr) == (None, None, 1, False)
-    assert (augment.rotation, augment.scale, augment.fit) == (30, (0.75, 1.5), "short")
+    assert (augment.rotation, augment.scale, augment.base_side) == (30, (0.75, 1.5), "short")
     assert (augment.translation, augment.flip) == (0.2, 0.5)
-    assert (augment.colour, augment.paste, augment.mask_padding) == (0, 0, True)
+    assert (augment.color, augment.paste, augment.mask_padding) == (0, 0, True)
     assert (paper.targets.sigma, paper.targets.scale_aware) == (2, False)
     losses = paper.losses
     assert (losses.heatmap, losses.pull, losses.push, losses.tags) == ((1, 1), 1e-3, 1e-3, "exp")

@@ -26,7 +26,7 @@ SETTINGS = InferenceConfig(
     flip=True,
     scales=(1.0, 2.0),
     decode=DecodeConfig(
-        min_peak=0.2, position=0.7, peak_window=9, min_score=0.1, min_refined_score=0.05
+        min_peak=0.2, position_weight=0.7, peak_window=9, min_score=0.1, min_refined_score=0.05
     ),
 )
 FACTS = {
@@ -47,7 +47,7 @@ def pack(weights: Positional[Path], /) -> None:
     """
     network, trained = checkpoint.load(weights)
     kept = {name: trained.training[name] for name in ("photographs", "epochs", "steps", "batch")}
-    header = replace(trained, test=SETTINGS, training=FACTS | kept)
+    header = replace(trained, inference=SETTINGS, training=FACTS | kept)
     export_onnx(network, header, BOX / "default.onnx", half=True)
     # batch norms are small and reach down to where half precision ends
     state = {name: w.half() if w.ndim > 1 else w for name, w in network.state_dict().items()}

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from higherhrnet.arrays import FloatArray
 from higherhrnet.decoding.aggregate import Maps
-from higherhrnet.decoding.upsample import Array
-from higherhrnet.engines.load import Engine
-from higherhrnet.inference.predictor import Outputs, Predictor, PreprocessedImage
+from higherhrnet.engines.base import Engine
+from higherhrnet.inference.predictor import Predictor, PreprocessedImage
+from higherhrnet.inference.processing import Outputs
 from higherhrnet.skeleton import Skeleton
 from higherhrnet.synthetic.maps import draw_maps
 
@@ -38,10 +39,10 @@ class Clocked(Predictor):
     merging = 0.0
     """Seconds, the last time."""
 
-    def merge(self, prepared: PreprocessedImage, outputs: Outputs) -> Maps:
+    def merge_maps(self, prepared: PreprocessedImage, outputs: Outputs) -> Maps:
         """As the predictor."""
         start = now()
-        maps = super().merge(prepared, outputs)
+        maps = super().merge_maps(prepared, outputs)
         self.merging = now() - start
         return maps
 
@@ -49,12 +50,12 @@ class Clocked(Predictor):
 @cache
 def drawn(
     people: int, height: int, width: int, skeleton: Skeleton, flip: bool
-) -> tuple[Array, Array]:
+) -> tuple[FloatArray, FloatArray]:
     """The same maps each time; see `draw_maps`."""
     return draw_maps(people, height, width, seed=0, skeleton=skeleton, flip=flip)
 
 
-class Watched:
+class Watched(Engine):
     """An engine that notes how long it works, and may give drawn maps for its own.
 
     Args:
@@ -70,7 +71,7 @@ class Watched:
         self._draw = None if people is None else partial(drawn, people)
         self._skeleton, self._flip = skeleton, flip
 
-    def __call__(self, images: Array) -> Sequence[Array]:
+    def __call__(self, images: FloatArray) -> Sequence[FloatArray]:
         """As an engine."""
         start = now()
         outputs = self.engine(images)

@@ -17,7 +17,7 @@ from higherhrnet.bench.figures import Figures, make_row
 from higherhrnet.bench.subjects import TYPICAL, models, photographs
 from higherhrnet.bench.timed import Facts, Flow, RealEngine, Task, Timed, Turn, Way
 from higherhrnet.config import InferenceConfig
-from higherhrnet.engines.load import Precision
+from higherhrnet.engines.base import Precision
 from higherhrnet.errors import InputError, require
 
 R = TypeVar("R")

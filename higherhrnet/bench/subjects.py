@@ -14,12 +14,12 @@ from typing import Any, get_args
 from higherhrnet.bench.apart import Apart
 from higherhrnet.bench.timed import RealEngine
 from higherhrnet.config import Header
-from higherhrnet.engines.load import usable_cores
 from higherhrnet.errors import InputError, require
+from higherhrnet.hardware import usable_cores
 from higherhrnet.io.images import write_image
 from higherhrnet.io.sources import Source, list_sources
 from higherhrnet.synthetic.scenes import draw_scene
-from higherhrnet.zoo.download import local_model, torch_form
+from higherhrnet.zoo.models import resolve_model, torch_weights
 
 TYPICAL = 5
 """People who stand for a photograph's where the network has not learnt to find any."""
@@ -54,14 +54,14 @@ def models(name: str | None, exported: bool, folder: Path) -> dict[RealEngine, P
     Raises:
         InputError: the model cannot be used, or torch is needed for it and not there.
     """
-    source = local_model(name) if name else None
+    source = resolve_model(name) if name else None
     if source is None and not find_spec("torch"):
         raise InputError(
             "without torch there is no network with random weights: say --model default, or "
             'another; or pip install "higherhrnet[train]"'
         )
     if source and (source.suffix == ".onnx" or not find_spec("torch")):
-        return dict.fromkeys(get_args(RealEngine), source) | {"torch": torch_form(source)}
+        return dict.fromkeys(get_args(RealEngine), source) | {"torch": torch_weights(source)}
     weights, onnx = source or folder / "network.safetensors", folder / "network.onnx"
     with Apart(_write_network, weights, onnx if exported else None):
         return {"torch": weights, "onnxruntime": onnx, "openvino": onnx}

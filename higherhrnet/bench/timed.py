@@ -12,14 +12,17 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from higherhrnet.arrays import Image
 from higherhrnet.bench.apart import peak_memory
 from higherhrnet.bench.clocks import Clocked, Watched, drawn, gpu, now
 from higherhrnet.config import DecodeConfig
-from higherhrnet.engines.load import Precision, load_engine, usable_cores
+from higherhrnet.engines.base import EngineOptions, Precision
+from higherhrnet.engines.load import load_engine
 from higherhrnet.errors import InputError
-from higherhrnet.inference.predictor import Outputs, PreprocessedImage
+from higherhrnet.hardware import usable_cores
+from higherhrnet.inference.predictor import PreprocessedImage
+from higherhrnet.inference.processing import Outputs
 from higherhrnet.inference.stream import FailedSource, predict_stream
-from higherhrnet.io.images import Image
 from higherhrnet.io.sources import Source, read_frames
 from higherhrnet.poses import Poses
 
@@ -133,8 +136,8 @@ class Timed:
 
     def __init__(self, way: Way, model: Path, task: Task) -> None:
         self.task, self.predictor = task, _load(way, model, task)
-        test = self.predictor.test
-        self.predictor.test = replace(
+        test = self.predictor.config
+        self.predictor.config = replace(
             test,
             size=task.size or test.size,
             flip=test.flip and task.flip,
@@ -144,10 +147,10 @@ class Timed:
 
     def facts(self) -> Facts:
         """What the way is, and what it needs at the least; to be asked for first."""
-        prepared = self.predictor.prepare(self._photograph())
-        (outputs,) = self.predictor.run([prepared])
-        self.predictor.read(prepared, outputs)
-        views, _, height, width = prepared.views[1.0].shape
+        prepared = self.predictor.preprocess(self._photograph())
+        (outputs,) = self.predictor.forward([prepared])
+        self.predictor.postprocess(prepared, outputs)
+        views, _, height, width = prepared.inputs[1.0].shape
         cuda, description = gpu(), self.predictor.engine.description
         description += f", {cuda.get_device_name()}" if cuda else ""
         return Facts(description, height, width, views == 2, Memory.of_this_process())
@@ -157,12 +160,12 @@ class Timed:
         marks = [now()]
         image = self._photograph()
         marks.append(now())
-        prepared = self.predictor.prepare(image)
+        prepared = self.predictor.preprocess(image)
         marks.append(now())
-        (outputs,) = self.predictor.run([prepared])
+        (outputs,) = self.predictor.forward([prepared])
         marks.append(now())
         maps: dict[int | None, Outputs] = {None: outputs} if self.task.shown is None else {}
-        views, _, *grid = prepared.views[1.0].shape
+        views, _, *grid = prepared.inputs[1.0].shape
         for people in self.task.people:
             low, high = drawn(people, *grid, self.predictor.header.skeleton, views == 2)
             maps[people] = {1.0: [low, high]}
@@ -175,19 +178,19 @@ class Timed:
 
     def _read(self, prepared: PreprocessedImage, outputs: Outputs) -> Reading:
         start = now()
-        poses = self.predictor.read(prepared, outputs)
+        poses = self.predictor.postprocess(prepared, outputs)
         merging = self.predictor.merging
         return Reading(merging, now() - start - merging, poses)
 
     def flow(self) -> Flow:
         """All photographs, again and again, read and decoded around the network."""
-        engine, test = self.predictor.engine, self.predictor.test
+        engine, test = self.predictor.engine, self.predictor.config
         watched = Watched(engine, self.task.shown, self.predictor.header.skeleton, test.flip)
-        self.predictor.engine, start = watched, now()
+        self.predictor.processing.engine, start = watched, now()
         done = list(
             predict_stream(self.predictor, self._some_time(start), lambda found: len(found.poses))
         )
-        seconds, self.predictor.engine = now() - start, engine
+        seconds, self.predictor.processing.engine = now() - start, engine
         for each in done:
             if isinstance(each, FailedSource):
                 raise each.reason
@@ -206,7 +209,11 @@ class Timed:
 def _load(way: Way, model: Path, task: Task) -> Clocked:
     threads = task.threads or usable_cores()
     if way.engine:
-        return Clocked(*load_engine(model, way.engine, way.precision, threads, task.streams))
+        return Clocked(
+            *load_engine(
+                EngineOptions(str(model), way.engine, way.precision, threads, task.streams)
+            )
+        )
     missing = [name for name in ("torch", "safetensors", "munkres") if not find_spec(name)]
     if missing:
         raise InputError(f'needs {" and ".join(missing)}: pip install "higherhrnet[train]"')

@@ -13,7 +13,7 @@ from tyro.conf import Positional, arg
 
 from higherhrnet.cli.look import Flag, InferenceOptions
 from higherhrnet.cli.machines import Machines
-from higherhrnet.engines.load import STREAMS, Precision
+from higherhrnet.engines.base import MAX_STREAMS, Precision
 from higherhrnet.errors import InputError, require
 from higherhrnet.io.atomic import atomic_path
 from higherhrnet.tracking.tracker import TrackConfig
@@ -26,7 +26,7 @@ def predict(
     machines: Annotated[Machines, arg(name="")] = Machines(),
     out: Annotated[str, arg(aliases=["-o"], metavar="PATH")] = "poses",
     draw: bool = True,
-    show_maps: Flag = False,
+    save_maps: Flag = False,
     every: int = 1,
     format: Literal["json", "jsonl"] = "json",
     csv: Flag = False,
@@ -66,7 +66,7 @@ def predict(
     settings = Settings(
         Path(out),
         draw,
-        show_maps,
+        save_maps,
         resume,
         every,
         results=format == "json",
@@ -86,9 +86,9 @@ def predict(
         require(len(sources) > 0, "name a photograph, folder, pattern, video or camera to look at")
         listed = list_sources(sources, sys.stdin)
         is_video = any(source.is_video for source in listed)
-        predictor = look.predictor(STREAMS if is_video else min(STREAMS, len(listed)))
+        predictor = look.predictor(MAX_STREAMS if is_video else min(MAX_STREAMS, len(listed)))
         if verbose:
-            chosen = f"{predictor.engine.description}; {predictor.test}"
+            chosen = f"{predictor.engine.description}; {predictor.config}"
             print(f"{look.model}: {chosen}", file=sys.stderr)
         summary = run(predictor, listed, settings)
     print(f"{summary} in {out}")
@@ -170,7 +170,7 @@ def bench(
     runs: int = 5,
     no_flip: Flag = False,
     threads: Annotated[int | None, arg(metavar="INT")] = None,
-    streams: int = STREAMS,
+    streams: int = MAX_STREAMS,
     json: Path | None = None,
 ) -> int:
     """Measure speed and memory of each engine, against the original's way.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import FlagCreatePairsOff, arg
 
-from higherhrnet.engines.load import STREAMS, EngineName, Precision
+from higherhrnet.engines.base import MAX_STREAMS, EngineName, Precision
 from higherhrnet.errors import InputError
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class InferenceOptions:
     """Photographs in the network at the same time, which share the threads of the CPU; if not said
     up to four where there are as many, and one in serve. Torch has its own."""
 
-    def predictor(self, streams: int = STREAMS) -> Predictor:
+    def predictor(self, streams: int = MAX_STREAMS) -> Predictor:
         """The model, with its own settings but for what was asked for.
 
         Args:
@@ -67,9 +67,9 @@ class InferenceOptions:
             threads=self.threads,
             streams=streams if self.streams is None else self.streams,
         )
-        test = predictor.test
+        test = predictor.config
         least = test.decode.min_score if self.min_score is None else self.min_score
-        predictor.test = replace(
+        predictor.config = replace(
             test,
             size=self.size or test.size,
             flip=(test.flip or self.flip) and not (self.no_flip or self.fast),

@@ -19,7 +19,7 @@ def info(model: Positional[str] = "default", /) -> int:
         model: A .onnx or .safetensors file, or the name of a downloaded model; the one in the box
             if not said.
     """
-    from higherhrnet.zoo.info import describe
+    from higherhrnet.inference.model_info import describe
 
     print(describe(model))
     return 0
@@ -87,13 +87,13 @@ def export(
             float, the most sensitive first, until it falls by less than 0.01.
         images: The folder or .zip of its photographs; found beside the file if not said.
     """
-    from higherhrnet.zoo.download import local_model
+    from higherhrnet.zoo.models import resolve_model
 
     if half and int8:
         raise InputError("--half and --int8: say one of them")
     if int8 != bool(calibrate) or (annotations and not int8) or (images and not annotations):
         raise InputError("--int8 needs --calibrate FOLDER, and may have --annotations and --images")
-    path = local_model(model)
+    path = resolve_model(model)
     if calibrate:
         return _export_int8(path, out, calibrate, calibration_images, annotations, images)
     _export(path, out, half)
@@ -105,9 +105,9 @@ def _export(path: Path, out: Path, half: bool = False) -> None:
     needs_torch()
     from higherhrnet.network import checkpoint
     from higherhrnet.network.export import export_onnx
-    from higherhrnet.zoo.download import torch_form
+    from higherhrnet.zoo.models import torch_weights
 
-    network, header = checkpoint.load(torch_form(path))
+    network, header = checkpoint.load(torch_weights(path))
     export_onnx(network, header, out, half)
 
 

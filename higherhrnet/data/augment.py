@@ -9,16 +9,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from higherhrnet.arrays import BoolArray, Image
 from higherhrnet.config import InputConfig
 from higherhrnet.data.color import jitter_color
 from higherhrnet.data.dataset import AnnotatedImage
 from higherhrnet.data.paste import paste_people
 from higherhrnet.geometry import FIRST_PIXEL_CENTER, Matrix, transform, warp
-from higherhrnet.io.images import Image
 from higherhrnet.recipes import AugmentConfig
 from higherhrnet.skeleton import Skeleton
-
-Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,10 +36,10 @@ class Sample:
     sizes: NDArray[np.float32]
     """(P,) the longer side of each person's box, in pixels of the input."""
     flipped: bool
-    masks: tuple[Mask, ...]
+    masks: tuple[BoolArray, ...]
     """For each stride, (S / stride, S / stride) True where the loss counts, mirrored if
     `flipped`."""
-    labelled: Mask
+    labeled: BoolArray
     """(K,) the keypoints that are annotated, left and right exchanged if `flipped`."""
 
 
@@ -67,16 +65,16 @@ def augment(
     """
     if other and rng.random() < config.paste:
         photograph = paste_people(photograph, other(), rng)
-    if config.colour:
-        image = jitter_color(photograph.image, config.colour, rng)
+    if config.color:
+        image = jitter_color(photograph.image, config.color, rng)
         photograph = replace(photograph, image=image)
     size = np.array(photograph.image.shape[1::-1])
-    side = (size.min() if config.fit == "short" else size.max()) * rng.uniform(*config.scale)
+    side = (size.min() if config.base_side == "short" else size.max()) * rng.uniform(*config.scale)
     middle: NDArray[np.floating] = size / 2
-    if config.follow and rng.random() < config.follow:
+    if config.center_on_keypoint and rng.random() < config.center_on_keypoint:
         middle = _keypoint(photograph, rng, middle)
-    centre = middle + rng.uniform(-1, 1, 2) * config.translation * side
-    matrix = crop_matrix(centre, side, rng.uniform(-1, 1) * config.rotation, input.size)
+    center = middle + rng.uniform(-1, 1, 2) * config.translation * side
+    matrix = crop_matrix(center, side, rng.uniform(-1, 1) * config.rotation, input.size)
     sample = crop(photograph, matrix, input, strides, config.mask_padding)
     return mirror(sample, skeleton) if rng.random() < config.flip else sample
 
@@ -89,7 +87,7 @@ def _keypoint(
     return seen[rng.integers(len(seen)), :2] if len(seen) else otherwise
 
 
-def crop_matrix(centre: NDArray[np.floating], side: float, degrees: float, size: int) -> Matrix:
+def crop_matrix(center: NDArray[np.floating], side: float, degrees: float, size: int) -> Matrix:
     """A square of the photograph → (size, size) pixels, both in the convention's coordinates.
 
     Args:
@@ -101,7 +99,7 @@ def crop_matrix(centre: NDArray[np.floating], side: float, degrees: float, size:
     angle = np.deg2rad(degrees)
     turned = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     linear = size / side * turned
-    return np.column_stack([linear, size / 2 - linear @ centre])
+    return np.column_stack([linear, size / 2 - linear @ center])
 
 
 def crop(
@@ -131,13 +129,13 @@ def crop(
         photograph.sizes * np.float32(factor),
         False,
         tuple(_mask(photograph, matrix, input, stride, mask_padding) for stride in strides),
-        photograph.labelled,
+        photograph.labeled,
     )
 
 
 def _mask(
     photograph: AnnotatedImage, matrix: Matrix, input: InputConfig, stride: int, mask_padding: bool
-) -> Mask:
+) -> BoolArray:
     """(S / stride, S / stride), sampled where the map's cells are, as the original."""
     side = input.size // stride
     if photograph.mask is not None:
@@ -159,5 +157,5 @@ def mirror(sample: Sample, skeleton: Skeleton) -> Sample:
         keypoints=sample.keypoints[:, other],
         flipped=not sample.flipped,
         masks=tuple(np.ascontiguousarray(mask[:, ::-1]) for mask in sample.masks),
-        labelled=sample.labelled[other],
+        labeled=sample.labeled[other],
     )

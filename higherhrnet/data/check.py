@@ -15,8 +15,8 @@ from higherhrnet.config import DecodeConfig
 from higherhrnet.data import masks as regions
 from higherhrnet.data.dataset import parse_source
 from higherhrnet.data.sides import find_swapped_sides
-from higherhrnet.engines.load import usable_cores
 from higherhrnet.errors import InputError
+from higherhrnet.hardware import usable_cores
 from higherhrnet.io.atomic import atomic_path
 from higherhrnet.io.coco import Annotations, Entry, load_annotations
 from higherhrnet.io.image_store import ImageStore, find_images

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from higherhrnet.io.images import Image
+from higherhrnet.arrays import Image
 
 LIGHT, HUE = 0.4, 30.0
 """At strength 1: the change of brightness, contrast and saturation, as a factor, and of hue, in

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from higherhrnet.arrays import Image
 from higherhrnet.data import masks as regions
 from higherhrnet.data.merge import merge_skeletons
 from higherhrnet.data.packing import PackedAnnotations, pack_annotations
 from higherhrnet.errors import InputError
 from higherhrnet.io.coco import load_annotations
 from higherhrnet.io.image_store import ImageStore, find_images
-from higherhrnet.io.images import Image
 from higherhrnet.recipes import DataConfig
 from higherhrnet.skeleton import CROWDPOSE, Skeleton, load_skeleton
 
@@ -35,7 +35,7 @@ class AnnotatedImage:
     """(P,) the longer side of each person's box, pixels."""
     mask: NDArray[np.bool_] | None
     """(H, W) True where the loss counts; None: everywhere."""
-    labelled: NDArray[np.bool_]
+    labeled: NDArray[np.bool_]
     """(K,) the keypoints that this picture's data set annotates."""
     outlines: tuple[bytes, ...] = ()
     """The region that each person covers, no bytes where only a box is known; empty if outlines
@@ -87,7 +87,7 @@ class KeypointDataset:
         if packed.masked and len(region := packed.masked[i]):
             mask = ~regions.decode(region.tobytes(), height, width)
         people = packed.keypoints[i], packed.sizes[i]
-        return AnnotatedImage(name, image, *people, mask, packed.labelled, packed.outlines_in(i))
+        return AnnotatedImage(name, image, *people, mask, packed.labeled, packed.outlines_in(i))
 
 
 def load_dataset(config: DataConfig, outlines: bool = False) -> KeypointDataset:

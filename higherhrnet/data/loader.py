@@ -18,8 +18,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from higherhrnet.data.augment import Sample, augment
 from higherhrnet.data.dataset import AnnotatedImage, KeypointDataset
-from higherhrnet.engines.load import usable_cores
 from higherhrnet.errors import InputError
+from higherhrnet.hardware import usable_cores
 from higherhrnet.recipes import TrainConfig
 
 SampleKey = tuple[int, int, int]
@@ -42,7 +42,7 @@ class Batch:
     """(B, P) float32."""
     flipped: Tensor
     """(B,) bool."""
-    labelled: Tensor
+    labeled: Tensor
     """(B, K) bool."""
     masks: list[Tensor]
     """(B, h, w) bool, one a resolution."""
@@ -72,7 +72,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
         pad_sequence([torch.from_numpy(s.keypoints) for s in samples], batch_first=True),
         pad_sequence([torch.from_numpy(s.sizes) for s in samples], batch_first=True),
         torch.tensor([sample.flipped for sample in samples]),
-        torch.from_numpy(np.stack([sample.labelled for sample in samples])),
+        torch.from_numpy(np.stack([sample.labeled for sample in samples])),
         [
             torch.from_numpy(np.stack(level))
             for level in zip(*(s.masks for s in samples), strict=True)

@@ -47,7 +47,7 @@ class PackedAnnotations:
     """The images' files."""
     shapes: NDArray[np.int32]
     """(N, 2) height and width as annotated."""
-    labelled: NDArray[np.bool_]
+    labeled: NDArray[np.bool_]
     """(K,) the keypoints that are annotated at all."""
     keypoints: Ragged
     """(P, K, 3) by image."""
@@ -92,14 +92,14 @@ def pack_annotations(
     images, groups = _annotated(annotations)
     shapes = [_shape(image, pictures) for image in images]
     used = [[p for p in people if p["num_keypoints"] or not p["iscrowd"]] for people in groups]
-    keypoints, labelled = _keypoints(annotations, used, skeleton)
+    keypoints, labeled = _keypoints(annotations, used, skeleton)
     sizes = np.array([max(p["bbox"][2:]) for people in used for p in people], np.float32)
     counts = [len(people) for people in used]
     try:
         return PackedAnnotations(
             [str(image["file_name"]) for image in images],
             np.array(shapes, np.int32).reshape(-1, 2),
-            labelled,
+            labeled,
             Ragged(keypoints, counts),
             Ragged(sizes, counts),
             _masked(groups, shapes) if masked else None,
@@ -134,8 +134,8 @@ def _keypoints(
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """(P, K, 3) the people's, in the order of the skeleton, and (K,) which of them are labelled."""
     own = annotations.skeleton.names
-    labelled = np.isin(skeleton.names, own)
-    if not labelled.any():
+    labeled = np.isin(skeleton.names, own)
+    if not labeled.any():
         raise InputError(
             f"{annotations.path}: has no keypoint of the skeleton {skeleton.name}, but "
             f"{', '.join(own)}"
@@ -143,8 +143,8 @@ def _keypoints(
     triples = np.array([p["keypoints"] for people in groups for p in people], np.float32)
     triples = triples.reshape(-1, len(own), 3)
     keypoints = np.zeros((len(triples), len(skeleton), 3), np.float32)
-    keypoints[:, labelled] = triples[:, [own.index(name) for name in skeleton.names if name in own]]
-    return keypoints, labelled
+    keypoints[:, labeled] = triples[:, [own.index(name) for name in skeleton.names if name in own]]
+    return keypoints, labeled
 
 
 def _masked(groups: Sequence[Sequence[Entry]], shapes: Sequence[Shape]) -> Ragged:

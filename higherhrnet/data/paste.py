@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from higherhrnet.arrays import Image
 from higherhrnet.data import masks as regions
 from higherhrnet.data.dataset import AnnotatedImage
 from higherhrnet.geometry import Matrix, transform, warp
-from higherhrnet.io.images import Image
 
 Point = NDArray[np.float64]
 """(2,) x and y."""
@@ -36,7 +36,7 @@ def paste_people(
         rng: decides who, where, and how large.
     """
     able = [person for person, outline in enumerate(donor.outlines) if outline]
-    if not able or (onto.labelled & ~donor.labelled).any():
+    if not able or (onto.labeled & ~donor.labeled).any():
         return onto
     shape, donor_shape = onto.image.shape[:2], donor.image.shape[:2]
     image, keypoints, sizes = onto.image.copy(), onto.keypoints.copy(), onto.sizes
@@ -78,7 +78,7 @@ def _lay(image: Image, cut: NDArray[np.uint8], corner: Point, matrix: Matrix) ->
     if left >= right or top >= bottom:
         return solid
     into = np.column_stack([matrix[:, :2], transform(corner, matrix) - (left, top)])
-    layer = warp(cut, into, right - left, bottom - top, "original")
+    layer = warp(cut, into, right - left, bottom - top, "reference")
     alpha = cv2.GaussianBlur(layer[..., 3:], (5, 5), 0).astype(np.uint16)[..., None]
     window = image[top:bottom, left:right]
     window[:] = (window * (255 - alpha) + layer[..., :3] * alpha + 127) // 255

@@ -1,0 +1,1 @@
+"""Maps → people: peaks, grouping by tag, adjustment, refinement, selection."""

@@ -9,16 +9,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from higherhrnet.decoding.upsample import BLOCK, Array, Upsampled, mirror, resize
+from higherhrnet.arrays import FloatArray
+from higherhrnet.decoding.upsample import BLOCK, Upsampled, mirror, resize
 from higherhrnet.errors import InputError
 
 
 class ScaleMaps(NamedTuple):
     """What the network says of one photograph at one scale."""
 
-    heatmaps: Array
+    heatmaps: FloatArray
     """(K, h, w) averaged over views and strides."""
-    tags: Array
+    tags: FloatArray
     """(K or 1, V, h', w') a tag a view, those of the mirrored view turned back."""
 
 
@@ -26,9 +27,9 @@ class ScaleMaps(NamedTuple):
 class Maps:
     """What the network says of one photograph, as small as it can be kept."""
 
-    heatmaps: Array
+    heatmaps: FloatArray
     """(K, h, w) about 0 to 1."""
-    tags: Array
+    tags: FloatArray
     """(K or 1, T, h', w'), a tag a view."""
     heatmap_factors: tuple[int, ...]
     """The enlargements that lead from the heatmaps to the grid on which people are decoded."""
@@ -48,7 +49,7 @@ class Maps:
 
 
 def aggregate(
-    outputs: Mapping[float, Sequence[Array]],
+    outputs: Mapping[float, Sequence[FloatArray]],
     num_keypoints: int,
     flip_index: Sequence[int],
     grid: tuple[int, int] | None,
@@ -100,26 +101,28 @@ def merge_scales(merged: Mapping[float, ScaleMaps], grid: tuple[int, int] | None
     return Maps(heatmaps, tags, factors, tag_factors)
 
 
-def _merge(levels: Sequence[Array], num_keypoints: int, flip: Array) -> ScaleMaps:
+def _merge(levels: Sequence[FloatArray], num_keypoints: int, flip: FloatArray) -> ScaleMaps:
     """One scale's outputs, merged over views and strides."""
     return ScaleMaps(
         _merge_strides(levels, num_keypoints, flip), _tags(levels[0], num_keypoints, flip)
     )
 
 
-def _merge_strides(outputs: Sequence[Array], num_keypoints: int, flip: Array) -> Array:
+def _merge_strides(
+    outputs: Sequence[FloatArray], num_keypoints: int, flip: FloatArray
+) -> FloatArray:
     """One scale's heatmaps, averaged over views and strides: (K, h, w) of the finest."""
     levels = [_merge_views(output[:, :num_keypoints], flip) for output in outputs]
     height, width = levels[-1].shape[1:]
     return _mean([resize(level, height, width) for level in levels])
 
 
-def _merge_views(views: Array, flip: Array) -> Array:
+def _merge_views(views: FloatArray, flip: FloatArray) -> FloatArray:
     """(V, K, h, w) → (K, h, w); flipping before enlarging is the same and touches fewer cells."""
     return views[0] if len(views) == 1 else _mean([views[0], mirror(views[1])[flip]])
 
 
-def _mean(maps: Sequence[Array]) -> Array:
+def _mean(maps: Sequence[FloatArray]) -> FloatArray:
     if len(maps) == 1:
         return maps[0]
     total = maps[0] + maps[1]
@@ -129,7 +132,7 @@ def _mean(maps: Sequence[Array]) -> Array:
     return total
 
 
-def _tags(coarse: Array, num_keypoints: int, flip: Array) -> Array:
+def _tags(coarse: FloatArray, num_keypoints: int, flip: FloatArray) -> FloatArray:
     """(V, K + T, h, w) → (K or 1, V, h, w)."""
     tags = coarse[:, num_keypoints:]
     mirrored = tags[1:, flip if tags.shape[1] > 1 else slice(None), :, ::-1]
@@ -137,8 +140,8 @@ def _tags(coarse: Array, num_keypoints: int, flip: Array) -> Array:
 
 
 def _enlarge(
-    maps: Array, factors: tuple[int, ...], height: int, width: int
-) -> tuple[Array, tuple[int, ...]]:
+    maps: FloatArray, factors: tuple[int, ...], height: int, width: int
+) -> tuple[FloatArray, tuple[int, ...]]:
     """Notes a bilinear enlargement of (K, T, h, w) by a whole factor, or does any other."""
     done = math.prod(factors)
     h, w = maps.shape[2] * done, maps.shape[3] * done

@@ -7,21 +7,22 @@ from typing import NamedTuple
 
 import numpy as np
 
+from higherhrnet.arrays import FloatArray
 from higherhrnet.config import DecodeConfig
 from higherhrnet.decoding.aggregate import Maps
 from higherhrnet.decoding.grouping import group_by_tag
 from higherhrnet.decoding.peaks import find_peaks
 from higherhrnet.decoding.refine import adjust_keypoints, find_missing_keypoints
-from higherhrnet.decoding.upsample import Array, Upsampled
+from higherhrnet.decoding.upsample import Upsampled
 from higherhrnet.skeleton import Skeleton
 
 
 class DecodedPeople(NamedTuple):
     """People on the grid that they were decoded on."""
 
-    keypoints: Array
+    keypoints: FloatArray
     """(P, K, 3 + T) x, y, score and tags; zeros where a keypoint was not found."""
-    scores: Array
+    scores: FloatArray
     """(P,) the mean of the keypoints' scores before any was refined; a missing one counts as 0."""
 
 
@@ -31,8 +32,8 @@ def decode(maps: Maps, skeleton: Skeleton, config: DecodeConfig) -> DecodedPeopl
     Coordinates count from the map's edge, a pixel's middle being at a half; without `adjust` they
     are the pixels' indices, as the original gives them.
     """
-    if config.position:
-        maps = replace(maps, tags=_with_positions(maps.tags, config.position))
+    if config.position_weight:
+        maps = replace(maps, tags=_with_positions(maps.tags, config.position_weight))
     heatmaps, tags = maps.upsampled(ring=config.peak_window // 2)
     bounds = heatmaps.block_maxima()[:, 0]
     peaks = find_peaks(heatmaps, bounds, config.min_peak, config.peak_window, config.max_people)
@@ -50,7 +51,7 @@ def decode(maps: Maps, skeleton: Skeleton, config: DecodeConfig) -> DecodedPeopl
     return DecodedPeople(people, scores)
 
 
-def _with_positions(tags: Array, weight: float) -> Array:
+def _with_positions(tags: FloatArray, weight: float) -> FloatArray:
     """(K or 1, T, h, w) tags → (·, T + 2, h, w): each cell's x and y in shorter sides, weighted."""
     count, _, height, width = tags.shape
     y, x = np.indices((height, width), np.float32) * np.float32(weight / min(height, width))
@@ -59,8 +60,8 @@ def _with_positions(tags: Array, weight: float) -> Array:
 
 
 def _refined(
-    people: Array, heatmaps: Upsampled, bounds: Array, tags: Upsampled, min_score: float
-) -> Array:
+    people: FloatArray, heatmaps: Upsampled, bounds: FloatArray, tags: Upsampled, min_score: float
+) -> FloatArray:
     """The people with their missing keypoints, where the heatmap is above 0 and `min_score`."""
     found = people[:, :, 2] > 0
     person, k = np.nonzero(~found)

@@ -8,25 +8,26 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from higherhrnet.arrays import FloatArray, IndexArray
 from higherhrnet.decoding.top_k import topk_order
-from higherhrnet.decoding.upsample import BLOCK, Array, Indices, Upsampled
+from higherhrnet.decoding.upsample import BLOCK, Upsampled
 
 
 class Peaks(NamedTuple):
     """Peaks of all keypoints, sorted by keypoint, the highest first."""
 
-    keypoint: Indices
+    keypoint: IndexArray
     """(N,)"""
-    x: Indices
+    x: IndexArray
     """(N,) column of the enlarged map."""
-    y: Indices
+    y: IndexArray
     """(N,) row of the enlarged map."""
-    score: Array
+    score: FloatArray
     """(N,) the heatmap's value."""
 
 
 def find_peaks(
-    heatmaps: Upsampled, bounds: Array, min_peak: float, window: int, most: int
+    heatmaps: Upsampled, bounds: FloatArray, min_peak: float, window: int, most: int
 ) -> Peaks:
     """Pixels above `min_peak` that nothing in the square around them exceeds.
 
@@ -56,8 +57,8 @@ def find_peaks(
 
 
 def _block_peaks(
-    heatmaps: Upsampled, k: Indices, row: Indices, column: Indices, window: int
-) -> tuple[Array, NDArray[np.bool_]]:
+    heatmaps: Upsampled, k: IndexArray, row: IndexArray, column: IndexArray, window: int
+) -> tuple[FloatArray, NDArray[np.bool_]]:
     """(M, BLOCK, BLOCK) values of blocks, and where a value is the largest in its square."""
     ring = window // 2
     pixels = heatmaps.blocks(k, row, column, ring, outside=-np.inf)[:, 0]
@@ -67,7 +68,7 @@ def _block_peaks(
     return values, values == highest
 
 
-def _original_order(heatmaps: Upsampled, keypoint: int, window: int, most: int) -> Indices:
+def _original_order(heatmaps: Upsampled, keypoint: int, window: int, most: int) -> IndexArray:
     """The flat indices of one keypoint's highest peaks; equal ones as the original has them."""
     row, column = np.divmod(np.arange(heatmaps.rows * heatmaps.columns), heatmaps.columns)
     values, is_peak = _block_peaks(heatmaps, np.full_like(row, keypoint), row, column, window)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from higherhrnet.decoding.upsample import BLOCK, Array, Indices, Upsampled
+from higherhrnet.arrays import FloatArray, IndexArray
+from higherhrnet.decoding.upsample import BLOCK, Upsampled
 
 _SLACK = 1e-4
 """A bound on a tag distance is lowered by this, so that rounding errors cannot make it wrong."""
@@ -13,7 +14,9 @@ _AT_ONCE, _BLOCKS_AT_ONCE = 256, 4096
 """Missing keypoints, and blocks, that are worked on together: memory stays small on any maps."""
 
 
-def adjust_keypoints(heatmaps: Upsampled, k: Indices, x: Indices, y: Indices) -> Array:
+def adjust_keypoints(
+    heatmaps: Upsampled, k: IndexArray, x: IndexArray, y: IndexArray
+) -> FloatArray:
     """(M,) keypoints, columns and rows → (M, 2) x and y in pixels from the map's edge.
 
     Half a pixel for the pixel's middle, a quarter towards the higher neighbour (the lower index if
@@ -29,8 +32,8 @@ def adjust_keypoints(heatmaps: Upsampled, k: Indices, x: Indices, y: Indices) ->
 
 
 def find_missing_keypoints(
-    heatmaps: Upsampled, bounds: Array, tags: Upsampled, person_tags: Array, k: Indices
-) -> tuple[Indices, Indices, Array]:
+    heatmaps: Upsampled, bounds: FloatArray, tags: Upsampled, person_tags: FloatArray, k: IndexArray
+) -> tuple[IndexArray, IndexArray, FloatArray]:
     """For each missing keypoint, the pixel where heatmap minus rounded tag distance is largest.
 
     The original computes this for every pixel of every person. Here the pixels are in blocks, of
@@ -64,7 +67,7 @@ class _Search:
     """The best pixel so far of each missing keypoint."""
 
     def __init__(
-        self, heatmaps: Upsampled, tags: Upsampled, person_tags: Array, k: Indices
+        self, heatmaps: Upsampled, tags: Upsampled, person_tags: FloatArray, k: IndexArray
     ) -> None:
         self.heatmaps, self.tags = heatmaps, tags
         self.person_tags, self.k, self.tag_map = person_tags, k, np.minimum(k, tags.count - 1)
@@ -72,7 +75,7 @@ class _Search:
         self.place = np.full(len(k), np.iinfo(np.intp).max)
         self.score = np.zeros(len(k), np.float32)
 
-    def near(self, low: Array, high: Array) -> NDArray[np.bool_]:
+    def near(self, low: FloatArray, high: FloatArray) -> NDArray[np.bool_]:
         """(Q, blocks): where a tag distance of at most a half, which rounds to 0, is possible."""
         mine = self.person_tags[:, :, None, None]
         reached = low[self.tag_map] <= mine + (0.5 + _SLACK)
@@ -80,7 +83,7 @@ class _Search:
         everywhere: NDArray[np.bool_] = possible.all(1)
         return everywhere.reshape(len(self.k), -1)
 
-    def run(self, highest: Array, near: NDArray[np.bool_]) -> None:
+    def run(self, highest: FloatArray, near: NDArray[np.bool_]) -> None:
         """Looks at blocks until no other can be better.
 
         Args:
@@ -101,13 +104,13 @@ class _Search:
             start, stop = stop, stop * 4
         self.evaluate_blocks(*np.nonzero(~near & (highest - 1 >= self.value[:, None])))
 
-    def evaluate_blocks(self, query: Indices, block: Indices) -> None:
+    def evaluate_blocks(self, query: IndexArray, block: IndexArray) -> None:
         """Computes blocks exactly and keeps what is better."""
         for start in range(0, len(query), _BLOCKS_AT_ONCE):
             part = slice(start, start + _BLOCKS_AT_ONCE)
             self._evaluate_blocks(query[part], block[part])
 
-    def _evaluate_blocks(self, query: Indices, block: Indices) -> None:
+    def _evaluate_blocks(self, query: IndexArray, block: IndexArray) -> None:
         row, column = divmod(block, self.heatmaps.columns)
         score = self.heatmaps.blocks(self.k[query], row, column, outside=-np.inf)
         score = score.reshape(len(query), -1)

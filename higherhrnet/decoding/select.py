@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from higherhrnet.arrays import FloatArray
 from higherhrnet.config import DecodeConfig
-from higherhrnet.decoding.upsample import Array
 from higherhrnet.poses import Poses
 
 
@@ -20,7 +20,7 @@ def select(poses: Poses, config: DecodeConfig) -> Poses:
     return poses
 
 
-def similarity(poses: Poses) -> Array:
+def similarity(poses: Poses) -> FloatArray:
     """(P, P) Object Keypoint Similarity of every two people, 0 to 1.
 
     COCO's formula over the keypoints that both have, with the mean of the two boxes' areas as the

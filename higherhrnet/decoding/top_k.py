@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from higherhrnet.decoding.upsample import Array, Indices
+from higherhrnet.arrays import FloatArray, IndexArray
 
 
-def topk_order(values: Array, most: int) -> Indices:
+def topk_order(values: FloatArray, most: int) -> IndexArray:
     """The indices of the `most` largest values, in the order in which torch.topk gives them.
 
     Args:
@@ -30,7 +30,7 @@ def topk_order(values: Array, most: int) -> Indices:
     return np.array(heap, np.intp)
 
 
-def _sift(heap: list[int], values: Array, top: int, size: int, item: int) -> None:
+def _sift(heap: list[int], values: FloatArray, top: int, size: int, item: int) -> None:
     """Puts an item where the top was: the hole sinks to the bottom, then the item rises."""
     hole = top
     while (child := 2 * hole + 2) <= size:

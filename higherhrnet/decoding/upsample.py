@@ -13,16 +13,14 @@ from functools import lru_cache
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
-Indices = NDArray[np.intp]
+from higherhrnet.arrays import FloatArray, IndexArray
 
 BLOCK = 8
 """Side of a block in enlarged pixels; the enlargement must divide it."""
 
 
-def resize(maps: Array, height: int, width: int) -> Array:
+def resize(maps: FloatArray, height: int, width: int) -> FloatArray:
     """(N, h, w) → (N, height, width) bilinearly, edges of the first and last cell aligned."""
     if maps.shape[1:] == (height, width):
         return maps
@@ -32,7 +30,7 @@ def resize(maps: Array, height: int, width: int) -> Array:
     return resized
 
 
-def mirror(maps: Array, target: Array | None = None) -> Array:
+def mirror(maps: FloatArray, target: FloatArray | None = None) -> FloatArray:
     """(N, h, w) contiguous maps, left for right; OpenCV does so several times sooner than NumPy."""
     width = maps.shape[-1]
     into = None if target is None else target.reshape(-1, width)
@@ -40,7 +38,7 @@ def mirror(maps: Array, target: Array | None = None) -> Array:
 
 
 @lru_cache
-def _weights(factors: tuple[int, ...]) -> Array:
+def _weights(factors: tuple[int, ...]) -> FloatArray:
     """(F, 3): how each of a cell's F pixels mixes the cell before, the cell itself and the next."""
     mix = np.eye(5)
     for factor in factors:
@@ -53,7 +51,7 @@ def _weights(factors: tuple[int, ...]) -> Array:
 
 
 @lru_cache
-def _block_operator(factors: tuple[int, ...], ring: int) -> tuple[Array, int]:
+def _block_operator(factors: tuple[int, ...], ring: int) -> tuple[FloatArray, int]:
     """A matrix from the cells around a block to its pixels and a ring around them.
 
     Returns:
@@ -79,7 +77,7 @@ class Upsampled:
         ring: the widest ring that `blocks` will be asked for.
     """
 
-    def __init__(self, maps: Array, factors: tuple[int, ...], ring: int = 0) -> None:
+    def __init__(self, maps: FloatArray, factors: tuple[int, ...], ring: int = 0) -> None:
         self.factors = tuple(factor for factor in factors if factor > 1)
         self.factor = math.prod(self.factors)
         self.count, _, h, w = maps.shape
@@ -94,7 +92,7 @@ class Upsampled:
             maps, ((0, 0), (0, 0), (self._pad, below), (self._pad, right)), mode="edge"
         )
 
-    def at(self, k: Indices, y: Indices, x: Indices) -> Array:
+    def at(self, k: IndexArray, y: IndexArray, x: IndexArray) -> FloatArray:
         """(M,) maps, rows and columns of enlarged pixels → (M, C) their values."""
         weights = _weights(self.factors)
         (row, row_phase), (column, column_phase) = divmod(y, self.factor), divmod(x, self.factor)
@@ -110,12 +108,12 @@ class Upsampled:
 
     def blocks(
         self,
-        k: Indices,
-        row: Indices,
-        column: Indices,
+        k: IndexArray,
+        row: IndexArray,
+        column: IndexArray,
         ring: int = 0,
         outside: float | None = None,
-    ) -> Array:
+    ) -> FloatArray:
         """(M,) maps, block rows and columns → (M, C, BLOCK + 2 · ring, BLOCK + 2 · ring).
 
         Args:
@@ -145,7 +143,7 @@ class Upsampled:
         return pixels
 
     def _set_outside(
-        self, pixels: Array, row: Indices, column: Indices, ring: int, value: float
+        self, pixels: FloatArray, row: IndexArray, column: IndexArray, ring: int, value: float
     ) -> None:
         last_row, last_column = self.rows - 1, self.columns - 1
         at_edge = (row == 0) | (row == last_row) | (column == 0) | (column == last_column)
@@ -156,7 +154,7 @@ class Upsampled:
         out = y_out[:, None, :, None] | x_out[:, None, None, :]
         pixels[edge] = np.where(out, np.float32(value), pixels[edge])
 
-    def block_maxima(self, sign: float = 1.0) -> Array:
+    def block_maxima(self, sign: float = 1.0) -> FloatArray:
         """(K, C, rows, columns): no enlarged pixel of a block is above this.
 
         Args:

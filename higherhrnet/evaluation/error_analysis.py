@@ -11,12 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from higherhrnet.arrays import BoolArray, DoubleArray, IndexArray
 from higherhrnet.evaluation.keypoint_similarity import (
-    Array,
     KeypointSimilarity,
-    Mask,
     box_similarity,
     is_judged,
     keypoint_similarity,
@@ -50,8 +48,6 @@ MAX_RESULTS = 20
 FOUND, NEAR = 0.5, 0.1  # OKS
 GOOD, ON = 0.85, 0.5  # similarity of one keypoint
 PART = 0.25  # of a result's keypoints; so many on a second person merge the two
-
-Indices = NDArray[np.int_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,21 +112,21 @@ def _in_image(people: list[Entry], found: list[Entry], skeleton: Skeleton) -> Er
     )
 
 
-def _parts(alike: Array) -> Mask:
+def _parts(alike: DoubleArray) -> BoolArray:
     """(D, P, K) likeness → (D, P) whether a result has a good part of its keypoints on a person."""
     nearest = alike == alike.max(1, keepdims=True, initial=0)
     held = (nearest & (alike >= ON)).sum(-1)
     return np.asarray(held >= np.maximum(2, PART * held.sum(1, keepdims=True)))
 
 
-def _owners(alike: KeypointSimilarity, merged: Mask) -> Indices:
+def _owners(alike: KeypointSimilarity, merged: BoolArray) -> IndexArray:
     """(D,) whose own a result is, -1 for nobody's; best score first, as COCO's code goes about it.
 
     Where COCO's code stops, at an OKS of 0.5, who is left may have a poor result if that fits
     nobody else better, left and right forgiven.
     """
     owners = np.full(len(merged), -1)
-    free = np.ones(len(alike.labelled), bool)
+    free = np.ones(len(alike.labeled), bool)
     if not len(free):
         return owners
     for least, fits, rivals in ((FOUND, alike.oks, False), (NEAR, alike.fit, True)):
@@ -141,14 +137,14 @@ def _owners(alike: KeypointSimilarity, merged: Mask) -> Indices:
     return owners
 
 
-def _people_kinds(oks: Array, owners: Indices, merged: Mask) -> Counter[str]:
+def _people_kinds(oks: DoubleArray, owners: IndexArray, merged: BoolArray) -> Counter[str]:
     has_own = np.isin(np.arange(len(oks)), owners)
     conditions = [has_own & (oks >= FOUND), has_own, merged]
     kinds = np.select(conditions, ["found", "found badly", "merged"], "missed")
     return Counter(kinds.tolist())
 
 
-def _keypoint_kinds(alike: KeypointSimilarity, owners: Indices) -> Counter[str]:
+def _keypoint_kinds(alike: KeypointSimilarity, owners: IndexArray) -> Counter[str]:
     """The labelled keypoints of the people who have a result of their own."""
     results = np.flatnonzero(owners >= 0)
     people, rows = owners[results], np.arange(len(results))
@@ -161,4 +157,4 @@ def _keypoint_kinds(alike: KeypointSimilarity, owners: Indices) -> Counter[str]:
         ["good", "astray", "jitter", "left for right"],
         "another's",
     )
-    return Counter(kinds[alike.labelled[people]].tolist())
+    return Counter(kinds[alike.labeled[people]].tolist())

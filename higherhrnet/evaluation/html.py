@@ -106,13 +106,13 @@ def precision_recall(curves: PrecisionRecall) -> str:
     )
     lines, key = [], []
     for place, (oks, precision) in enumerate(zip(THRESHOLDS, curves.precision, strict=True)):
-        colour = f"hsl({220 + 18 * place} 75% var(--lightness))"
+        color = f"hsl({220 + 18 * place} 75% var(--lightness))"
         points = " ".join(
             f"{x(r):.1f},{y(p):.1f}" for r, p in zip(RECALLS, precision.clip(0), strict=True)
         )
-        lines.append(f'<polyline class="curve" style="stroke:{colour}" points="{points}"/>')
+        lines.append(f'<polyline class="curve" style="stroke:{color}" points="{points}"/>')
         ap = format_metric(curves.ap(oks))
-        key.append(f'<span><i style="background:{colour}"></i>OKS {oks:.2f}: {ap}</span>')
+        key.append(f'<span><i style="background:{color}"></i>OKS {oks:.2f}: {ap}</span>')
     return (
         f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="precision over recall">{grid}'
         f'<text x="{x(0.5)}" y="{height - 2}" text-anchor="middle">recall</text>'

@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from higherhrnet.arrays import DoubleArray
 from higherhrnet.evaluation.pairing import PairedResults
-
-Array = NDArray[np.float64]
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
 """Object Keypoint Similarity from which a result is right."""
@@ -28,9 +26,9 @@ AREAS = {
 class PrecisionRecall:
     """Precision and recall at each OKS of `THRESHOLDS`; −1 where there is nobody to judge by."""
 
-    precision: Array
+    precision: DoubleArray
     """(10, 101) the best precision from each recall of `RECALLS` on."""
-    recall: Array
+    recall: DoubleArray
     """(10,) the highest recall."""
 
     def ap(self, oks: float | None = None) -> float:
@@ -75,7 +73,7 @@ def precision_recall_by_area(
     }
 
 
-def _mean(values: Array, oks: float | None) -> float:
+def _mean(values: DoubleArray, oks: float | None) -> float:
     chosen = values if oks is None else values[np.isclose(THRESHOLDS, oks)]
     known = chosen[chosen > -1]
     return float(known.mean()) if known.size else -1.0

@@ -54,7 +54,7 @@ def predict_dataset(
     results: list[Entry] = []
 
     with (
-        PredictionWriter(folder, resume, look=predictor.look())
+        PredictionWriter(folder, resume, look=predictor.settings())
         if folder
         else nullcontext() as journal
     ):

@@ -9,13 +9,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from higherhrnet.arrays import Image
 from higherhrnet.errors import InputError
 from higherhrnet.evaluation import html as page
 from higherhrnet.evaluation.error_analysis import ErrorCounts, top_results
 from higherhrnet.evaluation.pairing import PairedResults
 from higherhrnet.io.coco import Entry
 from higherhrnet.io.image_store import ImageStore
-from higherhrnet.io.images import Image, write_image
+from higherhrnet.io.images import write_image
 from higherhrnet.poses import Poses
 from higherhrnet.skeleton import Skeleton
 from higherhrnet.visualization.poses import draw

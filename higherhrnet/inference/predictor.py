@@ -1,243 +1,268 @@
-"""Photograph → poses in the photograph's own pixels."""
+"""Image → poses, in the pixels of the image."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, overload
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from higherhrnet.arrays import FloatArray, Image
 from higherhrnet.config import Header, InferenceConfig
-from higherhrnet.decoding.aggregate import Maps, aggregate
+from higherhrnet.decoding.aggregate import Maps
 from higherhrnet.decoding.decode import decode
 from higherhrnet.decoding.select import select
-from higherhrnet.decoding.upsample import Array, mirror, resize
-from higherhrnet.engines.load import Engine, EngineName, Precision, load_engine
+from higherhrnet.decoding.upsample import resize
+from higherhrnet.engines.base import Engine, EngineName, EngineOptions, Precision
+from higherhrnet.engines.load import load_engine
 from higherhrnet.geometry import Resize, resize_for_network
-from higherhrnet.io.images import Image, read_image
+from higherhrnet.inference.processing import CpuProcessing, Outputs, Processing
+from higherhrnet.io.images import ImageSource, is_image_source, read_image
 from higherhrnet.poses import Poses
-from higherhrnet.zoo.download import DEFAULT
+from higherhrnet.zoo.models import DEFAULT_MODEL
 
-Source = str | Path | BinaryIO | NDArray[np.uint8]
-"""A path, an open file or an RGB array (H, W, 3)."""
-
-Views = Array | NDArray[np.uint8]
-"""What an engine is given: normalised views, or for a `DevicePredictor` RGB."""
-
-Outputs = dict[float, list[Array]]
-"""For each scale, (V, ...) maps of a photograph and its mirror image, coarse to fine."""
-
-FLIP_SHIFT = 3
-"""Input pixels by which the original's two views miss each other: its head's stride less one."""
+_CHUNK = 8
+"""Images of a list that are held in memory at the same time, at least."""
 
 
 @dataclass(frozen=True)
 class PreprocessedImage:
-    """A photograph as the network will see it."""
+    """An image as the network receives it."""
 
     resizes: dict[float, Resize]
-    """A scale's way there and back."""
-    views: dict[float, Views]
-    """(V, 3, H, W) a scale: the photograph, and its mirror image if it is shown; for a
-    `DevicePredictor` (1, H, W, 3) RGB."""
+    """For each scale, the transform from the image to the network's input."""
+    inputs: dict[float, NDArray[Any]]
+    """For each scale, the input that `Processing.preprocess` made."""
 
     @property
-    def sizes(self) -> dict[float, tuple[int, ...]]:
-        """The views' shapes, a scale; pictures that share them can share a pass."""
-        return {scale: views.shape for scale, views in self.views.items()}
+    def shapes(self) -> dict[float, tuple[int, ...]]:
+        """For each scale, the shape of its input; images with equal shapes can share a batch."""
+        return {scale: array.shape for scale, array in self.inputs.items()}
 
     @property
-    def base(self) -> Resize:
-        """The way at scale 1, or at the only one."""
+    def base_resize(self) -> Resize:
+        """The transform of scale 1, or of the only scale."""
         return self.resizes[1 if 1 in self.resizes else min(self.resizes)]
 
 
 class Predictor:
-    """Finds people. Calling it does all; `prepare`, `run` and `read` are its three steps.
+    """Finds the people in images.
+
+    Calling it does everything; `preprocess`, `forward` and `postprocess` are its three steps.
 
     Args:
         engine: runs the network.
-        header: what the network is.
-        test: how to show it photographs and read its maps; the header's settings when None.
-        batch_size: views of one size that the engine is given at once; a photograph's own views
-            always are. On a CPU more are no faster.
+        header: the header of the model.
+        config: the inference settings (default: those in the header).
+        batch_size: number of views, of equal size, that the network receives together; the views
+            of one image always are. Larger batches are not faster on a CPU.
+        processing: what happens around the network (default: on the CPU).
     """
 
     def __init__(
         self,
         engine: Engine,
         header: Header,
-        test: InferenceConfig | None = None,
+        config: InferenceConfig | None = None,
         batch_size: int = 1,
+        processing: Processing | None = None,
     ) -> None:
-        self.engine, self.header, self.batch_size = engine, header, batch_size
-        self.test = test or header.test
+        self.header, self.batch_size = header, batch_size
+        self.config = config or header.inference
+        self.processing = processing or CpuProcessing(engine, header)
 
     @classmethod
     def load(
         cls,
-        model: str | Path = DEFAULT,
+        model: str | Path = DEFAULT_MODEL,
         *,
         engine: EngineName = "auto",
         precision: Precision = "f32",
         threads: int | None = None,
-        streams: int = 1,
-        test: InferenceConfig | None = None,
+        streams: int | None = None,
+        config: InferenceConfig | None = None,
     ) -> Predictor:
-        """A predictor with the weights in a file.
+        """Loads a model.
 
         Args:
-            model: a `.onnx` or `.safetensors` file, or the name of a downloaded model; the one in
-                the box if not said.
-            engine: what runs the network; `auto` takes the fastest that is installed.
-            precision: of the network's arithmetic.
-            threads: on the CPU; all cores when None.
-            streams: photographs in the network at the same time on a CPU, of which each has its
-                share of the threads: more for `stream`, 1 where one is waited for.
-            test: settings; those that the file says suit it best when None.
+            model: a .onnx or .safetensors file, `default` for the bundled model, or the name of a
+                downloaded model. This and the next four are the fields of `EngineOptions`.
+            engine: the library that runs the network.
+            precision: the arithmetic of the network.
+            threads: number of CPU threads (default: all cores).
+            streams: number of concurrent inference requests on the CPU (default: 1).
+            config: the inference settings (default: those in the model's header).
 
         Raises:
             InputError: the model or the engine cannot be used; see `load_engine`.
         """
-        from higherhrnet.engines.torch import DevicePredictor, TorchEngine
+        options = EngineOptions(str(model), engine, precision, threads, streams)
+        return cls.from_options(options, config)
 
-        runner, header = load_engine(model, engine, precision, threads, streams)
-        if isinstance(runner, TorchEngine) and runner.device == "cuda":
-            return DevicePredictor(runner, header, test)
-        return cls(runner, header, test)
+    @classmethod
+    def from_options(
+        cls, options: EngineOptions, config: InferenceConfig | None = None
+    ) -> Predictor:
+        """Loads the model that the options name; see `load`."""
+        engine, header = load_engine(options)
+        if engine.cuda_engine is None:
+            return cls(engine, header, config)
+        from higherhrnet.inference.gpu import GpuProcessing
+
+        processing = GpuProcessing(engine.cuda_engine, header)
+        return cls(engine, header, config, batch_size=32, processing=processing)
 
     @overload
-    def __call__(self, images: Source) -> Poses: ...  # type: ignore[overload-overlap]
+    def __call__(self, images: ImageSource) -> Poses: ...  # type: ignore[overload-overlap]
     @overload
-    def __call__(self, images: Sequence[Source]) -> list[Poses]: ...
-    def __call__(self, images: Source | Sequence[Source]) -> Poses | list[Poses]:
-        """The people in a photograph, or in each of a list of any sizes.
+    def __call__(self, images: Iterable[ImageSource]) -> list[Poses]: ...
+    def __call__(self, images: ImageSource | Iterable[ImageSource]) -> Poses | list[Poses]:
+        """Finds the people in an image, or in each of several.
+
+        Args:
+            images: one image, or an iterable of images of any sizes. An image is a path, the bytes
+                of a file, a file open for reading bytes, a uint8 array (RGB, RGBA or gray) or a PIL
+                image.
+
+        Returns:
+            The poses of the image; for an iterable a list with the poses of each image.
 
         Raises:
-            InputError: an image cannot be read or shown, or the network's maps are no numbers.
+            InputError: an image cannot be read or used, or the network's maps hold NaN or infinity.
         """
-        if not isinstance(images, Sequence) or isinstance(images, str):
-            return self([images])[0]
-        prepared = [self.prepare(read_image(image)) for image in images]
-        outputs = self.run(prepared)
-        return [self.read(*pair) for pair in zip(prepared, outputs, strict=True)]
+        if is_image_source(images):
+            return self._predict([images])[0]
+        remaining: Iterator[Any] = iter(images)
+        poses: list[Poses] = []
+        while chunk := list(islice(remaining, max(_CHUNK, self.images_per_batch))):
+            poses += self._predict(chunk)
+        return poses
+
+    def _predict(self, images: Sequence[Any]) -> list[Poses]:
+        preprocessed = [self.preprocess(read_image(image)) for image in images]
+        outputs = self.forward(preprocessed)
+        return [self.postprocess(*pair) for pair in zip(preprocessed, outputs, strict=True)]
+
+    @property
+    def engine(self) -> Engine:
+        """The engine that runs the network."""
+        return self.processing.engine
 
     @property
     def images_per_batch(self) -> int:
-        """Photographs of one size that go through the network together."""
-        return max(1, self.batch_size // (1 + self.test.flip))
+        """Number of images, of equal size, that go through the network together."""
+        return max(1, self.batch_size // (1 + self.config.flip))
 
-    def showing(self, flip: bool) -> Predictor:
-        """The same, that shows the mirrored photographs too, or does not."""
-        test = replace(self.test, flip=flip)
-        return Predictor(self.engine, self.header, test, self.batch_size)
+    def with_config(self, config: InferenceConfig) -> Predictor:
+        """A predictor with the same network and other inference settings."""
+        return Predictor(self.engine, self.header, config, self.batch_size, self.processing)
 
-    def look(self) -> dict[str, Any]:
-        """The model and how it looks at photographs, in plain values."""
-        return {"model": asdict(self.header), "test": asdict(self.test)}
+    def with_flip(self, flip: bool) -> Predictor:
+        """A predictor with the same network that uses the flipped view, or does not."""
+        return self.with_config(replace(self.config, flip=flip))
 
-    def prepare(self, image: Image) -> PreprocessedImage:
-        """(h, w, 3) uint8 RGB → resized and normalised views for the network."""
+    def settings(self) -> dict[str, Any]:
+        """The model's header and the inference settings, as plain values."""
+        return {"model": asdict(self.header), "inference": asdict(self.config)}
+
+    def preprocess(self, image: Image) -> PreprocessedImage:
+        """Resizes and normalizes an image for the network.
+
+        Args:
+            image: (h, w, 3).
+
+        Raises:
+            InputError: the network's input would be too large, or of a size that it cannot take.
+        """
         resizes = self.resizes(*image.shape[:2])
-        views = {scale: self._views(resize.warp(image)) for scale, resize in resizes.items()}
-        return PreprocessedImage(resizes, views)
+        inputs = {
+            scale: self.processing.preprocess(resize.warp(image), self.config)
+            for scale, resize in resizes.items()
+        }
+        return PreprocessedImage(resizes, inputs)
 
     def resizes(self, height: int, width: int) -> dict[float, Resize]:
-        """The way of a photograph of this size into the network, for each scale."""
+        """For each scale, the transform of an image of this size to the network's input."""
         return {
             scale: resize_for_network(
                 height,
                 width,
-                self.test.size or self.header.input.size,
+                self.config.size or self.header.input.size,
                 scale,
-                min(self.test.scales),
+                min(self.config.scales),
                 self.header.input.convention,
             )
-            for scale in self.test.scales
+            for scale in self.config.scales
         }
 
-    @cached_property
-    def _normalisation(self) -> tuple[Array, Array]:
-        mean, std = (
-            255 * np.array(values, np.float32)[:, None, None]
-            for values in (self.header.input.mean, self.header.input.std)
-        )
-        return np.reciprocal(std), mean / std
+    def forward(self, images: Sequence[PreprocessedImage]) -> list[Outputs]:
+        """Runs the network.
 
-    def _views(self, image: Image) -> Views:
-        gain, bias = self._normalisation
-        views = np.empty((1 + self.test.flip, 3, *image.shape[:2]), np.float32)
-        np.multiply(image.transpose(2, 0, 1), gain, out=views[0])
-        views[0] -= bias
-        if self.test.flip:
-            mirror(views[0], views[1])
-            if self.test.align_flip:
-                views[1, :, :, :-FLIP_SHIFT] = views[1, :, :, FLIP_SHIFT:]
-        return views
-
-    def run(self, prepared: Sequence[PreprocessedImage]) -> list[Outputs]:
-        """The network's outputs for each photograph.
-
-        Views of the same size go through the network together, of whichever photograph.
-        """
-        alike: dict[tuple[int, ...], list[tuple[int, float]]] = defaultdict(list)
-        for index, photograph in enumerate(prepared):
-            for scale, views in photograph.views.items():
-                alike[views.shape].append((index, scale))
-        outputs: list[Outputs] = [{} for _ in prepared]
-        for (count, *_), jobs in alike.items():
-            for start in range(0, len(jobs), self.images_per_batch):
-                batch = jobs[start : start + self.images_per_batch]
-                images: list[Any] = [prepared[i].views[scale] for i, scale in batch]
-                maps = self.engine(np.concatenate(images) if len(images) > 1 else images[0])
-                for place, (i, scale) in enumerate(batch):
-                    mine = slice(place * count, (place + 1) * count)
-                    outputs[i][scale] = [level[mine] for level in maps]
-        return outputs
-
-    def merge(self, prepared: PreprocessedImage, outputs: Outputs) -> Maps:
-        """One photograph's outputs → its heatmaps and tags.
-
-        Raises:
-            InputError: they hold something that is no number.
-        """
-        skeleton = self.header.skeleton
-        return aggregate(outputs, len(skeleton), skeleton.flip_index, self._grid(prepared))
-
-    def _grid(self, prepared: PreprocessedImage) -> tuple[int, int] | None:
-        return (prepared.base.height, prepared.base.width) if self.test.project else None
-
-    def view(
-        self, image: Image, prepared: PreprocessedImage, outputs: Outputs
-    ) -> tuple[Image, Array, Array]:
-        """What there is to draw of a photograph's maps.
+        Inputs of equal shape, of whichever image, go through the network together, at most
+        `images_per_batch`.
 
         Returns:
-            The photograph as the network saw it, (K, h, w) heatmaps and (K or 1, h, w, T) tags.
+            For each image, the network's outputs at each scale.
         """
-        maps = self.merge(prepared, outputs)
+        jobs: dict[tuple[int, ...], list[tuple[int, float]]] = defaultdict(list)
+        for index, image in enumerate(images):
+            for scale, array in image.inputs.items():
+                jobs[array.shape].append((index, scale))
+        outputs: list[Outputs] = [{} for _ in images]
+        for (count, *_), same_shape in jobs.items():
+            for start in range(0, len(same_shape), self.images_per_batch):
+                batch = same_shape[start : start + self.images_per_batch]
+                arrays = [images[index].inputs[scale] for index, scale in batch]
+                maps = self.processing.forward(
+                    np.concatenate(arrays) if len(arrays) > 1 else arrays[0], self.config
+                )
+                for position, (index, scale) in enumerate(batch):
+                    part = slice(position * count, (position + 1) * count)
+                    outputs[index][scale] = [level[part] for level in maps]
+        return outputs
+
+    def merge_maps(self, preprocessed: PreprocessedImage, outputs: Outputs) -> Maps:
+        """Merges the outputs of one image into one set of heatmaps and tags.
+
+        Raises:
+            InputError: the maps hold NaN or infinity.
+        """
+        base = preprocessed.base_resize
+        grid = (base.height, base.width) if self.config.project else None
+        return self.processing.merge(outputs, grid)
+
+    def drawable_maps(
+        self, image: Image, preprocessed: PreprocessedImage, outputs: Outputs
+    ) -> tuple[Image, FloatArray, FloatArray]:
+        """The maps of one image in the form that `draw_maps` and `draw_tags` take.
+
+        Returns:
+            (H, W, 3) the image as the network received it, (K, h, w) heatmaps and (K or 1, h, w, T)
+            tags.
+        """
+        maps = self.merge_maps(preprocessed, outputs)
         _, height, width = maps.heatmaps.shape
         count, views = maps.tags.shape[:2]
         tags = resize(maps.tags.reshape(-1, *maps.tags.shape[2:]), height, width)
         tags = tags.reshape(count, views, height, width).transpose(0, 2, 3, 1)
-        return prepared.base.warp(image), maps.heatmaps, tags
+        return preprocessed.base_resize.warp(image), maps.heatmaps, tags
 
-    def read(self, prepared: PreprocessedImage, outputs: Outputs) -> Poses:
-        """One photograph's outputs → its people, in the photograph's pixels.
+    def postprocess(self, preprocessed: PreprocessedImage, outputs: Outputs) -> Poses:
+        """Decodes the outputs of one image into poses in the pixels of the image.
 
         Raises:
-            InputError: the network's maps hold something that is no number.
+            InputError: the network's maps hold NaN or infinity.
         """
-        maps = self.merge(prepared, outputs)
-        people = decode(maps, self.header.skeleton, self.test.decode)
-        resize = prepared.resizes[min(prepared.resizes)]
+        maps = self.merge_maps(preprocessed, outputs)
+        people = decode(maps, self.header.skeleton, self.config.decode)
+        transform = preprocessed.resizes[min(preprocessed.resizes)]
         height, width = maps.grid
-        keypoints = resize.to_image(people.keypoints[..., :2], width, height)
+        keypoints = transform.to_image(people.keypoints[..., :2], width, height)
         scores = people.keypoints[..., 2]
         poses = Poses(
             np.where(scores[..., None] > 0, keypoints, 0).astype(np.float32),
@@ -245,4 +270,4 @@ class Predictor:
             people.scores,
             self.header.skeleton,
         )
-        return select(poses, self.test.decode)
+        return select(poses, self.config.decode)

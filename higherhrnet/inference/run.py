@@ -13,10 +13,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from higherhrnet.arrays import Image
 from higherhrnet.errors import InputError
 from higherhrnet.inference.predictor import Predictor
 from higherhrnet.inference.stream import FailedSource, FrameResult, predict_stream
-from higherhrnet.io.images import Image, write_image
+from higherhrnet.io.images import write_image
 from higherhrnet.io.predictions import PredictionWriter
 from higherhrnet.io.sources import Frame, Source, count_frames
 from higherhrnet.io.video_writer import VideoWriter, timestamp
@@ -61,7 +62,7 @@ class Settings:
     out: Path
     draw: bool = True
     """The photograph or video with its people drawn."""
-    show_maps: bool = False
+    save_maps: bool = False
     """A sheet of each photograph's heatmaps and tags."""
     resume: bool = False
     """Go on where an earlier run into the same folder stopped."""
@@ -95,7 +96,7 @@ def predict(predictor: Predictor, sources: Sequence[Source], settings: Settings)
     sources = [source for source in sources if not _is_ours(source, settings.out)]
     names = _output_names(sources)
     targets = {source: settings.out / names[source.name] for source in sources}
-    look = predictor.look() | ({"track": asdict(settings.track)} if settings.track else {})
+    look = predictor.settings() | ({"track": asdict(settings.track)} if settings.track else {})
     table = predictor.header.skeleton if settings.table else None
 
     with (
@@ -139,7 +140,7 @@ def _finish(
     """Draws a frame and writes a picture's drawing; runs in a thread, in no order."""
     frame, target = found.frame, targets[found.frame.source]
     picture = frame.index is None
-    if settings.show_maps and picture:
+    if settings.save_maps and picture:
         write_image(target.with_name(f"{target.name}_maps.jpg"), _maps_of(predictor, found))
     drawn = None
     if settings.draw and (picture or not settings.track):
@@ -187,5 +188,5 @@ def _output_names(sources: Sequence[Source]) -> dict[str, str]:
 
 def _maps_of(predictor: Predictor, found: FrameResult) -> Image:
     """A sheet of what the network sees, over the photograph as it is shown to it."""
-    seen, heatmaps, tags = predictor.view(found.frame.image, found.prepared, found.outputs)
+    seen, heatmaps, tags = predictor.drawable_maps(found.frame.image, found.prepared, found.outputs)
     return draw_maps(seen, heatmaps, tags, predictor.header.skeleton)

@@ -15,10 +15,11 @@ from functools import partial
 from threading import Lock
 from typing import TypeVar
 
-from higherhrnet.engines.load import usable_cores
+from higherhrnet.arrays import Image
 from higherhrnet.errors import InputError
-from higherhrnet.inference.predictor import Outputs, Predictor, PreprocessedImage
-from higherhrnet.io.images import Image
+from higherhrnet.hardware import usable_cores
+from higherhrnet.inference.predictor import Predictor, PreprocessedImage
+from higherhrnet.inference.processing import Outputs
 from higherhrnet.io.sources import Frame, Source, read_frames
 from higherhrnet.poses import Poses
 
@@ -84,7 +85,7 @@ def predict_stream(
     try:
         loads = (pool.submit(call) for call in _loads(predictor, sources, every, read))
         runs = map(network.submit, _in_order(loads, depth))
-        ran = _in_order(runs, max(4, 2 * predictor.engine.streams) * predictor.images_per_batch)
+        ran = _in_order(runs, max(4, 2 * predictor.processing.streams) * predictor.images_per_batch)
         reads = (pool.submit(_read, predictor, item, finish) for item in ran)
         yield from _in_order(reads, depth)
     finally:
@@ -110,7 +111,7 @@ class _Network:
         self._predictor = predictor
         self._waiting: dict[Future[Ran | FailedSource], Loaded] = {}
         self._choosing = Lock()
-        self._threads = ThreadPoolExecutor(predictor.engine.streams, "higherhrnet-network")
+        self._threads = ThreadPoolExecutor(predictor.processing.streams, "higherhrnet-network")
 
     def submit(self, item: Loaded | FailedSource) -> Future[Ran | FailedSource]:
         """What will become of a picture; what failed stays as it is."""
@@ -142,7 +143,7 @@ class _Network:
         """Takes the next batch; nothing if those before took the last ones along."""
         with self._choosing:
             waiting = list(self._waiting.items())
-            alike = [pair for pair in waiting if pair[1][1].sizes == waiting[0][1][1].sizes]
+            alike = [pair for pair in waiting if pair[1][1].shapes == waiting[0][1][1].shapes]
             batch = alike[: self._predictor.images_per_batch]
             for future, _ in batch:
                 del self._waiting[future]
@@ -152,7 +153,7 @@ class _Network:
 def _run(predictor: Predictor, items: Sequence[Loaded]) -> list[Ran | FailedSource]:
     """The network's outputs for pictures of one size; if that fails, for each alone."""
     try:
-        outputs = predictor.run([prepared for _, prepared in items])
+        outputs = predictor.forward([prepared for _, prepared in items])
     except InputError as error:
         if len(items) > 1:
             return [result for item in items for result in _run(predictor, [item])]
@@ -192,7 +193,7 @@ def _load(
 
 def _prepare(predictor: Predictor, frame: Frame) -> Loaded | FailedSource:
     try:
-        return frame, predictor.prepare(frame.image)
+        return frame, predictor.preprocess(frame.image)
     except InputError as error:
         return FailedSource(frame.source, _about(frame, error))
 
@@ -204,7 +205,7 @@ def _read(
         return item
     frame, prepared, outputs = item
     try:
-        poses = predictor.read(prepared, outputs)
+        poses = predictor.postprocess(prepared, outputs)
     except InputError as error:
         return FailedSource(frame.source, _about(frame, error), True)
     return finish(FrameResult(frame, poses, prepared, outputs))

@@ -1,0 +1,1 @@
+"""Files: images, videos, annotations, predictions, written completely or not at all."""

@@ -10,8 +10,9 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile
 
 import numpy as np
 
+from higherhrnet.arrays import Image
 from higherhrnet.errors import InputError
-from higherhrnet.io.images import Image, read_image, unreadable_error
+from higherhrnet.io.images import read_image, unreadable_error
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 

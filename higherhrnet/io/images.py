@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 import cv2
 import imagesize
 import numpy as np
 from numpy.typing import NDArray
 
+from higherhrnet.arrays import Image
 from higherhrnet.errors import InputError
 from higherhrnet.io.atomic import atomic_path
 
-Image = NDArray[np.uint8]
-"""(H, W, 3) red, green and blue."""
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
 
 MAX_PIXELS = 178_956_970
 """Larger pictures are refused before they are decoded: half a gigabyte, and likely an attack."""
@@ -24,29 +26,59 @@ MIN_SIDE, MAX_ASPECT = 16, 20
 """Pixels; a picture with a shorter side is too small to show anyone."""
 
 
+class PilImage(Protocol):
+    """An image of the Pillow package, which need not be installed."""
+
+    @property
+    def mode(self) -> str:
+        """The color space, such as RGB."""
+        ...
+
+    def convert(self, mode: str) -> Any:  # noqa: ANN401
+        """The image in another mode."""
+        ...
+
+    def getexif(self) -> Any:  # noqa: ANN401
+        """The EXIF metadata."""
+        ...
+
+
+ImageSource = str | os.PathLike[str] | bytes | BinaryIO | NDArray[np.uint8] | PilImage
+"""What `read_image` reads: a path, the bytes of a file, a file open for reading bytes, a uint8 array
+((H, W, 3) RGB, (H, W, 4) RGBA or (H, W) gray) or a PIL image."""
+
+
+def is_image_source(source: object) -> TypeIs[ImageSource]:
+    """Whether an object is one image, as opposed to an iterable of images."""
+    if isinstance(source, str | os.PathLike | bytes | np.ndarray):
+        return True
+    return hasattr(source, "read") or (hasattr(source, "convert") and hasattr(source, "getexif"))
+
+
 def read_image(
-    source: str | Path | BinaryIO | NDArray[np.uint8],
+    source: ImageSource,
     *,
     respect_exif: bool = True,
     max_pixels: int = MAX_PIXELS,
 ) -> Image:
-    """A picture as a contiguous (H, W, 3) uint8 RGB array.
+    """Reads an image as a contiguous (H, W, 3) uint8 RGB array.
 
-    Grey, palette, CMYK and 16-bit files become 8-bit RGB; transparent PNG and WebP files, and
-    arrays with a fourth channel, are laid on white; of an animation the first picture counts.
+    Gray, palette, CMYK and 16-bit files become 8-bit RGB. Transparent PNG and WebP files, and
+    arrays with a fourth channel, are blended with white. Of an animation the first frame is read.
 
     Args:
-        source: a path, a file open for reading bytes, or a uint8 array: (H, W, 3) RGB (returned as
-            it is), (H, W, 4) RGBA or (H, W) grey.
-        respect_exif: turn the picture as its EXIF orientation says. Annotations of data sets are
-            made for the picture as it is stored: False.
-        max_pixels: larger files are refused before they are decoded.
+        source: see `ImageSource`; an RGB array is returned as it is.
+        respect_exif: rotate the image as its EXIF orientation says. The annotations of data sets
+            refer to the stored image: use False for them.
+        max_pixels: images with more pixels are refused before they are decoded.
 
     Raises:
-        InputError: the file is missing, not a picture, cut short, too small or too large.
+        InputError: the file is missing, not an image, truncated, too small or too large.
     """
     if isinstance(source, np.ndarray):
         return _from_array(source)
+    if hasattr(source, "convert") and hasattr(source, "getexif"):
+        return _from_array(_pil_to_array(source, respect_exif))
     name, data = _read(source)
     if data[4:8] == b"ftyp":
         # OpenCV turns no AVIF as its header asks, and swaps the colours of transparent ones.
@@ -90,9 +122,11 @@ def unreadable_error(path: Path, error: OSError | ValueError) -> InputError:
     return InputError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}")
 
 
-def _read(source: str | Path | BinaryIO) -> tuple[str, bytes]:
+def _read(source: ImageSource) -> tuple[str, bytes]:
     """What to call the picture, and its bytes."""
-    if isinstance(source, str | Path):
+    if isinstance(source, bytes):
+        name, data = "the image", source
+    elif isinstance(source, str | os.PathLike):
         name = str(source)
         try:
             data = Path(source).read_bytes()
@@ -108,6 +142,16 @@ def _read(source: str | Path | BinaryIO) -> tuple[str, bytes]:
     if not data:
         raise InputError(f"{name}: the file is empty")
     return name, data
+
+
+def _pil_to_array(image: Any, respect_exif: bool) -> NDArray[np.uint8]:  # noqa: ANN401
+    """(H, W, 3 or 4) pixels of a PIL image."""
+    if respect_exif:
+        from PIL import ImageOps
+
+        image = ImageOps.exif_transpose(image)
+    transparent = "A" in image.mode or "transparency" in image.info
+    return np.asarray(image.convert("RGBA" if transparent else "RGB"))
 
 
 def _check_size(name: str, width: int, height: int, max_pixels: int = MAX_PIXELS) -> None:

@@ -15,8 +15,9 @@ from typing import NoReturn, TextIO
 import cv2
 import numpy as np
 
+from higherhrnet.arrays import Image
 from higherhrnet.errors import InputError
-from higherhrnet.io.images import Image, read_image, unreadable_error
+from higherhrnet.io.images import read_image, unreadable_error
 
 IMAGE_EXTENSIONS = (
     ".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".jp2", ".ppm", ".pgm",

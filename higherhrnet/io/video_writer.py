@@ -9,9 +9,9 @@ from pathlib import Path
 
 import cv2
 
+from higherhrnet.arrays import Image
 from higherhrnet.errors import InputError
 from higherhrnet.io.atomic import atomic_path
-from higherhrnet.io.images import Image
 from higherhrnet.io.mp4 import rewrite_timing
 from higherhrnet.io.sources import Frame, Source
 

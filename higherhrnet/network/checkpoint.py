@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -41,7 +42,8 @@ def load(path: str | Path) -> tuple[HigherHRNet, Header]:
     try:
         with safe_open(path, "pt") as file:
             header = Header.from_metadata(file.metadata(), str(path))
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            names = [str(name) for name in file.keys()]  # noqa: SIM118
+            state = {_current_name(name): file.get_tensor(name) for name in names}
     except (SafetensorError, OSError) as error:
         raise InputError(
             f"{path}: not a safetensors file ({error}); for a .pth of the paper's authors or "
@@ -50,6 +52,11 @@ def load(path: str | Path) -> tuple[HigherHRNet, Header]:
     model = HigherHRNet.from_config(header.model)
     load_strictly(model, state, str(path))
     return model.eval(), header
+
+
+def _current_name(name: str) -> str:
+    """A weight's name, where the file was written when the stem was called the backbone."""
+    return re.sub(r"^backbone\.", "stem.", name)
 
 
 def load_strictly(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:

@@ -66,7 +66,7 @@ def convert(
         input_size = assumed["input_size"] = _input_size(source.name, recipe)
     facts = {
         "converted_from": source.name,
-        "format": "mmpose" if any("keypoint_head." in name for name in state) else "original",
+        "format": "mmpose" if any("keypoint_head." in name for name in state) else "authors",
         "assumed": assumed,
     }
     reads = InputConfig(input_size, convention=assumed["convention"])
@@ -82,13 +82,13 @@ def _with_fresh_heads(
     """A trunk's network: to start a training from, since its heads know nothing yet."""
     skeleton = skeleton or COCO
     model = HigherHRNet(weights["stage4.0.branches.0.0.conv1.weight"].shape[0], len(skeleton))
-    load_trunk(model, source)
+    load_backbone(model, source)
     facts = {"converted_from": source.name, "format": "trunk", "heads": "untrained"}
     reads = InputConfig(input_size or InputConfig().size)
     return model.eval(), Header(model.config, skeleton, reads, training=facts)
 
 
-def load_trunk(model: HRNet, source: str | Path) -> None:
+def load_backbone(model: HRNet, source: str | Path) -> None:
     """Fills a network's trunk from an HRNet's `.pth`; a HigherHRNet's heads stay as they are.
 
     Made for the classification networks trained on ImageNet; the authors' and MMPose's pose
@@ -101,20 +101,20 @@ def load_trunk(model: HRNet, source: str | Path) -> None:
     """
     source = Path(source)
     own = model.state_dict()
-    if model.backbone:
-        movenet = isinstance(model.backbone, MoveNet)
+    if model.stem:
+        movenet = isinstance(model.stem, MoveNet)
         read = read_movenet(source) if movenet else _lite(_state_dict(_read(source), source))
-        rest = {name: tensor for name, tensor in own.items() if not name.startswith("backbone.")}
-        _fill(model, rest | {f"backbone.{n}": w for n, w in read.items()}, source)
+        rest = {name: tensor for name, tensor in own.items() if not name.startswith("stem.")}
+        _fill(model, rest | {f"stem.{n}": w for n, w in read.items()}, source)
         return
     state = _state_dict(_read(source), source)
     heads = {name: tensor for name, tensor in own.items() if _HEADS.match(name)}
-    trunk = {
+    stem = {
         name: tensor
         for name, tensor in _renamed(state).items()
         if not _HEADS.match(name) and (name in own or not _COARSE.match(name))
     }
-    _fill(model, heads | trunk, source)
+    _fill(model, heads | stem, source)
 
 
 def _lite(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -235,7 +235,7 @@ def _convention(name: str, recipe: str) -> Convention:
     It lays the outermost pixels' centres over each other where we lay the edges: the same in the
     middle, 1.5 input pixels apart at the border of a map of stride 4.
     """
-    return "unbiased" if "udp" in name.lower() or "use_udp=True" in recipe else "original"
+    return "unbiased" if "udp" in name.lower() or "use_udp=True" in recipe else "reference"
 
 
 def _fill(model: HRNet, state: Mapping[str, Tensor], source: Path) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from higherhrnet.config import ModelConfig, Trunk
+from higherhrnet.config import ModelConfig, StemName
 from higherhrnet.network.hrnet import BLOCKS, MODULES, BasicBlock, HRNet
 
 _DECONV_PADDING = {4: (1, 0), 3: (1, 1), 2: (0, 0)}
@@ -43,7 +43,7 @@ class HigherHRNet(HRNet):
         tag_per_keypoint: bool = True,
         deconv_kernels: tuple[int, ...] = (4,),
         deconv_blocks: int = 4,
-        trunk: Trunk = "hrnet",
+        stem: StemName = "hrnet",
         modules: tuple[int, int, int] = MODULES,
         blocks: int = BLOCKS,
     ) -> None:
@@ -53,13 +53,13 @@ class HigherHRNet(HRNet):
             tag_per_keypoint,
             deconv_kernels,
             deconv_blocks,
-            trunk,
+            stem,
             modules,
             blocks,
         )
-        super().__init__(width, all_resolutions=False, trunk=trunk, modules=modules, blocks=blocks)
+        super().__init__(width, all_resolutions=False, stem=stem, modules=modules, blocks=blocks)
         outputs = num_keypoints + self.config.num_tags
-        features = width + self.heatmaps
+        features = width + self.num_heatmaps
         finals = [nn.Conv2d(features, outputs, 1)]
         deconvs = []
         for kernel in deconv_kernels:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from higherhrnet.config import Trunk
+from higherhrnet.config import StemName
 from higherhrnet.errors import InputError
 from higherhrnet.network.stems.efficientnet import EfficientNetLite
 from higherhrnet.network.stems.movenet import MoveNet
@@ -140,27 +140,27 @@ class HRNet(nn.Module):
         width: int = 32,
         *,
         all_resolutions: bool = True,
-        trunk: Trunk = "hrnet",
+        stem: StemName = "hrnet",
         modules: Sequence[int] = MODULES,
         blocks: int = BLOCKS,
     ) -> None:
         super().__init__()
         widths = [width * 2**i for i in range(4)]
         outputs = 4 if all_resolutions else 1
-        self.backbone = _backbone(trunk)
-        self.heatmaps = self.backbone.heatmaps if self.backbone else 0
-        if self.backbone:
-            stem, *opening = self.backbone.channels
+        self.stem = _pretrained_stem(stem)
+        self.num_heatmaps = self.stem.num_heatmaps if self.stem else 0
+        if self.stem:
+            finest, *opening = self.stem.channels
         else:
-            stem, opening = self._stem(), []
-        self.transition1 = self._transition([stem], widths[:2], opening[:1])
+            finest, opening = self._add_reference_stem(), []
+        self.transition1 = self._transition([finest], widths[:2], opening[:1])
         self.stage2 = self._stage(widths[:2], modules[0], 2, blocks)
         self.transition2 = self._transition(widths[:2], widths[:3], opening[1:2])
         self.stage3 = self._stage(widths[:3], modules[1], 3, blocks)
         self.transition3 = self._transition(widths[:3], widths, opening[2:3])
         self.stage4 = self._stage(widths, modules[2], outputs, blocks)
 
-    def _stem(self) -> int:
+    def _add_reference_stem(self) -> int:
         """Makes the authors' stem and layer1, whose channels it returns."""
         self.conv1 = nn.Conv2d(3, 64, 3, stride=2, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
@@ -212,8 +212,8 @@ class HRNet(nn.Module):
                 f"the network's input must have sides that are multiples of {STRIDE}, "
                 f"not {height}×{width} (height × width)"
             )
-        if self.backbone:
-            first, *opening = self.backbone(images)
+        if self.stem:
+            first, *opening = self.stem(images)
         else:
             x = self.relu(self.bn1(self.conv1(images)))
             x = self.relu(self.bn2(self.conv2(x)))
@@ -228,8 +228,8 @@ class HRNet(nn.Module):
         ):
             source = opening[number] if opening else xs[-1]
             xs = stage([fit(x) for fit, x in zip(transition, [*xs, source], strict=True)])
-        if self.heatmaps:
-            xs[0] = torch.cat([xs[0], first[:, -self.heatmaps :]], 1)
+        if self.num_heatmaps:
+            xs[0] = torch.cat([xs[0], first[:, -self.num_heatmaps :]], 1)
         return xs
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
@@ -237,8 +237,8 @@ class HRNet(nn.Module):
         return tuple(self.features(images))
 
 
-def _backbone(trunk: Trunk) -> EfficientNetLite | MoveNet | None:
+def _pretrained_stem(stem: StemName) -> EfficientNetLite | MoveNet | None:
     """What takes the place of the authors' stem, if anything does."""
-    if trunk == "hrnet":
+    if stem == "hrnet":
         return None
-    return MoveNet() if trunk == "movenet" else EfficientNetLite(trunk)
+    return MoveNet() if stem == "movenet" else EfficientNetLite(stem)

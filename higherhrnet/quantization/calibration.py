@@ -13,7 +13,7 @@ import onnx
 from onnxruntime.quantization import create_calibrator
 from tqdm import tqdm
 
-from higherhrnet.decoding.upsample import Array
+from higherhrnet.arrays import FloatArray
 from higherhrnet.errors import InputError, require
 from higherhrnet.inference.predictor import Predictor
 from higherhrnet.io.sources import Source, list_sources, read_frames
@@ -70,18 +70,18 @@ def calibrate(
     return calibrator.compute_data(), shown
 
 
-def read_views(predictor: Predictor, source: Source) -> list[Array]:
+def read_views(predictor: Predictor, source: Source) -> list[FloatArray]:
     """A photograph as the network will see it: (V, 3, H, W) a scale."""
     image = next(read_frames(source)).image
-    return [np.asarray(views, np.float32) for views in predictor.prepare(image).views.values()]
+    return [np.asarray(views, np.float32) for views in predictor.preprocess(image).inputs.values()]
 
 
 class _Views:
     """What ONNX Runtime draws inputs from until there are none."""
 
-    def __init__(self, views: Iterable[Array]) -> None:
+    def __init__(self, views: Iterable[FloatArray]) -> None:
         self._left = iter(views)
 
-    def get_next(self) -> dict[str, Array] | None:
+    def get_next(self) -> dict[str, FloatArray] | None:
         views = next(self._left, None)
         return None if views is None else {"images": views}

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from higherhrnet.decoding.upsample import Array
-from higherhrnet.engines.load import STREAMS, EngineName, load_engine
+from higherhrnet.arrays import FloatArray
+from higherhrnet.engines.base import MAX_STREAMS, EngineName, EngineOptions
+from higherhrnet.engines.load import load_engine
 from higherhrnet.errors import require
 from higherhrnet.evaluation.metrics import evaluate
 from higherhrnet.evaluation.predict_dataset import predict_dataset
@@ -48,7 +49,7 @@ class Judge:
         """A model's AP in each engine that is installed."""
         found: dict[str, float] = {}
         for engine in _installed():
-            predictor = Predictor.load(model, engine=engine, streams=STREAMS)
+            predictor = Predictor.load(model, engine=engine, streams=MAX_STREAMS)
             results, _ = predict_dataset(predictor, self.annotations, self.pictures)
             found[engine] = evaluate(self.annotations, results)["AP"]
         return found
@@ -85,7 +86,7 @@ def quantize(
     network.write(out, ranges, floats)
     changes: dict[str, Change] = {}
     for name in _installed():
-        engines = [load_engine(path, name)[0] for path in (model, out)]
+        engines = [load_engine(EngineOptions(str(path), name))[0] for path in (model, out)]
         slow, fast = time_in_turn(engines, samples)
         heatmaps, tags = map_errors(engines[1], samples, truth, len(predictor.header.skeleton))
         ap = (before[name], after[name]) if judge else None
@@ -99,7 +100,7 @@ def quantize(
 def _keep_ap(
     network: FloatNetwork,
     ranges: TensorsData,
-    samples: Sequence[Array],
+    samples: Sequence[FloatArray],
     truth: Sequence[Maps],
     judge: Judge,
     before: dict[str, float],

@@ -9,8 +9,8 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
-from higherhrnet.decoding.upsample import Array
-from higherhrnet.engines.load import Engine
+from higherhrnet.arrays import FloatArray
+from higherhrnet.engines.base import Engine
 from higherhrnet.io.atomic import atomic_path
 
 ROUNDS = 5
@@ -66,7 +66,7 @@ class Report:
         return "\n".join(rows)
 
 
-def time_in_turn(engines: Sequence[Engine], samples: Sequence[Array]) -> list[float]:
+def time_in_turn(engines: Sequence[Engine], samples: Sequence[FloatArray]) -> list[float]:
     """The median milliseconds that each engine takes for a sample, the engines taking turns."""
     times: list[list[float]] = [[] for _ in engines]
     for views in samples:

@@ -10,20 +10,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
-from higherhrnet.decoding.upsample import Array
-from higherhrnet.engines.load import Engine, load_engine
+from higherhrnet.arrays import FloatArray
+from higherhrnet.engines.base import Engine, EngineOptions
+from higherhrnet.engines.load import load_engine
 from higherhrnet.quantization.network import FloatNetwork
 
 if TYPE_CHECKING:
     from onnxruntime.quantization import TensorsData
 
 
-Maps = Sequence[Array]
+Maps = Sequence[FloatArray]
 """A network's outputs, coarse to fine."""
 
 
 def rank_layers(
-    network: FloatNetwork, ranges: TensorsData, samples: Sequence[Array], truth: Sequence[Maps]
+    network: FloatNetwork, ranges: TensorsData, samples: Sequence[FloatArray], truth: Sequence[Maps]
 ) -> list[str]:
     """The layers, first the one that disturbs the maps most when it alone is in int8.
 
@@ -38,13 +39,13 @@ def rank_layers(
         trial = Path(folder, "trial.onnx")
         for layer in tqdm(network.layers, "layers", unit=" layers", disable=None):
             network.write(trial, ranges, [other for other in network.layers if other != layer])
-            engine, _ = load_engine(trial, "onnxruntime")
+            engine, _ = load_engine(EngineOptions(str(trial), "onnxruntime"))
             errors[layer] = sum(map_errors(engine, samples, truth, len(network.header.skeleton)))
     return sorted(errors, key=lambda layer: -errors[layer])
 
 
 def map_errors(
-    engine: Engine, samples: Iterable[Array], truth: Iterable[Maps], keypoints: int
+    engine: Engine, samples: Iterable[FloatArray], truth: Iterable[Maps], keypoints: int
 ) -> tuple[float, float]:
     """How far off an engine's heatmaps and tags are: root mean squares, as parts of the truth's."""
     off, size = np.zeros(2), np.zeros(2)
@@ -57,6 +58,6 @@ def map_errors(
     return heatmaps, tags
 
 
-def _parts(maps: Maps, keypoints: int) -> tuple[Array, Array]:
+def _parts(maps: Maps, keypoints: int) -> tuple[FloatArray, FloatArray]:
     heatmaps = np.concatenate([level[:, :keypoints].ravel() for level in maps])
     return heatmaps, maps[0][:, keypoints:].ravel()

@@ -11,9 +11,10 @@ from urllib.parse import quote
 
 from pyarrow import fs
 
+from higherhrnet.arrays import Image
 from higherhrnet.errors import InputError, require
 from higherhrnet.io.image_store import NamedBytes
-from higherhrnet.io.images import Image, read_image
+from higherhrnet.io.images import read_image
 from higherhrnet.io.sources import IMAGE_EXTENSIONS, VIDEO_EXTENSIONS
 
 

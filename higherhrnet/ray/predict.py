@@ -24,11 +24,11 @@ import ray.data
 from pyarrow.fs import FileType
 from tqdm import tqdm
 
+from higherhrnet.arrays import Image
 from higherhrnet.errors import InputError, require
 from higherhrnet.inference.predictor import Predictor
 from higherhrnet.inference.run import Summary
 from higherhrnet.inference.stream import FailedSource, FrameResult, predict_stream
-from higherhrnet.io.images import Image
 from higherhrnet.io.sources import Source
 from higherhrnet.ray.cluster import cluster, max_actors
 from higherhrnet.ray.paths import absolute, deduplicate, location
@@ -81,7 +81,7 @@ def predict_ray(
     """
     named, out, predictor = deduplicate(sources), absolute(out), load()
     summary, start = Summary(), perf_counter()
-    run = begin_run(location(out), predictor.look(), resume)
+    run = begin_run(location(out), predictor.settings(), resume)
     summary.skipped, people = count_results(location(out))
     try:
         with cluster(address), tqdm(unit=" images", disable=None, smoothing=0.1) as bar:

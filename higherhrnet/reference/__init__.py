@@ -1,0 +1,1 @@
+"""The decoding of the reference implementation, as a test oracle and as a baseline for benchmarks (torch)."""

@@ -18,7 +18,8 @@ from munkres import Munkres
 from numpy.typing import NDArray
 from torch import Tensor
 
-Array = NDArray[np.float32]
+from higherhrnet.arrays import FloatArray
+
 View = tuple[Tensor, Tensor]
 """One view's outputs: (1, 2K, h, w) heatmaps then tags, and (1, K, 2h, 2w) heatmaps."""
 
@@ -35,7 +36,7 @@ def decode(
     order: Sequence[int],
     adjust: bool = True,
     refine: bool = True,
-) -> tuple[Array, Array]:
+) -> tuple[FloatArray, FloatArray]:
     """The people in one photograph's maps.
 
     Args:
@@ -119,7 +120,9 @@ def mean(maps: Sequence[Tensor]) -> Tensor:
     return reduce(torch.add, maps) / len(maps)
 
 
-def nms_and_top_k(heatmaps: Tensor, tags: Tensor) -> tuple[NDArray[np.int64], Array, Array]:
+def nms_and_top_k(
+    heatmaps: Tensor, tags: Tensor
+) -> tuple[NDArray[np.int64], FloatArray, FloatArray]:
     """Each keypoint's 30 highest local maxima.
 
     Returns:
@@ -136,15 +139,15 @@ def nms_and_top_k(heatmaps: Tensor, tags: Tensor) -> tuple[NDArray[np.int64], Ar
 
 
 def match_by_tag(
-    locations: NDArray[np.int64], values: Array, tags: Array, order: Sequence[int]
-) -> Array:
+    locations: NDArray[np.int64], values: FloatArray, tags: FloatArray, order: Sequence[int]
+) -> FloatArray:
     """Candidates into people, keypoint after keypoint: (P, K, 3 + T).
 
     A person is known by the first tag value of the candidate that opened it. Another that opens
     under the same value takes that person's place: a slip of the original's, kept here.
     """
     people: dict[float, NDArray[np.float64]] = {}
-    member_tags: dict[float, list[Array]] = {}
+    member_tags: dict[float, list[FloatArray]] = {}
     blank = np.zeros((len(order), 3 + tags.shape[2]))
     for k in order:
         # Whole-number locations make this float64, and with it all distances and costs.
@@ -165,7 +168,7 @@ def match_by_tag(
     return np.array(list(people.values()), np.float32).reshape(-1, *blank.shape)
 
 
-def assign(candidates: NDArray[np.float64], means: Array) -> Iterator[tuple[int, int | None]]:
+def assign(candidates: NDArray[np.float64], means: FloatArray) -> Iterator[tuple[int, int | None]]:
     """For each of (N, 3 + T) candidates the one of (G, T) groups it joins; None to open one."""
     count, groups = len(candidates), len(means)
     if count == 0 or groups == 0:
@@ -180,7 +183,7 @@ def assign(candidates: NDArray[np.float64], means: Array) -> Iterator[tuple[int,
         yield row, column if joins else None
 
 
-def adjust_people(people: Array, heatmaps: Tensor) -> None:
+def adjust_people(people: FloatArray, heatmaps: Tensor) -> None:
     """Move found keypoints to their higher neighbours, in place, reading one number at a time."""
     for person in people:
         for k, (x, y, score) in enumerate(person[:, :3]):
@@ -188,7 +191,7 @@ def adjust_people(people: Array, heatmaps: Tensor) -> None:
                 person[k, :2] = between_neighbours(heatmaps[0, k], int(x), int(y))
 
 
-def between_neighbours(heatmap: Tensor | Array, x: int, y: int) -> tuple[float, float]:
+def between_neighbours(heatmap: Tensor | FloatArray, x: int, y: int) -> tuple[float, float]:
     """The pixel's centre, a quarter pixel to the higher side on both axes; ties go to the lower."""
     height, width = heatmap.shape
     right = heatmap[y, min(x + 1, width - 1)] > heatmap[y, max(x - 1, 0)]
@@ -196,7 +199,7 @@ def between_neighbours(heatmap: Tensor | Array, x: int, y: int) -> tuple[float, 
     return x + 0.5 + (0.25 if right else -0.25), y + 0.5 + (0.25 if below else -0.25)
 
 
-def refine_person(person: Array, heatmaps: Array, tags: Array) -> None:
+def refine_person(person: FloatArray, heatmaps: FloatArray, tags: FloatArray) -> None:
     """Fill a person's missing keypoints, in place; all K maps are searched, missing or not.
 
     Args:

@@ -46,23 +46,23 @@ class ReferencePredictor(Clocked):
             raise InputError("reads one transposed convolution and a tag a keypoint, no others")
         return cls(model, header)
 
-    def run(self, prepared: Sequence[PreprocessedImage]) -> list[Any]:
+    def forward(self, prepared: Sequence[PreprocessedImage]) -> list[Any]:
         """The network's outputs for each photograph, as tensors."""
         outputs = []
         for photograph in prepared:
-            views = torch.from_numpy(photograph.views[1.0]).to(self.device)
+            views = torch.from_numpy(photograph.inputs[1.0]).to(self.device)
             with torch.inference_mode():
                 passes = [self.model(view[None]) for view in views]
                 outputs.append({1.0: [torch.cat(level) for level in zip(*passes, strict=True)]})
         return outputs
 
-    def read(self, prepared: PreprocessedImage, outputs: Any) -> Poses:  # noqa: ANN401 (arrays or tensors)
+    def postprocess(self, prepared: PreprocessedImage, outputs: Any) -> Poses:  # noqa: ANN401 (arrays or tensors)
         """One photograph's outputs → its people, in the photograph's pixels."""
         start, way, skeleton = now(), prepared.resizes[1.0], self.header.skeleton
         levels = [torch.as_tensor(level, device=self.device) for level in outputs[1.0]]
         views = [(low[None], high[None]) for low, high in zip(*levels, strict=True)]
         heatmaps, tags = original.aggregate(
-            {1.0: views}, skeleton.flip_index, (way.height, way.width), self.test.project
+            {1.0: views}, skeleton.flip_index, (way.height, way.width), self.config.project
         )
         self.merging = now() - start
         people, scores = original.decode(heatmaps, tags, skeleton.grouping_order)

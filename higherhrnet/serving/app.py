@@ -155,7 +155,7 @@ async def about(request: Request) -> ServerInfo:
         engine=finder.predictor.engine.description,
         skeleton=header.skeleton.name,
         keypoints=list(header.skeleton.names),
-        flip=finder.predictor.test.flip,
+        flip=finder.predictor.config.flip,
         token=bool(request.app.state.token),
         max_megabytes=finder.limits.max_megabytes,
         max_megapixels=finder.limits.max_megapixels,

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from higherhrnet.geometry import MAX_NETWORK_PIXELS
-from higherhrnet.inference.predictor import Outputs, Predictor, PreprocessedImage
+from higherhrnet.inference.predictor import Predictor, PreprocessedImage
+from higherhrnet.inference.processing import Outputs
 
 Shown = tuple[Predictor, PreprocessedImage]
 """A photograph, and who prepared it and will read its maps."""
@@ -85,5 +86,5 @@ class Batcher:
                     most = min(math.ceil(len(self._wanted) / self._idle), self._batch)
                 self._wanted.discard(outputs)
                 jobs.append((wanted, outputs))
-                pixels += sum(views.size // 3 for views in wanted[0][1].views.values())
+                pixels += sum(views.size // 3 for views in wanted[0][1].inputs.values())
         return jobs

@@ -16,10 +16,12 @@ from typing import TypeVar
 
 from fastapi import HTTPException
 
-from higherhrnet.engines.load import usable_cores
+from higherhrnet.arrays import Image
 from higherhrnet.errors import InputError, require
-from higherhrnet.inference.predictor import Outputs, Predictor, PreprocessedImage
-from higherhrnet.io.images import Image, read_image
+from higherhrnet.hardware import usable_cores
+from higherhrnet.inference.predictor import Predictor, PreprocessedImage
+from higherhrnet.inference.processing import Outputs
+from higherhrnet.io.images import read_image
 from higherhrnet.poses import Poses
 from higherhrnet.serving.batching import Batcher, Shown
 from higherhrnet.serving.limits import ServingLimits
@@ -58,12 +60,12 @@ class InferenceService:
     ) -> None:
         self.predictor, self.limits, self.figures = predictor, limits, figures
         predictor.batch_size = 2 * limits.batch  # with their mirror images
-        self._looking = {flip: predictor.showing(flip) for flip in (False, True)}
+        self._looking = {flip: predictor.with_flip(flip) for flip in (False, True)}
         self.under_way = 0
         figures.under_way.set_function(lambda: self.under_way)
         self.threads = ThreadPoolExecutor(min(usable_cores(), 4), "photographs")
-        self._batcher = Batcher(self._run, limits.batch, predictor.engine.streams)
-        decoded = 3 * max(limits.batch, predictor.engine.streams)  # others wait as bytes
+        self._batcher = Batcher(self._run, limits.batch, predictor.processing.streams)
+        decoded = 3 * max(limits.batch, predictor.processing.streams)  # others wait as bytes
         self._decoded = asyncio.Semaphore(decoded)
         self._pace = 1.0  # seconds a photograph, of late
 
@@ -78,10 +80,10 @@ class InferenceService:
 
     def predictor_with(self, flip: bool | None, min_score: float | None) -> Predictor:
         """The same network with settings of a request's own."""
-        predictor = copy(self._looking[self.predictor.test.flip if flip is None else flip])
+        predictor = copy(self._looking[self.predictor.config.flip if flip is None else flip])
         if min_score is not None:
-            decode = replace(predictor.test.decode, min_score=min_score)
-            predictor.test = replace(predictor.test, decode=decode)
+            decode = replace(predictor.config.decode, min_score=min_score)
+            predictor.config = replace(predictor.config, decode=decode)
         return predictor
 
     def check_room(self, photographs: int = 1) -> None:
@@ -139,7 +141,7 @@ class InferenceService:
             image = read_image(BytesIO(data), max_pixels=self.limits.max_pixels)
             size = image.shape[:2]
             self._check_shape(predictor, *size)
-            return size, predictor.prepare(image)
+            return size, predictor.preprocess(image)
         except InputError as error:
             raise HTTPException(422, str(error)) from error
 
@@ -158,9 +160,11 @@ class InferenceService:
         outputs: dict[int, Outputs] = {}
         with self.figures.network.time():
             for flip, predictor in self._looking.items():
-                places = [i for i, (who, _) in enumerate(shown) if who.test.flip == flip]
-                outputs |= zip(places, predictor.run([shown[i][1] for i in places]), strict=True)
-        taken = (perf_counter() - start) / len(shown) / self.predictor.engine.streams
+                places = [i for i, (who, _) in enumerate(shown) if who.config.flip == flip]
+                outputs |= zip(
+                    places, predictor.forward([shown[i][1] for i in places]), strict=True
+                )
+        taken = (perf_counter() - start) / len(shown) / self.predictor.processing.streams
         self._pace += 0.2 * (taken - self._pace)
         return [outputs[place] for place in range(len(shown))]
 
@@ -173,6 +177,6 @@ class InferenceService:
         outputs: Outputs,
         finish: Callable[[InferenceResult], T],
     ) -> T:
-        poses = predictor.read(prepared, outputs)
+        poses = predictor.postprocess(prepared, outputs)
         self.figures.people.inc(len(poses))
         return finish(InferenceResult(predictor, data, size, prepared, outputs, poses))

@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from higherhrnet.io.images import Image, encode_image
+from higherhrnet.arrays import Image
+from higherhrnet.io.images import encode_image
 from higherhrnet.poses import Poses
 from higherhrnet.serving.inference_service import InferenceResult
 from higherhrnet.skeleton import Skeleton
@@ -111,11 +112,13 @@ def picture(found: InferenceResult, format: Format) -> bytes:
 
 
 def _maps(found: InferenceResult) -> dict[str, Any]:
-    seen, heatmaps, tags = found.predictor.view(found.image(), found.prepared, found.outputs)
+    seen, heatmaps, tags = found.predictor.drawable_maps(
+        found.image(), found.prepared, found.outputs
+    )
     return {
         "heatmaps": _data_url(draw_heatmaps(seen, heatmaps)),
         "tags": _data_url(draw_tags(seen, heatmaps, tags)),
-        "bbox": [round(side, 3) for side in found.prepared.base.box()],
+        "bbox": [round(side, 3) for side in found.prepared.base_resize.box()],
     }
 
 

@@ -24,8 +24,8 @@ def serve(
     Raises:
         InputError: the address cannot be listened on.
     """
-    grey = np.full((480, 640, 3), 127, np.uint8)
-    predictor(grey)  # a network that fails does so before the port opens
+    gray = np.full((480, 640, 3), 127, np.uint8)
+    predictor(gray)  # a network that fails does so before the port opens
     config = uvicorn.Config(
         create_app(predictor, limits, token),
         http=_patient_for(limits.timeout),

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from higherhrnet.arrays import DoubleArray
 
 _SIDES = ("left", "right")
 _LIMBS = ("elbow", "wrist", "hand", "knee", "ankle", "toe")
@@ -53,7 +53,7 @@ class Part(NamedTuple):
 
     discs: dict[str, float]
     """Point at the centre, and radius in body heights."""
-    colour: str
+    color: str
     tone: float
     """Factor of the colour's brightness."""
     nearer: float = 0.0
@@ -88,14 +88,14 @@ PARTS = (
 )
 """What a body is painted with. A part that can face away lies in front of or behind its rest."""
 
-COLOURS = ("left", "right", "skin", "hair", "shirt")
+COLORS = ("left", "right", "skin", "hair", "shirt")
 
 _DISCS = [(list(part.discs) * 4)[:4] for part in PARTS]
 _CENTRES = np.array([[POINTS.index(name) for name in discs] for discs in _DISCS])
 _RADII = np.array([[p.discs[name] for name in d] for p, d in zip(PARTS, _DISCS, strict=True)])
 SHOWS = np.array([[name in part.discs for name in POINTS] for part in PARTS])
 """(parts, points) whether the point is seen where the part is on top."""
-_COLOUR = np.array([COLOURS.index(part.colour) for part in PARTS])
+_COLOUR = np.array([COLORS.index(part.color) for part in PARTS])
 _TONE = np.array([part.tone for part in PARTS])
 _NEARER = np.array([part.nearer for part in PARTS])
 _MIN_RADIUS = 0.6  # pixels; the least that surely paints one
@@ -104,16 +104,16 @@ _MIN_RADIUS = 0.6  # pixels; the least that surely paints one
 class DrawnPeople(NamedTuple):
     """P people to be painted."""
 
-    bodies: Array
+    bodies: DoubleArray
     """(P, len(POINTS), 3) where their points are, in pixels."""
-    heights: Array
+    heights: DoubleArray
     """(P,) how tall each would be upright, in pixels."""
-    colours: Array
+    colors: DoubleArray
     """(P, len(COLOURS), 3) red, green and blue, 0 to 255."""
 
 
 def sample_people(
-    rng: np.random.Generator, hips: Array, heights: Array, side_tones: bool = True
+    rng: np.random.Generator, hips: DoubleArray, heights: DoubleArray, side_tones: bool = True
 ) -> DrawnPeople:
     """People who stand, walk, sit or raise their arms, seen from any side.
 
@@ -126,24 +126,26 @@ def sample_people(
     count = len(heights)
     bodies = _sample_bodies(rng, count) * heights[:, None, None]
     bodies[..., :2] += hips[:, None]
-    colours = _sample_colours(rng, count)
+    colors = _sample_colours(rng, count)
     swapped = (rng.random(count) < 0.5) & (not side_tones)
-    colours[swapped, :2] = colours[swapped, 1::-1]
-    return DrawnPeople(bodies, heights, colours)
+    colors[swapped, :2] = colors[swapped, 1::-1]
+    return DrawnPeople(bodies, heights, colors)
 
 
-def _sample_bodies(rng: np.random.Generator, count: int) -> Array:
+def _sample_bodies(rng: np.random.Generator, count: int) -> DoubleArray:
     """(P, len(POINTS), 3) in body heights."""
-    trunk = np.broadcast_to(list(_TRUNK.values()), (count, len(_TRUNK), 3))
+    stem = np.broadcast_to(list(_TRUNK.values()), (count, len(_TRUNK), 3))
     head = np.array(list(_HEAD.values())) @ _rotation(1, rng.normal(0, 20, count))
-    bodies = np.concatenate([_sample_limbs(rng, count), trunk, head], 1)
+    bodies = np.concatenate([_sample_limbs(rng, count), stem, head], 1)
     facing = rng.choice([0, 0, 0, 180, 90, -90], count) + rng.normal(0, 25, count)
     from_above, leaning = rng.uniform(-18, 0, count), rng.normal(0, 8, count)
-    turned: Array = bodies @ _rotation(1, facing) @ _rotation(0, from_above) @ _rotation(2, leaning)
+    turned: DoubleArray = (
+        bodies @ _rotation(1, facing) @ _rotation(0, from_above) @ _rotation(2, leaning)
+    )
     return turned
 
 
-def _sample_limbs(rng: np.random.Generator, count: int) -> Array:
+def _sample_limbs(rng: np.random.Generator, count: int) -> DoubleArray:
     """(P, 12, 3) the points of arms and legs of bodies that face the viewer."""
     arms = rng.uniform(*np.moveaxis(_ARMS[rng.integers(len(_ARMS), size=(count, 2))], -1, 0))
     legs = rng.uniform(*np.moveaxis(_LEGS[rng.integers(len(_LEGS), size=count)], -1, 0))
@@ -156,11 +158,11 @@ def _sample_limbs(rng: np.random.Generator, count: int) -> Array:
     steps = np.stack([side * np.sin(o), np.cos(o) * np.cos(f), np.cos(o) * np.sin(f)], -1)
     steps = (steps * _LENGTHS[:, None]).reshape(count, 2, 2, 3, 3)  # side, limb, segment, axis
     starts = np.array([[_TRUNK[f"{s}_shoulder"], _TRUNK[f"{s}_hip"]] for s in _SIDES])
-    points: Array = starts[:, :, None] + steps.cumsum(3)
+    points: DoubleArray = starts[:, :, None] + steps.cumsum(3)
     return points.reshape(count, 12, 3)
 
 
-def _rotation(axis: int, degrees: Array) -> Array:
+def _rotation(axis: int, degrees: DoubleArray) -> DoubleArray:
     """(P, 3, 3) matrices that turn row vectors about x, y or z."""
     a, b = [i for i in range(3) if i != axis]
     matrices = np.tile(np.eye(3), (len(degrees), 1, 1))
@@ -170,16 +172,16 @@ def _rotation(axis: int, degrees: Array) -> Array:
     return matrices
 
 
-def _sample_colours(rng: np.random.Generator, count: int) -> Array:
+def _sample_colours(rng: np.random.Generator, count: int) -> DoubleArray:
     """(P, len(COLOURS), 3) left reds, right blues, skin and hair from dark to light, any shirt."""
     dark = np.array([(175, 30, 20), (20, 50, 175), (90, 55, 40), (15, 12, 10), (70, 100, 60)])
     span = np.array([(80, 65, 55), (60, 90, 80), (160, 155, 145), (155, 108, 50), (160, 130, 110)])
-    share = rng.random((count, len(COLOURS), 1)) + rng.normal(0, 0.1, (count, len(COLOURS), 3))
-    colours: Array = dark + share.clip(0, 1) * span
-    return colours
+    share = rng.random((count, len(COLORS), 1)) + rng.normal(0, 0.1, (count, len(COLORS), 3))
+    colors: DoubleArray = dark + share.clip(0, 1) * span
+    return colors
 
 
-def shapes(people: DrawnPeople) -> tuple[Array, Array, NDArray[np.intp]]:
+def shapes(people: DrawnPeople) -> tuple[DoubleArray, DoubleArray, NDArray[np.intp]]:
     """The people's parts as polygons, the farthest part of each person first.
 
     Returns:
@@ -191,12 +193,12 @@ def shapes(people: DrawnPeople) -> tuple[Array, Array, NDArray[np.intp]]:
     order = np.argsort(depth + _NEARER, 1)
     radii = np.maximum(_RADII * heights[..., None], _MIN_RADIUS)
     light = _TONE * (1 + 0.5 * depth.clip(-0.4, 0.4))  # near parts are lighter
-    colours = (people.colours[:, _COLOUR] * light[..., None]).clip(0, 255)
+    colors = (people.colors[:, _COLOUR] * light[..., None]).clip(0, 255)
     rows = np.arange(len(order))[:, None]
-    return hulls(centres[..., :2], radii)[rows, order], colours[rows, order], order
+    return hulls(centres[..., :2], radii)[rows, order], colors[rows, order], order
 
 
-def hulls(centres: Array, radii: Array, corners: int = 24) -> Array:
+def hulls(centres: DoubleArray, radii: DoubleArray, corners: int = 24) -> DoubleArray:
     """(..., N, 2) the convex hulls of discs, as the points that lie farthest in N directions.
 
     Args:
@@ -209,5 +211,5 @@ def hulls(centres: Array, radii: Array, corners: int = 24) -> Array:
     reach = centres @ directions.T + radii[..., None]  # (..., D, N)
     best = reach.argmax(-2)
     farthest = np.take_along_axis(centres, best[..., None], -2)
-    corner: Array = farthest + np.take_along_axis(radii, best, -1)[..., None] * directions
+    corner: DoubleArray = farthest + np.take_along_axis(radii, best, -1)[..., None] * directions
     return corner

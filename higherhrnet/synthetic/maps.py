@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from higherhrnet.arrays import FloatArray
 from higherhrnet.skeleton import COCO, Skeleton
 
-Array = NDArray[np.float32]
 Points = NDArray[np.float64]
 """(P, K, 2) x and y, from the map's upper left corner: the first pixel's centre is at 0.5."""
 
@@ -30,7 +30,7 @@ TAG_REACH = 6.0
 
 def draw_maps(
     people: int, height: int, width: int, seed: int, skeleton: Skeleton = COCO, flip: bool = True
-) -> tuple[Array, Array]:
+) -> tuple[FloatArray, FloatArray]:
     """Outputs that a trained network might give for a photograph of P people.
 
     A quarter of the keypoints have no peak. All people's tags differ and reach a few cells around
@@ -87,7 +87,9 @@ def place_people(
     return np.asarray(corner[:, None] + inside * box[:, None])
 
 
-def bells(keypoints: Points, sigma: float, height: int, width: int) -> tuple[Array, Array]:
+def bells(
+    keypoints: Points, sigma: float, height: int, width: int
+) -> tuple[FloatArray, FloatArray]:
     """The (P, K, H) columns and (P, K, W) rows whose products are Gaussians at the keypoints."""
     x, y = keypoints[..., :1], keypoints[..., 1:]
     down = np.exp(-((np.arange(height) + 0.5 - y) ** 2) / (2 * sigma**2))
@@ -95,7 +97,7 @@ def bells(keypoints: Points, sigma: float, height: int, width: int) -> tuple[Arr
     return down.astype(np.float32), across.astype(np.float32)
 
 
-def smooth_noise(rng: np.random.Generator, shape: tuple[int, ...], sigma: float) -> Array:
+def smooth_noise(rng: np.random.Generator, shape: tuple[int, ...], sigma: float) -> FloatArray:
     """(K, H, W) blurred white noise of mean about 0 and standard deviation 1."""
     white, side = rng.standard_normal(shape, np.float32), 2 * round(4 * sigma) + 1
     noise = np.stack(
@@ -106,7 +108,7 @@ def smooth_noise(rng: np.random.Generator, shape: tuple[int, ...], sigma: float)
 
 def draw_heatmaps(
     rng: np.random.Generator, keypoints: Points, peaks: NDArray[np.float64], height: int, width: int
-) -> Array:
+) -> FloatArray:
     """(K, H, W) all people's Gaussians, as high as (P, K) `peaks`, and faint noise."""
     heatmaps = np.zeros((keypoints.shape[1], height, width), np.float32)
     down, across = bells(keypoints, SIGMA, height, width)
@@ -118,7 +120,7 @@ def draw_heatmaps(
 
 def draw_tags(
     rng: np.random.Generator, keypoints: Points, tags: NDArray[np.float64], height: int, width: int
-) -> Array:
+) -> FloatArray:
     """(K, H, W) the nearest person's of (P,) tags, or where nobody is near, a wandering value."""
     own = tags[:, None] + TAG_NOISE * rng.standard_normal(keypoints.shape[:2])
     down, across = bells(keypoints, TAG_SIGMA, height, width)

@@ -14,12 +14,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from higherhrnet.arrays import DoubleArray, Image
 from higherhrnet.errors import InputError
 from higherhrnet.skeleton import COCO, Skeleton
 from higherhrnet.synthetic import bodies as figure
-from higherhrnet.synthetic.bodies import Array, DrawnPeople
-
-Image = NDArray[np.uint8]
+from higherhrnet.synthetic.bodies import DrawnPeople
 
 CROWD = -1
 """The owner of the crowd's pixels in `Scene.owners`."""
@@ -85,9 +84,9 @@ class Scene:
 class Objects(NamedTuple):
     """Things that hide whom they stand before."""
 
-    outlines: Array
+    outlines: DoubleArray
     """(O, 24, 2) corners of convex polygons, in pixels."""
-    colours: Array
+    colors: DoubleArray
     """(O, 3) red, green and blue, 0 to 255."""
     behind: NDArray[np.int64]
     """(O,) how many of the people are behind each."""
@@ -138,23 +137,23 @@ def _paint(
     canvas: Image, people: DrawnPeople, objects: Objects | None
 ) -> tuple[Image, NDArray[np.int32], NDArray[np.int32]]:
     """The picture (H, W, 3), and the person (-1 nobody) and part on top in each pixel (H, W)."""
-    outlines, colours, parts = figure.shapes(people)
+    outlines, colors, parts = figure.shapes(people)
     per_person = len(figure.PARTS)
     labels = 1 + np.arange(len(parts))[:, None] * per_person + parts  # 0: nobody
-    outlines, colours = outlines.reshape(-1, *outlines.shape[2:]), colours.reshape(-1, 3)
+    outlines, colors = outlines.reshape(-1, *outlines.shape[2:]), colors.reshape(-1, 3)
     labels = labels.ravel()
     if objects is not None:
         at = objects.behind * per_person
         outlines = np.insert(outlines, at, objects.outlines, 0)
-        colours = np.insert(colours, at, objects.colours, 0)
+        colors = np.insert(colors, at, objects.colors, 0)
         labels = np.insert(labels, at, 0)
     image, top = canvas.copy(), np.zeros(canvas.shape[:2], np.int32)
-    fill(image, outlines, colours, cv2.LINE_AA)
+    fill(image, outlines, colors, cv2.LINE_AA)
     fill(top, outlines, labels, cv2.LINE_8)
     return image, *np.divmod(top - 1, per_person)
 
 
-def fill(canvas: NDArray[Any], outlines: Array, values: NDArray[Any], line: int) -> None:
+def fill(canvas: NDArray[Any], outlines: DoubleArray, values: NDArray[Any], line: int) -> None:
     """Fill (N, 24, 2) convex polygons on a canvas, each with its value.
 
     Args:

@@ -17,11 +17,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from higherhrnet.arrays import DoubleArray, Image
 from higherhrnet.errors import InputError
 from higherhrnet.io.atomic import atomic_path
 from higherhrnet.skeleton import COCO, Skeleton
-from higherhrnet.synthetic.bodies import Array, hulls, sample_people
-from higherhrnet.synthetic.painting import Image, Objects, Scene, fill, paint_scene
+from higherhrnet.synthetic.bodies import hulls, sample_people
+from higherhrnet.synthetic.painting import Objects, Scene, fill, paint_scene
 
 Seed = int | Sequence[int] | np.random.Generator
 
@@ -71,7 +72,9 @@ def draw_scene(
     return replace(scene, image=np.asarray(cv2.add(scene.image, grain), np.uint8))
 
 
-def _spread(rng: np.random.Generator, count: int, size: NDArray[np.int64]) -> tuple[Array, Array]:
+def _spread(
+    rng: np.random.Generator, count: int, size: NDArray[np.int64]
+) -> tuple[DoubleArray, DoubleArray]:
     """(P, 2) hips and (P,) heights of people side by side, the small ones mostly far, so first."""
     heights = rng.choice([0.35, 0.6, 0.9], count) * rng.uniform(0.7, 1.2, count) * size.min()
     heights = heights[np.argsort(heights * rng.uniform(0.7, 1.4, count))]
@@ -81,7 +84,7 @@ def _spread(rng: np.random.Generator, count: int, size: NDArray[np.int64]) -> tu
 
 def _clustered(
     rng: np.random.Generator, count: int, size: NDArray[np.int64]
-) -> tuple[Array, Array]:
+) -> tuple[DoubleArray, DoubleArray]:
     """(P, 2) hips and (P,) heights of small people who stand close together."""
     middle = rng.uniform(0.25, 0.75, 2) * size
     hips = middle + rng.normal(0, (0.12, 0.03), (count, 2)) * size.min()
@@ -96,12 +99,14 @@ def _background(rng: np.random.Generator, height: int, width: int) -> Image:
         cv2.resize(grid.astype(np.uint8), (width, height), interpolation=cv2.INTER_CUBIC)
         for grid in (patches, weave)
     )
-    outlines, colours = _things(rng, int(rng.integers(4, 12)), np.array([width, height]))
-    fill(canvas, outlines, colours, cv2.LINE_AA)
+    outlines, colors = _things(rng, int(rng.integers(4, 12)), np.array([width, height]))
+    fill(canvas, outlines, colors, cv2.LINE_AA)
     return np.asarray(cv2.addWeighted(canvas, 0.85, fine, 0.15, 0), np.uint8)
 
 
-def _things(rng: np.random.Generator, count: int, size: NDArray[np.int64]) -> tuple[Array, Array]:
+def _things(
+    rng: np.random.Generator, count: int, size: NDArray[np.int64]
+) -> tuple[DoubleArray, DoubleArray]:
     """(O, 24, 2) outlines of poles, boards and balls within a width and height, (O, 3) colours."""
     centres = rng.uniform(0, size, (count, 1, 2)) + rng.normal(0, 0.08, (count, 3, 2)) * size.min()
     radii = rng.uniform(0.01, 0.05, (count, 1)) * size.min() * np.ones(3)

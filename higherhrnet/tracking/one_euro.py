@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from higherhrnet.arrays import DoubleArray
 
 
 def one_euro(
-    new: Array,
-    last: Array,
-    speed: Array,
-    seconds: Array,
-    cutoff: float,
-    beta: Array | float,
-    speed_cutoff: float,
-) -> tuple[Array, Array]:
+    new: DoubleArray,
+    last: DoubleArray,
+    speed: DoubleArray,
+    seconds: DoubleArray,
+    min_cutoff: float,
+    beta: DoubleArray | float,
+    derivative_cutoff: float,
+) -> tuple[DoubleArray, DoubleArray]:
     """One step of the filter (Casiez et al., CHI 2012), for any number of points at once.
 
     Slow points are smoothed the most, and those that move the least, since there lag is seen and
@@ -35,12 +34,12 @@ def one_euro(
         (..., 2) the filtered points, and their filtered velocity.
     """
     slope = (new - last) / seconds[..., None]
-    speed = speed + _weight(speed_cutoff, seconds)[..., None] * (slope - speed)
-    cutoffs = cutoff + beta * np.hypot(speed[..., 0], speed[..., 1])
-    return last + _weight(cutoffs, seconds)[..., None] * (new - last), speed
+    speed = speed + _weight(derivative_cutoff, seconds)[..., None] * (slope - speed)
+    min_cutoffs = min_cutoff + beta * np.hypot(speed[..., 0], speed[..., 1])
+    return last + _weight(min_cutoffs, seconds)[..., None] * (new - last), speed
 
 
-def _weight(cutoff: Array | float, seconds: Array) -> Array:
+def _weight(min_cutoff: DoubleArray | float, seconds: DoubleArray) -> DoubleArray:
     """How much of the new value a low-pass filter takes."""
-    turn = 2 * np.pi * cutoff * seconds
+    turn = 2 * np.pi * min_cutoff * seconds
     return np.asarray(turn / (turn + 1))

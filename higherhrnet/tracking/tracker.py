@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from higherhrnet.decoding.grouping import assign
+from higherhrnet.arrays import DoubleArray
+from higherhrnet.decoding.assignment import assign
 from higherhrnet.errors import require
 from higherhrnet.poses import Poses
-from higherhrnet.tracking.one_euro import Array, one_euro
+from higherhrnet.tracking.one_euro import one_euro
 
 Tracks = NDArray[np.void]
 """(N,) rows as `_row` has them."""
@@ -28,25 +29,25 @@ class TrackConfig:
     min_similarity: float = 0.1
     """How alike, at least, a person and where a track leads must be (Object Keypoint Similarity,
     0 to 1)."""
-    patience: float = 1.0
+    max_lost_seconds: float = 1.0
     """Seconds that who is not found keeps the number; after that it is somebody else."""
-    confirm: int = 3
+    min_hits: int = 3
     """Frames in which somebody must be found to be waited for at all."""
     drift: float = 0.5
     """How far people stray from where their motion leads, in their own sizes a second."""
     smooth: bool = True
     """Hold the keypoints steady with a One-Euro filter."""
-    cutoff: float = 1.0
+    min_cutoff: float = 1.0
     """Hz; of the filter where nothing moves. Lower is steadier."""
     beta: float = 0.5
     """Hz by which the cutoff rises for each of the person's own sizes that a keypoint moves in a
     second. Higher follows fast motion sooner."""
-    speed_cutoff: float = 1.0
+    derivative_cutoff: float = 1.0
     """Hz; of the filter of the speed."""
 
     def __post_init__(self) -> None:
         require(0 < self.min_similarity <= 1, "min_similarity must be above 0, and at most 1")
-        require(self.confirm >= 1, f"confirm must be at least 1, not {self.confirm}")
+        require(self.min_hits >= 1, f"confirm must be at least 1, not {self.min_hits}")
         for name in ("patience", "drift", "beta"):
             require(0 <= getattr(self, name) < np.inf, f"{name} must be a number from 0 up")
         for name in ("cutoff", "speed_cutoff"):
@@ -70,7 +71,7 @@ class Tracker:
     def __call__(self, poses: Poses, seconds: float) -> Poses:
         """The same people in the same order, with `tracks`; numbers count from 1.
 
-        A keypoint that was not found stays so. Who was out of sight for less than `patience` has
+        A keypoint that was not found stays so. Who was out of sight for less than `max_lost_seconds` has
         the number from before.
 
         Args:
@@ -85,21 +86,21 @@ class Tracker:
         if self._tracks is None:
             self._tracks, self._told = np.zeros(0, row), seconds
         require(self._tracks.dtype == row, "a Tracker needs the same keypoints in every frame")
-        last, reach = self._time, max(self.config.patience, self._step)
+        last, reach = self._time, max(self.config.max_lost_seconds, self._step)
         self._step = max(seconds - self._told, _STEP)
         self._told, self._time = seconds, last + self._step
         tracks = self._tracks[self._kept(self._tracks, last)]
         # Who was there a moment ago goes first, who is known before who was there only once.
-        rank = np.where(tracks["seen"] < last, 2, tracks["hits"] < self.config.confirm)
+        rank = np.where(tracks["seen"] < last, 2, tracks["hits"] < self.config.min_hits)
         owner = _match(self._similarity(tracks, poses, reach), rank, self.config.min_similarity)
         strangers = np.flatnonzero(owner < 0)
         owner[strangers] = len(tracks) + np.arange(len(strangers))
         tracks = np.concatenate([tracks, self._open(len(strangers), tracks.dtype)])
         keypoints = self._update(tracks, owner, poses)
         self._tracks = tracks
-        return replace(poses, keypoints=keypoints, tracks=tracks["number"][owner])
+        return replace(poses, keypoints=keypoints, track_ids=tracks["number"][owner])
 
-    def _similarity(self, tracks: Tracks, poses: Poses, reach: float) -> Array:
+    def _similarity(self, tracks: Tracks, poses: Poses, reach: float) -> DoubleArray:
         """(N, P) Object Keypoint Similarity of where N tracks lead and P people are.
 
         COCO's formula, but that the spread of each keypoint grows with the time a track was lost,
@@ -141,7 +142,7 @@ class Tracker:
         shown = own["steady"] if self.config.smooth else places
         return np.where(found[..., None], shown, 0).astype(np.float32)
 
-    def _steady(self, own: Tracks, places: Array, found: NDArray[np.bool_]) -> None:
+    def _steady(self, own: Tracks, places: DoubleArray, found: NDArray[np.bool_]) -> None:
         """One step of the filter for the keypoints that were found."""
         known, config = own["known"][..., None], self.config
         wait = np.maximum(self._time - own["when"], _STEP)  # (P, K)
@@ -151,9 +152,9 @@ class Tracker:
             np.where(known, carried, places),
             own["speed"],
             wait,
-            config.cutoff,
+            config.min_cutoff,
             config.beta / own["size"][:, None],
-            config.speed_cutoff,
+            config.derivative_cutoff,
         )
         for name, value in (("steady", steady), ("speed", speed)):
             own[name] = np.where(found[..., None], value, own[name])
@@ -161,8 +162,8 @@ class Tracker:
 
     def _kept(self, tracks: Tracks, last: float) -> NDArray[np.bool_]:
         """(N,) which tracks are still waited for: of the last frame, or seen often and lately."""
-        often = tracks["hits"] >= self.config.confirm
-        lately = self._time - tracks["seen"] <= self.config.patience
+        often = tracks["hits"] >= self.config.min_hits
+        lately = self._time - tracks["seen"] <= self.config.max_lost_seconds
         return np.asarray((tracks["seen"] == last) | (often & lately))
 
 
@@ -184,12 +185,12 @@ def _row(keypoints: int) -> np.dtype[np.void]:
     )
 
 
-def _expected(tracks: Tracks, wait: Array) -> Array:
+def _expected(tracks: Tracks, wait: DoubleArray) -> DoubleArray:
     """(N, K, 2) where motion leads the tracks' keypoints."""
     return np.asarray(tracks["place"] + (tracks["velocity"] * wait[:, None])[:, None])
 
 
-def _sizes(poses: Poses) -> Array:
+def _sizes(poses: Poses) -> DoubleArray:
     """(P,) people's sizes: the square root of the box's area, as in COCO's formula.
 
     Of a box that is flat, since few keypoints were found, half its length.
@@ -199,7 +200,7 @@ def _sizes(poses: Poses) -> Array:
     return np.asarray(np.sqrt(width * height).clip(np.maximum(flat, _LEAST_SIZE)))
 
 
-def _shift(offsets: Array, counted: NDArray[np.bool_]) -> Array:
+def _shift(offsets: DoubleArray, counted: NDArray[np.bool_]) -> DoubleArray:
     """(P, 2) how far each body moved: the median of its (P, K, 2) offsets that count, or 0."""
     kept = np.where(counted[..., None], offsets, np.inf)
     ordered = np.sort(kept, axis=1)
@@ -209,7 +210,7 @@ def _shift(offsets: Array, counted: NDArray[np.bool_]) -> Array:
     return np.where(count[:, None] > 0, two.mean(1), 0)
 
 
-def _match(similarity: Array, rank: NDArray[np.intp], least: float) -> NDArray[np.intp]:
+def _match(similarity: DoubleArray, rank: NDArray[np.intp], least: float) -> NDArray[np.intp]:
     """(P,) the track of each person, -1 for none, so that pairs are the most alike in all.
 
     Tracks of rank 0 choose first, then those of rank 1, then 2.
@@ -225,7 +226,7 @@ def _match(similarity: Array, rank: NDArray[np.intp], least: float) -> NDArray[n
     return owner
 
 
-def _pairs(gain: Array) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def _pairs(gain: DoubleArray) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Rows and columns, each at most once, whose gain is the highest in all."""
     if len(gain) > gain.shape[1]:
         columns, rows = _pairs(gain.T)

@@ -10,11 +10,11 @@ from torch import nn
 from higherhrnet.config import ModelConfig
 from higherhrnet.errors import InputError
 from higherhrnet.network import checkpoint
-from higherhrnet.network.convert import load_trunk
+from higherhrnet.network.convert import load_backbone
 from higherhrnet.network.higherhrnet import HigherHRNet
 from higherhrnet.recipes import TrainConfig
 from higherhrnet.skeleton import Skeleton
-from higherhrnet.zoo.download import local_model, torch_form
+from higherhrnet.zoo.models import resolve_model, torch_weights
 
 
 def build_network(config: TrainConfig, skeleton: Skeleton) -> tuple[HigherHRNet, str]:
@@ -24,14 +24,14 @@ def build_network(config: TrainConfig, skeleton: Skeleton) -> tuple[HigherHRNet,
         InputError: the weights to start from cannot be read or do not fit.
     """
     network = HigherHRNet.from_config(replace(config.model, num_keypoints=len(skeleton)))
-    if config.run.initialisation == "kaiming":
+    if config.run.initialization == "kaiming":
         _initialise(network)
     if config.run.init is None:
         return network, "from nothing"
     if Path(config.run.init).suffix in {".pth", ".tar", ".pt", ".json"}:
-        load_trunk(network, config.run.init)
+        load_backbone(network, config.run.init)
         return network, f"on the trunk of {config.run.init}, under fresh heads"
-    source = torch_form(local_model(config.run.init))
+    source = torch_weights(resolve_model(config.run.init))
     given, header = checkpoint.load(source)
     state = given.state_dict()
     if flags := _flags(network.config, header.model):

@@ -42,7 +42,9 @@ def train(config: TrainConfig) -> bool:
             no number any more.
     """
     if config.data.overfit:
-        still = replace(config.augment, rotation=0, scale=(1, 1), follow=0, colour=0, paste=0)
+        still = replace(
+            config.augment, rotation=0, scale=(1, 1), center_on_keypoint=0, color=0, paste=0
+        )
         config = replace(config, augment=replace(still, mask_padding=False))
     with process_group(config.run.device) as world:
         photographs = load_dataset(config.data, outlines=config.augment.paste > 0)
@@ -180,7 +182,7 @@ class TrainingLoop:
                 header.training["AP"] = round(figures["AP"], 4)
                 checkpoint.save(folder / "best.safetensors", network, header)
             self.record.measure(trainer.step, trainer.epoch, figures)
-            sheet = self.validation.draw(network, header, self.config.run.pictures)
+            sheet = self.validation.draw(network, header, self.config.run.preview_images)
             if sheet is not None:
                 name = f"epoch-{trainer.epoch:07.1f}.jpg"
                 write_image(folder / "pictures" / name, sheet)

@@ -92,7 +92,7 @@ class NetworkWithLosses(nn.Module):
                 self.config.input.convention,
             )
             target, heatmaps = self._heatmaps(cells, batch, maps), maps[:, :keypoints]
-            counts = batch.masks[level][:, None] & batch.labelled[:, :, None, None]
+            counts = batch.masks[level][:, None] & batch.labeled[:, :, None, None]
             if scales:
                 error, size = adaptive_heatmap_loss(heatmaps, scales[level], target, counts)
                 losses[f"scale_{stride}"] = factor * size.mean()

@@ -9,12 +9,13 @@ import cv2
 import numpy as np
 import torch
 
+from higherhrnet.arrays import Image
 from higherhrnet.config import InputConfig
 from higherhrnet.data.augment import Sample, augment
 from higherhrnet.data.dataset import KeypointDataset, load_dataset
 from higherhrnet.errors import InputError
 from higherhrnet.geometry import FIRST_PIXEL_CENTER
-from higherhrnet.io.images import Image, write_image
+from higherhrnet.io.images import write_image
 from higherhrnet.poses import Poses
 from higherhrnet.recipes import AugmentConfig, DataConfig, TargetConfig
 from higherhrnet.skeleton import Skeleton

@@ -51,7 +51,7 @@ class TrainState:
         self.learner = learner
         self.parallel = DistributedDataParallel(learner) if world.size > 1 else learner
         optim = config.optim
-        self.optimiser = torch.optim.Adam(
+        self.optimizer = torch.optim.Adam(
             learner.groups(), optim.lr, weight_decay=optim.weight_decay, fused=True
         )
         self.order = BatchSampler(
@@ -103,7 +103,7 @@ class TrainState:
             "start": self.origin,
         }
         skeleton = self.photographs.skeleton
-        return Header(self.network.config, skeleton, config.input, config.test, facts)
+        return Header(self.network.config, skeleton, config.input, config.inference, facts)
 
     def state(self) -> dict[str, Any]:
         """Everything needed to go on."""
@@ -111,7 +111,7 @@ class TrainState:
         return {
             "learner": self.learner.state_dict(),
             "average": self.average.network.state_dict() if self.average else None,
-            "optimiser": self.optimiser.state_dict(),
+            "optimiser": self.optimizer.state_dict(),
             "random": torch.get_rng_state(),
             "random_cuda": torch.cuda.get_rng_state() if cuda else None,
             "config": flat(self.config),
@@ -148,13 +148,13 @@ class TrainState:
             self.learner.load_state_dict(state["learner"])
             if self.average:
                 self.average.network.load_state_dict(state["average"] or self.network.state_dict())
-            self.optimiser.load_state_dict(state["optimiser"])
+            self.optimizer.load_state_dict(state["optimiser"])
         except (KeyError, ValueError, RuntimeError) as error:
             raise InputError(
                 f"{self.config.run.out}: its last.pt is of another network or optimiser; resume "
                 "with the settings in its config.json, or take another --out"
             ) from error
-        for group in self.optimiser.param_groups:
+        for group in self.optimizer.param_groups:
             group["weight_decay"] = self.config.optim.weight_decay  # as it is now asked for
         torch.set_rng_state(state["random"])
         if state["random_cuda"] is not None and self.world.device.type == "cuda":
@@ -178,9 +178,9 @@ class TrainState:
         """
         optim, names = self.config.optim, []
         rate = self.rate()
-        for group in self.optimiser.param_groups:
+        for group in self.optimizer.param_groups:
             group["lr"] = rate * group["pace"]
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=True)
         losses: dict[str, Tensor] = {}
         for part in range(optim.accumulate):
             batch = next(batches)
@@ -192,7 +192,7 @@ class TrainState:
                 losses[name] = losses.get(name, 0) + term.detach() / optim.accumulate
         if optim.clip:
             clip_grad_norm_(self.learner.parameters(), optim.clip)
-        self.optimiser.step()
+        self.optimizer.step()
         self.step += 1
         if self.average:
             self.average.update(self.step)

@@ -28,7 +28,7 @@ def to_map_coordinates(
     """
     x, y, visibility = keypoints.unbind(-1)
     x, y = x / stride, y / stride
-    mirrored = (width - 1 if convention == "original" else width) - x
+    mirrored = (width - 1 if convention == "reference" else width) - x
     x = torch.where(flipped[:, None, None], mirrored, x)
     return torch.stack([x, y, visibility], -1)
 
@@ -41,7 +41,7 @@ def cell_indices(
     The original truncates towards zero, so its first row and column catch what is just outside.
     """
     xy = cells[..., :2]
-    column, row = (xy.trunc() if convention == "original" else xy.floor()).long().unbind(-1)
+    column, row = (xy.trunc() if convention == "reference" else xy.floor()).long().unbind(-1)
     inside = (column >= 0) & (row >= 0) & (column < width) & (row < height)
     return column, row, inside & (cells[..., 2] > 0)
 
@@ -76,11 +76,11 @@ def render_heatmaps(
     spread = spread.expand(seen.shape[:2])[..., None]
     profiles = []
     for cell, exact, size in ((column, cells[..., 0], width), (row, cells[..., 1], height)):
-        middle = cell.to(cells.dtype) if convention == "original" else exact - 0.5
+        middle = cell.to(cells.dtype) if convention == "reference" else exact - 0.5
         first = (middle - 3 * spread - 1).round()
         beyond = (middle + 3 * spread + 2).round()
         places = first[..., None].long() + offsets  # (B, P, K, W)
-        if convention == "original":  # whose window, not its Gaussian, is rounded to whole cells
+        if convention == "reference":  # whose window, not its Gaussian, is rounded to whole cells
             middle = first + 3 * spread + 1
         value = torch.exp(-((places - middle[..., None]) ** 2) / (2 * spread[..., None] ** 2))
         on_map = (places >= 0) & (places < size) & (places < beyond[..., None])

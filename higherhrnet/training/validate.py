@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from higherhrnet.arrays import Image
 from higherhrnet.config import Header
 from higherhrnet.data.dataset import parse_source
 from higherhrnet.engines.torch import TorchEngine
@@ -18,7 +19,6 @@ from higherhrnet.evaluation.predict_dataset import predict_dataset
 from higherhrnet.inference.predictor import Predictor
 from higherhrnet.io.coco import Annotations, Entry, load_annotations
 from higherhrnet.io.image_store import ImageStore, find_images
-from higherhrnet.io.images import Image
 from higherhrnet.network.higherhrnet import HigherHRNet
 from higherhrnet.poses import Poses
 from higherhrnet.recipes import DataConfig
@@ -127,10 +127,10 @@ def _spread(annotations: Annotations, count: int) -> list[Entry]:
 
 
 def _row(predictor: Predictor, image: Image, truth: Poses) -> Image:
-    prepared = predictor.prepare(image)
-    outputs = predictor.run([prepared])[0]
-    seen, heatmaps, tags = predictor.view(image, prepared, outputs)
-    found = predictor.read(prepared, outputs)
+    prepared = predictor.preprocess(image)
+    outputs = predictor.forward([prepared])[0]
+    seen, heatmaps, tags = predictor.drawable_maps(image, prepared, outputs)
+    found = predictor.postprocess(prepared, outputs)
     tiles = [
         draw(image, truth), draw(image, found, min_score=0.1),
         draw_heatmaps(seen, heatmaps), draw_tags(seen, heatmaps, tags),

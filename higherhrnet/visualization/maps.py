@@ -5,12 +5,13 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from higherhrnet.arrays import FloatArray, Image
 from higherhrnet.errors import InputError
 from higherhrnet.skeleton import Skeleton
-from higherhrnet.visualization.poses import Colour, Image, Map, checked
+from higherhrnet.visualization.poses import Color, checked
 
-BACKGROUND_COLOR: Colour = (22, 22, 27)
-TEXT_COLOR: Colour = (225, 225, 230)
+BACKGROUND_COLOR: Color = (22, 22, 27)
+TEXT_COLOR: Color = (225, 225, 230)
 TILE_SIZE = 240
 """Pixels of a tile's longer side on the sheet of maps."""
 GAP, CAPTION = 8, 22  # pixels between tiles, and above each for its name
@@ -20,7 +21,7 @@ MIN_TAG_SPAN = 1.0
 """Tags nearer than this are one person to the decoder, so they never get the whole rainbow."""
 
 
-def draw_heatmaps(image: Image, heatmaps: Map) -> Image:
+def draw_heatmaps(image: Image, heatmaps: FloatArray) -> Image:
     """The dimmed photograph, aglow where any of the heatmaps (K, h, w), about 0 to 1, is high.
 
     The maps may have any resolution, but must cover just what the photograph covers.
@@ -32,7 +33,7 @@ def draw_heatmaps(image: Image, heatmaps: Map) -> Image:
     return _to_uint8(_dimmed(image) * (1 - heat[..., None]) + glow)
 
 
-def draw_tags(image: Image, heatmaps: Map, tags: Map) -> Image:
+def draw_tags(image: Image, heatmaps: FloatArray, tags: FloatArray) -> Image:
     """The dimmed photograph with the tags as colours where a heatmap is high: whose is whose.
 
     Each pixel has the tag of the keypoint whose heatmap is highest there.
@@ -54,12 +55,12 @@ def draw_tags(image: Image, heatmaps: Map, tags: Map) -> Image:
     # Edges follow the smooth heatmap; tags between two people's are nobody's, so not interpolated.
     smooth = cv2.resize(heat, (width, height), interpolation=cv2.INTER_LINEAR)
     cells = _coloured(values, cv2.COLORMAP_TURBO)
-    colours = cv2.resize(cells, (width, height), interpolation=cv2.INTER_NEAREST)
+    colors = cv2.resize(cells, (width, height), interpolation=cv2.INTER_NEAREST)
     alpha = ((smooth - MIN_HEAT) / MIN_HEAT).clip(0, 1)[..., None]
-    return _to_uint8(_dimmed(image) * (1 - alpha) + colours * alpha)
+    return _to_uint8(_dimmed(image) * (1 - alpha) + colors * alpha)
 
 
-def draw_maps(image: Image, heatmaps: Map, tags: Map, skeleton: Skeleton) -> Image:
+def draw_maps(image: Image, heatmaps: FloatArray, tags: FloatArray, skeleton: Skeleton) -> Image:
     """A sheet that shows what the network sees: all heatmaps, the tags, and a tile a keypoint.
 
     Image, heatmaps and tags are as for `draw_tags`; the skeleton names the K keypoints.
@@ -85,29 +86,29 @@ def draw_maps(image: Image, heatmaps: Map, tags: Map, skeleton: Skeleton) -> Ima
     return np.vstack([np.hstack(row) for row in ([where, whose], *rows)])
 
 
-def _along_main_axis(tags: Map, heat: Map) -> Map:
+def _along_main_axis(tags: FloatArray, heat: FloatArray) -> FloatArray:
     """(h, w, T) tags → (h, w) from 0 to 1 along the direction in which people differ most."""
     seen = tags[heat > MIN_HEAT]
     if not len(seen):
         return np.zeros_like(heat)
-    centre = seen.mean(0)
-    axis = np.linalg.eigh((seen - centre).T @ (seen - centre))[1][:, -1]
-    low, high = np.percentile((seen - centre) @ axis, (1, 99))
+    center = seen.mean(0)
+    axis = np.linalg.eigh((seen - center).T @ (seen - center))[1][:, -1]
+    low, high = np.percentile((seen - center) @ axis, (1, 99))
     span = max(high - low, MIN_TAG_SPAN)
-    values = ((tags - centre) @ axis - (low + high) / 2) / span + 0.5
+    values = ((tags - center) @ axis - (low + high) / 2) / span + 0.5
     return np.asarray(0.1 + 0.8 * values.clip(0, 1), np.float32)  # the colormap's ends are dark
 
 
-def _coloured(values: Map, colormap: int) -> Image:
+def _coloured(values: FloatArray, colormap: int) -> Image:
     """(H, W) from 0 to 1 → RGB."""
     bgr = cv2.applyColorMap(_to_uint8(values * 255), colormap)
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
 
 
-def _dimmed(image: Image) -> Map:
+def _dimmed(image: Image) -> FloatArray:
     """A darker grey photograph in three channels, on which colours stand out."""
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    return np.repeat(grey[..., None] * np.float32(0.4), 3, 2)
+    gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    return np.repeat(gray[..., None] * np.float32(0.4), 3, 2)
 
 
 def _fitted(image: Image, side: int) -> Image:
@@ -128,11 +129,11 @@ def _captioned(picture: Image, text: str, width: int) -> Image:
     return np.asarray(framed, np.uint8)
 
 
-def _to_uint8(picture: Map) -> Image:
+def _to_uint8(picture: FloatArray) -> Image:
     return np.asarray(picture.round().clip(0, 255), np.uint8)
 
 
-def _check_maps(heatmaps: Map, tags: Map) -> None:
+def _check_maps(heatmaps: FloatArray, tags: FloatArray) -> None:
     shapes = heatmaps.ndim == 3 and heatmaps.size and tags.ndim in (3, 4) and tags.size
     if not shapes or tags.shape[:3] not in {heatmaps.shape, (1, *heatmaps.shape[1:])}:
         raise InputError(

@@ -9,20 +9,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from higherhrnet.arrays import FloatArray, Image
 from higherhrnet.errors import InputError
 from higherhrnet.poses import Poses
 
-Image = NDArray[np.uint8]
-Map = NDArray[np.float32]
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 
 # Blue and orange stay apart in every common form of colour blindness. The people's colours keep
 # away from both, and their neighbours differ in brightness too.
-LEFT: Colour = (48, 140, 255)
-RIGHT: Colour = (255, 140, 0)
-MIDDLE: Colour = (236, 236, 236)
-OUTLINE: Colour = (16, 16, 20)
-PEOPLE: tuple[Colour, ...] = (
+LEFT: Color = (48, 140, 255)
+RIGHT: Color = (255, 140, 0)
+MIDDLE: Color = (236, 236, 236)
+OUTLINE: Color = (16, 16, 20)
+PEOPLE: tuple[Color, ...] = (
     (255, 225, 60), (214, 44, 160), (60, 214, 120), (226, 40, 54), (170, 240, 240),
     (126, 60, 220), (200, 240, 40), (255, 160, 200), (0, 128, 110), (190, 170, 255),
 )  # fmt: skip
@@ -56,7 +55,7 @@ def draw(
     halo = canvas.copy()
     for figure in figures:
         lines = np.concatenate([figure.limbs, figure.discs])
-        _strokes(halo, lines, figure.colour, 4 * figure.width + 2)
+        _strokes(halo, lines, figure.color, 4 * figure.width + 2)
     cv2.addWeighted(halo, HALO, canvas, 1 - HALO, 0, dst=canvas)
     for figure in figures:
         _draw_figure(canvas, figure)
@@ -69,10 +68,10 @@ def draw(
 class _Figure:
     """One person as lines: what is shown of them, in pixels."""
 
-    limbs: Map  # (M, 2, 2)
+    limbs: FloatArray  # (M, 2, 2)
     sides: NDArray[np.int_]  # (M,) as _side has it
-    discs: Map  # (N, 2, 2): a line of no length and round ends is a disc
-    colour: Colour
+    discs: FloatArray  # (N, 2, 2): a line of no length and round ends is a disc
+    color: Color
     width: int
     number: int | None
 
@@ -90,7 +89,7 @@ def _figures(poses: Poses, min_score: float, height: int, width: int) -> list[_F
     for person in np.argsort(-extents):  # small people last: large ones would hide them
         points, found = poses.keypoints[person], poses.found[person]
         drawn, discs = found[ends].all(1), points[found][:, None].repeat(2, 1)
-        number = None if poses.tracks is None else int(poses.tracks[person])
+        number = None if poses.track_ids is None else int(poses.track_ids[person])
         turn = person if number is None else number
         style = PEOPLE[turn % len(PEOPLE)], int(widths[person]), number
         figures.append(_Figure(points[ends[drawn]], sides[drawn], discs, *style))
@@ -106,10 +105,10 @@ def _side(a: str, b: str) -> int:
 def _draw_figure(canvas: Image, figure: _Figure) -> None:
     edge, size = 2 * max(1, round(figure.width / 4)), 2 * figure.width + 1
     _strokes(canvas, figure.limbs, OUTLINE, figure.width + edge)
-    for side, colour in ((0, MIDDLE), (-1, LEFT), (1, RIGHT)):
-        _strokes(canvas, figure.limbs[figure.sides == side], colour, figure.width)
+    for side, color in ((0, MIDDLE), (-1, LEFT), (1, RIGHT)):
+        _strokes(canvas, figure.limbs[figure.sides == side], color, figure.width)
     _strokes(canvas, figure.discs, OUTLINE, size + edge)
-    _strokes(canvas, figure.discs, figure.colour, size)
+    _strokes(canvas, figure.discs, figure.color, size)
 
 
 def _draw_number(canvas: Image, figure: _Figure) -> None:
@@ -121,14 +120,14 @@ def _draw_number(canvas: Image, figure: _Figure) -> None:
     top = figure.discs[:, 0][figure.discs[:, 0, 1].argmin()]
     corner = top - np.array([width / 2, 4 * figure.width])
     x, y = corner.clip((0, height), (canvas.shape[1] - width, canvas.shape[0])).astype(int)
-    for colour, thickness in ((OUTLINE, figure.width + 2), (figure.colour, figure.width)):
-        cv2.putText(canvas, text, (int(x), int(y)), font, scale, colour, thickness, cv2.LINE_AA)
+    for color, thickness in ((OUTLINE, figure.width + 2), (figure.color, figure.width)):
+        cv2.putText(canvas, text, (int(x), int(y)), font, scale, color, thickness, cv2.LINE_AA)
 
 
-def _strokes(canvas: Image, lines: Map, colour: Colour, width: int) -> None:
+def _strokes(canvas: Image, lines: FloatArray, color: Color, width: int) -> None:
     """Draw (M, 2, 2) lines with round ends, antialiased and placed to 1/16 pixel."""
     fixed = np.rint(lines.clip(-_FAR, _FAR) * 2**_SHIFT).astype(np.int32)
-    cv2.polylines(canvas, list(fixed), False, colour, width, cv2.LINE_AA, _SHIFT)
+    cv2.polylines(canvas, list(fixed), False, color, width, cv2.LINE_AA, _SHIFT)
 
 
 def checked(image: Image) -> Image:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import sys
 import time
 from http.client import HTTPException, HTTPResponse
@@ -15,11 +14,9 @@ from urllib.request import Request, urlopen
 from tqdm import tqdm
 
 from higherhrnet.errors import InputError
-from higherhrnet.zoo.published import PUBLISHED, PublishedModel
+from higherhrnet.io.cache import cache_folder
+from higherhrnet.zoo.published import PublishedModel
 
-DEFAULT = "default"
-"""The name of the model in the box."""
-_BOX = Path(__file__).with_name("default.onnx")
 ATTEMPTS = 5
 PAUSE = 0.5
 """Seconds before the second attempt; each further one waits as much longer."""
@@ -33,48 +30,6 @@ TORCH_FILE_STARTS = (b"PK\x03\x04", b"\x80\x02")
 
 class _ConnectionCut(Exception):
     """The network's fault, and perhaps better at the next attempt."""
-
-
-def cache_folder() -> Path:
-    """Where downloads are kept: $HIGHERHRNET_CACHE, or `higherhrnet` in the user's cache folder."""
-    if own := os.environ.get("HIGHERHRNET_CACHE"):
-        return Path(own).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "higherhrnet"
-
-
-def local_model(name_or_file: str | Path) -> Path:
-    """The file of a model: itself, `default`, or what `higherhrnet download` made of a name.
-
-    Raises:
-        InputError: there is none.
-    """
-    if str(name_or_file) == DEFAULT:
-        return _BOX
-    if Path(name_or_file).is_file():
-        return Path(name_or_file)
-    known = {model.name for model in PUBLISHED}
-    if str(name_or_file) not in known:
-        raise InputError(
-            f"{name_or_file}: no such model file; `higherhrnet models` lists what can be had"
-        )
-    path = cache_folder() / f"{name_or_file}.safetensors"
-    raw = path.with_suffix(".pth")
-    if not path.is_file() and raw.is_file():
-        raise InputError(
-            f"{name_or_file} is here but not converted; where torch is: "
-            f"higherhrnet convert {raw} {path}"
-        )
-    if not path.is_file():
-        raise InputError(f"{name_or_file} is not here yet: higherhrnet download {name_or_file}")
-    return path
-
-
-def torch_form(path: Path) -> Path:
-    """What torch reads of a model: of the one in the box its other file, else the file itself.
-
-    The one in the box has both, so that it needs no torch and yet can be trained further.
-    """
-    return path.with_suffix(".safetensors") if path == _BOX else path
 
 
 def download(model: PublishedModel, folder: Path | None = None, *, progress: bool = True) -> Path:

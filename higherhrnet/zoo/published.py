@@ -28,10 +28,10 @@ class PublishedModel:
     """Where the file itself is."""
     page: str
     """Where a person reads about it and can fetch it by hand."""
-    source: Literal["original", "mmpose", "imagenet"]
+    source: Literal["authors", "mmpose", "imagenet"]
     """Whose key names it has: the authors', MMPose's, or an ImageNet classifier's (trunk only)."""
     width: int
-    licence: str
+    license: str
     input_size: int | None = None
     """Pixels of the photograph's shorter side."""
     skeleton: str | None = None
@@ -81,7 +81,7 @@ def _row(model: PublishedModel) -> tuple[str, ...]:
         str(model.input_size or "–"),
         figures if model.ap else "– (a trunk)",
         f"{model.size / 1e6:.0f} MB" if model.size else "unknown",
-        model.licence,
+        model.license,
         model.digest.partition(":")[0] if model.digest else "unknown",
     )
 
@@ -105,9 +105,9 @@ PUBLISHED = (
         url="https://storage.openvinotoolkit.org/repositories/open_model_zoo/public/2022.1/"
         "higher-hrnet-w32-human-pose-estimation/ckpt/pose_higher_hrnet_w32_512.pth",
         page=_AUTHORS,
-        source="original",
+        source="authors",
         width=32,
-        licence="MIT",
+        license="MIT",
         input_size=512,
         skeleton="coco",
         measured_on="COCO val2017",
@@ -122,9 +122,9 @@ PUBLISHED = (
         "w32-640",
         url=_google_drive("1uEcQlm1rjV-JRgVbaP79Y5sMLqUX2ciD"),
         page=_AUTHORS_FOLDER,
-        source="original",
+        source="authors",
         width=32,
-        licence="MIT",
+        license="MIT",
         input_size=640,
         skeleton="coco",
         measured_on="COCO val2017",
@@ -136,9 +136,9 @@ PUBLISHED = (
         "w48-640",
         url=_google_drive("10j9Wx_I2H6qaw-prAdlJ44fLryDtA-ah"),
         page=_AUTHORS_FOLDER,
-        source="original",
+        source="authors",
         width=48,
-        licence="MIT",
+        license="MIT",
         input_size=640,
         skeleton="coco",
         measured_on="COCO val2017",
@@ -152,7 +152,7 @@ PUBLISHED = (
         page=f"{_MMPOSE_PAGES}/coco/higherhrnet_coco.md",
         source="mmpose",
         width=32,
-        licence="Apache-2.0",
+        license="Apache-2.0",
         input_size=512,
         skeleton="coco",
         measured_on="COCO val2017",
@@ -166,7 +166,7 @@ PUBLISHED = (
         page=f"{_MMPOSE_PAGES}/coco/higherhrnet_coco.md",
         source="mmpose",
         width=32,
-        licence="Apache-2.0",
+        license="Apache-2.0",
         input_size=640,
         skeleton="coco",
         measured_on="COCO val2017",
@@ -180,7 +180,7 @@ PUBLISHED = (
         page=f"{_MMPOSE_PAGES}/coco/higherhrnet_coco.md",
         source="mmpose",
         width=48,
-        licence="Apache-2.0",
+        license="Apache-2.0",
         input_size=512,
         skeleton="coco",
         measured_on="COCO val2017",
@@ -194,7 +194,7 @@ PUBLISHED = (
         page=f"{_MMPOSE_PAGES}/crowdpose/higherhrnet_crowdpose.md",
         source="mmpose",
         width=32,
-        licence="Apache-2.0",
+        license="Apache-2.0",
         input_size=512,
         skeleton="crowdpose",
         measured_on="CrowdPose test",
@@ -210,7 +210,7 @@ PUBLISHED = (
         page="https://github.com/HRNet/HRNet-Image-Classification",
         source="imagenet",
         width=18,
-        licence="MIT",
+        license="MIT",
         note="the HRNet authors' classifier as timm mirrors it",
     ),
     PublishedModel(
@@ -219,7 +219,7 @@ PUBLISHED = (
         page=_AUTHORS,
         source="imagenet",
         width=32,
-        licence="MIT",
+        license="MIT",
         note="the trunk that the paper's training began with, as MMPose mirrors it",
     ),
     PublishedModel(
@@ -228,7 +228,7 @@ PUBLISHED = (
         page=_AUTHORS,
         source="imagenet",
         width=48,
-        licence="MIT",
+        license="MIT",
         note="the trunk that the paper's training began with, as MMPose mirrors it",
     ),
 )

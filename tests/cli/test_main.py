@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from higherhrnet.engines.load import usable_cores
+from higherhrnet.hardware import usable_cores
 from higherhrnet.synthetic.scenes import draw_scene
 from tests.conftest import Model
 

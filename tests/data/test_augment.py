@@ -15,7 +15,7 @@ from higherhrnet.recipes import AugmentConfig
 from higherhrnet.skeleton import COCO
 from higherhrnet.synthetic.scenes import draw_scene
 
-CONVENTIONS: list[Convention] = ["original", "unbiased"]
+CONVENTIONS: list[Convention] = ["reference", "unbiased"]
 LABELLED = np.arange(17) > 4
 
 
@@ -42,11 +42,11 @@ def test_crops_are_the_originals(golden: Path) -> None:
     cases = sorted({key.split("/")[0] for key in arrays})
     assert cases
     for case in cases:
-        image, mask, people, centre, side, degrees = (
+        image, mask, people, center, side, degrees = (
             arrays[f"{case}/{what}"]
             for what in ("image", "mask", "people", "centre", "crop_side", "degrees")
         )
-        matrix = crop_matrix(centre, side, degrees, 128)
+        matrix = crop_matrix(center, side, degrees, 128)
         np.testing.assert_allclose(matrix, arrays[f"{case}/matrix_input"], rtol=1e-12, atol=1e-12)
         sizes = np.full(len(people), side)
         keypoints = people.astype(np.float32)
@@ -78,7 +78,7 @@ def test_a_mirrored_unbiased_sample_is_the_sample_of_the_mirrored_photograph() -
     np.testing.assert_allclose(early.image.astype(int), late.image, atol=6)  # OpenCV's 32nds
     np.testing.assert_allclose(size - early.keypoints[..., 0], late.keypoints[..., 0], atol=1e-4)
     np.testing.assert_allclose(early.keypoints[..., 1:], late.keypoints[..., 1:], atol=1e-4)
-    np.testing.assert_array_equal(early.labelled, late.labelled)
+    np.testing.assert_array_equal(early.labeled, late.labeled)
     for one, other in zip(early.masks, late.masks, strict=True):
         assert (one != other).mean() < 0.01
 
@@ -94,13 +94,13 @@ def mirrored(shown: AnnotatedImage) -> AnnotatedImage:
         image=np.ascontiguousarray(shown.image[:, ::-1]),
         keypoints=keypoints,
         mask=np.ascontiguousarray(shown.mask[:, ::-1]),
-        labelled=shown.labelled[order],
+        labeled=shown.labeled[order],
     )
 
 
 def test_mirroring_twice_changes_nothing() -> None:
     once = crop(photograph(), crop_matrix(np.array([50, 40]), 90, 5, 64), InputConfig(64))
-    asymmetric = replace(once, labelled=np.arange(17) % 2 == 0)
+    asymmetric = replace(once, labeled=np.arange(17) % 2 == 0)
     back = mirror(mirror(asymmetric, COCO), COCO)
     for field in ("image", "keypoints", "labelled", "flipped", "sizes"):
         np.testing.assert_array_equal(getattr(back, field), getattr(asymmetric, field))
@@ -108,7 +108,7 @@ def test_mirroring_twice_changes_nothing() -> None:
         np.testing.assert_array_equal(one, other)
     turned = mirror(asymmetric, COCO)
     np.testing.assert_array_equal(turned.image[:, 0], once.image[:, -1])
-    assert turned.labelled[[0, 1, 2, 3, 4]].tolist() == [True, True, False, True, False]
+    assert turned.labeled[[0, 1, 2, 3, 4]].tolist() == [True, True, False, True, False]
     np.testing.assert_array_equal(turned.keypoints[:, 1], once.keypoints[:, 2])
 
 
@@ -128,8 +128,8 @@ def test_keypoints_stay_on_what_they_mark(seed: int, convention: Convention) -> 
     found = sample(seed, config, InputConfig(128, convention=convention), source)
     weights = found.image[..., 0].astype(float)
     middle = [np.arange(128) @ weights.sum(axis) / weights.sum() for axis in (0, 1)]
-    centre = 0.5 if convention == "unbiased" else 0
-    np.testing.assert_allclose(found.keypoints[0, 0, :2], np.array(middle) + centre, atol=0.1)
+    center = 0.5 if convention == "unbiased" else 0
+    np.testing.assert_allclose(found.keypoints[0, 0, :2], np.array(middle) + center, atol=0.1)
     assert not found.flipped
 
 
@@ -149,7 +149,7 @@ def test_masks_lie_where_the_image_is_masked(convention: Convention, padding: bo
         counts, inside = found.image[at, at, 0] > 127, everywhere.image[at, at, 0] > 127
         expected = counts | (~inside & (not padding))
         assert mask.shape == (128 // stride,) * 2
-        assert (mask != expected).mean() < (0.03 if convention == "original" else 0.08)
+        assert (mask != expected).mean() < (0.03 if convention == "reference" else 0.08)
 
 
 def test_without_a_mask_only_the_padding_is_masked() -> None:
@@ -193,7 +193,7 @@ def test_chance_stays_within_its_bounds() -> None:
 
 
 def test_the_longer_side_can_be_what_fits() -> None:
-    config = AugmentConfig(rotation=0, scale=(1, 1), fit="long", translation=0, flip=0)
+    config = AugmentConfig(rotation=0, scale=(1, 1), base_side="long", translation=0, flip=0)
     found = sample(0, config, InputConfig(64), photograph())
     np.testing.assert_allclose(found.sizes, photograph().sizes / 2)
     assert not found.image[:7].any()  # black above: 96 of 128 rows
@@ -202,7 +202,7 @@ def test_the_longer_side_can_be_what_fits() -> None:
 
 def test_crops_that_follow_have_a_keypoint_in_their_middle() -> None:
     shown = photograph()
-    config = AugmentConfig(scale=(0.3, 0.5), translation=0, flip=0, follow=0.7)
+    config = AugmentConfig(scale=(0.3, 0.5), translation=0, flip=0, center_on_keypoint=0.7)
     followed = 0
     for seed in range(200):
         found = sample(seed, config, unbiased(), shown)
@@ -217,7 +217,7 @@ def test_crops_that_follow_have_a_keypoint_in_their_middle() -> None:
 
 def test_a_seed_gives_one_sample_and_the_photograph_is_left_alone() -> None:
     shown = photograph()
-    config = AugmentConfig(colour=1, flip=0.5)
+    config = AugmentConfig(color=1, flip=0.5)
     before = shown.image.copy(), shown.keypoints.copy()
     one, again, other = (sample(seed, config, unbiased(), shown) for seed in (5, 5, 6))
     np.testing.assert_array_equal(one.image, again.image)
@@ -233,7 +233,7 @@ def test_any_number_of_people_anywhere(people: int, convention: Convention) -> N
     rng = np.random.default_rng(0)
     keypoints = rng.uniform(-500, 500, (people, 17, 3)).astype(np.float32)
     source = replace(photograph(), keypoints=keypoints, sizes=np.ones(people, np.float32))
-    found = sample(0, AugmentConfig(colour=1), InputConfig(64, convention=convention), source)
+    found = sample(0, AugmentConfig(color=1), InputConfig(64, convention=convention), source)
     assert found.keypoints.shape == (people, 17, 3)
     assert found.keypoints.dtype == np.float32
     assert found.sizes.shape == (people,)

@@ -23,9 +23,9 @@ def one_by_one(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np
     """Each change by itself, for strength 1."""
     brightness, contrast, saturation = 1 + LIGHT * rng.uniform(-1, 1, 3)
     turn = HUE * rng.uniform(-1, 1)
-    colours = image.reshape(-1, 3).astype(np.float64)
-    light = (colours @ GREY)[:, None]
-    turned = Rotation.from_rotvec(np.ones(3) / 3**0.5 * turn, degrees=True).apply(colours)
+    colors = image.reshape(-1, 3).astype(np.float64)
+    light = (colors @ GREY)[:, None]
+    turned = Rotation.from_rotvec(np.ones(3) / 3**0.5 * turn, degrees=True).apply(colors)
     turned += light - (turned @ GREY)[:, None]  # as light as it was
     saturated = light + saturation * (turned - light)
     contrasted = light.mean() + contrast * (saturated - light.mean())
@@ -55,8 +55,8 @@ def test_strength_is_how_much_changes() -> None:
 
 
 def test_grey_stays_grey_and_extremes_are_cut_off() -> None:
-    grey = np.repeat(np.arange(256, dtype=np.uint8)[:, None, None].repeat(4, 1), 3, 2)
+    gray = np.repeat(np.arange(256, dtype=np.uint8)[:, None, None].repeat(4, 1), 3, 2)
     for seed in range(10):
-        varied = jitter_color(grey, 1, np.random.default_rng(seed)).astype(int)
+        varied = jitter_color(gray, 1, np.random.default_rng(seed)).astype(int)
         assert np.ptp(varied, axis=2).max() <= 1
         assert (np.diff(varied[:, 0, 0]) >= 0).all()  # what was lighter is still: nothing wraps

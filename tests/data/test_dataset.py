@@ -80,7 +80,7 @@ def test_photographs_are_what_the_file_says(scenes: Path) -> None:
         np.testing.assert_array_equal(found.keypoints, triples(used))
         np.testing.assert_allclose(found.sizes, [max(p["bbox"][2:]) for p in used])
         assert found.keypoints.dtype == found.sizes.dtype == np.float32
-        assert found.labelled.all()
+        assert found.labeled.all()
         assert found.outlines == ()
     assert len(photographs[2].keypoints) == 0
     assert (photographs[3].keypoints[0] == 0).all()
@@ -153,14 +153,14 @@ def test_data_sets_are_merged_by_the_names_of_their_keypoints(scenes: Path) -> N
         np.testing.assert_array_equal(one.image, two.image)
         np.testing.assert_array_equal(one.keypoints[:, 5:], two.keypoints[:, 5:])
         assert not two.keypoints[:, :5].any()
-        assert two.labelled.tolist() == [False] * 5 + [True] * 12
+        assert two.labeled.tolist() == [False] * 5 + [True] * 12
     alone = load(other)
     assert alone.skeleton.names == BODY.names
     np.testing.assert_array_equal(alone[0].keypoints, photographs[0].keypoints[:, :4:-1])
 
     chosen = load(other, scenes, skeleton="crowdpose")
     assert chosen.skeleton is CROWDPOSE
-    assert chosen[0].labelled.tolist() == chosen[8].labelled.tolist() == [True] * 12 + [False] * 2
+    assert chosen[0].labeled.tolist() == chosen[8].labeled.tolist() == [True] * 12 + [False] * 2
     np.testing.assert_array_equal(chosen[0].keypoints[:, :12], photographs[0].keypoints[:, 5:])
 
 

@@ -126,7 +126,7 @@ def training(seed: int = 0, workers: int = 0) -> TrainConfig:
     return TrainConfig(
         input=InputConfig(64),
         data=DataConfig(workers=workers),
-        augment=AugmentConfig(colour=0.5, paste=0.5),
+        augment=AugmentConfig(color=0.5, paste=0.5),
         optim=OptimConfig(batch_size=4),
         run=RunConfig(seed=seed),
     )
@@ -167,7 +167,7 @@ def test_a_batch_is_what_the_network_takes(photographs: KeypointDataset) -> None
     assert batch.images.is_contiguous(memory_format=torch.channels_last)
     assert [mask.shape for mask in batch.masks] == [(4, 16, 16), (4, 32, 32)]
     assert batch.keypoints.shape[2:] == (17, 3) and batch.sizes.shape == batch.keypoints.shape[:2]
-    assert batch.labelled.all() and batch.flipped.shape == (4,)
+    assert batch.labeled.all() and batch.flipped.shape == (4,)
     assert set(batch.names) <= set(photographs.names)
 
 
@@ -196,7 +196,7 @@ def test_people_are_padded_with_nobody(people: list[int]) -> None:
         np.testing.assert_array_equal(batch.images[row].permute(1, 2, 0), one.image)
         np.testing.assert_array_equal(batch.keypoints[row, :count], one.keypoints)
         np.testing.assert_array_equal(batch.sizes[row, :count], one.sizes)
-        np.testing.assert_array_equal(batch.labelled[row], one.labelled)
+        np.testing.assert_array_equal(batch.labeled[row], one.labeled)
         for level, mask in enumerate(one.masks):
             np.testing.assert_array_equal(batch.masks[level][row], mask)
         assert not batch.keypoints[row, count:].any() and not batch.sizes[row, count:].any()
@@ -206,7 +206,7 @@ def test_a_batch_moves_whole() -> None:
     batch = collate([sample(2), sample(1)])
     moved = batch.to(torch.device("meta"))
     assert moved.names == batch.names
-    tensors = [moved.images, moved.keypoints, moved.sizes, moved.flipped, moved.labelled]
+    tensors = [moved.images, moved.keypoints, moved.sizes, moved.flipped, moved.labeled]
     assert all(tensor.device.type == "meta" for tensor in [*tensors, *moved.masks])
     assert moved.images.shape == batch.images.shape
 

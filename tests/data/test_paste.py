@@ -96,8 +96,8 @@ def test_who_has_no_outline_is_not_pasted() -> None:
 
 def test_people_with_fewer_labelled_keypoints_are_not_pasted() -> None:
     rng, faceless, before = np.random.default_rng(0), np.arange(17) > 4, onto()
-    assert paste_people(before, replace(donor(), labelled=faceless), rng) is before
-    assert len(paste_people(replace(before, labelled=faceless), donor(), rng).keypoints) == 21
+    assert paste_people(before, replace(donor(), labeled=faceless), rng) is before
+    assert len(paste_people(replace(before, labeled=faceless), donor(), rng).keypoints) == 21
 
 
 def test_augmenting_pastes_as_often_as_it_should() -> None:

@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from higherhrnet.arrays import FloatArray
 from higherhrnet.decoding.aggregate import aggregate
-from higherhrnet.decoding.upsample import Array, Upsampled
+from higherhrnet.decoding.upsample import Upsampled
 from higherhrnet.errors import InputError
 from higherhrnet.skeleton import COCO
 
 
-def everywhere(maps: Upsampled) -> Array:
+def everywhere(maps: Upsampled) -> FloatArray:
     """(K, T, H, W): every pixel asked for, one by one."""
     y, x = np.divmod(np.arange(maps.height * maps.width), maps.width)
     values = [maps.at(np.full_like(y, k), y, x) for k in range(maps.count)]

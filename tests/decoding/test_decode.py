@@ -8,10 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from higherhrnet.arrays import FloatArray
 from higherhrnet.config import DecodeConfig
 from higherhrnet.decoding.aggregate import Maps, aggregate
 from higherhrnet.decoding.decode import DecodedPeople, decode
-from higherhrnet.decoding.upsample import Array
 from higherhrnet.reference import decoder as original
 from higherhrnet.skeleton import COCO, CROWDPOSE, Skeleton
 from higherhrnet.synthetic.maps import bells, draw_maps
@@ -39,7 +39,7 @@ def test_people_are_the_originals(setting: str, golden: Path) -> None:
         assert_same(people, expected, arrays[f"{case}/{setting}/scores"])
 
 
-def assert_same(people: DecodedPeople, keypoints: Array, scores: Array) -> None:
+def assert_same(people: DecodedPeople, keypoints: FloatArray, scores: FloatArray) -> None:
     """The same people in the same order."""
     assert len(people.scores) == len(scores)
     np.testing.assert_allclose(people.scores, scores, atol=1e-5)
@@ -131,7 +131,7 @@ def test_positions_part_people_who_share_a_tag(refine: bool) -> None:
     maps = aggregate(
         {1.0: [o.astype(np.float32) for o in outputs]}, 17, COCO.flip_index, (192, 256)
     )
-    people = decode(maps, COCO, DecodeConfig(position=2, refine=refine))
+    people = decode(maps, COCO, DecodeConfig(position_weight=2, refine=refine))
     order = np.argsort(people.keypoints[:, 0, 0])
     assert len(order) == 2
     assert np.abs(people.keypoints[order, :, :2] - truth).max() < 1

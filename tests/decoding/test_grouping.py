@@ -9,14 +9,14 @@ from munkres import Munkres
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from higherhrnet.arrays import DoubleArray, FloatArray
 from higherhrnet.config import DecodeConfig
-from higherhrnet.decoding.grouping import assign, group_by_tag
+from higherhrnet.decoding.assignment import assign
+from higherhrnet.decoding.grouping import group_by_tag
 from higherhrnet.decoding.peaks import Peaks
-from higherhrnet.decoding.upsample import Array
 from higherhrnet.reference.decoder import match_by_tag
 from higherhrnet.skeleton import COCO
 
-Costs = NDArray[np.float64]
 Random = np.random.Generator
 Row = tuple[int, float, float]
 """Keypoint, score and tag of a candidate; its x is its place in the list."""
@@ -38,18 +38,18 @@ KINDS: dict[str, Callable[[Random, int, int], NDArray[Any]]] = {
 }
 
 
-def matrices(kind: str, rows: range, columns: range, count: int) -> list[Costs]:
+def matrices(kind: str, rows: range, columns: range, count: int) -> list[DoubleArray]:
     """Cost matrices with at least as many columns as rows."""
     rng = np.random.default_rng(len(kind))
     sizes = [(int(rng.choice(rows)), int(rng.choice(columns))) for _ in range(count)]
     return [KINDS[kind](rng, high, wide).astype(np.float64) for high, wide in sizes if high <= wide]
 
 
-def munkres(cost: Costs) -> NDArray[np.intp]:
+def munkres(cost: DoubleArray) -> NDArray[np.intp]:
     return np.array([column for _, column in sorted(Munkres().compute(cost.tolist()))])
 
 
-def total(cost: Costs, columns: NDArray[np.intp]) -> float:
+def total(cost: DoubleArray, columns: NDArray[np.intp]) -> float:
     assert len(set(columns.tolist())) == len(cost)  # nobody is served twice
     return float(cost[np.arange(len(cost)), columns].sum())
 
@@ -80,7 +80,7 @@ def test_no_assignment_is_cheaper(kind: str) -> None:
         assert total(cost, assign(cost)) == pytest.approx(cost[rows, columns].sum(), abs=1e-6)
 
 
-def group(rows: list[Row], config: DecodeConfig | None = None, keypoints: int = 3) -> Array:
+def group(rows: list[Row], config: DecodeConfig | None = None, keypoints: int = 3) -> FloatArray:
     """The people of candidates, sorted by keypoint as `find_peaks` gives them."""
     keypoint, score, tag = (np.array(values) for values in zip(*rows, strict=True))
     x = np.arange(1, len(rows) + 1)

@@ -7,9 +7,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from higherhrnet.arrays import FloatArray
 from higherhrnet.decoding.peaks import Peaks, find_peaks
 from higherhrnet.decoding.top_k import topk_order
-from higherhrnet.decoding.upsample import Array, Upsampled
+from higherhrnet.decoding.upsample import Upsampled
 
 SIZES = {(): (45, 53), (2,): (23, 27), (2, 2): (13, 11)}
 """Cells for each enlargement, which makes no whole number of blocks of them.
@@ -20,12 +21,12 @@ Peak = tuple[int, int, int, float]
 """Keypoint, x, y and score."""
 
 
-def random_maps(factors: tuple[int, ...], seed: int) -> Array:
+def random_maps(factors: tuple[int, ...], seed: int) -> FloatArray:
     rng = np.random.default_rng(seed)
     return rng.random((4, *SIZES[factors]), np.float32)
 
 
-def coarse_maps(factors: tuple[int, ...], seed: int) -> Array:
+def coarse_maps(factors: tuple[int, ...], seed: int) -> FloatArray:
     """Few values, so many are equal, and whole 64ths, so that no enlargement rounds any."""
     rng = np.random.default_rng(seed)
     maps = rng.integers(0, 12, (4, *SIZES[factors]))
@@ -34,7 +35,7 @@ def coarse_maps(factors: tuple[int, ...], seed: int) -> Array:
     return np.asarray(maps / 64, np.float32)
 
 
-def sparse_maps(factors: tuple[int, ...], seed: int) -> Array:
+def sparse_maps(factors: tuple[int, ...], seed: int) -> FloatArray:
     """Fewer peaks than are asked for, one keypoint with none, negative values."""
     noise, spikes = random_maps(factors, seed), random_maps(factors, seed + 1) > 0.98
     spikes[2] = False
@@ -42,7 +43,7 @@ def sparse_maps(factors: tuple[int, ...], seed: int) -> Array:
 
 
 def dense_peaks(
-    maps: Array, factors: tuple[int, ...], min_peak: float, window: int, most: int
+    maps: FloatArray, factors: tuple[int, ...], min_peak: float, window: int, most: int
 ) -> list[Peak]:
     """The original's way: enlarge, pool, compare, sort."""
     large = torch.from_numpy(maps)[None]
@@ -59,7 +60,7 @@ def dense_peaks(
 
 
 def block_peaks(
-    maps: Array, factors: tuple[int, ...], min_peak: float, window: int, most: int
+    maps: FloatArray, factors: tuple[int, ...], min_peak: float, window: int, most: int
 ) -> Peaks:
     heatmaps = Upsampled(maps[:, None], factors, ring=window // 2)
     return find_peaks(heatmaps, heatmaps.block_maxima()[:, 0], min_peak, window, most)
@@ -76,7 +77,10 @@ def assert_same(found: Peaks, expected: list[Peak]) -> None:
 @pytest.mark.parametrize("window", [3, 5, 9])
 @pytest.mark.parametrize("most", [30, 5])
 def test_peaks_are_those_of_the_whole_map(
-    maps: Callable[[tuple[int, ...], int], Array], factors: tuple[int, ...], window: int, most: int
+    maps: Callable[[tuple[int, ...], int], FloatArray],
+    factors: tuple[int, ...],
+    window: int,
+    most: int,
 ) -> None:
     drawn = maps(factors, window)
     expected = dense_peaks(drawn, factors, 0.1, window, most)

@@ -8,8 +8,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from higherhrnet.arrays import FloatArray, IndexArray
 from higherhrnet.decoding.refine import adjust_keypoints, find_missing_keypoints
-from higherhrnet.decoding.upsample import Array, Indices, Upsampled
+from higherhrnet.decoding.upsample import Upsampled
 from higherhrnet.reference.decoder import between_neighbours
 
 KEYPOINTS = 5
@@ -20,10 +21,10 @@ Factors = tuple[tuple[int, ...], tuple[int, ...]]
 class Case(NamedTuple):
     """Heatmaps and tags (K or 1, T), person tags (Q, T) and the keypoints they miss."""
 
-    heatmaps: Array
-    tags: Array
-    person_tags: Array
-    k: Indices
+    heatmaps: FloatArray
+    tags: FloatArray
+    person_tags: FloatArray
+    k: IndexArray
 
 
 @pytest.fixture(params=[((), ()), ((), (2,)), ((2,), (2, 2))], ids=str)
@@ -32,7 +33,7 @@ def factors(request: pytest.FixtureRequest) -> Factors:
     return chosen
 
 
-def enlarged(maps: Array, factors: tuple[int, ...]) -> Array:
+def enlarged(maps: FloatArray, factors: tuple[int, ...]) -> FloatArray:
     large = torch.from_numpy(maps)
     for factor in factors:
         large = F.interpolate(large, scale_factor=factor, mode="bilinear", align_corners=False)

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from numpy.typing import ArrayLike
 
+from higherhrnet.arrays import FloatArray
 from higherhrnet.config import DecodeConfig
 from higherhrnet.decoding.select import select, similarity
-from higherhrnet.decoding.upsample import Array
 from higherhrnet.poses import Poses
 from higherhrnet.skeleton import COCO, CROWDPOSE, Skeleton
 
@@ -129,7 +129,7 @@ def test_nobody_left_is_alike_and_everybody_out_is_like_somebody_better(threshol
     poses = random_poses(40)
     left = select(poses, DecodeConfig(oks_nms=threshold))
     kept = np.isin(poses.scores, left.scores)
-    alike: Array = similarity(poses)
+    alike: FloatArray = similarity(poses)
     assert 1 < len(left) < len(poses)
     others = alike[np.ix_(kept, kept)] - np.diag(np.diag(alike)[kept])
     assert others.max() <= threshold

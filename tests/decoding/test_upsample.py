@@ -5,12 +5,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from higherhrnet.decoding.upsample import BLOCK, Array, Upsampled, resize
+from higherhrnet.arrays import FloatArray
+from higherhrnet.decoding.upsample import BLOCK, Upsampled, resize
 
 CASES = [(), (2,), (4,), (2, 2), (2, 2, 2), (4, 2)]
 
 
-def enlarged(maps: Array, factors: tuple[int, ...]) -> Array:
+def enlarged(maps: FloatArray, factors: tuple[int, ...]) -> FloatArray:
     result = torch.from_numpy(maps)
     for factor in factors:
         result = F.interpolate(result, scale_factor=factor, mode="bilinear", align_corners=False)
@@ -18,12 +19,12 @@ def enlarged(maps: Array, factors: tuple[int, ...]) -> Array:
 
 
 @pytest.fixture
-def maps() -> Array:
+def maps() -> FloatArray:
     return np.random.default_rng(0).standard_normal((3, 2, 9, 13)).astype(np.float32)
 
 
 @pytest.mark.parametrize("factors", CASES)
-def test_single_pixels(maps: Array, factors: tuple[int, ...]) -> None:
+def test_single_pixels(maps: FloatArray, factors: tuple[int, ...]) -> None:
     lazy, dense = Upsampled(maps, factors), enlarged(maps, factors)
     assert (lazy.height, lazy.width) == dense.shape[2:]
     k, y, x = np.indices((3, lazy.height, lazy.width)).reshape(3, -1)
@@ -33,7 +34,7 @@ def test_single_pixels(maps: Array, factors: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("factors", CASES)
 @pytest.mark.parametrize("ring", [0, 2, 5])
 def test_blocks_with_their_ring_and_bounds(
-    maps: Array, factors: tuple[int, ...], ring: int
+    maps: FloatArray, factors: tuple[int, ...], ring: int
 ) -> None:
     lazy, dense = Upsampled(maps, factors, ring), enlarged(maps, factors)
     height, width = lazy.rows * BLOCK, lazy.columns * BLOCK
@@ -51,6 +52,6 @@ def test_blocks_with_their_ring_and_bounds(
         assert (inner.min((1, 2)) >= lowest[i, :, r, c] - 1e-5).all()
 
 
-def test_any_size_is_as_torch_has_it(maps: Array) -> None:
+def test_any_size_is_as_torch_has_it(maps: FloatArray) -> None:
     expected = F.interpolate(torch.from_numpy(maps), (20, 17), mode="bilinear")
     np.testing.assert_allclose(resize(maps[:, 0], 20, 17), expected[:, 0].numpy(), atol=1e-5)

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 
 from higherhrnet import Predictor
+from higherhrnet.arrays import Image
 from higherhrnet.config import Header, InferenceConfig, InputConfig
-from higherhrnet.engines.torch import DevicePredictor, TorchEngine
-from higherhrnet.io.images import Image, read_image
+from higherhrnet.engines.torch import TorchEngine
+from higherhrnet.inference.gpu import GpuProcessing
+from higherhrnet.io.images import read_image
 from higherhrnet.synthetic.scenes import draw_scene
-from higherhrnet.zoo.download import local_model, torch_form
+from higherhrnet.zoo.models import resolve_model, torch_weights
 
 torch = pytest.importorskip("torch")
 
@@ -43,10 +45,11 @@ def photographs() -> list[Image]:
     ids=["plain", "flip", "aligned", "unprojected", "scales"],
 )
 def test_the_same_people_as_on_the_cpu(test: InferenceConfig) -> None:
-    model, header = checkpoint.load(torch_form(local_model("default")))
-    test = replace(test, size=192, decode=header.test.decode)
-    usual = Predictor(TorchEngine(model, "cpu"), header, test)
-    there = DevicePredictor(TorchEngine(model, "cpu"), header, test, batch_size=4)
+    model, header = checkpoint.load(torch_weights(resolve_model("default")))
+    test = replace(test, size=192, decode=header.inference.decode)
+    engine = TorchEngine(model, "cpu")
+    usual = Predictor(engine, header, test)
+    there = Predictor(engine, header, test, 4, GpuProcessing(engine, header))
     pictures = photographs()
     for ours, theirs in zip(there(pictures), usual(pictures), strict=True):
         assert len(ours) == len(theirs) > 0
@@ -60,10 +63,13 @@ def test_any_number_of_strides_and_one_tag_for_all(kernels: tuple[int, ...]) -> 
     torch.manual_seed(0)
     model = HigherHRNet(4, tag_per_keypoint=False, deconv_kernels=kernels, deconv_blocks=1).eval()
     header, engine = Header(model.config, input=InputConfig(64)), TorchEngine(model, "cpu")
-    usual, there = Predictor(engine, header), DevicePredictor(engine, header)
+    usual, there = (
+        Predictor(engine, header),
+        Predictor(engine, header, processing=GpuProcessing(engine, header)),
+    )
     maps = []
     for predictor in (usual, there):
-        prepared = predictor.prepare(scenes()[0])
-        maps.append(predictor.merge(prepared, predictor.run([prepared])[0]))
+        prepared = predictor.preprocess(scenes()[0])
+        maps.append(predictor.merge_maps(prepared, predictor.forward([prepared])[0]))
     for ours, theirs in zip(vars(maps[1]).values(), vars(maps[0]).values(), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-5)

@@ -41,14 +41,14 @@ def crowdpose_case(seed: int, images: int = 8) -> tuple[File, Results]:
 def oks(result: File, person: File) -> float:
     area = 0.53 * person["bbox"][2] * person["bbox"][3]
     left, top, width, height = person["bbox"]
-    near, labelled = [], any(person["keypoints"][2::3])
+    near, labeled = [], any(person["keypoints"][2::3])
     for k, sigma in enumerate(CROWDPOSE.sigmas):
         x, y = result["keypoints"][3 * k : 3 * k + 2]
         true_x, true_y, visible = person["keypoints"][3 * k : 3 * k + 3]
-        if not labelled:
+        if not labeled:
             true_x = min(max(x, left - width), left + 2 * width)
             true_y = min(max(y, top - height), top + 2 * height)
-        if visible or not labelled:
+        if visible or not labeled:
             squared = (x - true_x) ** 2 + (y - true_y) ** 2
             near.append(math.exp(-squared / (2 * (2 * sigma) ** 2 * area)))
     return sum(near) / len(near)

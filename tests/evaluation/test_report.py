@@ -149,8 +149,8 @@ def test_kinds_of_mistakes_are_counted_over_all_images(
     assert people["found"] == truth.num_people - missed and people["missed"] == missed
     assert kinds["a person's own"] == len(results) and kinds["duplicate"] == 1
     keypoints = counted(page, "Keypoints")
-    labelled = sum(p["num_keypoints"] for p in truth.people if p["image_id"] != last)
-    assert keypoints["good"] == labelled and sum(keypoints.values()) == labelled
+    labeled = sum(p["num_keypoints"] for p in truth.people if p["image_id"] != last)
+    assert keypoints["good"] == labeled and sum(keypoints.values()) == labeled
 
 
 def test_names_are_escaped_and_nothing_to_show_is_a_dash(tmp_path: Path) -> None:

@@ -9,12 +9,13 @@ import pytest
 import torch
 
 from higherhrnet import Predictor
+from higherhrnet.arrays import FloatArray, Image
 from higherhrnet.config import Header, InferenceConfig, InputConfig
-from higherhrnet.decoding.upsample import Array, resize
+from higherhrnet.decoding.upsample import resize
+from higherhrnet.engines.base import Engine, EngineOptions
 from higherhrnet.engines.load import load_engine
 from higherhrnet.errors import InputError
 from higherhrnet.geometry import resize_for_network
-from higherhrnet.io.images import Image
 from higherhrnet.network import checkpoint
 from higherhrnet.reference import decoder as original
 from higherhrnet.skeleton import COCO
@@ -43,8 +44,8 @@ def test_the_network_sees_what_the_original_shows_it(
 ) -> None:
     image = noise(*size)
     test = InferenceConfig(flip=flip, scales=scales)
-    predictor = Predictor.load(lively.onnx, engine="onnxruntime", test=test)
-    (outputs,) = predictor.run([predictor.prepare(image)])
+    predictor = Predictor.load(lively.onnx, engine="onnxruntime", config=test)
+    (outputs,) = predictor.forward([predictor.preprocess(image)])
     model, header = checkpoint.load(lively.safetensors)
     for scale in scales:
         way = resize_for_network(*size, header.input.size, scale, min(scales))
@@ -58,13 +59,13 @@ def test_the_network_sees_what_the_original_shows_it(
 
 
 def test_the_size_at_test_time_can_be_another(lively: Model) -> None:
-    predictor = Predictor.load(lively.onnx, engine="onnxruntime", test=InferenceConfig(size=64))
-    assert predictor.prepare(noise(300, 240)).views[1].shape[2:] == (128, 64)
+    predictor = Predictor.load(lively.onnx, engine="onnxruntime", config=InferenceConfig(size=64))
+    assert predictor.preprocess(noise(300, 240)).inputs[1].shape[2:] == (128, 64)
     with pytest.raises(InputError, match="multiple of 32, not 100"):
         InferenceConfig(size=100)
 
 
-class Drawn:
+class Drawn(Engine):
     """An engine that shows the same five people whatever it is given, in the size it is given."""
 
     description, streams = "drawn", 1
@@ -72,7 +73,7 @@ class Drawn:
     def __init__(self, height: int, width: int) -> None:
         self.maps = draw_maps(5, height, width, seed=0)
 
-    def __call__(self, images: Array) -> list[Array]:
+    def __call__(self, images: FloatArray) -> list[FloatArray]:
         views, _, height, width = images.shape
         return [
             np.stack([resize(view, height // stride, width // stride) for view in maps[:views]])
@@ -88,9 +89,9 @@ def test_poses_are_the_originals(
     base = resize_for_network(*size, 256, 1, min(scales))
     engine = Drawn(base.height, base.width)
     predictor = Predictor(engine, Header(input=InputConfig(256)), test)
-    prepared = predictor.prepare(noise(*size))
-    (outputs,) = predictor.run([prepared])
-    poses = predictor.read(prepared, outputs)
+    prepared = predictor.preprocess(noise(*size))
+    (outputs,) = predictor.forward([prepared])
+    poses = predictor.postprocess(prepared, outputs)
 
     views = {
         scale: [
@@ -128,13 +129,13 @@ def test_a_list_of_any_sizes_is_as_one_by_one(lively: Model, tmp_path: Path) -> 
 
 
 def test_views_of_one_size_share_a_pass(lively: Model) -> None:
-    runner, header = load_engine(lively.onnx, "onnxruntime")
+    runner, header = load_engine(EngineOptions(str(lively.onnx), "onnxruntime"))
     seen: list[tuple[int, ...]] = []
 
-    class Watched:
+    class Watched(Engine):
         description, streams = "watched", 1
 
-        def __call__(self, images: Array) -> list[Array]:
+        def __call__(self, images: FloatArray) -> list[FloatArray]:
             seen.append(images.shape)
             return list(runner(images))
 
@@ -146,9 +147,9 @@ def test_views_of_one_size_share_a_pass(lively: Model) -> None:
 def test_an_aligned_flip_shows_the_mirror_image_shifted(lively: Model) -> None:
     predictor = Predictor.load(lively.onnx, engine="onnxruntime")
     image = noise(64, 64)
-    plain = predictor.prepare(image).views[1.0]
-    predictor.test = replace(predictor.test, align_flip=True)
-    shifted = predictor.prepare(image).views[1.0]
+    plain = predictor.preprocess(image).inputs[1.0]
+    predictor.config = replace(predictor.config, align_flip=True)
+    shifted = predictor.preprocess(image).inputs[1.0]
     np.testing.assert_array_equal(shifted[0], plain[0])
     np.testing.assert_array_equal(plain[1], plain[0, :, :, ::-1])
     np.testing.assert_array_equal(shifted[1, :, :, :-3], plain[1, :, :, 3:])
@@ -156,12 +157,12 @@ def test_an_aligned_flip_shows_the_mirror_image_shifted(lively: Model) -> None:
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_maps_that_are_no_numbers_are_reported(value: float, lively: Model) -> None:
-    runner, header = load_engine(lively.onnx, "onnxruntime")
+    runner, header = load_engine(EngineOptions(str(lively.onnx), "onnxruntime"))
 
-    class Broken:
+    class Broken(Engine):
         description, streams = "broken", 1
 
-        def __call__(self, images: Array) -> list[Array]:
+        def __call__(self, images: FloatArray) -> list[FloatArray]:
             return [np.full_like(maps, value) for maps in runner(images)]
 
     with pytest.raises(InputError, match="NaN or infinity"):
@@ -170,7 +171,7 @@ def test_maps_that_are_no_numbers_are_reported(value: float, lively: Model) -> N
 
 def test_scales_that_the_network_cannot_take_are_refused(lively: Model) -> None:
     test = InferenceConfig(scales=(0.7, 1.0))
-    predictor = Predictor.load(lively.onnx, engine="onnxruntime", test=test)
+    predictor = Predictor.load(lively.onnx, engine="onnxruntime", config=test)
     with pytest.raises(InputError, match="no multiples of 32; use scales that halve or double"):
         predictor(noise(64, 64))
 

@@ -83,8 +83,8 @@ def test_half_a_video_is_reported_and_done_again(run: Run, tmp_path: Path) -> No
 
 def test_pictures_of_its_own_are_not_looked_at(run: Run, tmp_path: Path) -> None:
     picture(tmp_path / "a.png")
-    assert run(tmp_path, show_maps=True).images == 1
-    assert run(tmp_path, show_maps=True).images == 1
+    assert run(tmp_path, save_maps=True).images == 1
+    assert run(tmp_path, save_maps=True).images == 1
 
 
 def test_a_line_without_its_end_is_kept_and_ended(run: Run, tmp_path: Path) -> None:

@@ -11,19 +11,20 @@ import numpy as np
 import pytest
 
 from higherhrnet import Predictor
+from higherhrnet.arrays import FloatArray, Image
 from higherhrnet.config import Header, InputConfig
-from higherhrnet.decoding.upsample import Array
-from higherhrnet.engines.load import Engine, load_engine, usable_cores
+from higherhrnet.engines.base import Engine, EngineOptions
+from higherhrnet.engines.load import load_engine
 from higherhrnet.errors import InputError
+from higherhrnet.hardware import usable_cores
 from higherhrnet.inference.stream import FailedSource, FrameResult, predict_stream
-from higherhrnet.io.images import Image
 from higherhrnet.io.sources import Source
 from tests.conftest import Model
 
 SHAPES = [(64, 64), (64, 96), (96, 64)]
 
 
-class Watched:
+class Watched(Engine):
     """Maps of nobody, or a real engine's; notes each batch and fails on pictures that are white."""
 
     description = "watched"
@@ -32,7 +33,7 @@ class Watched:
         self.engine, self.streams, self.batches = engine, streams, list[tuple[int, ...]]()
         self.enough = threading.Event()
 
-    def __call__(self, images: Array) -> list[Array]:
+    def __call__(self, images: FloatArray) -> list[FloatArray]:
         self.batches.append(images.shape)
         if len(self.batches) == 3:
             self.enough.set()
@@ -83,7 +84,7 @@ def test_frames_keep_their_order_and_failures_their_place(batch_size: int, strea
 
 
 def test_batches_find_what_each_alone_finds(lively: Model) -> None:
-    runner, header = load_engine(lively.onnx, "onnxruntime", threads=1)
+    runner, header = load_engine(EngineOptions(str(lively.onnx), "onnxruntime", threads=1))
     predictor = Predictor(Watched(runner), header, batch_size=8)
     for number, poses in enumerate(
         predict_stream(predictor, sources(9), lambda found: found.poses, read=picture)
@@ -108,7 +109,7 @@ def test_an_engine_is_called_in_as_many_threads_as_it_has_streams() -> None:
     together = threading.Barrier(5, timeout=30)
 
     class Waits(Watched):
-        def __call__(self, images: Array) -> list[Array]:
+        def __call__(self, images: FloatArray) -> list[FloatArray]:
             if images.shape[2] > 64:  # what is left after these would wait for others in vain
                 together.wait()
             return super().__call__(images)

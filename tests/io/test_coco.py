@@ -24,8 +24,8 @@ def test_a_missing_box_is_that_of_the_labelled_keypoints(tmp_path: Path) -> None
     path = tmp_path / "truth.json"
     path.write_text(json.dumps(content))
     annotations = load_annotations(path)
-    labelled, unlabelled = annotations.people
-    assert (labelled["bbox"], labelled["area"], labelled["num_keypoints"]) == (
+    labeled, unlabelled = annotations.people
+    assert (labeled["bbox"], labeled["area"], labeled["num_keypoints"]) == (
         [10, 20, 30, 60],
         1800,
         3,

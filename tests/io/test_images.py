@@ -203,7 +203,7 @@ def test_other_arrays_are_refused_with_what_is_wanted(array: NDArray[Any]) -> No
 
 def test_neither_path_nor_file_nor_array() -> None:
     with pytest.raises(InputError, match="cannot read a picture from Image: give a path"):
-        read_image(picture())  # type: ignore[arg-type]
+        read_image(picture())
 
 
 def test_paths_and_open_files(tmp_path: Path) -> None:

@@ -78,7 +78,9 @@ def sounds(path: Path) -> list[tuple[bytes, list[tuple[int, int]], int]]:
 
 def finding(model: Model, **settings: Any) -> Predictor:  # noqa: ANN401
     predictor = Predictor.load(model.onnx, engine="onnxruntime", threads=1)
-    predictor.test = replace(predictor.test, decode=replace(predictor.test.decode, **settings))
+    predictor.config = replace(
+        predictor.config, decode=replace(predictor.config.decode, **settings)
+    )
     return predictor
 
 

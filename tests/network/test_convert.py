@@ -17,7 +17,7 @@ from torch import Tensor
 from higherhrnet.config import ModelConfig
 from higherhrnet.errors import InputError
 from higherhrnet.network import checkpoint
-from higherhrnet.network.convert import convert, load_trunk
+from higherhrnet.network.convert import convert, load_backbone
 from higherhrnet.network.higherhrnet import HigherHRNet
 from higherhrnet.network.hrnet import HRNet
 from higherhrnet.skeleton import COCO, CROWDPOSE, Skeleton
@@ -26,25 +26,25 @@ State = dict[str, Tensor]
 
 # Read off mmpose/models/backbones/hrnet.py and heads/ae_higher_resolution_head.py, branch 0.x.
 MMPOSE_NAMES = (
-    "backbone.conv1.weight",
-    "backbone.bn2.running_mean",
-    "backbone.layer1.0.conv3.weight",
-    "backbone.layer1.0.downsample.0.weight",
-    "backbone.layer1.0.downsample.1.bias",
-    "backbone.transition1.0.0.weight",
-    "backbone.transition1.0.1.running_var",
-    "backbone.transition1.1.0.0.weight",
-    "backbone.transition1.1.0.1.weight",
-    "backbone.stage2.0.branches.1.3.conv2.weight",
-    "backbone.stage2.0.fuse_layers.0.1.0.weight",
-    "backbone.stage2.0.fuse_layers.1.0.0.0.weight",
-    "backbone.transition2.2.0.0.weight",
-    "backbone.stage3.3.fuse_layers.2.0.0.0.weight",
-    "backbone.stage3.3.fuse_layers.2.0.1.1.bias",
-    "backbone.transition3.3.0.1.num_batches_tracked",
-    "backbone.stage4.1.fuse_layers.3.0.2.0.weight",
-    "backbone.stage4.2.branches.3.0.bn1.weight",
-    "backbone.stage4.2.fuse_layers.0.3.1.weight",
+    "stem.conv1.weight",
+    "stem.bn2.running_mean",
+    "stem.layer1.0.conv3.weight",
+    "stem.layer1.0.downsample.0.weight",
+    "stem.layer1.0.downsample.1.bias",
+    "stem.transition1.0.0.weight",
+    "stem.transition1.0.1.running_var",
+    "stem.transition1.1.0.0.weight",
+    "stem.transition1.1.0.1.weight",
+    "stem.stage2.0.branches.1.3.conv2.weight",
+    "stem.stage2.0.fuse_layers.0.1.0.weight",
+    "stem.stage2.0.fuse_layers.1.0.0.0.weight",
+    "stem.transition2.2.0.0.weight",
+    "stem.stage3.3.fuse_layers.2.0.0.0.weight",
+    "stem.stage3.3.fuse_layers.2.0.1.1.bias",
+    "stem.transition3.3.0.1.num_batches_tracked",
+    "stem.stage4.1.fuse_layers.3.0.2.0.weight",
+    "stem.stage4.2.branches.3.0.bn1.weight",
+    "stem.stage4.2.fuse_layers.0.3.1.weight",
     "keypoint_head.final_layers.0.weight",
     "keypoint_head.final_layers.0.bias",
     "keypoint_head.final_layers.1.weight",
@@ -102,14 +102,14 @@ def network(width: int = 4, num_keypoints: int = 17, **shape: Any) -> HigherHRNe
 def mmpose_names(state: Mapping[str, Any]) -> dict[str, Any]:
     heads = ("final_layers.", "deconv_layers.")
     return {
-        ("keypoint_head." if name.startswith(heads) else "backbone.") + name: tensor
+        ("keypoint_head." if name.startswith(heads) else "stem.") + name: tensor
         for name, tensor in state.items()
     }
 
 
-def classification(trunk: Mapping[str, Tensor], width: int) -> State:
+def classification(stem: Mapping[str, Tensor], width: int) -> State:
     """The state dict of an ImageNet network around this trunk."""
-    state = {k: v for k, v in trunk.items() if not k.startswith(("final_layers", "deconv_layers"))}
+    state = {k: v for k, v in stem.items() if not k.startswith(("final_layers", "deconv_layers"))}
     for name, (reads, fits, kernel) in CLASSIFICATION_FUSES.items():
         out = width * 2**fits
         state[f"{name}.0.weight"] = torch.rand(out, width * 2**reads, kernel, kernel)
@@ -137,10 +137,10 @@ def assert_same(a: torch.nn.Module, b: torch.nn.Module) -> None:
 def test_the_authors_files(tmp_path: Path, prefix: str, training: bool, zipped: bool) -> None:
     model = network()
     state = {prefix + name: tensor for name, tensor in model.state_dict().items()}
-    optimiser = torch.optim.Adam([torch.nn.Parameter(torch.zeros(2))]).state_dict()
+    optimizer = torch.optim.Adam([torch.nn.Parameter(torch.zeros(2))]).state_dict()
     whole = {
         "epoch": 300, "model": "pose_higher_hrnet", "state_dict": state,
-        "best_state_dict": state, "perf": 299, "optimizer": optimiser,
+        "best_state_dict": state, "perf": 299, "optimizer": optimizer,
     }  # fmt: skip
     path = tmp_path / "pose_higher_hrnet_w32_640.pth.tar"
     torch.save(whole if training else state, path, _use_new_zipfile_serialization=zipped)
@@ -150,8 +150,8 @@ def test_the_authors_files(tmp_path: Path, prefix: str, training: bool, zipped: 
     assert header.model == model.config
     assert header.training == {
         "converted_from": path.name,
-        "format": "original",
-        "assumed": {"convention": "original", "skeleton": "coco", "input_size": 640},
+        "format": "authors",
+        "assumed": {"convention": "reference", "skeleton": "coco", "input_size": 640},
     }
 
 
@@ -222,7 +222,7 @@ def test_the_shape_is_read_from_the_weights(
     torch.save(mmpose_names(state) if mmpose else state, tmp_path / "a.pth")
     converted, header = convert(tmp_path / "a.pth")
     assert header.model == model.config
-    assert header.training["format"] == ("mmpose" if mmpose else "original")
+    assert header.training["format"] == ("mmpose" if mmpose else "authors")
     assert_same(converted, model)
 
 
@@ -270,9 +270,9 @@ def test_mmpose_keeps_a_recipe_and_a_numpy_number(tmp_path: Path, numpy_1: bool)
 @pytest.mark.parametrize(
     ("name", "size", "convention"),
     [
-        ("higher_hrnet32_coco_640x640-a22fe938_20200712.pth", 640, "original"),
+        ("higher_hrnet32_coco_640x640-a22fe938_20200712.pth", 640, "reference"),
         ("higher_hrnet32_coco_512x512_udp-8cc64794_20210222.pth", 512, "unbiased"),
-        ("epoch_160.pth", 512, "original"),
+        ("epoch_160.pth", 512, "reference"),
     ],
 )
 def test_the_name_tells_input_size_and_convention(
@@ -290,7 +290,7 @@ def test_what_is_given_is_not_assumed(tmp_path: Path) -> None:
     arm = Skeleton("arm", ("shoulder", "elbow", "wrist"), (), (0.1, 0.1, 0.1))
     header = convert(tmp_path / "a_640.pth", input_size=256, skeleton=arm)[1]
     assert (header.skeleton, header.input.size) == (arm, 256)
-    assert header.training["assumed"] == {"convention": "original"}
+    assert header.training["assumed"] == {"convention": "reference"}
 
 
 @pytest.mark.parametrize(
@@ -410,14 +410,14 @@ def test_an_imagenet_trunk_fills_both_networks(tmp_path: Path) -> None:
     torch.save(state, tmp_path / "a.pth")
 
     alone = HRNet(4)
-    load_trunk(alone, tmp_path / "a.pth")
+    load_backbone(alone, tmp_path / "a.pth")
     filled = alone.state_dict()
     assert state.keys() - filled.keys() == set(CLASSIFICATION_HEADS)
     assert all(torch.equal(filled[name], state[name]) for name in filled)
 
     model = HigherHRNet(4, 3)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    load_trunk(model, tmp_path / "a.pth")
+    load_backbone(model, tmp_path / "a.pth")
     for name, tensor in model.state_dict().items():
         head = name.startswith(("final_layers.", "deconv_layers."))
         assert torch.equal(tensor, before[name] if head else state[name])
@@ -427,7 +427,7 @@ def test_a_pose_network_of_another_skeleton_serves_as_a_trunk(tmp_path: Path) ->
     coco = network()
     torch.save({"state_dict": mmpose_names(coco.state_dict())}, tmp_path / "a.pth")
     model = HigherHRNet(4, 14)
-    load_trunk(model, tmp_path / "a.pth")
+    load_backbone(model, tmp_path / "a.pth")
     images = torch.rand(1, 3, 64, 64)
     with torch.inference_mode():
         assert torch.equal(model.eval().features(images)[0], coco.features(images)[0])
@@ -437,12 +437,12 @@ def test_a_trunk_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     state = classification(network().state_dict(), 4)
     torch.save(state, tmp_path / "a.pth")
     with pytest.raises(InputError, match=r"a\.pth: .* of another shape: .*not \(8,\)"):
-        load_trunk(HRNet(8), tmp_path / "a.pth")
+        load_backbone(HRNet(8), tmp_path / "a.pth")
     del state["stage4.2.fuse_layers.2.1.0.0.weight"]
     state["stage4.2.fuse_layers.4.0.0.weight"] = torch.zeros(1)
     torch.save(state, tmp_path / "a.pth")
     with pytest.raises(InputError) as error:
-        load_trunk(HRNet(4), tmp_path / "a.pth")
+        load_backbone(HRNet(4), tmp_path / "a.pth")
     assert "missing: stage4.2.fuse_layers.2.1.0.0.weight;" in str(error.value)
     assert "left over: stage4.2.fuse_layers.4.0.0.weight" in str(error.value)
 

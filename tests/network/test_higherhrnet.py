@@ -97,11 +97,11 @@ def test_the_trunk_alone_gives_four_resolutions(width: int) -> None:
 
 def test_the_trunks_finest_resolution_is_what_the_heads_see() -> None:
     model = HigherHRNet(4).eval()
-    trunk = HRNet(4).eval()
-    trunk.load_state_dict(model.state_dict(), strict=False)
+    stem = HRNet(4).eval()
+    stem.load_state_dict(model.state_dict(), strict=False)
     images = torch.randn(1, 3, 64, 64)
     with torch.inference_mode():
-        assert torch.equal(trunk(images)[0], model.features(images)[0])
+        assert torch.equal(stem(images)[0], model.features(images)[0])
 
 
 @pytest.mark.parametrize("size", [(100, 64), (64, 48)])

@@ -16,9 +16,10 @@ from onnxruntime.quantization import TensorData
 
 torch = pytest.importorskip("torch")
 
-from higherhrnet.config import DecodeConfig, Header, InputConfig, ModelConfig, Trunk  # noqa: E402
+from higherhrnet.config import DecodeConfig, Header, InputConfig, ModelConfig, StemName  # noqa: E402
 from higherhrnet.config import InferenceConfig as Settings  # noqa: E402
-from higherhrnet.engines.load import EngineName, load_engine  # noqa: E402
+from higherhrnet.engines.base import EngineName, EngineOptions
+from higherhrnet.engines.load import load_engine  # noqa: E402
 from higherhrnet.errors import InputError  # noqa: E402
 from higherhrnet.inference.predictor import Predictor  # noqa: E402
 from higherhrnet.io.coco import load_annotations  # noqa: E402
@@ -48,13 +49,13 @@ TRUNKS = pytest.mark.parametrize("narrow", ["hrnet", "efficientnet-lite0"], indi
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Trunk], Model]:
+def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[[StemName], Model]:
     """Makes a small untrained network whose maps have peaks, once a trunk: exporting takes long."""
 
     @cache
-    def build(trunk: Trunk) -> Model:
+    def build(stem: StemName) -> Model:
         torch.manual_seed(0)
-        model = HigherHRNet.from_config(replace(NARROW, trunk=trunk)).eval()
+        model = HigherHRNet.from_config(replace(NARROW, stem=stem)).eval()
         for module in model.modules():
             if isinstance(module, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
                 torch.nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
@@ -62,7 +63,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Trunk], Model]:
         with torch.no_grad():
             for final, level in zip(model.final_layers, levels, strict=True):
                 final.weight /= 4 * level[:, :17].std()
-        header = Header(model.config, input=InputConfig(64), test=SETTINGS)
+        header = Header(model.config, input=InputConfig(64), inference=SETTINGS)
         folder = tmp_path_factory.mktemp("narrow")
         checkpoint.save(folder / "a.safetensors", model, header)
         export_onnx(model, header, folder / "a.onnx")
@@ -72,7 +73,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Trunk], Model]:
 
 
 @pytest.fixture
-def narrow(request: pytest.FixtureRequest, built: Callable[[Trunk], Model]) -> Model:
+def narrow(request: pytest.FixtureRequest, built: Callable[[StemName], Model]) -> Model:
     """One of these; the parameter is its trunk."""
     return built(getattr(request, "param", "hrnet"))
 
@@ -107,8 +108,8 @@ def test_layers_are_put_back_until_ap_holds(tmp_path: Path) -> None:
         assert change.AP[0] - change.AP[1] < LOSS
     assert report.float_layers[:2] == ["final_layers.0", "final_layers.1"]
     assert len(report.float_layers) > 2  # of an untrained network hardly any layer may be in int8
-    _, header = load_engine(out, "onnxruntime")
-    _, before = load_engine(DRAWN, "onnxruntime")
+    _, header = load_engine(EngineOptions(str(out), "onnxruntime"))
+    _, before = load_engine(EngineOptions(str(DRAWN), "onnxruntime"))
     assert header.training["int8"]["float_layers"] == report.float_layers
     assert replace(header, training=before.training) == before
 
@@ -121,7 +122,7 @@ def test_layers_left_float_have_no_integers(narrow: Model, scenes: Path, tmp_pat
     network.write(tmp_path / "none.onnx", ranges, network.layers)
     network.write(tmp_path / "all.onnx", ranges, [])
     (views,) = read_views(predictor, choose(scenes / "images", 1)[0])
-    same, _ = load_engine(tmp_path / "none.onnx", "onnxruntime")
+    same, _ = load_engine(EngineOptions(str(tmp_path / "none.onnx"), "onnxruntime"))
     for given, expected in zip(same(views), predictor.engine(views), strict=True):
         np.testing.assert_allclose(given, expected, atol=1e-5 * np.abs(expected).max())
     weights = {w.name: w.data_type for w in onnx.load(tmp_path / "all.onnx").graph.initializer}
@@ -174,7 +175,7 @@ def test_an_int8_model_runs_at_any_size(
     engine: EngineName, narrow: Model, scenes: Path, tmp_path: Path
 ) -> None:
     quantize(narrow.onnx, tmp_path / "a.onnx", choose(scenes / "images", 2))
-    runner, _ = load_engine(tmp_path / "a.onnx", engine, threads=1)
+    runner, _ = load_engine(EngineOptions(str(tmp_path / "a.onnx"), engine, threads=1))
     low, high = runner(np.zeros((2, 3, 96, 160), np.float32))
     assert low.shape == (2, 34, 24, 40) and high.shape == (2, 17, 48, 80)
     with pytest.raises(InputError, match="int8 already"):
@@ -208,7 +209,7 @@ def test_the_command(narrow: Model, tmp_path: Path) -> None:
     assert report["photographs"] == 2
     assert set(report["engines"]) == {"onnxruntime", "openvino"}
     for engine in ENGINES:
-        assert "int8" in load_engine(out, engine)[0].description
+        assert "int8" in load_engine(EngineOptions(str(out), engine))[0].description
 
 
 @pytest.mark.parametrize(

@@ -24,9 +24,9 @@ import pyarrow.parquet as parquet
 from ray.cluster_utils import Cluster
 
 from higherhrnet import Predictor, read_image
+from higherhrnet.arrays import FloatArray
 from higherhrnet.cli import main
-from higherhrnet.decoding.upsample import Array
-from higherhrnet.engines.load import Engine
+from higherhrnet.engines.base import Engine
 from higherhrnet.errors import InputError
 from higherhrnet.io.images import write_image
 from higherhrnet.poses import Poses
@@ -142,7 +142,7 @@ def test_a_machine_dies_and_every_image_is_there_once(
     assert all(path.stat().st_mtime_ns == then for path, then in times.items())
 
 
-class Deadly:
+class Deadly(Engine):
     """An engine that dies of one picture, known by its shape."""
 
     description, streams = "deadly", 1
@@ -150,7 +150,7 @@ class Deadly:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
 
-    def __call__(self, images: Array) -> Sequence[Array]:
+    def __call__(self, images: FloatArray) -> Sequence[FloatArray]:
         if images.shape[2] != images.shape[3]:
             os.kill(os.getpid(), signal.SIGKILL)
         return self.engine(images)
@@ -158,7 +158,7 @@ class Deadly:
 
 def deadly(model: Path) -> Predictor:
     predictor = Predictor.load(model, engine="onnxruntime", threads=1)
-    predictor.engine = Deadly(predictor.engine)
+    predictor.processing.engine = Deadly(predictor.engine)
     return predictor
 
 

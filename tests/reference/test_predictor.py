@@ -8,18 +8,20 @@ import numpy as np
 import pytest
 
 from higherhrnet import Poses, Predictor
+from higherhrnet.arrays import Image
 from higherhrnet.bench.figures import same
 from higherhrnet.config import Header, InferenceConfig, InputConfig, ModelConfig
-from higherhrnet.engines.load import EngineName, load_engine
+from higherhrnet.engines.base import EngineName, EngineOptions
+from higherhrnet.engines.load import load_engine
 from higherhrnet.errors import InputError
-from higherhrnet.io.images import Image, read_image
+from higherhrnet.io.images import read_image
 from higherhrnet.network import checkpoint
 from higherhrnet.network.higherhrnet import HigherHRNet
 from higherhrnet.reference.predictor import ReferencePredictor
 from higherhrnet.skeleton import COCO
 from higherhrnet.synthetic.maps import draw_maps
 from higherhrnet.synthetic.scenes import draw_scene
-from higherhrnet.zoo.download import local_model, torch_form
+from higherhrnet.zoo.models import resolve_model, torch_weights
 from tests.conftest import Model
 
 IMAGE = draw_scene(3, height=90, width=140).image
@@ -47,9 +49,9 @@ def scenes() -> list[Image]:
     ],
 )
 def test_identical_people(images: Callable[[], list[Image]], engine: EngineName) -> None:
-    model = torch_form(local_model("default"))
+    model = torch_weights(resolve_model("default"))
     theirs, ours = ReferencePredictor.from_file(model, 2), Predictor.load(model, engine=engine)
-    ours.test = theirs.test = InferenceConfig(size=256, flip=True)
+    ours.config = theirs.config = InferenceConfig(size=256, flip=True)
     found = [(theirs(image), ours(image)) for image in images()]
     assert all(same(*people) for people in found)
     assert sum(len(people) for people, _ in found) >= 4
@@ -58,10 +60,10 @@ def test_identical_people(images: Callable[[], list[Image]], engine: EngineName)
 def both(lively: Model, flip: bool, **input: object) -> tuple[Predictor, Predictor]:
     predictors = (
         ReferencePredictor.from_file(lively.safetensors, 1),
-        Predictor(*load_engine(lively.onnx)),
+        Predictor(*load_engine(EngineOptions(str(lively.onnx)))),
     )
     for predictor in predictors:
-        predictor.test = replace(predictor.test, flip=flip)
+        predictor.config = replace(predictor.config, flip=flip)
         predictor.header = replace(
             predictor.header,
             input=InputConfig(64, **input),  # type: ignore[arg-type]
@@ -72,24 +74,24 @@ def both(lively: Model, flip: bool, **input: object) -> tuple[Predictor, Predict
 @pytest.mark.parametrize("flip", [True, False])
 def test_a_pass_a_view_gives_the_same_maps(lively: Model, flip: bool) -> None:
     theirs, ours = (
-        predictor.run([predictor.prepare(IMAGE)])[0][1.0] for predictor in both(lively, flip)
+        predictor.forward([predictor.preprocess(IMAGE)])[0][1.0] for predictor in both(lively, flip)
     )
     for a, b in zip(theirs, ours, strict=True):
         assert len(a) == len(b) == 1 + flip
         np.testing.assert_allclose(a, b, atol=1e-4)
 
 
-@pytest.mark.parametrize("convention", ["original", "unbiased"])
+@pytest.mark.parametrize("convention", ["reference", "unbiased"])
 @pytest.mark.parametrize("flip", [True, False])
 @pytest.mark.parametrize("people", [0, 1, 7])
 def test_the_same_people_in_the_same_maps(
     lively: Model, people: int, flip: bool, convention: str
 ) -> None:
     theirs, ours = both(lively, flip, convention=convention)
-    prepared = ours.prepare(IMAGE)
-    height, width = prepared.views[1.0].shape[2:]
+    prepared = ours.preprocess(IMAGE)
+    height, width = prepared.inputs[1.0].shape[2:]
     maps = {1.0: [*draw_maps(people, 4 * height, 4 * width, people, COCO, flip)]}
-    found = [predictor.read(prepared, maps) for predictor in (theirs, ours)]
+    found = [predictor.postprocess(prepared, maps) for predictor in (theirs, ours)]
     assert same(*found)
     assert len(found[0]) >= people
 

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from higherhrnet.config import Header
-from higherhrnet.engines.load import Runner
-from higherhrnet.inference.predictor import Outputs, Predictor, PreprocessedImage
+from higherhrnet.engines.base import FunctionEngine
+from higherhrnet.inference.predictor import Predictor, PreprocessedImage
+from higherhrnet.inference.processing import Outputs
 from higherhrnet.serving.batching import Batcher, Shown
 
-PREDICTOR = Predictor(Runner("none", lambda _: []), Header())
+PREDICTOR = Predictor(FunctionEngine("none", lambda _: []), Header())
 
 
 def test_who_leaves_takes_the_pixels_along() -> None:

@@ -20,7 +20,8 @@ import cv2
 import numpy as np
 import pytest
 
-from higherhrnet.io.images import Image, encode_image, read_image
+from higherhrnet.arrays import Image
+from higherhrnet.io.images import encode_image, read_image
 from tests.serving.conftest import EXAMPLES, SCENE, Service, serving
 
 if TYPE_CHECKING:

@@ -58,7 +58,7 @@ def test_the_answer_is_a_coco_file(service: Service) -> None:
 
 
 def test_settings_of_a_request_are_its_own(service: Service, predictor: Predictor) -> None:
-    flipped = Predictor(predictor.engine, predictor.header, replace(predictor.test, flip=True))
+    flipped = Predictor(predictor.engine, predictor.header, replace(predictor.config, flip=True))
     with ThreadPoolExecutor(8) as pool:
         asked = ["/poses", "/poses?flip=true", "/poses?flip=false", "/poses?min_score=0.7"] * 4
         replies = [reply.json["annotations"] for reply in pool.map(service.post, asked)]

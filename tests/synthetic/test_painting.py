@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from higherhrnet.skeleton import COCO, mirrored
-from higherhrnet.synthetic.bodies import COLOURS, POINTS, DrawnPeople, sample_people
+from higherhrnet.synthetic.bodies import COLORS, POINTS, DrawnPeople, sample_people
 from higherhrnet.synthetic.painting import Objects, paint_scene
 
 BLACK = np.zeros((200, 200, 3), np.uint8)
@@ -26,12 +26,12 @@ def test_a_disc_is_painted_around_its_point(offset: float) -> None:
     body = np.full((1, len(POINTS), 3), -1000.0)  # all else is out of the picture
     x, y = 40 + offset, 60 - offset
     body[0, POINTS.index("left_ear")] = x, y, 0
-    person = DrawnPeople(body, np.array([300.0]), np.full((1, len(COLOURS), 3), 200.0))
+    person = DrawnPeople(body, np.array([300.0]), np.full((1, len(COLORS), 3), 200.0))
     scene = paint_scene(BLACK, person)
     weight = scene.image[..., 0].astype(float)
     rows, columns = np.indices(weight.shape)
-    centre = (columns * weight).sum() / weight.sum(), (rows * weight).sum() / weight.sum()
-    assert centre == pytest.approx((x, y), abs=0.1)
+    center = (columns * weight).sum() / weight.sum(), (rows * weight).sum() / weight.sum()
+    assert center == pytest.approx((x, y), abs=0.1)
     assert scene.keypoints[0, COCO.names.index("left_ear")] == pytest.approx([x, y, 2])
 
 
@@ -92,9 +92,9 @@ def test_a_mirrored_person_paints_the_mirrored_picture(seed: int) -> None:
     swap = [POINTS.index(mirrored(name)) for name in POINTS]
     body = person.bodies[:, swap].copy()
     body[..., 0] = 199 - body[..., 0]
-    tones = [COLOURS.index(mirrored(name)) for name in COLOURS]
+    tones = [COLORS.index(mirrored(name)) for name in COLORS]
     scene = paint_scene(BLACK, person)
-    mirror = paint_scene(BLACK, person._replace(bodies=body, colours=person.colours[:, tones]))
+    mirror = paint_scene(BLACK, person._replace(bodies=body, colors=person.colors[:, tones]))
     expected = scene.keypoints[:, list(COCO.flip_index)] * (-1, 1, 1) + (199, 0, 0)
     np.testing.assert_allclose(mirror.keypoints, expected, atol=1e-3)
     difference = cv2.absdiff(mirror.image[:, ::-1].copy(), scene.image).max(-1)

@@ -12,8 +12,8 @@ CUTOFF, BETA, SPEED_CUTOFF = 1.2, 0.04, 0.9
 def plain(points: list[tuple[float, float]], times: list[float]) -> list[tuple[float, float]]:
     """As Casiez, Roussel and Vogel write it down, with the speed of two coordinates together."""
 
-    def alpha(cutoff: float, seconds: float) -> float:
-        return 1 / (1 + 1 / (2 * math.pi * cutoff) / seconds)
+    def alpha(min_cutoff: float, seconds: float) -> float:
+        return 1 / (1 + 1 / (2 * math.pi * min_cutoff) / seconds)
 
     x, y = points[0]
     dx = dy = 0.0

@@ -12,21 +12,21 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from higherhrnet import COCO, CROWDPOSE, InputError, Poses, Tracker
+from higherhrnet.arrays import DoubleArray
 from higherhrnet.skeleton import Skeleton
 from higherhrnet.tracking.tracker import TrackConfig
 
-Array = NDArray[np.float64]
 FPS = 25
 
 
-def bodies(middles: Array, seed: int = 0, skeleton: Skeleton = COCO) -> Array:
+def bodies(middles: DoubleArray, seed: int = 0, skeleton: Skeleton = COCO) -> DoubleArray:
     """(..., 2) middles → (..., K, 2): bodies of their own shape, about 40 by 100 pixels."""
     rng = np.random.default_rng(seed)
     shape = rng.uniform((-20, -50), (20, 50), (middles.shape[-2], len(skeleton), 2))
     return middles[..., None, :] + shape
 
 
-def found(keypoints: Array, skeleton: Skeleton = COCO) -> Poses:
+def found(keypoints: DoubleArray, skeleton: Skeleton = COCO) -> Poses:
     people, count = keypoints.shape[:2]
     return Poses(
         keypoints.astype(np.float32),
@@ -37,7 +37,7 @@ def found(keypoints: Array, skeleton: Skeleton = COCO) -> Poses:
 
 
 def numbered(
-    paths: Array, tracker: Tracker, noise: float = 2.0, seed: int = 0
+    paths: DoubleArray, tracker: Tracker, noise: float = 2.0, seed: int = 0
 ) -> Iterator[NDArray[np.int64]]:
     """Each frame's (P,) numbers of (F, P, 2) people, found in any order; 0 where NaN: not found."""
     rng = np.random.default_rng(seed)
@@ -46,12 +46,12 @@ def numbered(
         poses = found(places[there] + rng.normal(0, noise, places[there].shape))
         tracked = tracker(poses, frame / FPS)
         numbers = np.zeros(len(places), np.int64)
-        assert tracked.tracks is not None
-        numbers[there] = tracked.tracks
+        assert tracked.track_ids is not None
+        numbers[there] = tracked.track_ids
         yield numbers
 
 
-def walk(*ends: tuple[tuple[float, float], tuple[float, float]], frames: int = 60) -> Array:
+def walk(*ends: tuple[tuple[float, float], tuple[float, float]], frames: int = 60) -> DoubleArray:
     """(F, P, 2) from one place to another at a steady pace."""
     share = np.linspace(0, 1, frames)[:, None, None]
     starts, stops = np.array(ends, float).transpose(1, 0, 2)
@@ -78,8 +78,8 @@ def test_people_who_cross_keep_their_numbers() -> None:
     for frame, places in enumerate(paths[:, :, None] + same[0] + shape[0]):
         order = rng.permutation(3)
         tracked = tracker(found(places[order] + rng.normal(0, 2, places.shape)), frame / FPS)
-        assert tracked.tracks is not None
-        numbers.append(tracked.tracks[np.argsort(order)])
+        assert tracked.track_ids is not None
+        numbers.append(tracked.track_ids[np.argsort(order)])
     assert (np.array(numbers) == numbers[0]).all()
 
 
@@ -96,8 +96,12 @@ def test_who_is_hidden_for_a_while_keeps_the_number() -> None:
 def test_who_is_gone_for_long_is_somebody_else() -> None:
     paths = walk(((100, 200), (100, 200)))
     paths[20:50] = np.nan
-    assert set(np.ravel(list(numbered(paths, Tracker(TrackConfig(patience=1)))))) == {1, 0, 2}
-    assert set(np.ravel(list(numbered(paths, Tracker(TrackConfig(patience=2)))))) == {1, 0}
+    assert set(np.ravel(list(numbered(paths, Tracker(TrackConfig(max_lost_seconds=1)))))) == {
+        1,
+        0,
+        2,
+    }
+    assert set(np.ravel(list(numbered(paths, Tracker(TrackConfig(max_lost_seconds=2)))))) == {1, 0}
 
 
 def test_a_ghost_takes_nobodys_number() -> None:
@@ -148,13 +152,13 @@ def test_a_keypoint_that_was_not_found_stays_so_and_comes_back_where_it_is() -> 
 
 
 def test_frames_without_anybody_and_times_that_do_not_advance() -> None:
-    tracker = Tracker(TrackConfig(confirm=1))
+    tracker = Tracker(TrackConfig(min_hits=1))
     poses = found(bodies(np.array([[100.0, 200], [300, 200]])))
     for seconds in (0.0, 0.1, 0.1, 0.05, 0.2):
         assert len(tracker(poses[[]], seconds)) == 0
         tracked = tracker(poses, seconds)
         assert np.isfinite(tracked.keypoints).all()
-        assert tracked.tracks is not None and tracked.tracks.tolist() == [1, 2]
+        assert tracked.track_ids is not None and tracked.track_ids.tolist() == [1, 2]
 
 
 def test_a_clock_that_steps_back_goes_on_from_there() -> None:
@@ -164,7 +168,7 @@ def test_a_clock_that_steps_back_goes_on_from_there() -> None:
     for frame, places in enumerate(paths):
         seconds = frame / FPS - (2 if frame >= 60 else 0)
         tracked = tracker(found(places + rng.normal(0, 1, places.shape)), seconds)
-        assert tracked.tracks is not None and tracked.tracks.tolist() == [1]
+        assert tracked.track_ids is not None and tracked.track_ids.tolist() == [1]
         off.append(np.linalg.norm(tracked.keypoints - places, axis=-1).mean())
     assert np.mean(off[70:]) < 1
 
@@ -176,8 +180,8 @@ def test_patience_ends_also_when_the_next_frame_comes_late(seconds: float) -> No
         tracker(poses, frame / FPS)
     assert len(tracker(poses[[]], 0.9)) == 0
     tracked = tracker(poses, seconds)
-    assert tracked.tracks is not None
-    assert tracked.tracks.tolist() == ([1] if seconds < 9 / FPS + 1 else [2])
+    assert tracked.track_ids is not None
+    assert tracked.track_ids.tolist() == ([1] if seconds < 9 / FPS + 1 else [2])
 
 
 def test_a_late_frame_makes_nobody_of_somebody_elsewhere() -> None:
@@ -185,7 +189,7 @@ def test_a_late_frame_makes_nobody_of_somebody_elsewhere() -> None:
     for frame in range(10):
         tracker(found(bodies(np.array([[100.0, 200]]))), frame / FPS)
     tracked = tracker(found(bodies(np.array([[900.0, 600]]))), 3600)
-    assert tracked.tracks is not None and tracked.tracks.tolist() == [2]
+    assert tracked.track_ids is not None and tracked.track_ids.tolist() == [2]
 
 
 @pytest.mark.parametrize(
@@ -200,7 +204,7 @@ def test_bodies_without_area_keep_their_numbers(body: list[tuple[int, int]]) -> 
     for frame in range(50):
         places = np.add(body, (200 + frame, 200)) + rng.normal(0, 0.5, (len(body), 2))
         tracked = tracker(found(places[None], rod), frame / FPS)
-        assert tracked.tracks is not None and tracked.tracks.tolist() == [1]
+        assert tracked.track_ids is not None and tracked.track_ids.tolist() == [1]
 
 
 def test_a_body_of_which_one_keypoint_is_left_for_a_while_keeps_its_number() -> None:
@@ -211,7 +215,7 @@ def test_a_body_of_which_one_keypoint_is_left_for_a_while_keeps_its_number() -> 
             scores = poses.keypoint_scores * (np.arange(len(COCO)) == 0)
             poses = replace(poses, keypoint_scores=scores)
         tracked = tracker(poses, frame / FPS)
-        assert tracked.tracks is not None and tracked.tracks.tolist() == [1]
+        assert tracked.track_ids is not None and tracked.track_ids.tolist() == [1]
 
 
 def test_what_cannot_be_followed_is_refused() -> None:
@@ -222,7 +226,7 @@ def test_what_cannot_be_followed_is_refused() -> None:
     with pytest.raises(InputError, match="same keypoints in every frame"):
         tracker(found(bodies(np.array([[100.0, 200]]), 0, CROWDPOSE), CROWDPOSE), 0.1)
     tracked = tracker(poses, 0.1)
-    assert tracked.tracks is not None and tracked.tracks.tolist() == [1]
+    assert tracked.track_ids is not None and tracked.track_ids.tolist() == [1]
 
 
 def test_any_skeleton_and_frame_rate() -> None:
@@ -231,7 +235,7 @@ def test_any_skeleton_and_frame_rate() -> None:
     tracker = Tracker()
     for frame, places in enumerate(paths):
         tracked = tracker(found(places, CROWDPOSE), frame / 2)
-        assert tracked.tracks is not None and tracked.tracks.tolist() == [1, 2]
+        assert tracked.track_ids is not None and tracked.track_ids.tolist() == [1, 2]
 
 
 @settings(max_examples=30, deadline=None)
@@ -244,8 +248,8 @@ def test_no_two_people_have_one_number(counts: list[int], seed: int) -> None:
         scores = poses.keypoint_scores * (rng.random(poses.found.shape) < 0.5)
         poses = replace(poses, keypoint_scores=scores)
         tracked = tracker(poses, frame / FPS)
-        assert tracked.tracks is not None and len(set(tracked.tracks.tolist())) == count
-        assert (tracked.tracks > 0).all()
+        assert tracked.track_ids is not None and len(set(tracked.track_ids.tolist())) == count
+        assert (tracked.track_ids > 0).all()
 
 
 @pytest.mark.parametrize(

@@ -65,14 +65,24 @@ def settled(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         for final, maps in zip(network.final_layers, network.eval()(images), strict=True):
             final.weight /= 4 * maps[:, :17].std()
     path = tmp_path_factory.mktemp("settled") / "settled.safetensors"
-    checkpoint.save(path, network, Header(network.config, input=reads, test=PLAIN))
+    checkpoint.save(path, network, Header(network.config, input=reads, inference=PLAIN))
     return path
 
 
 def changed(config: TrainConfig, values: Mapping[str, Any]) -> TrainConfig:
     """A training with some values changed, each in whatever part it is."""
     left = dict(values)
-    for part in ("model", "input", "data", "augment", "targets", "losses", "optim", "run", "test"):
+    for part in (
+        "model",
+        "input",
+        "data",
+        "augment",
+        "targets",
+        "losses",
+        "optim",
+        "run",
+        "inference",
+    ):
         old = getattr(config, part)
         names = left.keys() & vars(old).keys()
         config = replace(config, **{part: replace(old, **{name: left.pop(name) for name in names})})
@@ -89,8 +99,8 @@ def small(scenes: Path, tmp_path: Path) -> Small:
         DataConfig((str(scenes),), workers=0),
         AugmentConfig(),
         optim=OptimConfig(batch_size=4, epochs=1),
-        run=RunConfig(tmp_path / "run", device="cpu", precision="f32", pictures=0),
-        test=PLAIN,
+        run=RunConfig(tmp_path / "run", device="cpu", precision="f32", preview_images=0),
+        inference=PLAIN,
     )
     return lambda **values: changed(base, values)
 
@@ -105,7 +115,7 @@ def flags(config: TrainConfig) -> list[str]:
         "--model.blocks", str(model.blocks), "--model.deconv-blocks", str(model.deconv_blocks),
         "--input.size", str(config.input.size), "--batch-size", str(optim.batch_size),
         "--epochs", str(optim.epochs), "--lr", str(optim.lr), "--out", str(run.out),
-        "--device", "cpu", "--precision", run.precision, "--pictures", str(run.pictures),
-        "--test.no-flip", "--test.no-project", "--save-minutes", str(run.save_minutes),
+        "--device", "cpu", "--precision", run.precision, "--preview-images", str(run.preview_images),
+        "--inference.no-flip", "--inference.no-project", "--save-minutes", str(run.save_minutes),
         *(["--resume"] if run.resume else []), *(["--init", run.init] if run.init else []),
     ]  # fmt: skip

@@ -17,7 +17,7 @@ from higherhrnet.errors import InputError  # noqa: E402
 from higherhrnet.network import checkpoint  # noqa: E402
 from higherhrnet.network.higherhrnet import HigherHRNet  # noqa: E402
 from higherhrnet.network.hrnet import HRNet  # noqa: E402
-from higherhrnet.recipes import Initialisation, LossConfig, RunConfig, TrainConfig  # noqa: E402
+from higherhrnet.recipes import Initialization, LossConfig, RunConfig, TrainConfig  # noqa: E402
 from higherhrnet.skeleton import COCO, CROWDPOSE, Skeleton  # noqa: E402
 from higherhrnet.training.initialize import build_network  # noqa: E402
 
@@ -25,9 +25,9 @@ MODEL = ModelConfig(4, modules=(1, 1, 1), blocks=1, deconv_blocks=1)
 
 
 def training(
-    init: Path | None, model: ModelConfig = MODEL, initialisation: Initialisation = "original"
+    init: Path | None, model: ModelConfig = MODEL, initialization: Initialization = "reference"
 ) -> TrainConfig:
-    run = RunConfig(init=str(init) if init else None, initialisation=initialisation)
+    run = RunConfig(init=str(init) if init else None, initialization=initialization)
     return TrainConfig(model, run=run)
 
 
@@ -184,14 +184,14 @@ def test_an_efficientnets_file_fills_that_trunk(tmp_path: Path) -> None:
     learnt = {n: t for n, t in state.items() if not n.endswith(("mean", "var", "tracked"))}
     assert sum(tensor.numel() for tensor in learnt.values()) == 4_652_008  # the file's own
     torch.save(state, tmp_path / "efficientnet-lite0.pth")
-    model = replace(MODEL, trunk="efficientnet-lite0")
+    model = replace(MODEL, stem="efficientnet-lite0")
     network, words = build_network(training(tmp_path / "efficientnet-lite0.pth", model), COCO)
     assert "on the trunk of" in words
     left = set(state)
     for name, tensor in network.state_dict().items():
-        if not name.startswith("backbone."):
+        if not name.startswith("stem."):
             continue
-        path, part = name.removeprefix("backbone.").rsplit(".", 1)
+        path, part = name.removeprefix("stem.").rsplit(".", 1)
         block, _, layer = path.rpartition(".")
         source = f"_{block}._{layer}.{part}" if block else f"_{layer}.{part}"
         assert torch.equal(tensor, state[source]), name
@@ -205,18 +205,18 @@ def test_what_is_not_there_is_said(name: str, tmp_path: Path) -> None:
         build_network(training(tmp_path / name), COCO)
 
 
-@pytest.mark.parametrize("initialisation", ["original", "kaiming"])
-def test_weights_from_nothing_have_the_spread_that_is_said(initialisation: Initialisation) -> None:
+@pytest.mark.parametrize("initialisation", ["reference", "kaiming"])
+def test_weights_from_nothing_have_the_spread_that_is_said(initialization: Initialization) -> None:
     torch.manual_seed(0)
     model = replace(MODEL, width=16)
-    network, words = build_network(training(None, model, initialisation), COCO)
+    network, words = build_network(training(None, model, initialization), COCO)
     assert words == "from nothing"
     for name, module in network.named_modules():
         if not isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             continue
         inputs = module.weight.shape[1] * math.prod(module.kernel_size)
-        spread = math.sqrt(2 / inputs) if initialisation == "kaiming" else 0.001
-        if initialisation == "kaiming" and name.startswith("final_layers."):
+        spread = math.sqrt(2 / inputs) if initialization == "kaiming" else 0.001
+        if initialization == "kaiming" and name.startswith("final_layers."):
             spread = 0.01
         error = 6 * spread / math.sqrt(2 * module.weight.numel())  # six standard errors
         assert module.weight.std().item() == pytest.approx(spread, abs=error), name

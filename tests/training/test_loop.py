@@ -213,7 +213,10 @@ def test_weights_say_how_they_came_to_be(small: Small, scenes: Path) -> None:
         assert facts["start"] == "from nothing" and facts["batch"] == 4
         assert facts["epochs"] in (epochs, 2.0)  # the best may be the last
         assert facts["steps"] == facts["epochs"] * BATCHES
-        assert predictor.header.input == config.input and predictor.header.test == config.test
+        assert (
+            predictor.header.input == config.input
+            and predictor.header.inference == config.inference
+        )
         assert predictor(scenes.parent / "images" / "000000000001.png").skeleton == COCO
     best = checkpoint.load(config.run.out / "best.safetensors")[1].training["AP"]
     assert best == round(max(line["AP"] for line in lines(config, "AP")), 4)

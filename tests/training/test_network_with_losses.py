@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 torch = pytest.importorskip("torch")
 
 from safetensors import safe_open  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
+from higherhrnet.arrays import DoubleArray  # noqa: E402
 from higherhrnet.config import Convention, Header, InputConfig, ModelConfig  # noqa: E402
 from higherhrnet.data.loader import Batch  # noqa: E402
 from higherhrnet.errors import InputError  # noqa: E402
@@ -23,7 +23,6 @@ from higherhrnet.recipes import LossConfig, OptimConfig, RunConfig, TrainConfig 
 from higherhrnet.skeleton import Skeleton  # noqa: E402
 from higherhrnet.training.network_with_losses import NetworkWithLosses  # noqa: E402
 
-Array = NDArray[np.float64]
 SIZE, KEYPOINTS, SIGMA = 64, 5, 2.0
 MODEL = ModelConfig(4, KEYPOINTS, modules=(1, 1, 1), blocks=1, deconv_blocks=1)
 CONFIG = TrainConfig(MODEL, InputConfig(SIZE), run=RunConfig(precision="f32"))
@@ -65,8 +64,8 @@ def batch_of(people: int, config: TrainConfig = CONFIG, seed: int = 0) -> Batch:
     keypoints[..., 2] = rng.integers(0, 3, (4, people, KEYPOINTS))
     keypoints[0, ..., 2] = keypoints[1, 1:, :, 2] = 0
     keypoints[2, ..., 4, 2] = 0
-    labelled = torch.ones(4, KEYPOINTS, dtype=torch.bool)
-    labelled[2, 4] = False
+    labeled = torch.ones(4, KEYPOINTS, dtype=torch.bool)
+    labeled[2, 4] = False
     sides = [SIZE // 4 << level for level in range(1 + len(config.model.deconv_kernels))]
     return Batch(
         [f"{i}.jpg" for i in range(4)],
@@ -74,12 +73,14 @@ def batch_of(people: int, config: TrainConfig = CONFIG, seed: int = 0) -> Batch:
         torch.from_numpy(keypoints),
         torch.from_numpy(rng.uniform(10, 60, (4, people)).astype(np.float32)),
         torch.tensor([False, False, True, False]),
-        labelled,
+        labeled,
         [torch.from_numpy(rng.random((4, side, side)) < 0.8) for side in sides],
     )
 
 
-def cells_on(batch: Batch, image: int, side: int, convention: Convention) -> list[list[Array]]:
+def cells_on(
+    batch: Batch, image: int, side: int, convention: Convention
+) -> list[list[DoubleArray]]:
     """Of each person the keypoints that count: which one, and x and y on the map."""
     people = []
     for person in batch.keypoints[image].double().numpy():
@@ -97,7 +98,7 @@ def cells_on(batch: Batch, image: int, side: int, convention: Convention) -> lis
     return people
 
 
-def naive_target(people: list[list[Array]], side: int, convention: Convention) -> Array:
+def naive_target(people: list[list[DoubleArray]], side: int, convention: Convention) -> DoubleArray:
     target = np.zeros((KEYPOINTS, side, side))
     grid = np.arange(side)
     for person in people:
@@ -112,7 +113,9 @@ def naive_target(people: list[list[Array]], side: int, convention: Convention) -
     return target
 
 
-def naive_tags(people: list[list[Array]], tags: Array, kind: str) -> tuple[float, float]:
+def naive_tags(
+    people: list[list[DoubleArray]], tags: DoubleArray, kind: str
+) -> tuple[float, float]:
     means, pull = [], 0.0
     for person in people:
         read = [tags[int(k) if len(tags) > 1 else 0, int(y), int(x)] for k, x, y in person]
@@ -128,7 +131,9 @@ def naive_tags(people: list[list[Array]], tags: Array, kind: str) -> tuple[float
     return pull / max(len(means), 1), push
 
 
-def naive_adaptive(p: Array, s: Array, g: Array) -> tuple[Array, Array]:
+def naive_adaptive(
+    p: DoubleArray, s: DoubleArray, g: DoubleArray
+) -> tuple[DoubleArray, DoubleArray]:
     """SWAHR's errors, cell by cell: of the heatmaps and of the scales."""
     log = np.log(np.where(g > 0, g, 1))
     s = np.where(g > 0, s, 0)
@@ -151,9 +156,7 @@ def naive_losses(looked: Looked, batch: Batch, config: TrainConfig) -> dict[str,
             values = maps[image].detach().double().numpy()
             heatmaps, tags = values[:KEYPOINTS], values[KEYPOINTS:]
             target = naive_target(people, side, convention)
-            counts = (
-                batch.masks[level][image].numpy() * batch.labelled[image].numpy()[:, None, None]
-            )
+            counts = batch.masks[level][image].numpy() * batch.labeled[image].numpy()[:, None, None]
             error = (heatmaps - target) ** 2
             if looked.scales:
                 scale = looked.scales[level][image].detach().double().numpy()
@@ -167,7 +170,7 @@ def naive_losses(looked: Looked, batch: Batch, config: TrainConfig) -> dict[str,
     return wanted
 
 
-@pytest.mark.parametrize("convention", ["original", "unbiased"])
+@pytest.mark.parametrize("convention", ["reference", "unbiased"])
 @pytest.mark.parametrize(
     ("model", "losses"),
     [
@@ -207,7 +210,7 @@ def test_what_does_not_count_gets_no_gradient() -> None:
         assert heatmaps[0].any()  # where nobody is there is something to learn
         for image, places in enumerate(tags if level == 0 else ()):
             wanted = torch.zeros_like(places, dtype=torch.bool)
-            for person in cells_on(batch, image, maps.shape[3], "original"):
+            for person in cells_on(batch, image, maps.shape[3], "reference"):
                 for k, x, y in person:
                     wanted[int(k), int(y), int(x)] = True
             assert not places[~wanted].any()

@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 torch = pytest.importorskip("torch")
 
 from torch import nn  # noqa: E402
 
+from higherhrnet.arrays import FloatArray  # noqa: E402
 from higherhrnet.config import ModelConfig  # noqa: E402
 from higherhrnet.data.dataset import load_dataset  # noqa: E402
 from higherhrnet.errors import InputError  # noqa: E402
@@ -37,7 +37,6 @@ from higherhrnet.training.validate import Validator  # noqa: E402
 from tests.training.conftest import Small, flags  # noqa: E402
 from tests.training.two import by_two  # noqa: E402
 
-Array = NDArray[np.float32]
 ALONE = ProcessGroup(torch.device("cpu"))
 
 
@@ -60,7 +59,7 @@ def test_alone_there_is_nothing_to_agree_on() -> None:
     assert ALONE.gather([1, 2]) == [1, 2] and ALONE.first
 
 
-def gradients(config: TrainConfig, world: ProcessGroup) -> tuple[dict[str, Array], list[str]]:
+def gradients(config: TrainConfig, world: ProcessGroup) -> tuple[dict[str, FloatArray], list[str]]:
     """Of one step's batches, without batch norm's statistics, which are each process's own."""
     trainer = TrainState(config, load_dataset(config.data), world)
     trainer.learner.eval()
@@ -75,7 +74,7 @@ def gradients(config: TrainConfig, world: ProcessGroup) -> tuple[dict[str, Array
 def test_two_processes_have_the_gradients_of_one_with_the_whole_batch(
     settings: dict[str, Any], small: Small
 ) -> None:
-    config = small(initialisation="kaiming", batch_size=4, **settings)
+    config = small(initialization="kaiming", batch_size=4, **settings)
     half = replace(config, optim=replace(config.optim, batch_size=2))
     (mine, some), (theirs, others) = by_two(lambda world: gradients(half, world))
     wanted, names = gradients(config, ALONE)

@@ -25,7 +25,7 @@ ALONE = ProcessGroup(torch.device("cpu"))
 
 
 def test_slow_parts_take_a_tenth_of_the_step(small: Small) -> None:
-    config = small(slow=("stage2",), initialisation="kaiming")
+    config = small(slow=("stage2",), initialization="kaiming")
     trainer = TrainState(config, load_dataset(config.data), ALONE)
     before = {name: p.clone() for name, p in trainer.network.named_parameters()}
     with closing(trainer.batches()) as stream:
@@ -38,7 +38,7 @@ def test_slow_parts_take_a_tenth_of_the_step(small: Small) -> None:
 def test_a_training_is_a_plain_loop(small: Small) -> None:
     """Two batches a step, clipped, decayed, warmed up over the first epoch: a step and a half."""
     config = small(
-        initialisation="kaiming", accumulate=2, clip=0.05, weight_decay=0.01, warmup=1, epochs=4
+        initialization="kaiming", accumulate=2, clip=0.05, weight_decay=0.01, warmup=1, epochs=4
     )
     photographs = load_dataset(config.data)
     trainer = TrainState(config, photographs, ALONE)
@@ -82,12 +82,12 @@ def test_a_training_is_a_plain_loop(small: Small) -> None:
 def test_weight_decay_reaches_adam(decay: float, small: Small) -> None:
     config = small(weight_decay=decay)
     trainer = TrainState(config, load_dataset(config.data), ALONE)
-    (group,) = trainer.optimiser.param_groups
-    assert isinstance(trainer.optimiser, torch.optim.Adam) and group["weight_decay"] == decay
+    (group,) = trainer.optimizer.param_groups
+    assert isinstance(trainer.optimizer, torch.optim.Adam) and group["weight_decay"] == decay
     weight = trainer.network.conv1.weight
     before = weight.detach().clone()
     weight.grad = torch.zeros_like(weight)
-    trainer.optimiser.step()
+    trainer.optimizer.step()
     moved = not torch.equal(weight, before)
     assert moved == (decay > 0)  # the loss asked for nothing
 

@@ -16,7 +16,7 @@ from higherhrnet.training.targets import (  # noqa: E402
     to_map_coordinates,
 )
 
-CONVENTIONS: list[Convention] = ["original", "unbiased"]
+CONVENTIONS: list[Convention] = ["reference", "unbiased"]
 
 
 def cases(golden: Path) -> list[str]:
@@ -31,12 +31,12 @@ def test_heatmaps_and_places_are_the_originals(golden: Path) -> None:
         for case in cases(golden):
             size, keypoints, sigma = map(int, arrays[f"{case}/meta"])
             cells = torch.from_numpy(arrays[f"{case}/people"]).view(1, -1, keypoints, 3)
-            maps = render_heatmaps(cells, size, size, float(sigma), "original")[0].numpy()
+            maps = render_heatmaps(cells, size, size, float(sigma), "reference")[0].numpy()
             wanted = arrays[f"{case}/target"].astype(np.float32)
             np.testing.assert_allclose(maps, wanted, atol=5e-4, err_msg=case)
             assert ((maps > 0) >= (wanted > 0)).all()
 
-            column, row, seen = cell_indices(cells, size, size, "original")
+            column, row, seen = cell_indices(cells, size, size, "reference")
             place = row * size + column
             stacked = torch.arange(keypoints) * size * size + place
             for kind, flat in (("per_joint", stacked), ("shared", place)):
@@ -51,7 +51,7 @@ def test_scale_aware_heatmaps_are_the_originals(golden: Path) -> None:
     with np.load(golden / "targets.npz") as arrays:
         people, wanted = arrays["scale_aware/people"], arrays["scale_aware/target"]
     cells, spread = torch.from_numpy(people[None, ..., :3]), torch.from_numpy(people[None, :, 0, 3])
-    maps = render_heatmaps(cells, wanted.shape[1], wanted.shape[2], spread, "original")[0].numpy()
+    maps = render_heatmaps(cells, wanted.shape[1], wanted.shape[2], spread, "reference")[0].numpy()
     np.testing.assert_allclose(maps, wanted.astype(np.float32), atol=5e-4)
 
 
@@ -89,7 +89,7 @@ def test_mirrored_keypoints_make_mirrored_heatmaps(convention: Convention) -> No
         to_map_coordinates(keypoints, torch.tensor([flip, flip]), 4, 16, convention)
         for flip in (False, True)
     )
-    if convention == "original":  # mirrors cells, not points within them
+    if convention == "reference":  # mirrors cells, not points within them
         mirrored[..., 0] = mirrored[..., 0].ceil()
     maps = [render_heatmaps(cells, 16, 16, 2.0, convention) for cells in (plain, mirrored)]
     torch.testing.assert_close(maps[0].flip(3), maps[1])
@@ -97,10 +97,10 @@ def test_mirrored_keypoints_make_mirrored_heatmaps(convention: Convention) -> No
 
 def test_a_crowd_of_any_number_and_nobody_at_all() -> None:
     many = torch.full((1, 45, 2, 3), 9.0)
-    assert render_heatmaps(many, 16, 16, 2.0, "original").amax() == 1
+    assert render_heatmaps(many, 16, 16, 2.0, "reference").amax() == 1
     nobody = torch.zeros(2, 0, 2, 3)
     assert (
-        render_heatmaps(nobody, 16, 16, person_sigmas(nobody[..., 0, 0], 2, 256), "original")
+        render_heatmaps(nobody, 16, 16, person_sigmas(nobody[..., 0, 0], 2, 256), "reference")
         .eq(0)
         .all()
     )

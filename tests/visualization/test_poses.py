@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from higherhrnet.arrays import Image
 from higherhrnet.errors import InputError
 from higherhrnet.poses import Poses
 from higherhrnet.skeleton import COCO, CROWDPOSE, Skeleton
@@ -20,7 +21,6 @@ from higherhrnet.visualization.maps import (
 )
 from higherhrnet.visualization.poses import LEFT, MIDDLE, PEOPLE, RIGHT, draw
 
-Image = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
 CHAIN = Skeleton(
@@ -120,20 +120,20 @@ def test_keypoints_that_were_not_found_draw_nothing() -> None:
 )
 @pytest.mark.parametrize("background", [0, 255])
 def test_limbs_have_the_colour_of_their_side(
-    limb: tuple[str, str], colour: tuple[int, int, int], background: int
+    limb: tuple[str, str], color: tuple[int, int, int], background: int
 ) -> None:
     drawn = draw(np.full((480, 640, 3), background, np.uint8), poses([STANDING]))
     x, y = np.mean([STANDING[end] for end in limb], 0).round().astype(int)
-    assert drawn[y, x].tolist() == list(colour)
+    assert drawn[y, x].tolist() == list(color)
 
 
 @pytest.mark.parametrize(("side", "colour"), [("left", LEFT), ("right", RIGHT)])
 def test_a_limb_from_the_middle_to_one_side_is_that_sides(
-    side: str, colour: tuple[int, int, int]
+    side: str, color: tuple[int, int, int]
 ) -> None:
     person = {"neck": (100.0, 100.0), f"{side}_shoulder": (200.0, 100.0)}
     drawn = draw(np.zeros((200, 300, 3), np.uint8), poses([person], CROWDPOSE))
-    assert drawn[100, 150].tolist() == list(colour)
+    assert drawn[100, 150].tolist() == list(color)
 
 
 def test_people_are_told_apart_by_their_keypoints() -> None:
@@ -141,8 +141,8 @@ def test_people_are_told_apart_by_their_keypoints() -> None:
     people = [{name: (x + dx, y) for name, (x, y) in STANDING.items()} for dx in shifts]
     drawn = draw(photograph(), poses(people))
     x, y = (int(value) for value in STANDING["left_elbow"])
-    colours = {tuple(drawn[y, x + int(dx)].tolist()) for dx in shifts}
-    assert colours == set(PEOPLE[:3])
+    colors = {tuple(drawn[y, x + int(dx)].tolist()) for dx in shifts}
+    assert colors == set(PEOPLE[:3])
 
 
 def test_low_scores_are_not_drawn() -> None:
@@ -228,8 +228,8 @@ def spots(places: list[tuple[int, int]], height: int = 60, width: int = 80) -> F
 
 def brightest(picture: Image) -> tuple[float, float]:
     """x and y of the brightest place, as parts of the picture's width and height."""
-    grey = cv2.GaussianBlur(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), (0, 0), 2)
-    y, x = np.unravel_index(grey.argmax(), grey.shape)
+    gray = cv2.GaussianBlur(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), (0, 0), 2)
+    y, x = np.unravel_index(gray.argmax(), gray.shape)
     return float((x + 0.5) / picture.shape[1]), float((y + 0.5) / picture.shape[0])
 
 
@@ -322,7 +322,7 @@ def test_tracks_have_their_number_and_its_colour_whatever_their_place() -> None:
     image = np.full((480, 640, 3), 90, np.uint8)
     people = poses([STANDING, {name: (x - 200, y + 60) for name, (x, y) in STANDING.items()}])
     first, second = (
-        draw(image, replace(chosen, tracks=tracks))
+        draw(image, replace(chosen, track_ids=tracks))
         for chosen, tracks in (
             (people, np.array([7, 12])),
             (people[[1, 0]], np.array([12, 7])),
@@ -334,4 +334,4 @@ def test_tracks_have_their_number_and_its_colour_whatever_their_place() -> None:
     assert (first[above] == PEOPLE[7]).all(2).any()
     edge = poses([{name: (x, y - 118) for name, (x, y) in STANDING.items()}])
     alike = (np.array([number]) for number in (3, 3 + len(PEOPLE)))  # in all but the number
-    assert changed(*(draw(image, replace(edge, tracks=tracks)) for tracks in alike)).any()
+    assert changed(*(draw(image, replace(edge, track_ids=tracks)) for tracks in alike)).any()

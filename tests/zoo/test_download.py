@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from higherhrnet.errors import InputError
+from higherhrnet.io.cache import cache_folder
 from higherhrnet.zoo import download as module
-from higherhrnet.zoo.download import cache_folder, download
+from higherhrnet.zoo.download import download
 from higherhrnet.zoo.published import PublishedModel
 
 CONTENT = b"PK\x03\x04" + np.random.default_rng(0).bytes(3 * module.BLOCK)
@@ -81,7 +82,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 def weights(server: Server, digest: str | None = None, size: int | None = None) -> PublishedModel:
     return PublishedModel(
-        "tiny", server.url, "http://page.test", "original", 8, "MIT", digest=digest, size=size
+        "tiny", server.url, "http://page.test", "authors", 8, "MIT", digest=digest, size=size
     )
 
 
@@ -233,7 +234,7 @@ def test_no_server_at_all(server: Server, tmp_path: Path) -> None:
 def test_only_the_web_is_read(tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_bytes(CONTENT)
-    model = PublishedModel("tiny", secret.as_uri(), "http://page.test", "original", 8, "MIT")
+    model = PublishedModel("tiny", secret.as_uri(), "http://page.test", "authors", 8, "MIT")
     with pytest.raises(InputError, match="only http"):
         download(model, tmp_path)
 

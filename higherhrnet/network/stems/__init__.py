@@ -1,0 +1,1 @@
+"""Pretrained networks that replace the stem of HRNet (torch)."""

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from higherhrnet.config import Trunk
+from higherhrnet.config import StemName
 
 
 class Stage(NamedTuple):
@@ -26,7 +26,7 @@ class Stage(NamedTuple):
     expansion: int = 6
 
 
-SHAPES: dict[Trunk, tuple[Stage, ...]] = {
+SHAPES: dict[StemName, tuple[Stage, ...]] = {
     "efficientnet-lite0": (
         Stage(1, 16, 3, 1, 1), Stage(2, 24, 3, 2), Stage(2, 40, 5, 2), Stage(3, 80, 3, 2),
         Stage(3, 112, 5, 1), Stage(4, 192, 5, 2), Stage(1, 320, 3, 1),
@@ -43,9 +43,9 @@ _EPSILON, _MOMENTUM = 1e-3, 0.01
 class EfficientNetLite(nn.Module):
     """The trunk; `channels` are those of its four outputs, finest first."""
 
-    heatmaps = 0
+    num_heatmaps = 0
 
-    def __init__(self, size: Trunk) -> None:
+    def __init__(self, size: StemName) -> None:
         super().__init__()
         self.conv_stem = nn.Conv2d(3, _STEM, 3, 2, bias=False)
         self.bn0 = _norm(_STEM)

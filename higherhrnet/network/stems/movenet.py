@@ -45,11 +45,11 @@ _PLACES = {
 class MoveNet(nn.Module):
     """The trunk; `channels` are those of its four outputs, finest first.
 
-    The last `heatmaps` of the finest are MoveNet's own, of COCO's 17 keypoints, 0 to 1.
+    The last `num_heatmaps` of the finest are MoveNet's own, of COCO's 17 keypoints, 0 to 1.
     """
 
-    heatmaps = 17
-    channels = (_PYRAMID[-1][1] + heatmaps, 48, 144, 480)
+    num_heatmaps = 17
+    channels = (_PYRAMID[-1][1] + num_heatmaps, 48, 144, 480)
 
     def __init__(self) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ class MoveNet(nn.Module):
             for wide, narrow in zip(widths, [*widths[1:], last], strict=True)
         )
         self.head = _separable(last, _HEAD).extend(
-            [nn.Conv2d(_HEAD, self.heatmaps, 1), nn.Sigmoid()]
+            [nn.Conv2d(_HEAD, self.num_heatmaps, 1), nn.Sigmoid()]
         )
 
     def forward(self, images: Tensor) -> list[Tensor]:

@@ -10,12 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from higherhrnet.config import ModelConfig, Trunk
+from higherhrnet.config import ModelConfig, StemName
 from higherhrnet.errors import InputError
 from higherhrnet.network.higherhrnet import HigherHRNet, count_parameters
 from higherhrnet.network.stems.efficientnet import EfficientNetLite
 
-SIZES: list[Trunk] = ["efficientnet-lite0", "efficientnet-lite2"]
+SIZES: list[StemName] = ["efficientnet-lite0", "efficientnet-lite2"]
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ SIZES: list[Trunk] = ["efficientnet-lite0", "efficientnet-lite2"]
     [("efficientnet-lite0", 4_652_008, 320), ("efficientnet-lite2", 6_092_072, 352)],
 )
 def test_the_published_classifiers_parameters_but_for_its_head(
-    size: Trunk, whole: int, last: int
+    size: StemName, whole: int, last: int
 ) -> None:
     head = last * 1280 + 2 * 1280 + 1280 * 1000 + 1000  # 1×1, batch norm, 1000 classes
     assert count_parameters(EfficientNetLite(size)) == whole - head
@@ -33,11 +33,11 @@ def test_the_published_classifiers_parameters_but_for_its_head(
     ("size", "channels"),
     [("efficientnet-lite0", [24, 40, 112, 320]), ("efficientnet-lite2", [24, 48, 120, 352])],
 )
-def test_features_at_four_strides(size: Trunk, channels: list[int]) -> None:
-    trunk = EfficientNetLite(size).eval()
+def test_features_at_four_strides(size: StemName, channels: list[int]) -> None:
+    stem = EfficientNetLite(size).eval()
     with torch.inference_mode():
-        features = trunk(torch.randn(2, 3, 64, 96))
-    assert trunk.channels == channels
+        features = stem(torch.randn(2, 3, 64, 96))
+    assert stem.channels == channels
     assert [tuple(f.shape) for f in features] == [
         (2, c, 64 // stride, 96 // stride)
         for c, stride in zip(channels, (4, 8, 16, 32), strict=True)
@@ -66,17 +66,17 @@ def naive_same(x: NDArray[Any], weight: NDArray[Any], stride: int) -> NDArray[An
 
 def test_convolutions_pad_as_tensorflow_does() -> None:
     torch.manual_seed(0)
-    trunk = EfficientNetLite("efficientnet-lite0").eval()
+    stem = EfficientNetLite("efficientnet-lite0").eval()
     seen: dict[str, Tensor] = {}
-    for name, module in trunk.named_modules():
+    for name, module in stem.named_modules():
         if isinstance(module, nn.Conv2d | nn.BatchNorm2d):
             module.register_forward_hook(lambda _, __, y, name=name: seen.update({name: y[0]}))
     images = torch.randn(1, 3, 32, 64)
     with torch.inference_mode():
-        trunk(images)
+        stem(images)
 
     def compare(conv: str, source: Tensor, stride: int) -> None:
-        weight = trunk.get_parameter(f"{conv}.weight").detach().double().numpy()
+        weight = stem.get_parameter(f"{conv}.weight").detach().double().numpy()
         wanted = naive_same(source.double().numpy(), weight, stride)
         np.testing.assert_allclose(seen[conv], wanted, atol=1e-5)
 
@@ -86,8 +86,8 @@ def test_convolutions_pad_as_tensorflow_does() -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_as_a_trunk_it_gives_maps_of_the_usual_sizes(size: Trunk) -> None:
-    network = HigherHRNet(4, 5, trunk=size, modules=(1, 1, 1), blocks=1, deconv_blocks=1).eval()
+def test_as_a_trunk_it_gives_maps_of_the_usual_sizes(size: StemName) -> None:
+    network = HigherHRNet(4, 5, stem=size, modules=(1, 1, 1), blocks=1, deconv_blocks=1).eval()
     with torch.inference_mode():
         low, high = network(torch.randn(1, 3, 64, 96))
     assert low.shape == (1, 10, 16, 24)
@@ -100,10 +100,10 @@ def test_as_a_trunk_it_gives_maps_of_the_usual_sizes(size: Trunk) -> None:
 def test_every_resolution_of_the_trunk_is_used() -> None:
     """Each opens a branch, so each has a part in the answer."""
     torch.manual_seed(0)
-    network = HigherHRNet(4, 5, trunk=SIZES[0], modules=(1, 1, 1), blocks=1, deconv_blocks=1)
+    network = HigherHRNet(4, 5, stem=SIZES[0], modules=(1, 1, 1), blocks=1, deconv_blocks=1)
     features: list[Tensor] = []
-    assert network.backbone is not None
-    network.backbone.register_forward_hook(lambda _, __, y: features.extend(y))
+    assert network.stem is not None
+    network.stem.register_forward_hook(lambda _, __, y: features.extend(y))
     low, _ = network(torch.randn(2, 3, 64, 64))
     gradients = torch.autograd.grad(low.square().sum(), features)
     assert all(bool(gradient.any()) for gradient in gradients)
@@ -111,9 +111,9 @@ def test_every_resolution_of_the_trunk_is_used() -> None:
 
 def test_training_in_bf16_keeps_depthwise_convolutions_exact() -> None:
     torch.manual_seed(0)
-    trunk = EfficientNetLite(SIZES[0])
-    x, conv = torch.randn(1, 16, 8, 8), trunk.blocks[1].get_submodule("expand_conv")
-    depthwise = trunk.blocks[1].get_submodule("depthwise_conv")
+    stem = EfficientNetLite(SIZES[0])
+    x, conv = torch.randn(1, 16, 8, 8), stem.blocks[1].get_submodule("expand_conv")
+    depthwise = stem.blocks[1].get_submodule("depthwise_conv")
     with torch.autocast("cpu", torch.bfloat16):
         assert conv(x).dtype == torch.bfloat16
         found = depthwise(conv(x))

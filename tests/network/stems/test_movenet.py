@@ -13,7 +13,7 @@ import torch
 
 from higherhrnet.config import ModelConfig
 from higherhrnet.errors import InputError
-from higherhrnet.network.convert import load_trunk
+from higherhrnet.network.convert import load_backbone
 from higherhrnet.network.higherhrnet import HigherHRNet, count_parameters
 from higherhrnet.network.stems.movenet import MoveNet, read_movenet
 
@@ -47,10 +47,10 @@ def published_name(name: str) -> str:
     return f"separable_conv2d{ending}/separable_conv2d{step}"
 
 
-def write_tfjs(folder: Path, trunk: MoveNet) -> Path:
+def write_tfjs(folder: Path, stem: MoveNet) -> Path:
     """A trunk as the published file has it: half precision, channels last, among other things."""
     weights, raw = [{"name": "size", "shape": [2], "dtype": "int32"}], [np.zeros(2, np.int32)]
-    for name, tensor in trunk.state_dict().items():
+    for name, tensor in stem.state_dict().items():
         array = tensor.numpy()
         if array.ndim == 4:
             each = array.shape[1] == 1
@@ -99,12 +99,12 @@ def test_as_many_weights_as_the_published_trunk_has() -> None:
 
 def test_published_weights_fill_the_trunk_and_nothing_else(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    trunk = MoveNet()
-    source = write_tfjs(tmp_path, trunk)
-    network = HigherHRNet.from_config(ModelConfig(8, trunk="movenet", modules=(1, 1, 1), blocks=1))
+    stem = MoveNet()
+    source = write_tfjs(tmp_path, stem)
+    network = HigherHRNet.from_config(ModelConfig(8, stem="movenet", modules=(1, 1, 1), blocks=1))
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    load_trunk(network, source)
-    wanted = {f"backbone.{name}": tensor for name, tensor in trunk.state_dict().items()}
+    load_backbone(network, source)
+    wanted = {f"stem.{name}": tensor for name, tensor in stem.state_dict().items()}
     for name, tensor in network.state_dict().items():
         if name in wanted:
             assert torch.equal(tensor, wanted[name].half().float()), name
@@ -114,20 +114,20 @@ def test_published_weights_fill_the_trunk_and_nothing_else(tmp_path: Path) -> No
 
 def test_the_pyramid_adds_enlarged_features_to_finer_ones() -> None:
     torch.manual_seed(1)
-    trunk = MoveNet().eval()
+    stem = MoveNet().eval()
     seen: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
-    watched = [*trunk.laterals, *(merge[0] for merge in trunk.merges)]  # type: ignore[index]
+    watched = [*stem.laterals, *(merge[0] for merge in stem.merges)]  # type: ignore[index]
     names = [*(f"lateral{i}" for i in range(4)), *(f"into{i}" for i in range(3))]
     for name, module in zip(names, watched, strict=True):
         module.register_forward_hook(lambda _, x, y, name=name: seen.update({name: (x[0], y)}))
-    for i, merge in enumerate(trunk.merges):
+    for i, merge in enumerate(stem.merges):
         merge.register_forward_hook(lambda _, x, y, i=i: seen.update({f"merged{i}": (x[0], y)}))
     with torch.inference_mode():
-        features = trunk(torch.randn(1, 3, 64, 96))
+        features = stem(torch.randn(1, 3, 64, 96))
     assert [tuple(f.shape[1:]) for f in features] == [
         (24 + 17, 16, 24), (48, 8, 12), (144, 4, 6), (480, 2, 3)
     ]  # fmt: skip
-    assert [len(f[0]) for f in features] == list(trunk.channels)
+    assert [len(f[0]) for f in features] == list(stem.channels)
     below = seen["lateral0"][1]
     for i in range(3):
         side = seen[f"lateral{i + 1}"][1][0].permute(1, 2, 0).numpy()
@@ -141,11 +141,11 @@ def test_the_pyramid_adds_enlarged_features_to_finer_ones() -> None:
 
 def test_its_heatmaps_reach_the_heads_unchanged() -> None:
     torch.manual_seed(2)
-    network = HigherHRNet(8, trunk="movenet", modules=(1, 1, 1), blocks=1, deconv_blocks=1).eval()
-    network.backbone.load_state_dict(MoveNet().state_dict())  # type: ignore[union-attr]
+    network = HigherHRNet(8, stem="movenet", modules=(1, 1, 1), blocks=1, deconv_blocks=1).eval()
+    network.stem.load_state_dict(MoveNet().state_dict())  # type: ignore[union-attr]
     images = torch.randn(1, 3, 64, 96)
     with torch.inference_mode():
-        shown = network.backbone(images)[0][:, 24:]  # type: ignore[misc]
+        shown = network.stem(images)[0][:, 24:]  # type: ignore[misc]
         (features, _), (fine, _) = network.levels(images)
     assert features.shape[1:] == (8 + 17, 16, 24) and fine.shape[1:] == (8, 32, 48)
     assert torch.equal(features[:, 8:], shown)

@@ -8,9 +8,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from higherhrnet.config import Header, ModelConfig
+from higherhrnet.engines.base import EngineOptions
 from higherhrnet.engines.load import load_engine
 from higherhrnet.errors import InputError
-from higherhrnet.zoo.download import local_model
+from higherhrnet.zoo.models import resolve_model
 
 _LONGEST_HEADER = 2**24
 
@@ -21,22 +22,24 @@ def describe(model: str | Path) -> str:
     Raises:
         InputError: it is missing or foreign.
     """
-    path = local_model(model)
+    path = resolve_model(model)
     header = _header(path)
     config, shown = header.model, header.input
-    side = header.test.size or shown.size
+    side = header.inference.size or shown.size
     size = f"{side}×{side}"
     deconvs = " ".join(map(str, config.deconv_kernels)) or "none"
     rows = {
         "file": f"{path}, {path.stat().st_size / 1e6:.1f} MB",
-        "network": f"{config.trunk}, width {config.width}, {config.num_keypoints} keypoints, "
+        "network": f"{config.stem}, width {config.width}, {config.num_keypoints} keypoints, "
         f"{config.num_tags} tag maps, transposed convolutions {deconvs}",
         **_costs(config, side, size),
         "input": f"shorter side {side}, mean {shown.mean}, std {shown.std}, "
         f"{shown.convention} coordinates",
         "skeleton": f"{header.skeleton.name}: {', '.join(header.skeleton.names)}",
-        "settings": ", ".join(f"{k} {v}" for k, v in asdict(header.test).items() if k != "decode"),
-        "decoding": ", ".join(f"{k} {v}" for k, v in asdict(header.test.decode).items()),
+        "settings": ", ".join(
+            f"{k} {v}" for k, v in asdict(header.inference).items() if k != "decode"
+        ),
+        "decoding": ", ".join(f"{k} {v}" for k, v in asdict(header.inference.decode).items()),
         "training": ", ".join(f"{k}: {v}" for k, v in header.training.items()) or "nothing said",
     }
     return "\n".join(f"{name:14}{text}" for name, text in rows.items())
@@ -44,7 +47,7 @@ def describe(model: str | Path) -> str:
 
 def _header(path: Path) -> Header:
     if path.suffix == ".onnx":
-        return load_engine(path, "onnxruntime")[1]
+        return load_engine(EngineOptions(str(path), "onnxruntime"))[1]
     try:  # a safetensors file begins with the length of its JSON header
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")

@@ -1,0 +1,129 @@
+"""The interface of every engine, and the options that choose one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, Protocol, get_args
+
+from tyro.conf import arg
+
+from higherhrnet.arrays import FloatArray
+from higherhrnet.config import Header
+from higherhrnet.errors import InputError, require
+from higherhrnet.zoo.models import DEFAULT_MODEL
+
+if TYPE_CHECKING:
+    from higherhrnet.engines.torch import TorchEngine
+
+EngineName = Literal["auto", "onnxruntime", "openvino", "torch"]
+Precision = Literal["f32", "bf16", "f16"]
+
+MAX_STREAMS = 4
+"""Concurrent inference requests where many images are processed: more would take more memory and
+leave fewer threads to each."""
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """The model, and the engine that runs it."""
+
+    model: Annotated[str, arg(aliases=["-m"], metavar="FILE|NAME")] = DEFAULT_MODEL
+    """The model to run: a .onnx or .safetensors file, `default` for the bundled model, or the name
+    of a downloaded model (`higherhrnet models` lists them)."""
+    engine: EngineName = "auto"
+    """The library that runs the network. auto selects the fastest one that is installed: PyTorch on
+    a GPU, else OpenVINO, else ONNX Runtime."""
+    precision: Precision = "f32"
+    """The arithmetic of the network. bf16 and f16 are faster where the processor supports them and
+    change the results slightly."""
+    threads: Annotated[int | None, arg(metavar="INT")] = None
+    """Number of CPU threads that the network uses (default: all cores)."""
+    streams: Annotated[int | None, arg(metavar="INT")] = None
+    """Number of concurrent inference requests on the CPU, which share the threads. More streams
+    process more images per second, but each image takes longer (default: up to 4 where several
+    images are processed, 1 for a single image and in `serve`; PyTorch always uses 1)."""
+
+    def __post_init__(self) -> None:
+        for name, value, values in (
+            ("engine", self.engine, get_args(EngineName)),
+            ("precision", self.precision, get_args(Precision)),
+        ):
+            require(value in values, f"unknown {name} {value!r}; use one of {', '.join(values)}")
+        for name in ("threads", "streams"):
+            value = getattr(self, name)
+            require(value is None or value >= 1, f"{name} must be at least 1, not {value}")
+
+
+class Engine(Protocol):
+    """A library that runs one network."""
+
+    description: str
+    """The library and its version, the device, the precision and the number of threads."""
+    streams: int
+    """Number of calls that run concurrently; further calls wait."""
+    cuda_engine: TorchEngine | None = None
+    """The engine itself where it runs on a CUDA device and accepts tensors there, else None."""
+
+    def __call__(self, images: FloatArray) -> Sequence[FloatArray]:
+        """Runs the network.
+
+        Args:
+            images: (B, 3, H, W) normalized images; H and W are multiples of 32.
+
+        Returns:
+            The network's outputs, coarse to fine, in float32.
+        """
+        ...
+
+
+class FunctionEngine(Engine):
+    """An engine that calls a function and reports its failures as one line.
+
+    Args:
+        description: as in `Engine`.
+        function: runs the network; called by up to `streams` threads at the same time.
+        streams: as in `Engine`.
+    """
+
+    def __init__(
+        self,
+        description: str,
+        function: Callable[[FloatArray], Sequence[FloatArray]],
+        streams: int = 1,
+    ) -> None:
+        self.description, self.streams = description, streams
+        self._function = function
+
+    def __call__(self, images: FloatArray) -> Sequence[FloatArray]:
+        """Runs the network; see `Engine`.
+
+        Raises:
+            InputError: the engine failed, for example because memory does not suffice.
+        """
+        try:
+            return self._function(images)
+        except InputError:
+            raise
+        except Exception as error:  # each engine has error types of its own
+            reason = str(error).strip().splitlines()[-1:] or [type(error).__name__]
+            raise InputError(
+                f"{self.description} failed on a batch of shape {images.shape}: {reason[0]}"
+            ) from error
+
+
+def describe_threads(threads: int, streams: int) -> str:
+    """The number of threads and streams, for the description of an engine."""
+    return f"{threads} threads" + (f" in {streams} streams" if streams > 1 else "")
+
+
+def describe_precision(header: Header, precision: Precision) -> str:
+    """The arithmetic of a network, for the description of an engine."""
+    return f"int8 and {precision}" if "int8" in header.training else precision
+
+
+def invalid_onnx(path: Path, error: Exception) -> InputError:
+    """The error to raise when a file is not an ONNX model that the engine can run."""
+    reason = str(error).strip().splitlines()[-1]
+    return InputError(f"{path}: not an ONNX model that can be run: {reason}")

@@ -1,0 +1,106 @@
+"""OpenVINO on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from higherhrnet.arrays import FloatArray
+from higherhrnet.config import Header
+from higherhrnet.engines.base import (
+    Engine,
+    FunctionEngine,
+    Precision,
+    describe_precision,
+    describe_threads,
+    invalid_onnx,
+)
+from higherhrnet.engines.cache import cache_subfolder
+from higherhrnet.errors import InputError
+from higherhrnet.geometry import STRIDE
+
+_FIRST_ARRAY = Lock()
+"""Held while OpenVINO reads its first NumPy array, during which it releases Python's lock."""
+
+
+def load_openvino(
+    path: Path, precision: Precision, threads: int, streams: int = 1
+) -> tuple[Engine, Header]:
+    """Loads an ONNX file with OpenVINO.
+
+    Args:
+        path: the .onnx file.
+        precision: the arithmetic of the network.
+        threads: number of CPU threads.
+        streams: number of concurrent calls; fewer are used where threads would be left idle.
+
+    Raises:
+        InputError: the processor does not support the precision, or the file is not a model of
+            this package.
+    """
+    import openvino
+
+    with _FIRST_ARRAY:  # two threads that pass their first arrays concurrently would deadlock
+        openvino.Tensor(np.zeros(1, np.float32)).data.sum()
+    core = openvino.Core()
+    capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    if precision != "f32" and {"bf16": "BF16", "f16": "FP16"}[precision] not in capabilities:
+        raise InputError(f"this processor cannot compute in {precision}; use --precision f32")
+    try:
+        model = core.read_model(path)
+    except RuntimeError as error:
+        raise invalid_onnx(path, error) from error
+    entry = ["framework", Header.KEY]
+    metadata = (
+        {Header.KEY: model.get_rt_info(entry).astype(str)} if model.has_rt_info(entry) else {}
+    )
+    header = Header.from_metadata(metadata, str(path))
+    # All streams have the same number of threads; one thread may be left over for other work.
+    streams = max(count for count in range(1, streams + 1) if threads % count <= 1)
+    compiled = _compile(core, model, precision, threads, streams)
+    streams = compiled.get_property("NUM_STREAMS")  # fewer if there are fewer cores than threads
+    description = (
+        f"openvino {openvino.__version__.split('-')[0]}, CPU, "
+        f"{describe_precision(header, precision)}, {describe_threads(threads, streams)}"
+    )
+    return FunctionEngine(description, _runner(compiled, streams), streams), header
+
+
+def _compile(core: Any, model: Any, precision: Precision, threads: int, streams: int) -> Any:  # noqa: ANN401 (OpenVINO has no types)
+    """Compiles a model, with the compiled form cached on disk where that is possible."""
+    settings = {
+        "INFERENCE_PRECISION_HINT": precision,
+        "PERFORMANCE_HINT": "LATENCY" if streams == 1 else "THROUGHPUT",
+        "NUM_STREAMS": streams,
+        "INFERENCE_NUM_THREADS": threads,
+    }
+    try:
+        cache = str(cache_subfolder("openvino"))
+        return core.compile_model(model, "CPU", {**settings, "CACHE_DIR": cache})
+    except RuntimeError:  # the cache folder cannot be used, which costs only time
+        return core.compile_model(model, "CPU", settings)
+
+
+def _runner(compiled: Any, streams: int) -> Callable[[FloatArray], list[FloatArray]]:  # noqa: ANN401
+    """A function that runs the network with one inference request per stream."""
+    requests: SimpleQueue[Any] = SimpleQueue()  # each request serves one thread at a time
+    for _ in range(streams):
+        requests.put(compiled.create_infer_request())
+
+    def run(images: FloatArray) -> list[FloatArray]:
+        height, width = images.shape[2:]
+        if height % STRIDE or width % STRIDE:  # OpenVINO does not reject every such size
+            raise InputError(f"sides must be multiples of {STRIDE}, not {height}×{width}")
+        request = requests.get()
+        try:
+            results = request.infer([images], share_inputs=True)
+            return [np.array(results[output], np.float32) for output in compiled.outputs]
+        finally:
+            requests.put(request)
+
+    return run

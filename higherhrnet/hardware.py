@@ -1,0 +1,12 @@
+"""What the machine offers, as far as defaults depend on it."""
+
+from __future__ import annotations
+
+import os
+
+
+def usable_cores() -> int:
+    """Number of CPU cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -28,7 +28,7 @@ from ray.cluster_utils import Cluster
 from benchmarks.stream import drawn
 from higherhrnet import Predictor
 from higherhrnet.engines.base import EngineName, Precision
-from higherhrnet.ray.predict import predict_ray
+from higherhrnet.ray.predict import run_predict_ray
 
 CORES = sorted(os.sched_getaffinity(0))
 
@@ -94,7 +94,7 @@ def main(
             out = place / f"out-{next(number)}"
             load = partial(loaded, out / "claims", str(Path(model).absolute()), engine, precision)
             options = {"address": cluster.address, "actors": size, "per_file": per_file}
-            predict_ray(load, [str(folder)], str(out), **options)
+            run_predict_ray(load, [str(folder)], str(out), **options)
 
         ways: dict[str, Callable[[Path], None]] = {"one process": alone}
         ways |= {"1 actor": partial(actors, 1), "2 actors": partial(actors, 2)}

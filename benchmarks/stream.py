@@ -20,7 +20,7 @@ from higherhrnet import Predictor
 from higherhrnet.arrays import FloatArray
 from higherhrnet.config import Header, InputConfig
 from higherhrnet.engines.base import MAX_STREAMS, Engine, EngineName, Precision
-from higherhrnet.inference.run import Settings, predict
+from higherhrnet.inference.run import PredictSettings, run_predict
 from higherhrnet.io.images import write_image
 from higherhrnet.io.sources import list_sources
 from higherhrnet.synthetic.scenes import draw_scene
@@ -116,7 +116,7 @@ def main(
             predictor = Predictor(StandIn(milliseconds), Header(input=InputConfig(128)))
         watched = predictor.processing.engine = Watched(predictor.engine, max(1, count // 10))
         sources = list(islice(listed, count))
-        summary = predict(predictor, sources, Settings(Path(folder, "out"), draw=draw))
+        summary = run_predict(predictor, sources, PredictSettings(Path(folder, "out"), draw=draw))
     busy = watched.seconds / watched.streams / summary.seconds
     print(f"{summary} network busy {busy:.1%}; {resident():.1f} MB")
 

@@ -14,7 +14,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from higherhrnet.cli import VERBS, main
+from higherhrnet.cli.main import VERBS, main
 from higherhrnet.recipes import RECIPES
 
 

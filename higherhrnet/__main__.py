@@ -1,6 +1,6 @@
 """`python -m higherhrnet` is `higherhrnet`."""
 
-from higherhrnet.cli import main
+from higherhrnet.cli.main import main
 
 if __name__ == "__main__":
     main()

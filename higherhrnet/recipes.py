@@ -90,7 +90,7 @@ class AugmentConfig:
             f"fit must be short or long, not {self.base_side!r}",
         )
         require(self.translation >= 0, f"translation must not be negative: {self.translation}")
-        for name in ("follow", "flip", "colour", "paste"):
+        for name in ("center_on_keypoint", "flip", "color", "paste"):
             require(0 <= getattr(self, name) <= 1, f"{name} must be between 0 and 1")
 
 

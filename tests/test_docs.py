@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from docs.verbs import help_of
-from higherhrnet.cli import VERBS
+from higherhrnet.cli.main import VERBS
 from tests.io.test_video_writer import write
 
 ROOT = Path(__file__).parent.parent

@@ -81,7 +81,7 @@ def test_every_public_name_is_there() -> None:
 
 def test_predict_and_evaluate_run_without_torch(lively: Model, tmp_path: Path) -> None:
     code = WITHOUT.format(names=["torch", "safetensors", "openvino", "onnx", "scipy"]) + (
-        "from higherhrnet.cli import main\nmain(sys.argv[1:])"
+        "from higherhrnet.cli.main import main\nmain(sys.argv[1:])"
     )
 
     def run(*arguments: object) -> None:
@@ -101,7 +101,9 @@ def test_predict_and_evaluate_run_without_torch(lively: Model, tmp_path: Path) -
 
 @pytest.mark.parametrize("name", ["fastapi", "uvicorn", "python_multipart", "prometheus_client"])
 def test_serve_says_what_to_install(name: str, lively: Model) -> None:
-    code = WITHOUT.format(names=[name]) + ("from higherhrnet.cli import main\nmain(sys.argv[1:])")
+    code = WITHOUT.format(names=[name]) + (
+        "from higherhrnet.cli.main import main\nmain(sys.argv[1:])"
+    )
     command = [sys.executable, "-c", code, "serve", "--model", str(lively.onnx)]
     ended = subprocess.run(command, capture_output=True, text=True)
     assert ended.returncode == 1 and f"serve needs {name}:" in ended.stderr

@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch")
 
 from higherhrnet.config import Convention, Header, InferenceConfig, InputConfig  # noqa: E402
 from higherhrnet.engines.torch import TorchEngine  # noqa: E402
-from higherhrnet.evaluation.metrics import evaluate  # noqa: E402
+from higherhrnet.evaluation.metrics import evaluate_results  # noqa: E402
 from higherhrnet.geometry import FIRST_PIXEL_CENTER, resize_for_network, transform  # noqa: E402
 from higherhrnet.inference.predictor import Predictor, PreprocessedImage  # noqa: E402
 from higherhrnet.io.coco import Annotations, Entry, load_annotations  # noqa: E402
@@ -70,7 +70,7 @@ def perfect_maps(
 @pytest.mark.parametrize(("convention", "least"), [("reference", 0.95), ("unbiased", 0.99)])
 def test_drawn_people_come_back(tmp_path: Path, convention: Convention, least: float) -> None:
     truth = load_annotations(write_scenes(tmp_path, 12, seed=5, height=240, width=320))
-    figures = evaluate(truth, perfect_results(truth, 256, convention))
+    figures = evaluate_results(truth, perfect_results(truth, 256, convention))
     assert figures["AP"] >= least, figures
 
 
@@ -85,5 +85,5 @@ def test_annotated_people_come_back(size: int, convention: Convention, least: fl
     shown = {image["id"] for image in images}
     people = [person for person in truth.people if person["image_id"] in shown]
     truth = replace(truth, images=images, people=people)
-    figures = evaluate(truth, perfect_results(truth, size, convention))
+    figures = evaluate_results(truth, perfect_results(truth, size, convention))
     assert figures["AP"] >= least, figures

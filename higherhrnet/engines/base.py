@@ -12,6 +12,7 @@ from tyro.conf import arg
 from higherhrnet.arrays import FloatArray
 from higherhrnet.config import Header
 from higherhrnet.errors import InputError, require
+from higherhrnet.flags import flag
 from higherhrnet.zoo.models import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -38,12 +39,14 @@ class EngineOptions:
     precision: Precision = "f32"
     """The arithmetic of the network. bf16 and f16 are faster where the processor supports them and
     change the results slightly."""
-    threads: Annotated[int | None, arg(metavar="INT")] = None
-    """Number of CPU threads that the network uses (default: all cores)."""
-    streams: Annotated[int | None, arg(metavar="INT")] = None
+    threads: Annotated[int | None, flag("all cores", "INT")] = None
+    """Number of CPU threads that the network uses."""
+    streams: Annotated[
+        int | None,
+        flag("up to 4 where several images are processed, else 1; always 1 with PyTorch", "INT"),
+    ] = None
     """Number of concurrent inference requests on the CPU, which share the threads. More streams
-    process more images per second, but each image takes longer (default: up to 4 where several
-    images are processed, 1 for a single image and in `serve`; PyTorch always uses 1)."""
+    process more images per second, but each image takes longer."""
 
     def __post_init__(self) -> None:
         for name, value, values in (

@@ -22,7 +22,9 @@ CROWD_LEVELS = {"easy": (-1.0, 0.2), "medium": (0.2, 0.8), "hard": (0.8, float("
 code, and so every published figure, has 0.2."""
 
 
-def evaluate(annotations: Annotations, results: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+def evaluate_results(
+    annotations: Annotations, results: Sequence[Mapping[str, Any]]
+) -> dict[str, float]:
     """The ten COCO figures, keyed and ordered as `COCO_METRICS`; −1 where there is nobody to judge by.
 
     They equal those of COCO's own code, with the skeleton's sigmas. The CrowdPose skeleton has

@@ -16,7 +16,7 @@ from higherhrnet.zoo.models import resolve_model
 _LONGEST_HEADER = 2**24
 
 
-def describe(model: str | Path) -> str:
+def describe_model(model: str | Path) -> str:
     """A few lines about a model file: shape, parameters, multiply-adds, input, settings, training.
 
     Raises:

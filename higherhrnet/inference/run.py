@@ -45,6 +45,15 @@ class Summary:
         self.failed.append(str(reason))
         tqdm.write(f"{what}: {reason}", file=sys.stderr)
 
+    @property
+    def exit_code(self) -> int:
+        """The exit code of the command line: 0, 1, 3 or 130; see `cli.main`."""
+        if self.interrupted:
+            return 130
+        if not self.failed:
+            return 0
+        return 3 if self.images or self.skipped else 1
+
     def __str__(self) -> str:
         rate = self.images / max(self.seconds, 1e-9)
         before = f", {self.skipped} done before" if self.skipped else ""
@@ -56,7 +65,7 @@ class Summary:
 
 
 @dataclass(frozen=True)
-class Settings:
+class PredictSettings:
     """What is written."""
 
     out: Path
@@ -68,9 +77,9 @@ class Settings:
     """Go on where an earlier run into the same folder stopped."""
     every: int = 1
     """Of a video, only each so many-th frame."""
-    results: bool = True
+    write_results: bool = True
     """COCO results at the end, besides the line an image."""
-    table: bool = False
+    write_csv: bool = False
     """A table for spreadsheets at the end."""
     track: TrackConfig | None = None
     """How to follow people through videos; None: each frame by itself."""
@@ -83,7 +92,9 @@ class _Done:
     drawn: Image | None
 
 
-def predict(predictor: Predictor, sources: Sequence[Source], settings: Settings) -> Summary:
+def run_predict(
+    predictor: Predictor, sources: Sequence[Source], settings: PredictSettings
+) -> Summary:
     """Finds the people of all sources and writes them down as they are found.
 
     A file that cannot be read is reported and left out. Ctrl-C ends the run; what was done by then
@@ -97,10 +108,12 @@ def predict(predictor: Predictor, sources: Sequence[Source], settings: Settings)
     names = _output_names(sources)
     targets = {source: settings.out / names[source.name] for source in sources}
     look = predictor.settings() | ({"track": asdict(settings.track)} if settings.track else {})
-    table = predictor.header.skeleton if settings.table else None
+    table = predictor.header.skeleton if settings.write_csv else None
 
     with (
-        PredictionWriter(settings.out, settings.resume, settings.results, look, table) as journal,
+        PredictionWriter(
+            settings.out, settings.resume, settings.write_results, look, table
+        ) as journal,
         ExitStack() as stack,
     ):
         left = [source for source in sources if not journal.holds(source)]
@@ -135,7 +148,10 @@ def predict(predictor: Predictor, sources: Sequence[Source], settings: Settings)
 
 
 def _finish(
-    predictor: Predictor, settings: Settings, targets: Mapping[Source, Path], found: FrameResult
+    predictor: Predictor,
+    settings: PredictSettings,
+    targets: Mapping[Source, Path],
+    found: FrameResult,
 ) -> _Done:
     """Draws a frame and writes a picture's drawing; runs in a thread, in no order."""
     frame, target = found.frame, targets[found.frame.source]
@@ -153,7 +169,7 @@ def _finish(
 class _Followers:
     """Numbers and steadies the people of one video after the other, whose frames come in order."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: PredictSettings) -> None:
         self._settings = settings
         self._source: Source | None = None
         self._tracker = Tracker(settings.track)

@@ -28,7 +28,7 @@ _COARSE = re.compile(r"stage4\.2\.fuse_layers\.[123]\.")
 """The last module's other resolutions, which HigherHRNet does without."""
 
 
-def convert(
+def convert_weights(
     source: str | Path, *, input_size: int | None = None, skeleton: Skeleton | None = None
 ) -> tuple[HigherHRNet, Header]:
     """The network in a `.pth` or `.pth.tar` of the paper's authors or MMPose 0.x, and its header.

@@ -17,7 +17,7 @@ from higherhrnet.arrays import FloatArray
 from higherhrnet.engines.base import MAX_STREAMS, EngineName, EngineOptions
 from higherhrnet.engines.load import load_engine
 from higherhrnet.errors import require
-from higherhrnet.evaluation.metrics import evaluate
+from higherhrnet.evaluation.metrics import evaluate_results
 from higherhrnet.evaluation.predict_dataset import predict_dataset
 from higherhrnet.inference.predictor import Predictor
 from higherhrnet.io.coco import Annotations
@@ -51,7 +51,7 @@ class Judge:
         for engine in _installed():
             predictor = Predictor.load(model, engine=engine, streams=MAX_STREAMS)
             results, _ = predict_dataset(predictor, self.annotations, self.pictures)
-            found[engine] = evaluate(self.annotations, results)["AP"]
+            found[engine] = evaluate_results(self.annotations, results)["AP"]
         return found
 
 

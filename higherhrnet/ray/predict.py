@@ -50,7 +50,7 @@ Load = Callable[[], Predictor]
 Row = dict[str, Any]
 
 
-def predict_ray(
+def run_predict_ray(
     load: Load,
     sources: Sequence[str],
     out: str,
@@ -59,7 +59,7 @@ def predict_ray(
     actors: int | None = None,
     cpus: int = 1,
     gpus: float = 0.0,
-    per_file: int = 256,
+    images_per_shard: int = 256,
     resume: bool = False,
 ) -> Summary:
     """Finds the people of all pictures, wherever pictures and machines are.
@@ -72,7 +72,7 @@ def predict_ray(
         actors: how many; as many as the cluster has room for if None.
         cpus: that each takes.
         gpus: that each takes, perhaps a part of one.
-        per_file: images to a unit.
+        images_per_shard: images to a unit.
         resume: go on with what the folder holds.
 
     Raises:
@@ -101,11 +101,11 @@ def predict_ray(
             work: Row = {"sources": named, "out": out}
             for most in ROUNDS:
                 finder["fn_constructor_args"] = (load, out, run)
-                if _look(work | {"per_file": most or per_file}, finder, bar):
+                if _look(work | {"images_per_shard": most or images_per_shard}, finder, bar):
                     break
                 run = remove_incomplete(location(out), run)
             else:
-                for unit in _units(work | {"per_file": 1}):
+                for unit in _units(work | {"images_per_shard": 1}):
                     if unit["result"] is not None:
                         break
                     failed = dict.fromkeys(_names(unit), "the process that looked at it died")
@@ -164,7 +164,7 @@ def _units(work: Row) -> Iterator[Row]:
             scheme = location(uris[0]).scheme
             paths = chain.from_iterable(location(uri).pictures() for uri in uris)
             new = (path for path in paths if scheme + path not in before)
-            while unit := list(islice(new, work["per_file"])):
+            while unit := list(islice(new, work["images_per_shard"])):
                 count += 1
                 yield {"root": uris[0], "paths": unit, "result": None}
         end = _result(units=count + 1)

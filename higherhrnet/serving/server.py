@@ -16,7 +16,7 @@ from higherhrnet.serving.app import create_app
 from higherhrnet.serving.limits import ServingLimits
 
 
-def serve(
+def run_server(
     predictor: Predictor, host: str, port: int, limits: ServingLimits, token: str | None = None
 ) -> None:
     """Serves until SIGINT or SIGTERM; what was accepted by then is finished first.

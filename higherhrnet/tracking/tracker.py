@@ -48,9 +48,9 @@ class TrackConfig:
     def __post_init__(self) -> None:
         require(0 < self.min_similarity <= 1, "min_similarity must be above 0, and at most 1")
         require(self.min_hits >= 1, f"confirm must be at least 1, not {self.min_hits}")
-        for name in ("patience", "drift", "beta"):
+        for name in ("max_lost_seconds", "drift", "beta"):
             require(0 <= getattr(self, name) < np.inf, f"{name} must be a number from 0 up")
-        for name in ("cutoff", "speed_cutoff"):
+        for name in ("min_cutoff", "derivative_cutoff"):
             require(0 < getattr(self, name) < np.inf, f"{name} must be a number above 0")
 
 

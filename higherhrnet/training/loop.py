@@ -29,7 +29,7 @@ _MIN_SAVE = 1.0
 """Minutes between saves, however short the epochs are."""
 
 
-def train(config: TrainConfig) -> bool:
+def run_training(config: TrainConfig) -> bool:
     """Trains a network, or goes on with it, and leaves it in the run's folder.
 
     Under torchrun this is one of several processes that train together.

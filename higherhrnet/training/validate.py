@@ -14,7 +14,7 @@ from higherhrnet.config import Header
 from higherhrnet.data.dataset import parse_source
 from higherhrnet.engines.torch import TorchEngine
 from higherhrnet.errors import InputError
-from higherhrnet.evaluation.metrics import evaluate
+from higherhrnet.evaluation.metrics import evaluate_results
 from higherhrnet.evaluation.predict_dataset import predict_dataset
 from higherhrnet.inference.predictor import Predictor
 from higherhrnet.io.coco import Annotations, Entry, load_annotations
@@ -56,7 +56,7 @@ class Validator:
         predictor = self._predictor(network, header)
         found, _ = predict_dataset(predictor, share, self.pictures, speaks=self.world.first)
         results = self.world.gather(found)
-        return evaluate(self.annotations, results) if self.world.first else {}
+        return evaluate_results(self.annotations, results) if self.world.first else {}
 
     def draw(self, network: HigherHRNet, header: Header, count: int) -> Image | None:
         """A row a photograph: the truth, the people found, the heatmaps and the tags.

@@ -32,7 +32,9 @@ class _ConnectionCut(Exception):
     """The network's fault, and perhaps better at the next attempt."""
 
 
-def download(model: PublishedModel, folder: Path | None = None, *, progress: bool = True) -> Path:
+def download_model(
+    model: PublishedModel, folder: Path | None = None, *, progress: bool = True
+) -> Path:
     """The model's file, fetched unless it is there already.
 
     What has arrived when a download breaks off is kept and resumed by the next. Of several

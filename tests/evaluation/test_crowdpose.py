@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from higherhrnet.evaluation.crowd_index import crowd_index
-from higherhrnet.evaluation.metrics import CROWDPOSE_METRICS, evaluate, format_metrics
+from higherhrnet.evaluation.metrics import CROWDPOSE_METRICS, evaluate_results, format_metrics
 from higherhrnet.io.coco import Annotations, load_annotations
 from higherhrnet.skeleton import CROWDPOSE
 from tests.evaluation.cases import File, Results, oracle, random_case
@@ -122,12 +122,12 @@ def test_figures_are_those_of_the_plain_protocol(seed: int, load: Load) -> None:
     expected = plain_figures(content, results)
     assert 0.02 < expected["AP"] < 0.98
     assert len({expected[f"AP_{level}"] for level in ("easy", "medium", "hard")}) == 3
-    assert evaluate(load(content), results) == pytest.approx(expected, abs=1e-6)
+    assert evaluate_results(load(content), results) == pytest.approx(expected, abs=1e-6)
 
 
 def test_the_figures_it_shares_with_coco_are_pycocotools_over_its_areas(load: Load) -> None:
     content, results = crowdpose_case(5)
-    figures = evaluate(load(content), results)
+    figures = evaluate_results(load(content), results)
     for person in content["annotations"]:
         person["area"] = 0.53 * person["bbox"][2] * person["bbox"][3]
     expected = oracle(content, results, CROWDPOSE.sigmas)
@@ -140,17 +140,17 @@ def test_the_figures_it_shares_with_coco_are_pycocotools_over_its_areas(load: Lo
 
 def test_areas_in_the_file_do_not_count(load: Load) -> None:
     content, results = crowdpose_case(6)
-    expected = evaluate(load(content), results)
+    expected = evaluate_results(load(content), results)
     for person in content["annotations"]:
         person["area"] = 77.0
-    assert evaluate(load(content), results) == expected
+    assert evaluate_results(load(content), results) == expected
 
 
 def test_a_level_without_people_is_minus_one_and_a_dash(load: Load) -> None:
     content, results = crowdpose_case(7)
     for image in content["images"]:
         image["crowdIndex"] = 0.3
-    figures = evaluate(load(content), results)
+    figures = evaluate_results(load(content), results)
     assert (figures["AP_easy"], figures["AP_hard"]) == (-1, -1)
     assert figures["AP_medium"] == figures["AP"]
     figures = {name: place / 10 for place, name in enumerate(CROWDPOSE_METRICS)} | {"AP_easy": -1.0}
@@ -167,9 +167,9 @@ def test_a_level_without_people_is_minus_one_and_a_dash(load: Load) -> None:
 
 def test_nobody_found_and_nobody_there(load: Load) -> None:
     content, results = crowdpose_case(8)
-    assert set(evaluate(load(content), []).values()) <= {0.0, -1.0}
+    assert set(evaluate_results(load(content), []).values()) <= {0.0, -1.0}
     content["annotations"] = []
-    assert set(evaluate(load(content), results).values()) == {-1.0}
+    assert set(evaluate_results(load(content), results).values()) == {-1.0}
 
 
 def test_a_missing_crowd_index_is_computed(load: Load) -> None:
@@ -185,10 +185,10 @@ def test_a_missing_crowd_index_is_computed(load: Load) -> None:
     indices = {id_: plain_crowd_index(people) for id_, people in by_image.items()}
     for image in content["images"]:
         image["crowdIndex"] = indices[image["id"]]
-    expected = evaluate(load(content), results)
+    expected = evaluate_results(load(content), results)
     for image in content["images"]:
         del image["crowdIndex"]
-    assert evaluate(load(content), results) == expected
+    assert evaluate_results(load(content), results) == expected
     for id_, people in by_image.items():
         assert crowd_index(people) == pytest.approx(indices[id_])
     assert len({value for value in indices.values() if 0 < value < 1}) >= 3

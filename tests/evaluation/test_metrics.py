@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from higherhrnet.errors import InputError
-from higherhrnet.evaluation.metrics import COCO_METRICS, evaluate, format_metrics
+from higherhrnet.evaluation.metrics import COCO_METRICS, evaluate_results, format_metrics
 from higherhrnet.io.coco import load_annotations, load_predictions
 from higherhrnet.poses import Poses
 from higherhrnet.skeleton import COCO, Skeleton
@@ -26,7 +26,7 @@ def ours(tmp_path: Path) -> Callable[[File, Results], dict[str, float]]:
         (tmp_path / "truth.json").write_text(json.dumps(content))
         (tmp_path / "predictions.json").write_text(json.dumps(results))
         annotations = load_annotations(tmp_path / "truth.json")
-        return evaluate(annotations, load_predictions(tmp_path / "predictions.json"))
+        return evaluate_results(annotations, load_predictions(tmp_path / "predictions.json"))
 
     return figures
 
@@ -153,7 +153,7 @@ def test_the_skeleton_can_be_given(tmp_path: Path) -> None:
     content["categories"] = [{"id": 1, "name": "thing"}]
     path = tmp_path / "truth.json"
     path.write_text(json.dumps(content))
-    figures = evaluate(load_annotations(path, HAND), results)
+    figures = evaluate_results(load_annotations(path, HAND), results)
     assert figures == same(oracle(content, results, HAND.sigmas))
 
 
@@ -247,7 +247,7 @@ def test_nothing_is_printed_and_nothing_given_is_changed(
     path.write_text(json.dumps(content))
     annotations = load_annotations(path)
     before = copy.deepcopy((annotations.people, annotations.images, results))
-    assert evaluate(annotations, results) == evaluate(annotations, results)
+    assert evaluate_results(annotations, results) == evaluate_results(annotations, results)
     assert (annotations.people, annotations.images, results) == before
     assert capfd.readouterr() == ("", "")
 
@@ -287,7 +287,7 @@ def test_results_of_other_images_or_skeletons_are_named(
     path = tmp_path / "truth.json"
     path.write_text(json.dumps(one_person()))
     with pytest.raises(InputError, match=message) as caught:
-        evaluate(load_annotations(path), results)
+        evaluate_results(load_annotations(path), results)
     assert str(caught.value).startswith(f"{path}: ")
 
 
@@ -299,9 +299,9 @@ def test_works_without_torch(tmp_path: Path) -> None:
 import sys
 sys.modules["torch"] = None  # importing it fails
 from higherhrnet.io.coco import load_annotations, load_predictions
-from higherhrnet.evaluation.metrics import evaluate
+from higherhrnet.evaluation.metrics import evaluate_results
 assert "faster_coco_eval" not in sys.modules  # it is slow to import
-print(evaluate(load_annotations("truth.json"), load_predictions("predictions.json"))["AP"])
+print(evaluate_results(load_annotations("truth.json"), load_predictions("predictions.json"))["AP"])
 """
     command = [sys.executable, "-c", script]
     printed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)

@@ -12,7 +12,7 @@ from PIL import Image as PIL
 
 from higherhrnet import Predictor
 from higherhrnet.errors import InputError
-from higherhrnet.evaluation.metrics import evaluate
+from higherhrnet.evaluation.metrics import evaluate_results
 from higherhrnet.evaluation.predict_dataset import predict_dataset
 from higherhrnet.io.coco import Annotations, load_annotations
 from higherhrnet.skeleton import COCO
@@ -105,7 +105,7 @@ def test_what_is_written_down_scores_the_same(
     expected, _ = predict_dataset(predictor, truth, folder)
     results, _ = predict_dataset(predictor, truth, folder, tmp_path / "out")
     assert by_image(results) == by_image(expected)
-    assert evaluate(truth, results) == evaluate(truth, expected)
+    assert evaluate_results(truth, results) == evaluate_results(truth, expected)
     assert json.loads((tmp_path / "out" / "predictions.json").read_text()) == results
 
 
@@ -152,7 +152,7 @@ def test_a_broken_photograph_is_left_out_and_its_people_are_missed(
     broken = {"000000000002.png", "deep/000000000003.png"}
     assert by_image(results) == by_image([r for r in expected if r["file_name"] not in broken])
     left_out = [r for r in expected if r["file_name"] not in broken]
-    assert evaluate(truth, results) == evaluate(truth, left_out)
+    assert evaluate_results(truth, results) == evaluate_results(truth, left_out)
 
 
 def test_the_wrong_folder_is_noticed_early(

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from higherhrnet.errors import InputError
-from higherhrnet.evaluation.metrics import evaluate
+from higherhrnet.evaluation.metrics import evaluate_results
 from higherhrnet.evaluation.report import write_report
 from higherhrnet.io.coco import Annotations, load_annotations
 from higherhrnet.poses import Poses
@@ -73,7 +73,7 @@ def test_a_page_with_pictures(scenes: tuple[Annotations, Path], tmp_path: Path) 
     page = Page(write_report(tmp_path / "report", truth, results, pictures, "A <b> & a title"))
     assert "script" not in page.tags and "link" not in page.tags and "http" not in page.source
     assert "A <b> & a title" in page.words and "<b>" not in page.source
-    for figure in evaluate(truth, results).values():
+    for figure in evaluate_results(truth, results).values():
         assert f" {'–' if figure < 0 else format(figure, '.3f')}" in page.words
     assert page.tags.count("polyline") == 10
     assert 20 < len(page.pictures) <= 40 and len(set(page.pictures)) == len(page.pictures)

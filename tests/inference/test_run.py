@@ -14,7 +14,7 @@ import cv2
 import pytest
 
 from higherhrnet import Predictor
-from higherhrnet.inference.run import Settings, Summary, predict
+from higherhrnet.inference.run import PredictSettings, Summary, run_predict
 from higherhrnet.io.sources import list_sources
 from higherhrnet.synthetic.scenes import draw_scene
 from tests.conftest import Model
@@ -43,7 +43,7 @@ def run(lively: Model, tmp_path: Path) -> Run:
 
     def run(*sources: object, **settings: Any) -> Summary:  # noqa: ANN401
         listed = list_sources([str(source) for source in sources], StringIO())
-        return predict(predictor, listed, Settings(tmp_path / "out", **settings))
+        return run_predict(predictor, listed, PredictSettings(tmp_path / "out", **settings))
 
     return run
 

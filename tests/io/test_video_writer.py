@@ -17,7 +17,7 @@ import pytest
 from numpy.typing import NDArray
 
 from higherhrnet import COCO, InputError, Predictor
-from higherhrnet.inference.run import Settings, Summary, predict
+from higherhrnet.inference.run import PredictSettings, Summary, run_predict
 from higherhrnet.io.mp4 import Box, rewrite_timing
 from higherhrnet.io.sources import Frame, Source, list_sources
 from higherhrnet.io.video_writer import VideoWriter
@@ -97,8 +97,8 @@ def three(lively: Model) -> Predictor:
 
 
 def run(predictor: Predictor, path: Path, out: Path, *, resume: bool = False) -> Summary:
-    settings = Settings(out, table=True, track=TrackConfig(), resume=resume)
-    return predict(predictor, list_sources([str(path)], StringIO()), settings)
+    settings = PredictSettings(out, write_csv=True, track=TrackConfig(), resume=resume)
+    return run_predict(predictor, list_sources([str(path)], StringIO()), settings)
 
 
 def test_a_telephones_video_keeps_its_clock_its_way_up_and_its_sound(

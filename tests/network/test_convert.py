@@ -17,7 +17,7 @@ from torch import Tensor
 from higherhrnet.config import ModelConfig
 from higherhrnet.errors import InputError
 from higherhrnet.network import checkpoint
-from higherhrnet.network.convert import convert, load_backbone
+from higherhrnet.network.convert import convert_weights, load_backbone
 from higherhrnet.network.higherhrnet import HigherHRNet
 from higherhrnet.network.hrnet import HRNet
 from higherhrnet.skeleton import COCO, CROWDPOSE, Skeleton
@@ -145,7 +145,7 @@ def test_the_authors_files(tmp_path: Path, prefix: str, training: bool, zipped: 
     path = tmp_path / "pose_higher_hrnet_w32_640.pth.tar"
     torch.save(whole if training else state, path, _use_new_zipfile_serialization=zipped)
 
-    converted, header = convert(path)
+    converted, header = convert_weights(path)
     assert_same(converted, model)
     assert header.model == model.config
     assert header.training == {
@@ -158,7 +158,7 @@ def test_the_authors_files(tmp_path: Path, prefix: str, training: bool, zipped: 
 def test_what_is_saved_and_loaded_again_gives_the_same_maps(tmp_path: Path) -> None:
     model = network(6, 14)
     torch.save({"meta": {}, "state_dict": mmpose_names(model.state_dict())}, tmp_path / "a.pth")
-    checkpoint.save(tmp_path / "a.safetensors", *convert(tmp_path / "a.pth"))
+    checkpoint.save(tmp_path / "a.safetensors", *convert_weights(tmp_path / "a.pth"))
     loaded, header = checkpoint.load(tmp_path / "a.safetensors")
     assert header.skeleton == CROWDPOSE
     images = torch.rand(2, 3, 64, 96)
@@ -172,7 +172,7 @@ def test_half_precision_becomes_float32(tmp_path: Path) -> None:
     model = network()
     state = {f"1.{k}": v.half() if v.dim() == 4 else v for k, v in model.state_dict().items()}
     torch.save(state, tmp_path / "a.pth")
-    converted, _ = convert(tmp_path / "a.pth")
+    converted, _ = convert_weights(tmp_path / "a.pth")
     assert {p.dtype for p in converted.parameters()} == {torch.float32}
     for name, tensor in converted.state_dict().items():
         assert torch.equal(tensor, state[f"1.{name}"].to(tensor.dtype))
@@ -193,14 +193,14 @@ def test_the_half_precision_optimiser_is_passed_over(
         state = {f"module.1.{name}": tensor for name, tensor in model.state_dict().items()}
         whole = {"state_dict": state, "optimizer": {"loss_scaler": kept, "overflow": False}}
         torch.save(whole, tmp_path / "a.pth")
-    assert_same(convert(tmp_path / "a.pth")[0], model)
+    assert_same(convert_weights(tmp_path / "a.pth")[0], model)
 
 
 def test_files_older_than_the_batch_norm_counters(tmp_path: Path) -> None:
     model = network()
     state = {k: v for k, v in model.state_dict().items() if not k.endswith("batches_tracked")}
     torch.save(state, tmp_path / "a.pth")
-    converted = convert(tmp_path / "a.pth")[0].state_dict()
+    converted = convert_weights(tmp_path / "a.pth")[0].state_dict()
     assert all(torch.equal(converted[name], state[name]) for name in state)
     assert {int(converted[name]) for name in converted.keys() - state.keys()} == {0}
 
@@ -220,7 +220,7 @@ def test_the_shape_is_read_from_the_weights(
     model = network(**shape)
     state = model.state_dict()
     torch.save(mmpose_names(state) if mmpose else state, tmp_path / "a.pth")
-    converted, header = convert(tmp_path / "a.pth")
+    converted, header = convert_weights(tmp_path / "a.pth")
     assert header.model == model.config
     assert header.training["format"] == ("mmpose" if mmpose else "authors")
     assert_same(converted, model)
@@ -245,7 +245,7 @@ def test_the_names_and_shapes_that_the_original_has(
     state = names({name: torch.tensor(0.5).expand(shape) for name, shape in shapes.items()})
     assert set(MMPOSE_NAMES) <= mmpose_names(shapes).keys()
     torch.save(state, tmp_path / "a.pth")
-    model, header = convert(tmp_path / "a.pth")
+    model, header = convert_weights(tmp_path / "a.pth")
     assert header.model == config
     assert all(bool((parameter == 0.5).all()) for parameter in model.parameters())
 
@@ -262,7 +262,7 @@ def test_mmpose_keeps_a_recipe_and_a_numpy_number(tmp_path: Path, numpy_1: bool)
         data = path.read_bytes()
         assert b"cnumpy._core.multiarray\n" in data
         path.write_bytes(data.replace(b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n"))
-    converted, header = convert(path)
+    converted, header = convert_weights(path)
     assert_same(converted, model)
     assert (header.input.size, header.input.convention) == (640, "unbiased")
 
@@ -279,7 +279,7 @@ def test_the_name_tells_input_size_and_convention(
     tmp_path: Path, name: str, size: int, convention: str
 ) -> None:
     torch.save(network().state_dict(), tmp_path / name)
-    header = convert(tmp_path / name)[1]
+    header = convert_weights(tmp_path / name)[1]
     assert (header.input.size, header.input.convention) == (size, convention)
     assert header.training["assumed"]["input_size"] == size
     assert header.input.mean == (0.485, 0.456, 0.406)
@@ -288,7 +288,7 @@ def test_the_name_tells_input_size_and_convention(
 def test_what_is_given_is_not_assumed(tmp_path: Path) -> None:
     torch.save(network(num_keypoints=3).state_dict(), tmp_path / "a_640.pth")
     arm = Skeleton("arm", ("shoulder", "elbow", "wrist"), (), (0.1, 0.1, 0.1))
-    header = convert(tmp_path / "a_640.pth", input_size=256, skeleton=arm)[1]
+    header = convert_weights(tmp_path / "a_640.pth", input_size=256, skeleton=arm)[1]
     assert (header.skeleton, header.input.size) == (arm, 256)
     assert header.training["assumed"] == {"convention": "reference"}
 
@@ -299,9 +299,9 @@ def test_what_is_given_is_not_assumed(tmp_path: Path) -> None:
 def test_unknown_keypoints_need_a_skeleton(tmp_path: Path, keypoints: int, name: str) -> None:
     torch.save(network(num_keypoints=keypoints).state_dict(), tmp_path / name)
     with pytest.raises(InputError, match=rf"{name}: {keypoints} keypoints .* --skeleton FILE"):
-        convert(tmp_path / name)
+        convert_weights(tmp_path / name)
     with pytest.raises(InputError, match=f"gives {keypoints} keypoints"):
-        convert(tmp_path / name, skeleton=COCO)
+        convert_weights(tmp_path / name, skeleton=COCO)
 
 
 def test_what_is_missing_left_over_or_misshapen_is_listed(tmp_path: Path) -> None:
@@ -311,7 +311,7 @@ def test_what_is_missing_left_over_or_misshapen_is_listed(tmp_path: Path) -> Non
     state["bn1.bias"] = torch.zeros(3)
     torch.save(mmpose_names(state), tmp_path / "a.pth")
     with pytest.raises(InputError) as error:
-        convert(tmp_path / "a.pth")
+        convert_weights(tmp_path / "a.pth")
     for problem in (
         "a.pth",
         "missing: stage3.1.branches.0.2.bn1.weight;",
@@ -336,7 +336,7 @@ def test_code_in_a_file_is_refused_and_not_run(tmp_path: Path, zipped: bool) -> 
     contents = {"state_dict": {"w": torch.zeros(1)}, "meta": Harmful(tmp_path / "harm")}
     torch.save(contents, tmp_path / "a.pth", _use_new_zipfile_serialization=zipped)
     with pytest.raises(InputError, match=r"a\.pth: not loaded, since it asks to run \w+\.mkdir"):
-        convert(tmp_path / "a.pth")
+        convert_weights(tmp_path / "a.pth")
     assert not (tmp_path / "harm").exists()
     torch.load(tmp_path / "a.pth", weights_only=False)  # the file would have done it
     assert (tmp_path / "harm").exists()
@@ -345,7 +345,7 @@ def test_code_in_a_file_is_refused_and_not_run(tmp_path: Path, zipped: bool) -> 
 def test_a_whole_pickled_network_is_refused(tmp_path: Path) -> None:
     torch.save(torch.nn.Linear(1, 1), tmp_path / "a.pth")
     with pytest.raises(InputError, match=r"run torch\..*Linear, .* save .* state_dict\(\)"):
-        convert(tmp_path / "a.pth")
+        convert_weights(tmp_path / "a.pth")
 
 
 @pytest.mark.parametrize(
@@ -354,7 +354,7 @@ def test_a_whole_pickled_network_is_refused(tmp_path: Path) -> None:
 def test_files_that_are_no_weights_are_refused(tmp_path: Path, contents: bytes) -> None:
     (tmp_path / "a.pth").write_bytes(contents)
     with pytest.raises(InputError, match=r"a\.pth: not weights .* fetch it again") as error:
-        convert(tmp_path / "a.pth")
+        convert_weights(tmp_path / "a.pth")
     assert "\n" not in str(error.value)
 
 
@@ -366,13 +366,13 @@ def test_a_file_cut_short_is_refused(tmp_path: Path, zipped: bool, share: float)
     torch.save({"w": torch.rand(9999)}, path, _use_new_zipfile_serialization=zipped)
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
     with pytest.raises(InputError, match="damaged"):
-        convert(path)
+        convert_weights(path)
 
 
 def test_missing_files_and_folders_are_refused(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "nothing.pth"):
         with pytest.raises(InputError, match="no such file"):
-            convert(path)
+            convert_weights(path)
 
 
 @pytest.mark.parametrize(
@@ -391,18 +391,18 @@ def test_missing_files_and_folders_are_refused(tmp_path: Path) -> None:
 def test_other_contents_are_refused(tmp_path: Path, contents: object, message: str) -> None:
     torch.save(contents, tmp_path / "a.pth")
     with pytest.raises(InputError, match=f"a.pth: .*{message}"):
-        convert(tmp_path / "a.pth")
+        convert_weights(tmp_path / "a.pth")
 
 
 def test_a_foreign_kernel_or_size_is_refused(tmp_path: Path) -> None:
     state = network().state_dict()
     torch.save(state, tmp_path / "a.pth")
     with pytest.raises(InputError, match="multiple of 32, not 500"):
-        convert(tmp_path / "a.pth", input_size=500)
+        convert_weights(tmp_path / "a.pth", input_size=500)
     state["deconv_layers.0.0.0.weight"] = torch.zeros(38, 4, 5, 5)
     torch.save(state, tmp_path / "a.pth")
     with pytest.raises(InputError, match=r"a\.pth: .*must each be 2, 3 or 4"):
-        convert(tmp_path / "a.pth")
+        convert_weights(tmp_path / "a.pth")
 
 
 def test_an_imagenet_trunk_fills_both_networks(tmp_path: Path) -> None:
@@ -451,7 +451,7 @@ def test_a_trunk_that_does_not_fit_is_refused(tmp_path: Path) -> None:
 def test_a_trunk_alone_gets_heads_to_be_trained(skeleton: Skeleton | None, tmp_path: Path) -> None:
     state = classification(network().state_dict(), 4)
     torch.save(state, tmp_path / "hrnet_w4.pth")
-    model, header = convert(tmp_path / "hrnet_w4.pth", skeleton=skeleton)
+    model, header = convert_weights(tmp_path / "hrnet_w4.pth", skeleton=skeleton)
     assert header.model == ModelConfig(4, 14 if skeleton else 17)
     assert header.skeleton == (skeleton or COCO)
     assert header.training["heads"] == "untrained"

@@ -233,7 +233,7 @@ def test_what_cannot_be_done_is_said_in_one_line(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from higherhrnet.cli import main
+    from higherhrnet.cli.main import main
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()

@@ -25,14 +25,14 @@ from ray.cluster_utils import Cluster
 
 from higherhrnet import Predictor, read_image
 from higherhrnet.arrays import FloatArray
-from higherhrnet.cli import main
+from higherhrnet.cli.main import main
 from higherhrnet.engines.base import Engine
 from higherhrnet.errors import InputError
 from higherhrnet.io.images import write_image
 from higherhrnet.poses import Poses
 from higherhrnet.ray import tables
 from higherhrnet.ray.paths import Location, location
-from higherhrnet.ray.predict import predict_ray
+from higherhrnet.ray.predict import run_predict_ray
 from higherhrnet.ray.tables import (
     ProcessedImage,
     begin_run,
@@ -169,7 +169,9 @@ def test_a_picture_that_kills_is_named_and_costs_no_other(
     write_image(pictures / "7" / "deadly.png", draw_scene(0, height=64, width=160).image)
     out, address = tmp_path / "out", machines.cluster.address
     load = partial(deadly, lively.onnx)
-    summary = predict_ray(load, [str(pictures)], str(out), address=address, per_file=PER_FILE)
+    summary = run_predict_ray(
+        load, [str(pictures)], str(out), address=address, images_per_shard=PER_FILE
+    )
     assert summary.images == COUNT and len(summary.failed) == 2
     images = Counter(row["image"] for row in rows(out, "images"))
     assert len(images) == COUNT and set(images.values()) == {1}
@@ -199,7 +201,9 @@ def test_what_a_process_wrote_before_it_died_is_not_there_twice(
 ) -> None:
     out, mark, address = tmp_path / "out", tmp_path / "mark", machines.cluster.address
     load = partial(dying, lively.onnx, mark, os.getpid())
-    summary = predict_ray(load, [str(pictures)], str(out), address=address, per_file=PER_FILE)
+    summary = run_predict_ray(
+        load, [str(pictures)], str(out), address=address, images_per_shard=PER_FILE
+    )
     assert mark.exists()
     assert summary.images == COUNT and len(summary.failed) == 1
     check(out, pictures, lively)
@@ -298,7 +302,9 @@ def test_a_unit_done_again_with_another_outcome_leaves_only_that(tmp_path: Path)
 
 
 def test_without_ray_it_says_what_to_install(tmp_path: Path) -> None:
-    code = WITHOUT.format(names=["ray"]) + "from higherhrnet.cli import main\nmain(sys.argv[1:])"
+    code = (
+        WITHOUT.format(names=["ray"]) + "from higherhrnet.cli.main import main\nmain(sys.argv[1:])"
+    )
     command = [sys.executable, "-c", code, "predict", "--ray", str(tmp_path)]
     ended = subprocess.run(command, capture_output=True, text=True)
     assert ended.returncode == 1

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from higherhrnet.cli.look import InferenceOptions
-from higherhrnet.cli.serving import serve
+from higherhrnet.cli.options import InferenceOptions
+from higherhrnet.cli.serve import serve
 from higherhrnet.errors import InputError
 from higherhrnet.io.images import encode_image, read_image
 from tests.serving.conftest import DRAWN, SCENE, Service, serving

@@ -26,14 +26,14 @@ torch = pytest.importorskip("torch")
 from safetensors.torch import load_file  # noqa: E402
 from tensorboard.backend.event_processing import event_accumulator  # noqa: E402
 
-from higherhrnet.cli import main  # noqa: E402
+from higherhrnet.cli.main import main  # noqa: E402
 from higherhrnet.errors import InputError  # noqa: E402
 from higherhrnet.inference.predictor import Predictor  # noqa: E402
 from higherhrnet.network import checkpoint  # noqa: E402
 from higherhrnet.recipes import TrainConfig  # noqa: E402
 from higherhrnet.skeleton import COCO  # noqa: E402
 from higherhrnet.training import run_folder as record  # noqa: E402
-from higherhrnet.training.loop import train  # noqa: E402
+from higherhrnet.training.loop import run_training  # noqa: E402
 from tests.training.conftest import COUNT, Small, flags  # noqa: E402
 
 BATCHES = 3
@@ -83,10 +83,10 @@ def test_a_stopped_and_resumed_training_is_the_same(
 ) -> None:
     config = small(**settings)
     straight, broken = (elsewhere(config, name) for name in ("straight", "broken"))
-    assert train(of_steps(straight, 6, of=6))
-    assert train(of_steps(broken, stop, of=6))
+    assert run_training(of_steps(straight, 6, of=6))
+    assert run_training(of_steps(broken, stop, of=6))
     assert len(lines(broken)) == stop
-    assert train(resumed(of_steps(broken, 6, of=6)))
+    assert run_training(resumed(of_steps(broken, 6, of=6)))
     assert [line["step"] for line in lines(straight)] == [1, 2, 3, 4, 5, 6]
     assert lines(broken) == lines(straight)
     saved, other = (load_file(c.run.out / "last.safetensors") for c in (straight, broken))
@@ -96,58 +96,58 @@ def test_a_stopped_and_resumed_training_is_the_same(
 def test_what_was_done_after_the_last_save_is_done_again(small: Small) -> None:
     config = small()
     folder = config.run.out
-    train(of_steps(config, 2, of=4))
+    run_training(of_steps(config, 2, of=4))
     shutil.copy(folder / "last.pt", folder / "before.pt")
-    train(resumed(of_steps(config, 4, of=4)))
+    run_training(resumed(of_steps(config, 4, of=4)))
     wanted = lines(config)
     (folder / "before.pt").replace(folder / "last.pt")
     with (folder / "metrics.jsonl").open("a") as file:
         file.write('{"step": 5, "epoch": 1.6667, "los')  # killed while it wrote
-    train(resumed(of_steps(config, 4, of=4)))
+    run_training(resumed(of_steps(config, 4, of=4)))
     assert lines(config) == wanted
     assert [line["step"] for line in wanted] == [1, 2, 3, 4]
 
 
 def test_a_run_is_not_overwritten(small: Small) -> None:
     config = of_steps(small(), 1, of=1)
-    train(config)
+    run_training(config)
     with pytest.raises(InputError, match=r"^.*run holds a run: --resume .* or take another --out$"):
-        train(config)
+        run_training(config)
     wider = replace(config, model=replace(config.model, width=6))
     with pytest.raises(InputError, match=r"run: .* \(--model.width is 6, was 4\); .* --out$"):
-        train(resumed(wider))
+        run_training(resumed(wider))
     (config.run.out / "last.pt").write_bytes(b"PK\x03\x04 cut short")
     with pytest.raises(InputError, match=r"last.pt: cannot be read \(.*\); move it away .*$") as e:
-        train(resumed(config))
+        run_training(resumed(config))
     assert "\n" not in str(e.value)
 
 
 def test_a_finished_run_has_nothing_to_resume(small: Small, scenes: Path) -> None:
     config = of_steps(small(val=str(scenes)), 1, of=1)
-    train(config)
+    run_training(config)
     before = (config.run.out / "metrics.jsonl").read_text()
-    assert train(resumed(config))
+    assert run_training(resumed(config))
     assert (config.run.out / "metrics.jsonl").read_text() == before
 
 
 def test_a_resumed_run_knows_what_was_best(small: Small, scenes: Path) -> None:
     config = small(val=str(scenes), eval_every=1)
-    assert train(of_steps(config, BATCHES, of=2 * BATCHES))
+    assert run_training(of_steps(config, BATCHES, of=2 * BATCHES))
     best, metrics = (config.run.out / name for name in ("best.safetensors", "metrics.jsonl"))
     before, (measured,) = best.read_bytes(), lines(config, "AP")
     metrics.write_text(metrics.read_text().replace(f'"AP": {measured["AP"]}', '"AP": 0.9', 1))
-    assert train(resumed(of_steps(config, 2 * BATCHES, of=2 * BATCHES)))
+    assert run_training(resumed(of_steps(config, 2 * BATCHES, of=2 * BATCHES)))
     assert [line["step"] for line in lines(config, "AP")] == [BATCHES, 2 * BATCHES]
     assert best.read_bytes() == before
 
 
 def test_a_measurement_that_was_cut_off_is_made_first(small: Small, scenes: Path) -> None:
     config = small(val=str(scenes), eval_every=1)
-    train(of_steps(config, BATCHES, of=2 * BATCHES))
+    run_training(of_steps(config, BATCHES, of=2 * BATCHES))
     metrics = config.run.out / "metrics.jsonl"
     whole = metrics.read_text().splitlines(keepends=True)
     metrics.write_text("".join(line for line in whole if '"AP"' not in line))
-    train(resumed(of_steps(config, 2 * BATCHES, of=2 * BATCHES)))
+    run_training(resumed(of_steps(config, 2 * BATCHES, of=2 * BATCHES)))
     assert [line["step"] for line in lines(config, "AP")] == [BATCHES, 2 * BATCHES]
 
 
@@ -155,9 +155,9 @@ def test_another_weight_decay_is_taken_on_and_said(
     small: Small, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = small()
-    train(of_steps(config, 1, of=2))
+    run_training(of_steps(config, 1, of=2))
     decayed = replace(config, optim=replace(config.optim, weight_decay=0.1))
-    train(resumed(of_steps(decayed, 2, of=2)))
+    run_training(resumed(of_steps(decayed, 2, of=2)))
     state = torch.load(config.run.out / "last.pt", weights_only=True)
     assert [group["weight_decay"] for group in state["optimiser"]["param_groups"]] == [0.1]
     assert "--weight-decay is 0.1, was 0.0" in capsys.readouterr().err
@@ -165,15 +165,17 @@ def test_another_weight_decay_is_taken_on_and_said(
 
 def test_with_another_batch_size_the_epochs_go_on(small: Small) -> None:
     config = small(epochs=2)
-    train(of_steps(config, BATCHES, of=2 * BATCHES))
-    assert train(resumed(replace(config, optim=replace(config.optim, batch_size=2, epochs=2))))
+    run_training(of_steps(config, BATCHES, of=2 * BATCHES))
+    assert run_training(
+        resumed(replace(config, optim=replace(config.optim, batch_size=2, epochs=2)))
+    )
     epochs = [line["epoch"] for line in lines(config)]
     assert epochs == pytest.approx([1 / 3, 2 / 3, 1, 1.2, 1.4, 1.6, 1.8, 2], abs=1e-4)
 
 
 def test_the_folder_holds_what_is_promised(small: Small, scenes: Path) -> None:
     config = small(val=str(scenes), epochs=2, eval_every=1, pictures=2, flip=0.5)
-    assert train(config)
+    assert run_training(config)
     folder = config.run.out
     assert record.__doc__
     promised = [line.split()[0] for line in record.__doc__.split("\n\n")[1].splitlines()]
@@ -204,7 +206,7 @@ def test_the_folder_holds_what_is_promised(small: Small, scenes: Path) -> None:
 
 def test_weights_say_how_they_came_to_be(small: Small, scenes: Path) -> None:
     config = small(val=str(scenes), epochs=2, eval_every=1, ema=0.9, seed=3)
-    train(config)
+    run_training(config)
     for name, epochs in (("best", 1.0), ("last", 2.0)):
         path = config.run.out / f"{name}.safetensors"
         predictor = Predictor.load(path, engine="torch", threads=1)
@@ -224,7 +226,7 @@ def test_weights_say_how_they_came_to_be(small: Small, scenes: Path) -> None:
 
 def test_the_average_is_what_is_kept(small: Small) -> None:
     config = small(ema=0.5)
-    train(of_steps(config, 3, of=3))
+    run_training(of_steps(config, 3, of=3))
     state = torch.load(config.run.out / "last.pt", weights_only=True)
     kept = load_file(config.run.out / "last.safetensors")
     assert all(torch.equal(kept[name], state["average"][name]) for name in kept)
@@ -234,7 +236,7 @@ def test_the_average_is_what_is_kept(small: Small) -> None:
 
 def test_without_a_validation_set_no_network_is_the_best(small: Small) -> None:
     config = of_steps(small(pictures=2), 1, of=1)
-    assert train(config)
+    assert run_training(config)
     assert not lines(config, "AP")
     assert not (config.run.out / "best.safetensors").exists()
     assert (config.run.out / "curves.png").is_file()
@@ -242,7 +244,7 @@ def test_without_a_validation_set_no_network_is_the_best(small: Small) -> None:
 
 def test_hours_decide_when_they_are_given(small: Small) -> None:
     config = small(max_hours=0.001, schedule="linear", epochs=1 / BATCHES)
-    assert train(config)
+    assert run_training(config)
     rates = [line["lr"] for line in lines(config)]
     assert len(rates) > 1 and rates[0] == config.optim.lr
     assert all(after <= before for before, after in pairwise(rates))
@@ -299,7 +301,7 @@ def undisturbed() -> dict[str, Any]:
 def assert_undisturbed(config: TrainConfig, known: dict[str, Any]) -> None:
     if not known:
         straight = elsewhere(config, "straight")
-        train(straight)
+        run_training(straight)
         known["lines"] = lines(straight)
     assert len(known["lines"]) == 30
     assert lines(config) == known["lines"]
@@ -320,7 +322,7 @@ def test_told_to_stop_it_saves_first(
     done = len(lines(config))
     state = torch.load(config.run.out / "last.pt", weights_only=True)
     assert 2 <= state["step"] == done < 30
-    assert train(resumed(config))
+    assert run_training(resumed(config))
     assert_undisturbed(config, undisturbed)
 
 
@@ -338,14 +340,14 @@ def test_killed_at_any_moment_it_goes_on_from_the_last_save(
     process.communicate()
     state = torch.load(last, weights_only=True)
     assert 1 <= state["step"] <= len(lines(config))
-    assert train(resumed(config))
+    assert run_training(resumed(config))
     assert_undisturbed(config, undisturbed)
 
 
 LIMITED = """
 import resource, sys
 import torch
-from higherhrnet.cli import main
+from higherhrnet.cli.main import main
 from higherhrnet.training import loop as train
 size = resource.getpagesize() * int(open("/proc/self/statm").read().split()[0])
 resource.setrlimit(resource.RLIMIT_AS, (size + 2**29, size + 2**29))

@@ -15,14 +15,14 @@ torch = pytest.importorskip("torch")
 
 from higherhrnet.data.dataset import load_dataset  # noqa: E402
 from higherhrnet.errors import InputError  # noqa: E402
-from higherhrnet.evaluation.metrics import evaluate  # noqa: E402
+from higherhrnet.evaluation.metrics import evaluate_results  # noqa: E402
 from higherhrnet.inference.predictor import Predictor  # noqa: E402
 from higherhrnet.io.coco import load_annotations  # noqa: E402
 from higherhrnet.network import checkpoint  # noqa: E402
 from higherhrnet.recipes import DataConfig  # noqa: E402
 from higherhrnet.skeleton import COCO, CROWDPOSE  # noqa: E402
 from higherhrnet.synthetic.scenes import write_scenes  # noqa: E402
-from higherhrnet.training.loop import train  # noqa: E402
+from higherhrnet.training.loop import run_training  # noqa: E402
 from higherhrnet.training.parallel import ProcessGroup  # noqa: E402
 from higherhrnet.training.validate import Validator, load_validator  # noqa: E402
 from tests.training.conftest import Small  # noqa: E402
@@ -61,7 +61,7 @@ def test_overfitting_trains_and_measures_on_the_same(uneven: Path) -> None:
 
 def test_an_overfitting_run_measures_itself(small: Small, scenes: Path) -> None:
     config = small(overfit=3, epochs=1)
-    assert train(config)
+    assert run_training(config)
     header = checkpoint.load(config.run.out / "best.safetensors")[1]
     assert header.training["photographs"] == 3
 
@@ -78,13 +78,13 @@ def test_what_cannot_be_measured_is_said_before_the_first_step(
     values: dict[str, Any] = {"val": str(scenes)} if where == "val" else {"overfit": 2}
     config = small(skeleton="crowdpose", **values)
     with pytest.raises(InputError, match=r"annotations\.json: AP cannot be measured .* nose"):
-        train(config)
+        run_training(config)
     assert not config.run.out.exists()
 
 
 def test_missing_pictures_are_said_before_the_first_step(small: Small, scenes: Path) -> None:
     with pytest.raises(InputError, match="nowhere"):
-        train(small(val=f"{scenes},{scenes.parent / 'nowhere'}"))
+        run_training(small(val=f"{scenes},{scenes.parent / 'nowhere'}"))
 
 
 def test_one_unreadable_picture_does_not_keep_from_measuring(
@@ -94,7 +94,7 @@ def test_one_unreadable_picture_does_not_keep_from_measuring(
     shutil.copytree(scenes.parent / "images", pictures)
     first = load_annotations(scenes).images[0]["file_name"]
     (pictures / first).write_bytes(b"no picture")
-    assert train(small(val=f"{scenes},{pictures}", epochs=1))
+    assert run_training(small(val=f"{scenes},{pictures}", epochs=1))
     assert first in capsys.readouterr().err
 
 
@@ -108,7 +108,7 @@ def test_figures_are_those_of_all_people_found(settled: Path, scenes: Path) -> N
         for image in annotations.images
         for person in predictor(pictures / image["file_name"]).to_coco(image["id"])
     ]
-    assert people and found == evaluate(annotations, people)
+    assert people and found == evaluate_results(annotations, people)
 
 
 def test_a_set_with_fewer_keypoints_can_be_measured(
@@ -118,7 +118,7 @@ def test_a_set_with_fewer_keypoints_can_be_measured(
     crowd = write_scenes(tmp_path / "crowd", 3, height=64, width=64, skeleton=CROWDPOSE)
     config = small(val=str(crowd), epochs=1)
     config = replace(config, data=replace(config.data, train=(str(scenes), str(crowd))))
-    assert train(config)
+    assert run_training(config)
     lines = [json.loads(line) for line in (config.run.out / "metrics.jsonl").open()]
     assert "AP_hard" in lines[-1]
     header = checkpoint.load(config.run.out / "last.safetensors")[1]

@@ -10,7 +10,7 @@ import pytest
 
 import higherhrnet
 from higherhrnet import Poses, Predictor
-from higherhrnet.cli import main
+from higherhrnet.cli.main import main
 
 ROOT = Path(__file__).parent.parent
 PHOTOGRAPH = ROOT / "examples" / "basketball1.png"

@@ -13,7 +13,7 @@ import pytest
 from higherhrnet.errors import InputError
 from higherhrnet.io.cache import cache_folder
 from higherhrnet.zoo import download as module
-from higherhrnet.zoo.download import download
+from higherhrnet.zoo.download import download_model
 from higherhrnet.zoo.published import PublishedModel
 
 CONTENT = b"PK\x03\x04" + np.random.default_rng(0).bytes(3 * module.BLOCK)
@@ -99,7 +99,7 @@ def weights(server: Server, digest: str | None = None, size: int | None = None) 
 def test_file_arrives_whole(
     server: Server, tmp_path: Path, digest: str | None, size: int | None
 ) -> None:
-    path = download(weights(server, digest, size), tmp_path / "not" / "yet there")
+    path = download_model(weights(server, digest, size), tmp_path / "not" / "yet there")
     assert path == tmp_path / "not" / "yet there" / "tiny.pth"
     assert path.read_bytes() == CONTENT
     assert not path.with_name("tiny.part").exists()
@@ -108,14 +108,14 @@ def test_file_arrives_whole(
 
 def test_what_is_there_is_not_asked_for_again(server: Server, tmp_path: Path) -> None:
     model = weights(server, f"sha256:{SHA256}")
-    first = download(model, tmp_path)
-    assert download(model, tmp_path) == first
+    first = download_model(model, tmp_path)
+    assert download_model(model, tmp_path) == first
     assert len(server.asked) == 1
 
 
 def test_a_damaged_file_in_the_cache_is_fetched_again(server: Server, tmp_path: Path) -> None:
     (tmp_path / "tiny.pth").write_bytes(CONTENT[:-1] + b"?")
-    assert download(weights(server, f"sha256:{SHA256}"), tmp_path).read_bytes() == CONTENT
+    assert download_model(weights(server, f"sha256:{SHA256}"), tmp_path).read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_wrong_file_is_removed_and_both_digests_are_said(
     server: Server, tmp_path: Path, digest: str | None, size: int | None, expected: str, found: str
 ) -> None:
     with pytest.raises(InputError, match=f"expected .*{expected}, found {found}"):
-        download(weights(server, digest, size), tmp_path)
+        download_model(weights(server, digest, size), tmp_path)
     assert not list(tmp_path.glob("tiny.p*"))
 
 
@@ -139,19 +139,19 @@ def test_without_a_digest_torch_files_of_both_kinds_are_taken(
     server: Server, tmp_path: Path, start: bytes
 ) -> None:
     server.content = start + bytes(100)
-    assert download(weights(server), tmp_path).read_bytes() == server.content
+    assert download_model(weights(server), tmp_path).read_bytes() == server.content
 
 
 def test_without_a_digest_something_else_is_refused(server: Server, tmp_path: Path) -> None:
     server.content = b"\x1f\x8b" + bytes(100)
     with pytest.raises(InputError, match="a file that torch saved"):
-        download(weights(server), tmp_path)
+        download_model(weights(server), tmp_path)
     assert not list(tmp_path.glob("tiny.p*"))
 
 
 def test_a_cut_connection_is_resumed_where_it_broke(server: Server, tmp_path: Path) -> None:
     server.cuts = [100_000, 50_000]
-    path = download(weights(server, f"sha256:{SHA256}"), tmp_path)
+    path = download_model(weights(server, f"sha256:{SHA256}"), tmp_path)
     assert path.read_bytes() == CONTENT
     assert server.asked == [None, "bytes=100000-", "bytes=150000-"]
 
@@ -162,26 +162,26 @@ def test_the_next_command_resumes_what_this_one_could_not_finish(
     model = weights(server, f"sha256:{SHA256}")
     server.cuts = [1000] * module.ATTEMPTS
     with pytest.raises(InputError, match="same command again to resume"):
-        download(model, tmp_path)
+        download_model(model, tmp_path)
     kept = (tmp_path / "tiny.part").read_bytes()
     assert kept == CONTENT[: 1000 * module.ATTEMPTS]
 
     server.asked.clear()
-    assert download(model, tmp_path).read_bytes() == CONTENT
+    assert download_model(model, tmp_path).read_bytes() == CONTENT
     assert server.asked == [f"bytes={len(kept)}-"]
 
 
 def test_a_server_that_cannot_resume_sends_it_all_again(server: Server, tmp_path: Path) -> None:
     server.resumes = False
     server.cuts = [100_000]
-    path = download(weights(server, f"sha256:{SHA256}"), tmp_path)
+    path = download_model(weights(server, f"sha256:{SHA256}"), tmp_path)
     assert path.read_bytes() == CONTENT
     assert server.asked == [None, "bytes=100000-"]
 
 
 def test_a_part_longer_than_the_file_is_begun_again(server: Server, tmp_path: Path) -> None:
     (tmp_path / "tiny.part").write_bytes(CONTENT + b"more")
-    path = download(weights(server, f"sha256:{SHA256}"), tmp_path)
+    path = download_model(weights(server, f"sha256:{SHA256}"), tmp_path)
     assert path.read_bytes() == CONTENT
     assert server.asked == [f"bytes={len(CONTENT) + 4}-", None]
 
@@ -189,8 +189,8 @@ def test_a_part_longer_than_the_file_is_begun_again(server: Server, tmp_path: Pa
 def test_a_part_of_another_file_does_not_pass(server: Server, tmp_path: Path) -> None:
     (tmp_path / "tiny.part").write_bytes(b"PK\x03\x04 of yesterday")
     with pytest.raises(InputError, match="not the file that was published"):
-        download(weights(server, f"sha256:{SHA256}"), tmp_path)
-    assert download(weights(server, f"sha256:{SHA256}"), tmp_path).read_bytes() == CONTENT
+        download_model(weights(server, f"sha256:{SHA256}"), tmp_path)
+    assert download_model(weights(server, f"sha256:{SHA256}"), tmp_path).read_bytes() == CONTENT
 
 
 def test_a_cut_is_seen_by_the_size_where_the_server_gives_none(
@@ -198,28 +198,28 @@ def test_a_cut_is_seen_by_the_size_where_the_server_gives_none(
 ) -> None:
     server.gives_length = False
     server.cuts = [100_000]
-    path = download(weights(server, size=len(CONTENT)), tmp_path)
+    path = download_model(weights(server, size=len(CONTENT)), tmp_path)
     assert path.read_bytes() == CONTENT
     assert server.asked == [None, "bytes=100000-"]
 
 
 def test_a_server_that_is_busy_is_asked_again(server: Server, tmp_path: Path) -> None:
     server.statuses = [503, 429]
-    assert download(weights(server), tmp_path).read_bytes() == CONTENT
+    assert download_model(weights(server), tmp_path).read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize("status", [403, 404])
 def test_a_file_that_is_gone(server: Server, tmp_path: Path, status: int) -> None:
     server.statuses = [status]
     with pytest.raises(InputError, match=rf"weights.pth: {status} .*http://page.test.* convert"):
-        download(weights(server), tmp_path)
+        download_model(weights(server), tmp_path)
     assert len(server.asked) == 1
 
 
 def test_a_web_page_instead_of_the_file(server: Server, tmp_path: Path) -> None:
     server.content_type = "text/html; charset=utf-8"
     with pytest.raises(InputError, match=r"web page.*http://page.test.* convert"):
-        download(weights(server), tmp_path)
+        download_model(weights(server), tmp_path)
     assert not list(tmp_path.glob("tiny.p*"))
 
 
@@ -228,7 +228,7 @@ def test_no_server_at_all(server: Server, tmp_path: Path) -> None:
     server.shutdown()
     server.server_close()
     with pytest.raises(InputError, match=r"connection failed .* same command again"):
-        download(model, tmp_path)
+        download_model(model, tmp_path)
 
 
 def test_only_the_web_is_read(tmp_path: Path) -> None:
@@ -236,13 +236,13 @@ def test_only_the_web_is_read(tmp_path: Path) -> None:
     secret.write_bytes(CONTENT)
     model = PublishedModel("tiny", secret.as_uri(), "http://page.test", "authors", 8, "MIT")
     with pytest.raises(InputError, match="only http"):
-        download(model, tmp_path)
+        download_model(model, tmp_path)
 
 
 def test_a_folder_that_cannot_be_made(server: Server, tmp_path: Path) -> None:
     (tmp_path / "file").touch()  # permissions would not stop root, a file in the way does
     with pytest.raises(InputError, match=r"file/cache: .*HIGHERHRNET_CACHE"):
-        download(weights(server), tmp_path / "file" / "cache")
+        download_model(weights(server), tmp_path / "file" / "cache")
     assert server.asked == []
 
 
@@ -250,14 +250,14 @@ def test_a_folder_that_cannot_be_made(server: Server, tmp_path: Path) -> None:
 def test_a_full_disk(server: Server, tmp_path: Path) -> None:
     (tmp_path / "tiny.part").symlink_to("/dev/full")
     with pytest.raises(InputError, match=r"No space left.*HIGHERHRNET_CACHE"):
-        download(weights(server), tmp_path)
+        download_model(weights(server), tmp_path)
 
 
 def test_two_at_once_fetch_it_once(server: Server, tmp_path: Path) -> None:
     server.may_answer.clear()
     model = weights(server, f"sha256:{SHA256}")
     with ThreadPoolExecutor() as pool:
-        both = [pool.submit(download, model, tmp_path) for _ in range(2)]
+        both = [pool.submit(download_model, model, tmp_path) for _ in range(2)]
         wait(both, timeout=0.2)  # time enough for the second to ask as well, if it would
         server.may_answer.set()
         paths = {one.result() for one in both}
@@ -269,7 +269,7 @@ def test_two_at_once_fetch_it_once(server: Server, tmp_path: Path) -> None:
 def test_nothing_is_drawn_where_there_is_no_terminal(
     server: Server, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    download(weights(server), tmp_path, progress=True)
+    download_model(weights(server), tmp_path, progress=True)
     assert capfd.readouterr() == ("", "")
 
 
@@ -290,4 +290,4 @@ def test_the_cache_folder_is_where_downloads_go(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HIGHERHRNET_CACHE", str(tmp_path / "own"))
-    assert download(weights(server)) == tmp_path / "own" / "tiny.pth"
+    assert download_model(weights(server)) == tmp_path / "own" / "tiny.pth"

@@ -1,0 +1,47 @@
+"""convert: weights of other projects → a .safetensors file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional
+
+from higherhrnet.cli.options import require_torch
+from higherhrnet.flags import flag
+
+
+def convert(
+    source: Positional[Path],
+    out: Positional[Path],
+    /,
+    skeleton: Annotated[
+        str | None, flag("selected by the number of keypoints", "NAME|FILE")
+    ] = None,
+    input_size: Annotated[
+        int | None, flag("taken from the name of the file, else 512", "INT")
+    ] = None,
+) -> int:
+    """Convert weights of the paper's authors, of MMPose 0.x or of a backbone to .safetensors.
+
+    Args:
+        source: The .pth or .pth.tar file.
+        out: The .safetensors file to write.
+        skeleton: coco, crowdpose or a .toml file that describes the keypoints.
+        input_size: Length in pixels of the shorter side in training.
+    """
+    require_torch()
+    from higherhrnet.network import checkpoint
+    from higherhrnet.network.convert import convert_weights
+    from higherhrnet.skeleton import load_skeleton
+
+    given = load_skeleton(skeleton) if skeleton else None
+    model, header = convert_weights(source, input_size=input_size, skeleton=given)
+    checkpoint.save(out, model, header)
+    print(f"{out}: width {header.model.width}, {header.skeleton.name}, {header.input.size} pixels")
+    if "heads" in header.training:
+        print("This is a backbone; its heads are not trained.")
+    if assumed := header.training.get("assumed"):
+        values = ", ".join(f"{name} {value}" for name, value in assumed.items())
+        print(f"Assumed, because the file does not state it: {values}")
+    return 0

@@ -1,0 +1,70 @@
+"""evaluate: a model or a file of predictions → COCO or CrowdPose metrics and a report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import arg
+
+from higherhrnet.cli.options import Flag, InferenceOptions, write_json
+from higherhrnet.errors import InputError
+from higherhrnet.flags import flag
+
+
+def evaluate(
+    annotations: Path,
+    images: Annotated[Path | None, flag("found beside --annotations", "PATH")] = None,
+    predictions: Annotated[Path | None, flag("evaluate a model", "PATH")] = None,
+    options: Annotated[InferenceOptions, arg(name="")] = InferenceOptions(),
+    json: Annotated[Path | None, flag("not written", "PATH")] = None,
+    report: Annotated[Path | None, flag("not written", "PATH")] = None,
+    resume: Flag = False,
+) -> int:
+    """Measure the accuracy of a model, or of a file of predictions, on annotated images.
+
+    Prints the ten metrics of COCO's keypoint evaluation, or the nine metrics of CrowdPose where the
+    keypoints are CrowdPose's.
+
+    Args:
+        annotations: A COCO keypoints file with the ground truth.
+        images: The folder or .zip file of the images.
+        predictions: Evaluate this file of COCO keypoint results instead of a model; `predict`
+            writes such files.
+        options: The model and the inference settings.
+        json: Write the metrics to this JSON file as well.
+        report: Write a report into this folder: an HTML page with curves, kinds of errors and the
+            worst images, and the predictions as they are made.
+        resume: Continue an earlier run with the same --report folder.
+    """
+    from higherhrnet.evaluation.crowd_index import crowd_index_note
+    from higherhrnet.evaluation.metrics import evaluate_results, format_metrics
+    from higherhrnet.evaluation.predict_dataset import predict_dataset
+    from higherhrnet.evaluation.report import write_report
+    from higherhrnet.io.coco import load_annotations, load_predictions
+    from higherhrnet.io.image_store import find_images
+
+    if predictions and options != InferenceOptions():
+        raise InputError("--predictions excludes --model and the inference flags; omit them")
+    if resume and (predictions or not report):
+        raise InputError("--resume needs --report, and a model instead of --predictions")
+    truth = load_annotations(annotations)
+    failed: list[str] = []
+    if predictions:
+        results = load_predictions(predictions)
+    else:
+        images = images or find_images(annotations)
+        results, failed = predict_dataset(options.load(), truth, images, report, resume)
+    metrics = evaluate_results(truth, results)
+    print(format_metrics(metrics, len(truth.images), truth.num_people))
+    if "AP_hard" in metrics and (note := crowd_index_note(truth.images)):
+        print(note)
+    if failed:
+        print(f"{len(failed)} images could not be read; their people count as missed")
+    if json:
+        counts = {"images": len(truth.images), "unread": len(failed), "people": truth.num_people}
+        write_json(json, {**counts, **metrics})
+    if report:
+        title = f"{predictions or options.model} on {annotations}"
+        print(write_report(report, truth, results, images, title))
+    return 3 if failed else 0

@@ -1,0 +1,20 @@
+"""info: what a model file contains."""
+
+from __future__ import annotations
+
+from tyro.conf import Positional
+
+from higherhrnet.zoo.models import DEFAULT_MODEL
+
+
+def info(model: Positional[str] = DEFAULT_MODEL, /) -> int:
+    """Print a model's architecture, number of parameters, multiply-adds and settings.
+
+    Args:
+        model: A .onnx or .safetensors file, or the name of a downloaded model; `default` is the
+            bundled model.
+    """
+    from higherhrnet.inference.model_info import describe_model
+
+    print(describe_model(model))
+    return 0

@@ -1,0 +1,95 @@
+"""The entry point of the command line.
+
+Exit codes: 0 everything was done; 1 nothing could be done, for the reason that is printed; 2 the
+flags are invalid; 3 done, but some files were skipped; 130 interrupted, with complete output of
+what was done until then.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+import sys
+from collections.abc import Callable, Sequence
+
+import tyro
+
+from higherhrnet import __version__
+from higherhrnet.cli.bench import bench
+from higherhrnet.cli.check_data import check_data
+from higherhrnet.cli.convert import convert
+from higherhrnet.cli.download import download
+from higherhrnet.cli.evaluate import evaluate
+from higherhrnet.cli.export import export
+from higherhrnet.cli.info import info
+from higherhrnet.cli.models import models
+from higherhrnet.cli.predict import predict
+from higherhrnet.cli.predict_ray import predict_ray
+from higherhrnet.cli.scenes import scenes
+from higherhrnet.cli.serve import serve
+from higherhrnet.cli.train import train
+from higherhrnet.errors import InputError
+
+VERBS: dict[str, Callable[..., int]] = {
+    verb.__name__.replace("_", "-"): verb
+    for verb in (
+        predict,
+        predict_ray,
+        train,
+        evaluate,
+        bench,
+        serve,
+        check_data,
+        info,
+        convert,
+        export,
+        models,
+        download,
+        scenes,
+    )
+}
+
+
+def _reflow(text: str) -> str:
+    """Joins the lines of each paragraph of a help text."""
+    return "\n\n".join(" ".join(part.split()) for part in re.split(r"\n\s*\n", text.strip()))
+
+
+# tyro keeps the line breaks of docstrings before indented lines and before digits.
+tyro._strings.remove_single_line_breaks = _reflow  # type: ignore[assignment]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line and exits with its code.
+
+    Args:
+        arguments: the command line without the program's name (default: that of the process).
+    """
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if arguments in (["--version"], ["-V"]):
+        print(f"higherhrnet {__version__}")
+        sys.exit(0)
+    signal.signal(signal.SIGTERM, _interrupt)
+    for output in (sys.stdout, sys.stderr):
+        output.reconfigure(errors="replace")  # type: ignore[union-attr]
+    try:
+        code = tyro.extras.subcommand_cli_from_dict(
+            VERBS,
+            prog="higherhrnet",
+            description="Multi-person 2D pose estimation with HigherHRNet. "
+            "`higherhrnet --version` prints the version.",
+            args=arguments,
+        )
+    except InputError as error:
+        print(f"higherhrnet: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of the output has closed the pipe
+        sys.exit(0)
+    sys.exit(code)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt

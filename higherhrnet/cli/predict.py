@@ -1,0 +1,82 @@
+"""predict: images and videos → predictions, drawn images and drawn videos in a folder."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from higherhrnet.cli.options import Flag, InferenceOptions
+from higherhrnet.engines.base import MAX_STREAMS
+from higherhrnet.errors import require
+from higherhrnet.tracking.tracker import TrackConfig
+
+
+def predict(
+    sources: Positional[tuple[str, ...]],
+    /,
+    options: Annotated[InferenceOptions, arg(name="")] = InferenceOptions(),
+    out: Annotated[Path, arg(aliases=["-o"])] = Path("poses"),
+    draw: bool = True,
+    save_maps: Flag = False,
+    every: int = 1,
+    format: Literal["json", "jsonl"] = "json",
+    csv: Flag = False,
+    resume: Flag = False,
+    track: Flag = False,
+    tracking: TrackConfig = TrackConfig(),
+    verbose: Annotated[Flag, arg(aliases=["-v"])] = False,
+) -> int:
+    """Find the people in images, folders, videos and cameras.
+
+    Writes the predictions into a folder, and each image and video with the poses drawn on it.
+    `predict-ray` does the same for very many images on a cluster.
+
+    Args:
+        sources: Files, folders, glob patterns and camera numbers; - reads a list of files from
+            standard input.
+        options: The model and the inference settings.
+        out: The folder to write to. Predictions of an earlier run in it are replaced, unless
+            --resume is given.
+        draw: Write each image and video with the poses drawn on it.
+        save_maps: Write an image of the heatmaps and tags of each image.
+        every: Process only every N-th frame of a video or camera, beginning with the first.
+        format: jsonl writes predictions.jsonl, with one line per image or frame as soon as it is
+            done; json writes predictions.json, a list of COCO results, at the end as well.
+        csv: Write predictions.csv at the end, with one row per person.
+        resume: Continue an earlier run into the same folder; files that it finished are skipped.
+        track: Track people through videos: each person keeps a track ID, and keypoints are
+            smoothed over time. Implies --csv.
+        tracking: Settings of --track.
+        verbose: Print the engine and the inference settings that are used.
+    """
+    from higherhrnet.inference.run import PredictSettings, run_predict
+    from higherhrnet.io.sources import list_sources
+
+    require(every >= 1, f"--every must be at least 1, not {every}")
+    require(
+        track or tracking == TrackConfig(), "--tracking.* has no effect without --track; add it"
+    )
+    require(len(sources) > 0, "name at least one image, folder, pattern, video or camera")
+    settings = PredictSettings(
+        out,
+        draw,
+        save_maps,
+        resume,
+        every,
+        write_results=format == "json",
+        write_csv=csv or track,
+        track=tracking if track else None,
+    )
+    listed = list_sources(sources, sys.stdin)
+    several = len(listed) > 1 or any(source.is_video for source in listed)
+    predictor = options.load(MAX_STREAMS if several else 1)
+    if verbose:
+        print(
+            f"{options.model}: {predictor.engine.description}; {predictor.config}", file=sys.stderr
+        )
+    summary = run_predict(predictor, listed, settings)
+    print(f"{summary} in {out}")
+    return summary.exit_code

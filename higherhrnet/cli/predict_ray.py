@@ -1,0 +1,76 @@
+"""predict-ray: very many images, anywhere → Parquet tables of people, on a Ray cluster."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from higherhrnet.cli.options import Flag, InferenceOptions
+from higherhrnet.errors import InputError, require
+from higherhrnet.flags import flag
+
+
+def predict_ray(
+    sources: Positional[tuple[str, ...]],
+    /,
+    options: Annotated[InferenceOptions, arg(name="")] = InferenceOptions(),
+    out: Annotated[str, arg(aliases=["-o"], metavar="PATH|URI")] = "poses",
+    address: Annotated[
+        str | None,
+        flag("the cluster of this machine, else one that is started for the run", "HOST:PORT"),
+    ] = None,
+    actors: Annotated[int | None, flag("as many as the cluster has room for", "INT")] = None,
+    gpus: float = 0.0,
+    images_per_shard: int = 256,
+    resume: Flag = False,
+) -> int:
+    """Find the people in very many images with a Ray cluster.
+
+    Images and results may be on local disks or on s3://, gs:// and other filesystems. Results are
+    Parquet tables with one row per person; nothing is drawn.
+
+    Args:
+        sources: Images and folders, as paths or URIs.
+        options: The model and the inference settings. --threads is the number of CPUs of each
+            actor, 1 if it is not given.
+        out: The folder to write to, as a path or a URI that all machines of the cluster can reach.
+        address: The address of the cluster.
+        actors: Number of worker processes.
+        gpus: GPUs for each actor; 0.5 lets two actors share one.
+        images_per_shard: Number of images per Parquet file. It is also the amount of work that is
+            repeated when a machine fails.
+        resume: Continue an earlier run into the same folder; images that it finished are skipped.
+    """
+    if find_spec("ray") is None or find_spec("pyarrow") is None:
+        raise InputError('predict-ray needs Ray: pip install "higherhrnet[ray]"')
+    from higherhrnet.ray.predict import run_predict_ray
+
+    require(len(sources) > 0, "name at least one image or folder")
+    require(
+        address is None or not address.startswith("ray://"),
+        f"--address {address}: use the HOST:PORT of a cluster that this machine belongs to, "
+        "for example HOST:6379",
+    )
+    require(actors is None or actors >= 1, f"--actors must be at least 1, not {actors}")
+    require(gpus >= 0, f"--gpus must not be negative: {gpus}")
+    require(images_per_shard >= 1, f"--images-per-shard must be at least 1, not {images_per_shard}")
+    if Path(options.model).is_file():
+        options = replace(options, model=str(Path(options.model).absolute()))
+    options = replace(options, threads=options.threads or 1)
+    summary = run_predict_ray(
+        options.load,
+        sources,
+        out,
+        address=address,
+        actors=actors,
+        cpus=options.threads or 1,
+        gpus=gpus,
+        images_per_shard=images_per_shard,
+        resume=resume,
+    )
+    print(f"{summary} in {out}")
+    return summary.exit_code

@@ -1,0 +1,48 @@
+"""scenes: synthetic people with exact keypoints, as a COCO data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tyro.conf import Positional
+
+from higherhrnet.errors import require
+
+
+def scenes(
+    out: Positional[Path],
+    /,
+    count: int = 100,
+    seed: int = 0,
+    size: int = 256,
+    people: tuple[int, int] = (1, 5),
+    skeleton: str = "coco",
+) -> int:
+    """Draw synthetic scenes of people with exact keypoints, as a COCO data set.
+
+    Args:
+        out: The folder to write to; it must not hold a data set already.
+        count: Number of images.
+        seed: Seed of the random numbers; equal seeds give equal scenes.
+        size: Width and height of the images in pixels.
+        people: Minimum and maximum number of people per image, not counting crowds, which have no
+            keypoints.
+        skeleton: coco, crowdpose, or a .toml file whose keypoints are among theirs.
+    """
+    from higherhrnet.io.images import MIN_SIDE
+    from higherhrnet.skeleton import load_skeleton
+    from higherhrnet.synthetic.scenes import write_scenes
+
+    require(count >= 1, f"--count must be at least 1, not {count}")
+    require(size >= MIN_SIDE, f"--size must be at least {MIN_SIDE}, not {size}")
+    low, high = people
+    require(0 <= low <= high, f"--people must be a minimum and a maximum, not {low} {high}")
+    require(
+        not (out / "annotations.json").exists(),
+        f"{out} already holds a data set; choose another folder",
+    )
+    path = write_scenes(
+        out, count, seed, skeleton=load_skeleton(skeleton), height=size, width=size, people=people
+    )
+    print(path)
+    return 0

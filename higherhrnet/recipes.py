@@ -16,7 +16,7 @@ from higherhrnet.config import InferenceConfig, InputConfig, ModelConfig
 from higherhrnet.errors import require
 
 BaseSide = Literal["short", "long"]
-TagLoss = Literal["exp", "max"]
+PushType = Literal["exp", "max"]
 Schedule = Literal["steps", "linear", "cosine"]
 Initialization = Literal["reference", "kaiming"]
 TrainPrecision = Literal["bf16", "f32"]
@@ -120,7 +120,7 @@ class LossConfig:
     """Factor of the distance of a person's tags from their mean."""
     push: float = 1e-3
     """Factor of the nearness of different people's tags; the half in the paper comes on top."""
-    tags: TagLoss = "exp"
+    push_type: PushType = "exp"
     """How push measures nearness: exp(-d²), or max(0, 1 - d)."""
     swahr: bool = False
     """Scale- and weight-adaptive heatmaps (SWAHR, CVPR 2021): the network learns each keypoint's
@@ -129,7 +129,10 @@ class LossConfig:
     def __post_init__(self) -> None:
         require(min(self.heatmap, default=-1) >= 0, f"heatmap factors: {self.heatmap}")
         require(self.pull >= 0 and self.push >= 0, "pull and push must not be negative")
-        require(self.tags in get_args(TagLoss), f"tags must be exp or max, not {self.tags!r}")
+        require(
+            self.push_type in get_args(PushType),
+            f"push_type must be exp or max, not {self.push_type!r}",
+        )
 
 
 @dataclass(frozen=True)

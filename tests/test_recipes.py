@@ -88,7 +88,12 @@ def test_the_papers_values() -> None:
     assert (augment.color, augment.paste, augment.mask_padding) == (0, 0, True)
     assert (paper.targets.sigma, paper.targets.scale_aware) == (2, False)
     losses = paper.losses
-    assert (losses.heatmap, losses.pull, losses.push, losses.tags) == ((1, 1), 1e-3, 1e-3, "exp")
+    assert (losses.heatmap, losses.pull, losses.push, losses.push_type) == (
+        (1, 1),
+        1e-3,
+        1e-3,
+        "exp",
+    )
     assert paper.data.mask and not losses.swahr
 
 

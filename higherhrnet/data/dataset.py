@@ -111,7 +111,7 @@ def load_dataset(config: DataConfig, outlines: bool = False) -> KeypointDataset:
     for one, (path, place, _) in zip(loaded, sources, strict=True):
         pictures = ImageStore(place or find_images(path))
         masked = config.mask and one.skeleton.names != CROWDPOSE.names
-        chosen = one.only(one.posed[: config.overfit]) if config.overfit else one
+        chosen = one.subset(one.labeled_images[: config.overfit]) if config.overfit else one
         packed = pack_annotations(chosen, pictures, skeleton, masked=masked, outlines=outlines)
         parts.append((packed, pictures))
     return KeypointDataset(skeleton, parts, [weight for _, _, weight in sources])

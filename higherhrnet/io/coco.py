@@ -35,12 +35,12 @@ class Annotations:
         return sum(1 for person in self.people if person["num_keypoints"] and not person["iscrowd"])
 
     @property
-    def posed(self) -> list[Entry]:
+    def labeled_images(self) -> list[Entry]:
         """The images in which anyone's keypoints are labelled."""
         ids = {str(person["image_id"]) for person in self.people if person["num_keypoints"]}
         return [image for image in self.images if str(image["id"]) in ids]
 
-    def only(self, images: list[Entry]) -> Annotations:
+    def subset(self, images: list[Entry]) -> Annotations:
         """These images and the people in them."""
         ids = {str(image["id"]) for image in images}
         people = [person for person in self.people if str(person["image_id"]) in ids]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from higherhrnet.recipes import TagLoss
+from higherhrnet.recipes import PushType
 
 
 def heatmap_loss(predicted: Tensor, target: Tensor, counts: Tensor) -> Tensor:
@@ -48,7 +48,7 @@ def adaptive_heatmap_loss(
     return error.mean((1, 2, 3)), (scale.square() * counts).mean((1, 2, 3))
 
 
-def tag_loss(tags: Tensor, places: Tensor, seen: Tensor, kind: TagLoss) -> tuple[Tensor, Tensor]:
+def tag_loss(tags: Tensor, places: Tensor, seen: Tensor, kind: PushType) -> tuple[Tensor, Tensor]:
     """Associative embedding's pull and push, (B,) each.
 
     Pull is how far, squared, a person's tags are from their mean, averaged over keypoints, then

@@ -117,7 +117,7 @@ class NetworkWithLosses(nn.Module):
         height, width = tags.shape[2:]
         column, row, seen = cell_indices(cells, height, width, self.config.input.convention)
         places = (row * width + column).where(seen, 0)
-        return tag_loss(tags, places, seen, self.config.losses.tags)
+        return tag_loss(tags, places, seen, self.config.losses.push_type)
 
 
 def _scale_head(channels: int, keypoints: int) -> nn.Sequential:

@@ -103,7 +103,7 @@ def load_validator(data: DataConfig, skeleton: Skeleton, world: ProcessGroup) ->
             f"{', '.join(sorted(missing))}"
         )
     if data.overfit:
-        annotations = annotations.only(annotations.posed[: data.overfit])
+        annotations = annotations.subset(annotations.labeled_images[: data.overfit])
     return Validator(annotations, pictures, world)
 
 
@@ -121,7 +121,7 @@ def _check_readable(annotations: Annotations, pictures: ImageStore) -> None:
 
 def _spread(annotations: Annotations, count: int) -> list[Entry]:
     """Photographs with people from all over the data set, the same every time."""
-    images = annotations.posed or annotations.images
+    images = annotations.labeled_images or annotations.images
     chosen = np.linspace(0, len(images) - 1, min(count, len(images))).round().astype(int)
     return [images[index] for index in chosen]
 

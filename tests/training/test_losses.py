@@ -9,14 +9,14 @@ torch = pytest.importorskip("torch")
 
 from torch import Tensor  # noqa: E402
 
-from higherhrnet.recipes import TagLoss  # noqa: E402
+from higherhrnet.recipes import PushType  # noqa: E402
 from higherhrnet.training.losses import (  # noqa: E402
     adaptive_heatmap_loss,
     heatmap_loss,
     tag_loss,
 )
 
-KINDS: list[TagLoss] = ["exp", "max"]
+KINDS: list[PushType] = ["exp", "max"]
 
 
 def places_of(indices: Tensor, cells: int) -> tuple[Tensor, Tensor]:
@@ -45,7 +45,7 @@ def test_heatmap_loss_is_the_originals(golden: Path) -> None:
 
 @pytest.mark.golden
 @pytest.mark.parametrize("kind", KINDS)
-def test_tag_loss_and_its_gradient_are_the_originals(golden: Path, kind: TagLoss) -> None:
+def test_tag_loss_and_its_gradient_are_the_originals(golden: Path, kind: PushType) -> None:
     with np.load(golden / "losses.npz") as arrays:
         tags = torch.from_numpy(arrays["ae/tags"]).requires_grad_()
         indices = torch.from_numpy(arrays["ae/indices"])
@@ -80,7 +80,7 @@ def test_total_loss_is_the_originals(golden: Path) -> None:
 
 
 def naive_tag_loss(
-    tags: Tensor, places: Tensor, seen: Tensor, kind: TagLoss
+    tags: Tensor, places: Tensor, seen: Tensor, kind: PushType
 ) -> tuple[list[float], list[float]]:
     pulls, pushes = [], []
     for image in range(len(tags)):
@@ -121,7 +121,7 @@ def random_case(people: int, maps: int, seed: int) -> tuple[Tensor, Tensor, Tens
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("people", [0, 1, 2, 40])
 @pytest.mark.parametrize("maps", [5, 1])
-def test_tag_loss_is_a_loop_over_people(people: int, maps: int, kind: TagLoss) -> None:
+def test_tag_loss_is_a_loop_over_people(people: int, maps: int, kind: PushType) -> None:
     case = random_case(people, maps, seed=people)
     pull, push = tag_loss(*case, kind)
     naive_pull, naive_push = naive_tag_loss(*case, kind)
@@ -130,7 +130,7 @@ def test_tag_loss_is_a_loop_over_people(people: int, maps: int, kind: TagLoss) -
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_gradients_are_finite_without_people_and_with_equal_tags(kind: TagLoss) -> None:
+def test_gradients_are_finite_without_people_and_with_equal_tags(kind: PushType) -> None:
     tags = torch.zeros(2, 3, 4, 4, requires_grad=True)
     seen = torch.tensor([[[True] * 3] * 2, [[False] * 3] * 2])
     pull, push = tag_loss(tags, torch.zeros(2, 2, 3, dtype=torch.long), seen, kind)

@@ -164,7 +164,7 @@ def naive_losses(looked: Looked, batch: Batch, config: TrainConfig) -> dict[str,
                 add(f"scale_{stride}", factors.heatmap[level] * (size * counts).mean())
             add(f"heatmap_{stride}", factors.heatmap[level] * (error * counts).mean())
             if level == 0:
-                pull, push = naive_tags(people, tags, factors.tags)
+                pull, push = naive_tags(people, tags, factors.push_type)
                 add("pull", factors.pull * pull)
                 add("push", factors.push * push)
     return wanted
@@ -175,7 +175,7 @@ def naive_losses(looked: Looked, batch: Batch, config: TrainConfig) -> dict[str,
     ("model", "losses"),
     [
         (MODEL, LossConfig()),
-        (MODEL, LossConfig((0.5, 2.0), pull=0.3, push=0.7, tags="max")),
+        (MODEL, LossConfig((0.5, 2.0), pull=0.3, push=0.7, push_type="max")),
         (MODEL, LossConfig(swahr=True)),
         (replace(MODEL, tag_per_keypoint=False), LossConfig(push=1.0)),
         (replace(MODEL, deconv_kernels=(4, 4)), LossConfig((1.0, 1.0, 1.0))),

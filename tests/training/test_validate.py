@@ -135,7 +135,7 @@ def test_the_sheet_has_a_row_a_photograph_and_is_the_same_every_time(
     sheet = validation.draw(network, header, count)
     again = validation.draw(network, header, count)
     assert sheet is not None and again is not None
-    rows = min(count, len(validation.annotations.posed))
+    rows = min(count, len(validation.annotations.labeled_images))
     assert sheet.shape == (rows * 248, 4 * 240, 3) and sheet.dtype == np.uint8
     np.testing.assert_array_equal(sheet, again)
     assert all(np.ptp(row) > 100 for row in np.split(sheet, rows))

@@ -1,4 +1,4 @@
-"""The pages: they build without a warning, load nothing from elsewhere, and what they say runs."""
+"""The documentation builds without warnings, loads nothing external, and its code blocks run."""
 
 import os
 import re
@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from docs.verbs import help_of
-from higherhrnet.cli.main import VERBS
-from tests.io.test_video_writer import write
+from docs.command_reference import help_text
+from higherhrnet.cli.main import COMMANDS
+from tests.io.videos import write_video
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").glob("*.md"))
@@ -23,26 +23,28 @@ RECIPE = "coco-w32-512"
 FLAG = re.compile(r"(?<![\w.-])--[a-z][\w.-]*")
 
 
-def to_run(page: Path) -> Iterator[tuple[str, str]]:
-    """The language and text of each code block but for those that say why not."""
-    for excuse, language, text in BLOCK.findall(page.read_text(encoding="utf-8")):
-        if not excuse:
+def blocks_to_run(page: Path) -> Iterator[tuple[str, str]]:
+    """The language and text of each code block, except those that state why they are not run."""
+    for reason, language, text in BLOCK.findall(page.read_text(encoding="utf-8")):
+        if not reason:
             yield language, text
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if any(to_run(p))], ids=lambda page: page.stem)
-def test_what_a_page_tells_to_run_runs(
+@pytest.mark.parametrize(
+    "page", [p for p in PAGES if any(blocks_to_run(p))], ids=lambda page: page.stem
+)
+def test_code_blocks_of_a_page_run(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
-    write(tmp_path / "clip.mp4", count=2)
+    write_video(tmp_path / "clip.mp4", count=2)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("HIGHERHRNET_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # where nobody answers
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # no server listens there
     names: dict[str, object] = {}
-    for language, text in to_run(page):
+    for language, text in blocks_to_run(page):
         if language == "python":
             exec(compile(text, str(page), "exec"), names)
         else:
@@ -51,55 +53,47 @@ def test_what_a_page_tells_to_run_runs(
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The built pages; a broken link or reference is a warning, and a warning an error."""
+    """The built site; broken links and references are warnings, and warnings are errors."""
     out = tmp_path_factory.mktemp("site")
-    build = [
-        sys.executable,
-        "-m",
-        "sphinx",
-        "-q",
-        "--fail-on-warning",
-        str(ROOT / "docs"),
-        str(out),
-    ]
-    env = os.environ | {"PYTHONPATH": str(ROOT)}
-    built = subprocess.run(build, env=env, capture_output=True, text=True)
+    command = [sys.executable, "-m", "sphinx", "-q", "--fail-on-warning"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    built = subprocess.run(
+        [*command, str(ROOT / "docs"), str(out)], env=environment, capture_output=True, text=True
+    )
     assert built.returncode == 0, built.stderr
     return out
 
 
-def test_the_site_loads_nothing_from_elsewhere(site: Path) -> None:
+def test_site_loads_nothing_from_other_hosts(site: Path) -> None:
     for page in site.glob("*.html"):
         for address in LOADED.findall(page.read_text(encoding="utf-8")):
             assert "//" not in address, page
     for style in site.rglob("*.css"):
-        assert not re.search(r"url\(['\"]?https?:|@import", style.read_text(encoding="utf-8")), (
-            style
-        )
+        text = style.read_text(encoding="utf-8")
+        assert not re.search(r"url\(['\"]?https?:|@import", text), style
 
 
-def test_every_flag_of_every_verb_has_its_place(site: Path) -> None:
-    commands = (site / "commands.html").read_text(encoding="utf-8")
-    for verb in [*VERBS, f"train {RECIPE}"]:
-        for flag in flags_of(verb) - {"--help"}:
-            place = f"cmdoption-higherhrnet-{verb.replace(' ', '-')}-{flag.removeprefix('--')}"
-            assert f'id="{place}"' in commands
+def test_every_flag_of_every_command_is_in_the_reference(site: Path) -> None:
+    reference = (site / "commands.html").read_text(encoding="utf-8")
+    for command in [*COMMANDS, f"train {RECIPE}"]:
+        for flag in flags_of(command) - {"--help"}:
+            anchor = f"cmdoption-higherhrnet-{command.replace(' ', '-')}-{flag.removeprefix('--')}"
+            assert f'id="{anchor}"' in reference
 
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda page: page.stem)
-def test_flags_that_a_page_names_are_there(page: Path) -> None:
+def test_flags_that_a_page_names_exist(page: Path) -> None:
     text = re.sub(r"\\\n\s*", "", page.read_text(encoding="utf-8"))
-    for verb, rest in re.findall(r"\bhigherhrnet ([a-z-]+)( [^\n`]*)?", text):
-        if verb in VERBS:
-            assert set(FLAG.findall(rest)) <= flags_of(
-                f"train {RECIPE}" if verb == "train" else verb
-            )
-    ours = set().union(*(flags_of(verb) for verb in [*VERBS, f"train {RECIPE}"]))
-    assert set(re.findall(r"`(--[a-z][\w.-]+\w)", text)) <= ours
+    for command, rest in re.findall(r"\bhigherhrnet ([a-z-]+)( [^\n`]*)?", text):
+        if command in COMMANDS:
+            known = flags_of(f"train {RECIPE}" if command == "train" else command)
+            assert set(FLAG.findall(rest)) <= known
+    known = set().union(*(flags_of(command) for command in [*COMMANDS, f"train {RECIPE}"]))
+    assert set(re.findall(r"`(--[a-z][\w.-]+\w)", text)) <= known
 
 
 @cache
-def flags_of(verb: str) -> set[str]:
-    """The flags that begin a line of a verb's --help."""
-    lines = re.findall(r"^│ (-.+?)(?:  |$)", help_of(verb), re.M)
+def flags_of(command: str) -> set[str]:
+    """The flags that start a line of a command's --help text."""
+    lines = re.findall(r"^│ (-.+?)(?:  |$)", help_text(command), re.M)
     return {flag for line in lines for flag in FLAG.findall(line)}

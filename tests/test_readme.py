@@ -1,4 +1,4 @@
-"""The README's Python runs as it stands, and what it links to is there."""
+"""The Python blocks of the README run, and the files it links to exist."""
 
 import re
 from pathlib import Path
@@ -11,17 +11,17 @@ BLOCKS = re.findall(r"```python\n(.*?)```", README, re.S)
 
 
 @pytest.mark.parametrize("block", BLOCKS)
-def test_python_blocks_run(block: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_python_block_runs_and_finds_people(block: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    found: dict[str, object] = {}
-    exec(block, found)
-    assert len(found["poses"]) > 0  # type: ignore[arg-type]
+    names: dict[str, object] = {}
+    exec(block, names)
+    assert len(names["poses"]) > 0  # type: ignore[arg-type]
 
 
-def test_there_is_python_to_run() -> None:
+def test_readme_has_a_python_block() -> None:
     assert BLOCKS
 
 
 @pytest.mark.parametrize("file", re.findall(r"\]\(([^):#]+)\)", README))
-def test_linked_files_are_there(file: str) -> None:
+def test_linked_file_exists(file: str) -> None:
     assert (ROOT / file).is_file()

@@ -1,25 +1,21 @@
-"""serve: an HTTP service and a web page."""
+"""serve: serves a model over HTTP."""
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import arg
 
 from higherhrnet.cli.options import InferenceOptions
-from higherhrnet.errors import InputError, require
+from higherhrnet.errors import reading, require, require_packages
 from higherhrnet.flags import flag
 from higherhrnet.serving.limits import ServingLimits
-
-PACKAGES = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
-"""The packages of the extra `serve`, by the names under which they are imported."""
 
 
 def serve(
     options: Annotated[InferenceOptions, arg(name="")] = InferenceOptions(),
-    host: str = "127.0.0.1",
+    host: Annotated[str, arg(metavar="HOST")] = "127.0.0.1",
     port: int = 8000,
     token_file: Annotated[Path | None, flag("no token is required", "PATH")] = None,
     limits: Annotated[ServingLimits, arg(name="")] = ServingLimits(),
@@ -34,11 +30,12 @@ def serve(
         options: The model and the inference settings.
         host: The address to listen on; 0.0.0.0 accepts connections from other machines.
         port: The port to listen on; 0 selects a free port.
-        token_file: A file with one line that clients must send as a bearer token.
+        token_file: A file with one line, the bearer token that clients must send.
         limits: Limits of the service.
     """
-    if missing := [name for name in PACKAGES if find_spec(name) is None]:
-        raise InputError(f'serve needs {" and ".join(missing)}: pip install "higherhrnet[serve]"')
+    require_packages(
+        "serve", "serve", "fastapi", "uvicorn", "python_multipart", "prometheus_client"
+    )
     from higherhrnet.serving.server import run_server
 
     token = _read_token(token_file) if token_file else None
@@ -47,12 +44,10 @@ def serve(
 
 
 def _read_token(path: Path) -> str:
-    try:
-        token = path.read_bytes().strip().decode("ascii", "replace")  # other bytes fail below
-    except OSError as error:
-        raise InputError(f"--token-file {path}: cannot be read: {error.strerror}") from error
+    with reading(f"--token-file {path}"):
+        token = path.read_bytes().strip().decode("ascii", "replace")  # fails the check below
     require(
         token != "" and token.isascii() and token.isprintable(),
-        f"--token-file {path}: must hold one line of printable ASCII characters, the token",
+        f"--token-file {path}: the file must contain one line of printable ASCII characters",
     )
     return token

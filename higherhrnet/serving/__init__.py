@@ -1,1 +1,1 @@
-"""Photographs over HTTP: bytes → one bounded queue → the network → people, and a page to see."""
+"""The HTTP service: images → one bounded queue → network → poses, and a web page."""

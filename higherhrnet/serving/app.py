@@ -1,4 +1,4 @@
-"""The service's addresses: POST a photograph, get its people; and what keeps a service running."""
+"""The ASGI application: the endpoints of the HTTP API and the files of the web page."""
 
 from __future__ import annotations
 
@@ -14,233 +14,202 @@ from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, 
 from fastapi.responses import PlainTextResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import ClientDisconnect
 
 from higherhrnet import __version__
 from higherhrnet.inference.predictor import Predictor
-from higherhrnet.serving import responses as answers
-from higherhrnet.serving import uploads
 from higherhrnet.serving.inference_service import InferenceResult, InferenceService
 from higherhrnet.serving.limits import ServingLimits
 from higherhrnet.serving.metrics import MetricsMiddleware, ServiceMetrics
-from higherhrnet.serving.problems import HANDLERS, described
+from higherhrnet.serving.problems import HANDLERS, openapi_errors
+from higherhrnet.serving.responses import encode_drawn_image, encode_poses, image_entry
+from higherhrnet.serving.schemas import (
+    ImageQuery,
+    PosesQuery,
+    PosesResponse,
+    QueryParameters,
+    ServerInfo,
+)
+from higherhrnet.serving.uploads import BINARY, openapi_body, receive_images
 
 T = TypeVar("T")
-BEARER = HTTPBearer(auto_error=False)
-PAGE = {
+PAGE_FILES = {
     "/": ("index.html", "text/html"),
     "/page.css": ("page.css", "text/css"),
     "/page.js": ("page.js", "text/javascript"),
-    "/people.js": ("people.js", "text/javascript"),
+    "/poses.js": ("poses.js", "text/javascript"),
 }
-_FILE = {"type": "string", "format": "binary"}
+IMAGE_ERRORS = openapi_errors(400, 401, 408, 413, 415, 422, 500, 503)
+IMAGE_RESPONSE: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"image/jpeg": {"schema": BINARY}, "image/png": {"schema": BINARY}}}
+}
 
-
-def _body(**bounds: int) -> dict[str, Any]:
-    """OpenAPI's entry for a photograph as it is, or some as the files of a form."""
-    files = {"type": "array", "items": _FILE, "minItems": 1, **bounds}
-    form = {
-        "type": "object",
-        "description": "Every part is taken for a photograph, whatever its name; `photograph` "
-        "will do for all of them.",
-        "properties": {"photograph": files},
-        "required": ["photograph"],
-        "additionalProperties": False,  # else texts would be expected to be taken
-    }
-    content: dict[str, Any] = {kind: {"schema": _FILE} for kind in uploads.KINDS}
-    kinds = {"photograph": {"contentType": ", ".join(uploads.KINDS)}}
-    content[uploads.FORM] = {"schema": form, "encoding": kinds}
-    return {"requestBody": {"required": True, "content": content}}
-
-
-MAY_FAIL = described(400, 401, 408, 413, 415, 422, 500, 503)
-
-
-class QueryParameters(BaseModel):
-    """How to look at the photographs of a request."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    flip: bool | None = Field(
-        None, description="Look at the mirrored photograph too; the service's own setting if not."
-    )
-    min_score: float | None = Field(
-        None, ge=0, le=1, description="Leave out people below this; the service's own if not said."
-    )
-
-
-class PosesQuery(QueryParameters):
-    """The same, and what to answer."""
-
-    maps: bool = Field(False, description="Show the heatmaps and tags, too.")
-
-
-class ImageQuery(QueryParameters):
-    """The same, and what to answer."""
-
-    format: answers.Format = Field("jpeg", description="Of the picture.")
-
-
-class ServerInfo(BaseModel):
-    """What this service is."""
-
-    version: str
-    engine: str = Field(description="What runs the network.")
-    skeleton: str
-    keypoints: list[str]
-    flip: bool = Field(description="Whether the mirrored photograph is looked at if not said.")
-    token: bool = Field(description="Whether a bearer token is asked for.")
-    max_megabytes: float
-    max_megapixels: float
-
-
-async def authorised(
-    request: Request, given: Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]
-) -> None:
-    """Lets only those pass who know the token."""
-    token: str = request.app.state.token
-    if given is None or not compare_digest(given.credentials.encode(), token.encode()):
-        raise HTTPException(
-            401, "say the token: Authorization: Bearer …", {"www-authenticate": "Bearer"}
-        )
-
-
-guarded = APIRouter()
-open_to_all = APIRouter()
-
-
-@guarded.post(
-    "/poses",
-    response_class=Response,
-    responses=MAY_FAIL | {200: {"model": answers.Answer}},
-    openapi_extra=_body(),
-)
-async def poses(request: Request, wishes: Annotated[PosesQuery, Query()]) -> Response:
-    """The people in a photograph, or in each of several."""
-    finder: InferenceService = request.app.state.finder
-    finish = partial(answers.entry, maps=wishes.maps)
-    entries = await _find(request, wishes, finish, finder.limits.queue)
-    skeleton = finder.predictor.header.skeleton
-    return Response(answers.coco(entries, skeleton), media_type="application/json")
-
-
-@guarded.post(
-    "/picture",
-    response_class=Response,
-    responses=MAY_FAIL
-    | {200: {"content": {f"image/{kind}": {"schema": _FILE} for kind in ("jpeg", "png")}}},
-    openapi_extra=_body(maxItems=1),
-)
-async def picture(request: Request, wishes: Annotated[ImageQuery, Query()]) -> Response:
-    """One photograph with its people drawn."""
-    (drawn,) = await _find(request, wishes, partial(answers.picture, format=wishes.format), most=1)
-    return Response(drawn, media_type=f"image/{wishes.format}")
-
-
-@guarded.get("/metrics", response_class=PlainTextResponse, responses=described(401))
-async def metrics(request: Request) -> Response:
-    """Figures for Prometheus."""
-    registry = request.app.state.finder.figures.registry
-    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
-
-
-@open_to_all.get("/about")
-async def about(request: Request) -> ServerInfo:
-    """What this service is."""
-    finder: InferenceService = request.app.state.finder
-    header = finder.predictor.header
-    return ServerInfo(
-        version=__version__,
-        engine=finder.predictor.engine.description,
-        skeleton=header.skeleton.name,
-        keypoints=list(header.skeleton.names),
-        flip=finder.predictor.config.flip,
-        token=bool(request.app.state.token),
-        max_megabytes=finder.limits.max_megabytes,
-        max_megapixels=finder.limits.max_megapixels,
-    )
-
-
-@open_to_all.get("/health")
-async def health() -> dict[str, str]:
-    """Answers as long as the service runs."""
-    return {"status": "ok"}
-
-
-@open_to_all.get("/ready", responses=described(503))
-async def ready(request: Request) -> dict[str, str]:
-    """Whether there is room for another photograph."""
-    request.app.state.finder.check_room()
-    return {"status": "ok"}
+protected = APIRouter()
+"""The endpoints that require the token."""
+public = APIRouter()
 
 
 def create_app(
     predictor: Predictor, limits: ServingLimits, token: str | None = None
 ) -> MetricsMiddleware:
-    """The service as an ASGI application."""
-    figures = ServiceMetrics()
-    finder = InferenceService(predictor, limits, figures)
+    """Creates the service as an ASGI application.
+
+    Args:
+        predictor: the model and the default inference settings.
+        limits: limits of the service.
+        token: the bearer token that clients must send, or None to serve all clients.
+    """
+    metrics = ServiceMetrics()
+    service = InferenceService(predictor, limits, metrics)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with finder.working():
+        async with service.run():
             yield
 
     app = FastAPI(
         title="higherhrnet",
         version=__version__,
-        description="POST a photograph, get every person's keypoints.",
+        description="Finds the people in images and returns the keypoints of each person.",
         lifespan=lifespan,
-        docs_url=None,  # its scripts come from elsewhere
+        docs_url=None,  # these pages would load scripts from other servers
         redoc_url=None,
         exception_handlers=HANDLERS,
     )
-    app.state.finder, app.state.token = finder, token
-    app.include_router(guarded, dependencies=[Depends(authorised)] if token else [])
-    app.include_router(open_to_all)
-    for path, (name, kind) in PAGE.items():
+    app.state.service, app.state.token = service, token
+    app.include_router(protected, dependencies=[Depends(authorize)] if token else [])
+    app.include_router(public)
+    for path, (name, media_type) in PAGE_FILES.items():
         content = files(__package__).joinpath("page", name).read_bytes()
-        app.add_api_route(path, partial(_page, content, kind), include_in_schema=False)
-    return MetricsMiddleware(app, figures)
+        app.add_api_route(path, partial(_page_file, content, media_type), include_in_schema=False)
+    return MetricsMiddleware(app, metrics)
 
 
-async def _page(content: bytes, kind: str) -> Response:
-    return Response(content, media_type=kind)
+async def authorize(
+    request: Request,
+    credentials: Annotated[
+        HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))
+    ],
+) -> None:
+    """Refuses requests without the token.
+
+    Raises:
+        HTTPException: the token is missing or invalid (401).
+    """
+    token: str = request.app.state.token
+    if credentials is None or not compare_digest(credentials.credentials.encode(), token.encode()):
+        raise HTTPException(
+            401,
+            "the bearer token is missing or invalid; send it in the header Authorization",
+            {"www-authenticate": "Bearer"},
+        )
 
 
-async def _find(
-    request: Request, wishes: QueryParameters, finish: Callable[[InferenceResult], T], most: int
+@protected.post(
+    "/poses",
+    response_class=Response,
+    responses=IMAGE_ERRORS | {200: {"model": PosesResponse}},
+    openapi_extra=openapi_body(),
+)
+async def poses(request: Request, query: Annotated[PosesQuery, Query()]) -> Response:
+    """Finds the people in one image, or in each of several."""
+    service: InferenceService = request.app.state.service
+    convert = partial(image_entry, maps=query.maps)
+    entries = await _predict(request, query, convert, service.limits.max_queue)
+    skeleton = service.predictor.header.skeleton
+    return Response(encode_poses(entries, skeleton), media_type="application/json")
+
+
+@protected.post(
+    "/image",
+    response_class=Response,
+    responses=IMAGE_ERRORS | IMAGE_RESPONSE,
+    openapi_extra=openapi_body(maxItems=1),
+)
+async def image(request: Request, query: Annotated[ImageQuery, Query()]) -> Response:
+    """Draws the poses of the people on one image."""
+    convert = partial(encode_drawn_image, format=query.format)
+    (drawn,) = await _predict(request, query, convert, max_images=1)
+    return Response(drawn, media_type=f"image/{query.format}")
+
+
+@protected.get("/metrics", response_class=PlainTextResponse, responses=openapi_errors(401))
+async def metrics(request: Request) -> Response:
+    """Returns the metrics of the service in the format of Prometheus."""
+    service: InferenceService = request.app.state.service
+    return Response(generate_latest(service.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+@public.get("/info")
+async def info(request: Request) -> ServerInfo:
+    """Returns the model, the engine and the limits of the service."""
+    service: InferenceService = request.app.state.service
+    skeleton = service.predictor.header.skeleton
+    return ServerInfo(
+        version=__version__,
+        engine=service.predictor.engine.description,
+        skeleton=skeleton.name,
+        keypoints=list(skeleton.names),
+        flip=service.predictor.config.flip,
+        token_required=bool(request.app.state.token),
+        max_megabytes=service.limits.max_megabytes,
+        max_megapixels=service.limits.max_megapixels,
+    )
+
+
+@public.get("/health")
+async def health() -> dict[str, str]:
+    """Returns status 200 while the service runs."""
+    return {"status": "ok"}
+
+
+@public.get("/ready", responses=openapi_errors(503))
+async def ready(request: Request) -> dict[str, str]:
+    """Returns status 200 while the queue has room for another image, else 503."""
+    request.app.state.service.require_capacity()
+    return {"status": "ok"}
+
+
+async def _page_file(content: bytes, media_type: str) -> Response:
+    return Response(content, media_type=media_type)
+
+
+async def _predict(
+    request: Request,
+    query: QueryParameters,
+    convert: Callable[[InferenceResult], T],
+    max_images: int,
 ) -> list[T]:
-    finder: InferenceService = request.app.state.finder
-    finder.check_room()
-    body = await uploads.receive(request, finder.limits)
-    kind = request.headers.get("content-type", "")
-    data = await asyncio.to_thread(uploads.photographs, kind, body, most)  # not behind decoding
-    with finder.room(len(data)):
-        predictor = finder.predictor_with(wishes.flip, wishes.min_score)
-        return await _while_wanted(request, finder, finder.find(predictor, data, finish))
+    """Receives the images of a request and returns the converted result of each."""
+    service: InferenceService = request.app.state.service
+    service.require_capacity()
+    images = await receive_images(request, service.limits, max_images)
+    with service.queue_slots(len(images)):
+        predictor = service.predictor_with(query.flip, query.min_score)
+        work = service.predict(predictor, images, convert)
+        return await _run_until_disconnect(request, service, work)
 
 
-async def _while_wanted(
-    request: Request, finder: InferenceService, work: Coroutine[Any, Any, T]
+async def _run_until_disconnect(
+    request: Request, service: InferenceService, work: Coroutine[Any, Any, T]
 ) -> T:
-    """What work gives; it is cancelled when the client leaves or time is up."""
+    """Returns the result of the work, which is canceled at a disconnect or timeout."""
 
-    async def leaving() -> None:
+    async def disconnect() -> None:
         while (await request.receive())["type"] != "http.disconnect":
             pass
 
-    working, gone = asyncio.create_task(work), asyncio.create_task(leaving())
+    result, disconnected = asyncio.create_task(work), asyncio.create_task(disconnect())
+    timeout = service.limits.timeout
     try:
         await asyncio.wait(
-            {working, gone}, timeout=finder.limits.timeout, return_when=asyncio.FIRST_COMPLETED
+            {result, disconnected}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED
         )
-        if working.done():
-            return working.result()
-        if gone.done():
+        if result.done():
+            return result.result()
+        if disconnected.done():
             raise ClientDisconnect
-        raise finder.busy(f"not done within {finder.limits.timeout:g} seconds")
+        raise service.overloaded(f"the service is overloaded: no result within {timeout:g} seconds")
     finally:
-        working.cancel()
-        gone.cancel()
+        result.cancel()
+        disconnected.cancel()

@@ -1,4 +1,4 @@
-"""One network for many clients: what waits for it is taken together, oldest first."""
+"""Batches of images from different requests, in the order in which they arrived."""
 
 from __future__ import annotations
 
@@ -6,85 +6,96 @@ import asyncio
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 from higherhrnet.geometry import MAX_NETWORK_PIXELS
 from higherhrnet.inference.predictor import Predictor, PreprocessedImage
 from higherhrnet.inference.processing import Outputs
 
-Shown = tuple[Predictor, PreprocessedImage]
-"""A photograph, and who prepared it and will read its maps."""
-Job = tuple[list[Shown], asyncio.Future[Outputs]]
-"""A photograph, or none any more if nobody waits for it, and its outputs to come."""
+BatchItem = tuple[Predictor, PreprocessedImage]
+"""An image, and the predictor that preprocessed it and will postprocess its outputs."""
+
+
+@dataclass(eq=False)
+class _Job:
+    outputs: asyncio.Future[Outputs]
+    item: BatchItem | None
 
 
 class Batcher:
-    """Runs photographs through a network, several at a time, in threads of its own.
+    """Runs the network on batches of images, in threads of its own.
 
     Args:
-        run: gives the network's outputs for each of some photographs; called in a thread.
-        batch: how many photographs it is given at once, at most.
-        streams: calls that it works on at the same time.
+        forward: returns the network's outputs for each image of a batch; it is called in threads.
+        batch_size: maximum number of images in a batch.
+        streams: number of batches that are computed concurrently.
     """
 
     def __init__(
         self,
-        run: Callable[[Sequence[Shown]], Sequence[Outputs]],
-        batch: int,
+        forward: Callable[[Sequence[BatchItem]], Sequence[Outputs]],
+        batch_size: int,
         streams: int,
     ) -> None:
-        self._run, self._batch, self._streams, self._idle = run, batch, streams, streams
-        self._waiting: asyncio.Queue[Job] = asyncio.Queue()
-        self._wanted: set[asyncio.Future[Outputs]] = set()
+        self._forward, self._batch_size = forward, batch_size
+        self._streams, self._idle_streams = streams, streams
+        self._queue: asyncio.Queue[_Job] = asyncio.Queue()
+        self._waiting: set[_Job] = set()
         self._threads = ThreadPoolExecutor(streams, "network")
 
-    async def __call__(self, predictor: Predictor, prepared: PreprocessedImage) -> Outputs:
-        """The network's outputs for a photograph; who is cancelled meanwhile is left out."""
-        outputs: asyncio.Future[Outputs] = asyncio.get_running_loop().create_future()
-        wanted = [(predictor, prepared)]
-        self._waiting.put_nowait((wanted, outputs))
-        self._wanted.add(outputs)
+    async def __call__(self, predictor: Predictor, preprocessed: PreprocessedImage) -> Outputs:
+        """Returns the network's outputs for an image, which is skipped if the call is canceled."""
+        job = _Job(asyncio.get_running_loop().create_future(), (predictor, preprocessed))
+        self._queue.put_nowait(job)
+        self._waiting.add(job)
         try:
-            return await outputs
+            return await job.outputs
         finally:
-            wanted.clear()  # the network may be long in coming to it
-            self._wanted.discard(outputs)
+            job.item = None  # frees the pixels: the job may stay in the queue for long
+            self._waiting.discard(job)
 
-    async def work(self) -> None:
-        """Takes what waits, again and again, until cancelled."""
-        await asyncio.gather(*(self._serve() for _ in range(self._streams)))
+    async def run(self) -> None:
+        """Computes batches until it is canceled."""
+        await asyncio.gather(*(self._run_stream() for _ in range(self._streams)))
 
-    async def _serve(self) -> None:
+    async def _run_stream(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            jobs = await self._take()
-            photographs = [shown for (shown,), _ in jobs]
-            self._idle -= 1
+            items, futures = await self._next_batch()
+            self._idle_streams -= 1
             try:
-                found = await loop.run_in_executor(self._threads, self._run, photographs)
+                results = await loop.run_in_executor(self._threads, self._forward, items)
             except Exception as error:
-                for _, outputs in jobs:
-                    if not outputs.done():
-                        outputs.set_exception(error)
+                for future in futures:
+                    if not future.done():
+                        future.set_exception(error)
             else:
-                for (_, outputs), mine in zip(jobs, found, strict=True):
-                    if not outputs.done():
-                        outputs.set_result(mine)
+                for future, outputs in zip(futures, results, strict=True):
+                    if not future.done():
+                        future.set_result(outputs)
             finally:
-                self._idle += 1
+                self._idle_streams += 1
 
-    async def _take(self) -> list[Job]:
-        """An idle stream's share of those still wanted; panoramas count for what they cost."""
-        jobs: list[Job] = []
-        pixels = 0
-        most = 1
-        while not jobs or not (
-            self._waiting.empty() or len(jobs) == most or pixels >= MAX_NETWORK_PIXELS
+    async def _next_batch(self) -> tuple[list[BatchItem], list[asyncio.Future[Outputs]]]:
+        """Waits for images and returns those that an idle stream computes next.
+
+        The waiting images are divided evenly among the idle streams. A batch ends early when its
+        pixels exceed a limit, so that a few panoramas do not take too much memory.
+        """
+        items: list[BatchItem] = []
+        futures: list[asyncio.Future[Outputs]] = []
+        size, pixels = 1, 0
+        while not items or not (
+            self._queue.empty() or len(items) == size or pixels >= MAX_NETWORK_PIXELS
         ):
-            wanted, outputs = await self._waiting.get()
-            if not outputs.done():
-                if not jobs:
-                    most = min(math.ceil(len(self._wanted) / self._idle), self._batch)
-                self._wanted.discard(outputs)
-                jobs.append((wanted, outputs))
-                pixels += sum(views.size // 3 for views in wanted[0][1].inputs.values())
-        return jobs
+            job = await self._queue.get()
+            if job.item is None or job.outputs.done():
+                continue
+            if not items:
+                share = math.ceil(len(self._waiting) / self._idle_streams)
+                size = min(share, self._batch_size)
+            self._waiting.discard(job)
+            items.append(job.item)
+            futures.append(job.outputs)
+            pixels += sum(inputs.size // 3 for inputs in job.item[1].inputs.values())
+        return items, futures

@@ -1,4 +1,4 @@
-"""Photographs' bytes → what is wanted of them, a bounded number at a time."""
+"""Image files of many requests → results, with a bounded number of images in memory."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from higherhrnet.inference.predictor import Predictor, PreprocessedImage
 from higherhrnet.inference.processing import Outputs
 from higherhrnet.io.images import read_image
 from higherhrnet.poses import Poses
-from higherhrnet.serving.batching import Batcher, Shown
+from higherhrnet.serving.batching import Batcher, BatchItem
 from higherhrnet.serving.limits import ServingLimits
 from higherhrnet.serving.metrics import ServiceMetrics
 
@@ -32,151 +32,168 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class InferenceResult:
-    """The people of one photograph, and all that there is to show of them."""
+    """The poses of one image, and what is needed to draw them and the maps."""
 
     predictor: Predictor
     data: bytes
-    """The photograph's file: waiting costs these, not the pixels."""
-    size: tuple[int, int]
-    """Height and width."""
-    prepared: PreprocessedImage
+    """The image file. It is kept instead of the pixels, which take much more memory."""
+    shape: tuple[int, int]
+    """Height and width of the image."""
+    preprocessed: PreprocessedImage
     outputs: Outputs
     poses: Poses
 
     def image(self) -> Image:
-        """The photograph, decoded once more."""
-        return read_image(BytesIO(self.data), max_pixels=math.prod(self.size))
+        """Decodes the image file again."""
+        return read_image(BytesIO(self.data), max_pixels=math.prod(self.shape))
 
 
 class InferenceService:
-    """Finds people for many clients at once.
+    """Finds the people in the images of many requests concurrently.
 
-    Photographs are decoded and people drawn in a few threads, the network runs in others: the
-    event loop only passes things on.
+    Images are decoded, and results are drawn and encoded, in a few threads; the network runs in
+    other threads. The event loop only passes data between them.
+
+    Args:
+        predictor: runs the network; its `batch_size` is set to that of the limits.
+        limits: the size of images, batches and the queue.
+        metrics: counts images, batches and people.
     """
 
     def __init__(
-        self, predictor: Predictor, limits: ServingLimits, figures: ServiceMetrics
+        self, predictor: Predictor, limits: ServingLimits, metrics: ServiceMetrics
     ) -> None:
-        self.predictor, self.limits, self.figures = predictor, limits, figures
-        predictor.batch_size = 2 * limits.batch  # with their mirror images
-        self._looking = {flip: predictor.with_flip(flip) for flip in (False, True)}
-        self.under_way = 0
-        figures.under_way.set_function(lambda: self.under_way)
-        self.threads = ThreadPoolExecutor(min(usable_cores(), 4), "photographs")
-        self._batcher = Batcher(self._run, limits.batch, predictor.processing.streams)
-        decoded = 3 * max(limits.batch, predictor.processing.streams)  # others wait as bytes
-        self._decoded = asyncio.Semaphore(decoded)
-        self._pace = 1.0  # seconds a photograph, of late
+        self.predictor, self.limits, self.metrics = predictor, limits, metrics
+        streams = predictor.processing.streams
+        predictor.batch_size = 2 * limits.batch_size  # each image may have a flipped view
+        self._predictors = {flip: predictor.with_flip(flip) for flip in (False, True)}
+        self._in_progress = 0
+        metrics.in_progress.set_function(lambda: self._in_progress)
+        self._threads = ThreadPoolExecutor(min(usable_cores(), 4), "images")
+        self._batcher = Batcher(self._forward, limits.batch_size, streams)
+        self._decoded = asyncio.Semaphore(3 * max(limits.batch_size, streams))
+        self._seconds_per_image = 1.0  # moving average
 
     @asynccontextmanager
-    async def working(self) -> AsyncIterator[None]:
-        """While this is open, photographs are taken."""
-        worker = asyncio.create_task(self._batcher.work())
+    async def run(self) -> AsyncIterator[None]:
+        """A context in which the network runs, so that `predict` returns."""
+        worker = asyncio.create_task(self._batcher.run())
         try:
             yield
         finally:
             worker.cancel()
 
     def predictor_with(self, flip: bool | None, min_score: float | None) -> Predictor:
-        """The same network with settings of a request's own."""
-        predictor = copy(self._looking[self.predictor.config.flip if flip is None else flip])
+        """Returns a predictor of the same network with a request's inference settings.
+
+        Args:
+            flip: whether to use the flipped view (None: as the service does by default).
+            min_score: omits people whose score is lower (None: as the service does by default).
+        """
+        predictor = copy(self._predictors[self.predictor.config.flip if flip is None else flip])
         if min_score is not None:
             decode = replace(predictor.config.decode, min_score=min_score)
             predictor.config = replace(predictor.config, decode=decode)
         return predictor
 
-    def check_room(self, photographs: int = 1) -> None:
-        """Refuses at once what would have to wait too long.
+    def require_capacity(self, images: int = 1) -> None:
+        """Checks that the queue has room for a number of images.
 
         Raises:
-            HTTPException: 503, with the seconds after which there should be room.
+            HTTPException: the queue is full (503).
         """
-        if self.under_way + photographs > self.limits.queue:
-            raise self.busy("as many photographs as may wait are waiting")
+        if self._in_progress + images > self.limits.max_queue:
+            raise self.overloaded("the queue of the service is full")
 
-    def busy(self, reason: str) -> HTTPException:
-        """A 503 that says when to come again."""
-        seconds = math.ceil(min(self.under_way * self._pace, self.limits.timeout))
+    def overloaded(self, reason: str) -> HTTPException:
+        """Returns an error with status 503 and an estimate of the time after which to retry."""
+        seconds = math.ceil(min(self._in_progress * self._seconds_per_image, self.limits.timeout))
         return HTTPException(503, reason, headers={"retry-after": str(max(seconds, 1))})
 
     @contextmanager
-    def room(self, photographs: int) -> Iterator[None]:
-        """Keeps room for some photographs, or refuses them as `check_room` does."""
-        self.check_room(photographs)
-        self.under_way += photographs
+    def queue_slots(self, images: int) -> Iterator[None]:
+        """A context that occupies slots of the queue.
+
+        Raises:
+            HTTPException: the queue is full (503).
+        """
+        self.require_capacity(images)
+        self._in_progress += images
         try:
             yield
         finally:
-            self.under_way -= photographs
+            self._in_progress -= images
 
-    async def find(
-        self, predictor: Predictor, files: Sequence[bytes], finish: Callable[[InferenceResult], T]
+    async def predict(
+        self, predictor: Predictor, files: Sequence[bytes], convert: Callable[[InferenceResult], T]
     ) -> list[T]:
-        """What `finish` makes, in a thread, of the people in each photograph.
+        """Finds the people in images.
+
+        Args:
+            predictor: the network and the inference settings, from `predictor_with`.
+            files: the image files.
+            convert: makes the wanted form of each result; it is called in threads.
+
+        Returns:
+            For each image, what `convert` returned.
 
         Raises:
-            HTTPException: one cannot be read or shown to the network (422).
+            HTTPException: an image cannot be read or used (422).
         """
-        tasks = [asyncio.create_task(self._one(predictor, data, finish)) for data in files]
+        tasks = [asyncio.create_task(self._predict(predictor, data, convert)) for data in files]
         try:
             return await asyncio.gather(*tasks)
         finally:
             for task in tasks:
                 task.cancel()
 
-    async def _one(
-        self, predictor: Predictor, data: bytes, finish: Callable[[InferenceResult], T]
+    async def _predict(
+        self, predictor: Predictor, data: bytes, convert: Callable[[InferenceResult], T]
     ) -> T:
-        in_thread = partial(asyncio.get_running_loop().run_in_executor, self.threads)
-        async with self._decoded:
-            size, prepared = await in_thread(self._prepare, predictor, data)
-            outputs = await self._batcher(predictor, prepared)
-            return await in_thread(self._read, predictor, data, size, prepared, outputs, finish)
+        run_in_thread = partial(asyncio.get_running_loop().run_in_executor, self._threads)
 
-    def _prepare(
+        def postprocess() -> T:
+            poses = predictor.postprocess(preprocessed, outputs)
+            self.metrics.people.inc(len(poses))
+            return convert(InferenceResult(predictor, data, shape, preprocessed, outputs, poses))
+
+        async with self._decoded:  # other images wait as files, which take less memory
+            shape, preprocessed = await run_in_thread(self._preprocess, predictor, data)
+            outputs = await self._batcher(predictor, preprocessed)
+            return await run_in_thread(postprocess)
+
+    def _preprocess(
         self, predictor: Predictor, data: bytes
     ) -> tuple[tuple[int, int], PreprocessedImage]:
         try:
             image = read_image(BytesIO(data), max_pixels=self.limits.max_pixels)
-            size = image.shape[:2]
-            self._check_shape(predictor, *size)
-            return size, predictor.preprocess(image)
+            height, width = image.shape[:2]
+            self._check_network_pixels(predictor, height, width)
+            return (height, width), predictor.preprocess(image)
         except InputError as error:
             raise HTTPException(422, str(error)) from error
 
-    def _check_shape(self, predictor: Predictor, height: int, width: int) -> None:
-        """Few pixels may become many: the shorter side is resized to what the network is shown."""
-        ways = predictor.resizes(height, width).values()
+    def _check_network_pixels(self, predictor: Predictor, height: int, width: int) -> None:
+        """Refuses long, narrow images, which resizing of their shorter side would enlarge."""
+        resizes = predictor.resizes(height, width).values()
         require(
-            sum(way.width * way.height for way in ways) <= self.limits.max_network_pixels,
-            f"{width}×{height} pixels are so long that the network would be shown more than "
-            f"{self.limits.max_network_megapixels:g} million; crop it",
+            sum(resize.width * resize.height for resize in resizes)
+            <= self.limits.max_network_pixels,
+            f"an image of {width}×{height} pixels is too long and narrow: resized for the network "
+            f"it has more than {self.limits.max_network_megapixels:g} million pixels; crop it",
         )
 
-    def _run(self, shown: Sequence[Shown]) -> list[Outputs]:
-        self.figures.batches.observe(len(shown))
+    def _forward(self, items: Sequence[BatchItem]) -> list[Outputs]:
+        """Runs the network on a batch: first the images without, then those with flipped views."""
+        self.metrics.batch_size.observe(len(items))
         start = perf_counter()
-        outputs: dict[int, Outputs] = {}
-        with self.figures.network.time():
-            for flip, predictor in self._looking.items():
-                places = [i for i, (who, _) in enumerate(shown) if who.config.flip == flip]
-                outputs |= zip(
-                    places, predictor.forward([shown[i][1] for i in places]), strict=True
-                )
-        taken = (perf_counter() - start) / len(shown) / self.predictor.processing.streams
-        self._pace += 0.2 * (taken - self._pace)
-        return [outputs[place] for place in range(len(shown))]
-
-    def _read(
-        self,
-        predictor: Predictor,
-        data: bytes,
-        size: tuple[int, int],
-        prepared: PreprocessedImage,
-        outputs: Outputs,
-        finish: Callable[[InferenceResult], T],
-    ) -> T:
-        poses = predictor.postprocess(prepared, outputs)
-        self.figures.people.inc(len(poses))
-        return finish(InferenceResult(predictor, data, size, prepared, outputs, poses))
+        outputs: list[Outputs] = [{} for _ in items]
+        with self.metrics.network_seconds.time():
+            for flip, predictor in self._predictors.items():
+                indices = [i for i, (each, _) in enumerate(items) if each.config.flip == flip]
+                images = [items[i][1] for i in indices]
+                for i, result in zip(indices, predictor.forward(images), strict=True):
+                    outputs[i] = result
+        seconds = (perf_counter() - start) / len(items) / self.predictor.processing.streams
+        self._seconds_per_image += 0.2 * (seconds - self._seconds_per_image)
+        return outputs

@@ -1,4 +1,4 @@
-"""What a service takes on, so that neither many clients nor hostile ones bring it down."""
+"""Limits that protect the HTTP service from overload and from hostile requests."""
 
 from __future__ import annotations
 
@@ -9,41 +9,48 @@ from higherhrnet.errors import require
 
 @dataclass(frozen=True)
 class ServingLimits:
-    """What a service takes on."""
+    """Limits of the HTTP service."""
 
-    queue: int = 32
-    """Photographs that wait or are worked on at one time; further ones are refused at once."""
-    batch: int = 4
-    """Photographs that the network is given together, at most."""
+    max_queue: int = 32
+    """Maximum number of images that are waiting or in progress. A request beyond it receives status
+    503 at once, with the number of seconds after which to retry."""
+    batch_size: int = 4
+    """Maximum number of images in one batch of the network. Images of several requests share a
+    batch."""
     max_megabytes: float = 20.0
-    """Of a request, in millions of bytes."""
+    """Maximum size of a request in millions of bytes. A larger one receives status 413."""
     max_megapixels: float = 50.0
-    """Of a photograph."""
+    """Maximum size of an image in millions of pixels. A larger one receives status 422."""
     max_network_megapixels: float = 3.0
-    """Of a photograph as the network sees it, at all scales together: long strips have many."""
+    """Maximum size of an image in millions of pixels after it has been resized for the network,
+    summed over --scales. It is large for long, narrow images, because --size is the length of the
+    shorter side. A larger one receives status 422."""
     timeout: float = 30.0
-    """Seconds for a request to arrive, again for its answer, and that a connection may be idle."""
-    connections: int = 100
-    """Open at one time; whoever asks on a further one is refused."""
+    """Number of seconds in which a request must arrive (else status 408), in which it must be
+    answered (else status 503), and after which an idle connection is closed."""
+    max_connections: int = 100
+    """Maximum number of open connections. A request on a further connection receives status
+    503."""
 
     def __post_init__(self) -> None:
-        for name in ("queue", "batch", "connections"):
-            require(getattr(self, name) >= 1, f"--{name} must be at least 1")
+        for name in ("max_queue", "batch_size", "max_connections"):
+            flag, value = name.replace("_", "-"), getattr(self, name)
+            require(value >= 1, f"--{flag} must be at least 1, not {value}")
         for name in ("max_megabytes", "max_megapixels", "max_network_megapixels", "timeout"):
-            flag = name.replace("_", "-")
-            require(0 < getattr(self, name) < 1e6, f"--{flag} must be above 0 and below a million")
+            flag, value = name.replace("_", "-"), getattr(self, name)
+            require(0 < value < 1e6, f"--{flag} must be between 0 and 1000000, not {value}")
 
     @property
     def max_bytes(self) -> int:
-        """Of a request."""
+        """The maximum size of a request in bytes."""
         return int(self.max_megabytes * 1e6)
 
     @property
     def max_pixels(self) -> int:
-        """Of a photograph."""
+        """The maximum number of pixels of an image."""
         return int(self.max_megapixels * 1e6)
 
     @property
     def max_network_pixels(self) -> int:
-        """Of a photograph as the network sees it."""
+        """The maximum number of pixels of an image that is resized for the network."""
         return int(self.max_network_megapixels * 1e6)

@@ -1,4 +1,4 @@
-"""What happens, as figures for Prometheus; and the headers that every answer has."""
+"""Prometheus metrics of the HTTP service, and the middleware that counts requests."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from time import perf_counter
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-HEADERS = {
+SECURITY_HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self' blob: data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -19,62 +19,69 @@ HEADERS = {
 
 
 class ServiceMetrics:
-    """What is counted, in a registry of its own."""
+    """The metrics of one service, in a registry of their own."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.requests = Counter(
             "higherhrnet_requests",
-            "Requests answered; 499: the client had left.",
+            "Number of HTTP requests; status 499 means that the client disconnected.",
             ("path", "status"),
             registry=self.registry,
         )
-        self.seconds = Histogram(
-            "higherhrnet_request_seconds",
-            "From a request's headers to its answer.",
+        self.request_seconds = Histogram(
+            "higherhrnet_request_duration_seconds",
+            "Time from the headers of a request to the end of its response.",
             ("path",),
             registry=self.registry,
         )
-        self.under_way = Gauge(
-            "higherhrnet_photographs_under_way",
-            "Photographs that wait or are worked on.",
+        self.in_progress = Gauge(
+            "higherhrnet_images_in_progress",
+            "Number of images that are waiting or in progress.",
             registry=self.registry,
         )
-        self.batches = Histogram(
-            "higherhrnet_batch_photographs",
-            "Photographs that the network was given together.",
+        self.batch_size = Histogram(
+            "higherhrnet_batch_size",
+            "Number of images in a batch of the network.",
             buckets=(1, 2, 4, 8, 16, 32),
             registry=self.registry,
         )
-        self.network = Histogram(
-            "higherhrnet_network_seconds", "Of a batch in the network.", registry=self.registry
+        self.network_seconds = Histogram(
+            "higherhrnet_network_duration_seconds",
+            "Time that the network takes for a batch.",
+            registry=self.registry,
         )
-        self.people = Counter("higherhrnet_people", "People found.", registry=self.registry)
+        self.people = Counter(
+            "higherhrnet_people", "Number of people found.", registry=self.registry
+        )
 
 
 class MetricsMiddleware:
-    """Counts requests and adds `HEADERS`; wraps an ASGI application."""
+    """ASGI middleware that counts requests and adds the security headers to every response."""
 
-    def __init__(self, app: ASGIApp, figures: ServiceMetrics) -> None:
-        self.app, self.figures = app, figures
+    def __init__(self, app: ASGIApp, metrics: ServiceMetrics) -> None:
+        self.app, self.metrics = app, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes a request on."""
+        """Passes a request to the application."""
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         start, status = perf_counter(), 500
 
-        async def sending(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                own = ((name.encode(), value.encode()) for name, value in HEADERS.items())
-                message["headers"] = [*message.get("headers", ()), *own]
+                added = (
+                    (name.encode(), value.encode()) for name, value in SECURITY_HEADERS.items()
+                )
+                message["headers"] = [*message.get("headers", ()), *added]
             await send(message)
 
         try:
-            await self.app(scope, receive, sending)
+            await self.app(scope, receive, send_with_headers)
         finally:
-            path = scope["route"].path if "route" in scope else "other"  # else clients name series
-            self.figures.requests.labels(path, status).inc()
-            self.figures.seconds.labels(path).observe(perf_counter() - start)
+            # unknown paths share one label: otherwise clients could create any number of series
+            path = scope["route"].path if "route" in scope else "other"
+            self.metrics.requests.labels(path, status).inc()
+            self.metrics.request_seconds.labels(path).observe(perf_counter() - start)

@@ -1,124 +1,58 @@
-"""What was found → what is sent: a COCO file as JSON, or a drawn picture."""
+"""Results → response bodies: JSON in the format of COCO, or an image with poses."""
 
 from __future__ import annotations
 
 import base64
 import json
 from collections.abc import Sequence
-from importlib.resources import files
-from typing import Any, Literal
-
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Any
 
 from higherhrnet.arrays import Image
 from higherhrnet.io.images import encode_image
 from higherhrnet.poses import Poses
 from higherhrnet.serving.inference_service import InferenceResult
+from higherhrnet.serving.schemas import ImageFormat
 from higherhrnet.skeleton import Skeleton
 from higherhrnet.visualization.maps import draw_heatmaps, draw_tags
 from higherhrnet.visualization.poses import draw
 
-Format = Literal["jpeg", "png"]
-
-EXAMPLE = json.loads(files(__package__).joinpath("example.json").read_text(encoding="utf-8"))
-"""What examples/drawn.onnx finds in examples/scene.png."""
-
-
-class Maps(BaseModel):
-    """What the network sees, as pictures."""
-
-    heatmaps: str = Field(description="Where keypoints are: a data: URL of a JPEG.")
-    tags: str = Field(description="Whose they are, as colours: another.")
-    bbox: list[float] = Field(
-        description="Where both lie on the photograph: x, y, width, height from its edge."
-    )
-
-
-class Photograph(BaseModel):
-    """One photograph, in the order of the request."""
-
-    id: int = Field(description="Counted from 1.")
-    width: int = Field(description="Pixels, as EXIF turns the photograph.")
-    height: int
-    maps: Maps | None = Field(None, description="If they were asked for.")
-
-
-class Person(BaseModel):
-    """One person."""
-
-    id: int = Field(description="Counted from 1 through all photographs.")
-    image_id: int
-    category_id: int
-    keypoints: list[float] = Field(
-        description="x, y, score for each keypoint of the category; 0, 0, 0 if not found. "
-        "Pixels are counted by index: 0, 0 is the middle of the first."
-    )
-    score: float = Field(description="About 0 to 1.")
-    bbox: list[float] = Field(description="x, y, width, height around the keypoints.")
-
-
-class Category(BaseModel):
-    """What the keypoints are called and how they hang together."""
-
-    id: int
-    name: str
-    keypoints: list[str]
-    skeleton: list[list[int]] = Field(description="Limbs: pairs of keypoints, counted from 1.")
-    sigmas: list[float]
-    grouping_order: list[int]
-    flip_pairs: list[list[str]]
-
-
-class Answer(BaseModel):
-    """The people of one or several photographs: a COCO file, which COCO's tools read."""
-
-    model_config = ConfigDict(json_schema_extra={"example": EXAMPLE})
-
-    images: list[Photograph]
-    annotations: list[Person]
-    categories: list[Category]
-
-
 Entry = tuple[dict[str, Any], Poses]
-"""A photograph's entry in the answer, and its people."""
+"""An `ImageEntry` without its number, and the poses of the image."""
 
 
-def entry(found: InferenceResult, maps: bool) -> Entry:
-    """What the answer says of one photograph.
-
-    Args:
-        found: what was found in it.
-        maps: with pictures of its heatmaps and tags.
-    """
-    height, width = found.size
+def image_entry(result: InferenceResult, maps: bool) -> Entry:
+    """Makes the entry of one image, with its maps as images if they are requested."""
+    height, width = result.shape
     image: dict[str, Any] = {"width": width, "height": height}
-    return image | ({"maps": _maps(found)} if maps else {}), found.poses
+    if maps:
+        image["maps"] = _draw_maps(result)
+    return image, result.poses
 
 
-def coco(entries: Sequence[Entry], skeleton: Skeleton) -> bytes:
-    """The photographs' entries → an `Answer` as JSON."""
+def encode_poses(entries: Sequence[Entry], skeleton: Skeleton) -> bytes:
+    """Encodes a `PosesResponse` as JSON from the entries of its images."""
     people = [person for i, (_, poses) in enumerate(entries, 1) for person in poses.to_coco(i)]
-    answer = {
+    response = {
         "images": [{"id": i, **image} for i, (image, _) in enumerate(entries, 1)],
         "annotations": [{"id": i, **person} for i, person in enumerate(people, 1)],
         "categories": [skeleton.to_category()],
     }
-    return json.dumps(answer, allow_nan=False).encode()
+    return json.dumps(response, allow_nan=False).encode()
 
 
-def picture(found: InferenceResult, format: Format) -> bytes:
-    """The photograph with its people drawn, as a file."""
-    return encode_image(draw(found.image(), found.poses), f".{format}")
+def encode_drawn_image(result: InferenceResult, format: ImageFormat) -> bytes:
+    """Draws the poses on the image and encodes it."""
+    return encode_image(draw(result.image(), result.poses), f".{format}")
 
 
-def _maps(found: InferenceResult) -> dict[str, Any]:
-    seen, heatmaps, tags = found.predictor.drawable_maps(
-        found.image(), found.prepared, found.outputs
+def _draw_maps(result: InferenceResult) -> dict[str, Any]:
+    image, heatmaps, tags = result.predictor.drawable_maps(
+        result.image(), result.preprocessed, result.outputs
     )
     return {
-        "heatmaps": _data_url(draw_heatmaps(seen, heatmaps)),
-        "tags": _data_url(draw_tags(seen, heatmaps, tags)),
-        "bbox": [round(side, 3) for side in found.prepared.base_resize.box()],
+        "heatmaps": _data_url(draw_heatmaps(image, heatmaps)),
+        "tags": _data_url(draw_tags(image, heatmaps, tags)),
+        "bbox": [round(value, 3) for value in result.preprocessed.base_resize.box()],
     }
 
 

@@ -1,4 +1,4 @@
-"""The service on a socket, until it is told to stop."""
+"""Runs the HTTP service on a socket until it is stopped."""
 
 from __future__ import annotations
 
@@ -19,65 +19,77 @@ from higherhrnet.serving.limits import ServingLimits
 def run_server(
     predictor: Predictor, host: str, port: int, limits: ServingLimits, token: str | None = None
 ) -> None:
-    """Serves until SIGINT or SIGTERM; what was accepted by then is finished first.
+    """Serves until SIGINT or SIGTERM, then answers the requests that it has accepted.
+
+    Args:
+        predictor: the model and the default inference settings.
+        host: the address to listen on, IPv4, IPv6 or a name.
+        port: the port to listen on; 0 selects a free port. The URL is printed.
+        limits: limits of the service.
+        token: the bearer token that clients must send, or None to serve all clients.
 
     Raises:
-        InputError: the address cannot be listened on.
+        InputError: the address is not available.
     """
     gray = np.full((480, 640, 3), 127, np.uint8)
-    predictor(gray)  # a network that fails does so before the port opens
+    predictor(gray)  # raises the errors of an unusable network before the port is opened
     config = uvicorn.Config(
         create_app(predictor, limits, token),
-        http=_patient_for(limits.timeout),
-        limit_concurrency=limits.connections + 1,  # uvicorn refuses the last
+        http=_protocol_with_timeout(limits.timeout),
+        limit_concurrency=limits.max_connections + 1,  # uvicorn refuses at the limit, not above it
         timeout_graceful_shutdown=int(2 * limits.timeout) + 1,
         log_level="warning",
         server_header=False,
     )
-    with _listening(host, port) as listener, suppress(KeyboardInterrupt):
+    with _listen(host, port) as listener, suppress(KeyboardInterrupt):
         host, port = listener.getsockname()[:2]
         print(f"http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
         uvicorn.Server(config).run([listener])
 
 
-def _listening(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=2048)
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise InputError(f"cannot listen on {host} port {port}: {reason}; say another") from error
+        raise InputError(
+            f"cannot listen on {host} port {port}: {reason}; choose another --host or --port"
+        ) from error
 
 
-def _patient_for(seconds: float) -> type[asyncio.Protocol]:
-    """HTTP on connections that are cut when no request is under way, or nothing read, for so long.
+def _protocol_with_timeout(seconds: float) -> type[asyncio.Protocol]:
+    """Returns uvicorn's HTTP protocol with a timeout for idle connections.
 
-    uvicorn itself waits for ever for a first request, for the rest of one that was refused early,
-    and for clients that do not read their answers.
+    A connection is closed if for this time no request is in progress on it, or if for this time the
+    client reads nothing of a response. uvicorn itself waits without limit for the first request of
+    a connection, for the rest of a request that was refused early, and for clients that do not read
+    their responses.
     """
 
     class Protocol(H11Protocol):
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
-            # asyncio sets this only for sockets that name their protocol, which create_server's do
-            # not; without it the kernel holds an answer's body back until its head is acknowledged
+            # asyncio sets this option only for sockets whose protocol is named, which is not so for
+            # those of create_server. Without it, the kernel holds the body of a response back until
+            # the client has acknowledged its headers.
             connection = transport.get_extra_info("socket")
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._watch()
+            self._start_timeout()
 
         def on_response_complete(self) -> None:
-            self._watch()
+            self._start_timeout()
             super().on_response_complete()
 
-        def _watch(self) -> None:
-            unread = self.transport.get_write_buffer_size()
-            self.loop.call_later(seconds, self._cut, self.cycle, unread)
+        def _start_timeout(self) -> None:
+            unsent = self.transport.get_write_buffer_size()
+            self.loop.call_later(seconds, self._close_if_idle, self.cycle, unsent)
 
-        def _cut(self, cycle: object, unread: int) -> None:
+        def _close_if_idle(self, cycle: object, unsent: int) -> None:
             if self.cycle is not cycle or self not in self.connections:
-                return  # there was a request since, or the client left
-            if self.transport.get_write_buffer_size() < unread:
-                self._watch()  # the client is slow, but reads
+                return  # another request has begun, or the connection is closed
+            if self.transport.get_write_buffer_size() < unsent:
+                self._start_timeout()  # the client reads slowly
             else:
                 self.transport.abort()
 

@@ -1,4 +1,4 @@
-"""A service in a process of its own, on a free port, spoken to over its socket."""
+"""A service in a process of its own, on a free port, and a client for it."""
 
 import http.client
 import json
@@ -22,6 +22,8 @@ PNG = {"content-type": "image/png"}
 
 @dataclass
 class Reply:
+    """The response to a request."""
+
     status: int
     headers: dict[str, str]
     body: bytes
@@ -33,6 +35,8 @@ class Reply:
 
 @dataclass
 class Service:
+    """A running service."""
+
     process: subprocess.Popen[str]
     port: int
 
@@ -40,35 +44,40 @@ class Service:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def ask(self, method: str, path: str, body: Body = None, /, **headers: str) -> Reply:
+    def request(self, method: str, path: str, body: Body = None, /, **headers: str) -> Reply:
+        """Sends a request; names of headers have underscores instead of hyphens."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        hyphenated = {name.replace("_", "-"): value for name, value in headers.items()}
         try:
-            connection.request(method, path, body, named)
+            connection.request(method, path, body, hyphenated)
             reply = connection.getresponse()
-            names = {name.lower(): value for name, value in reply.getheaders()}
-            return Reply(reply.status, names, reply.read())
+            lowercase = {name.lower(): value for name, value in reply.getheaders()}
+            return Reply(reply.status, lowercase, reply.read())
         finally:
             connection.close()
 
-    def post(self, path: str, body: Body = SCENE, kind: str = "image/png", **headers: str) -> Reply:
-        return self.ask("POST", path, body, content_type=kind, **headers)
+    def post(
+        self, path: str, body: Body = SCENE, content_type: str = "image/png", **headers: str
+    ) -> Reply:
+        return self.request("POST", path, body, content_type=content_type, **headers)
 
-    def figure(self, name: str, **headers: str) -> float:
-        """A figure of /metrics."""
-        lines = self.ask("GET", "/metrics", None, **headers).body.decode().splitlines()
+    def metric(self, name: str, **headers: str) -> float:
+        """The value of a metric of Prometheus."""
+        lines = self.request("GET", "/metrics", None, **headers).body.decode().splitlines()
         return next(float(line.split()[-1]) for line in lines if line.startswith(f"{name} "))
 
     def wait_for(self, name: str, value: float) -> None:
+        """Waits until a metric has a value."""
         for _ in range(600):
-            if self.figure(name) == value:
+            if self.metric(name) == value:
                 return
             time.sleep(0.05)
-        raise AssertionError(f"{name} is {self.figure(name)}, not {value}")
+        raise AssertionError(f"{name} is {self.metric(name)}, not {value}")
 
 
 @contextmanager
 def serving(*flags: object) -> Iterator[Service]:
+    """Runs `higherhrnet serve` with the model examples/drawn.onnx."""
     engine = ["--engine", "onnxruntime", "--threads", "1"]
     command = [sys.executable, "-m", "higherhrnet", "serve", "-m", DRAWN, "--port", 0, *engine]
     process = subprocess.Popen(
@@ -78,10 +87,10 @@ def serving(*flags: object) -> Iterator[Service]:
         text=True,
     )
     assert process.stdout and process.stderr
-    said = process.stdout.readline()
-    assert said.startswith("http://127.0.0.1:"), process.stderr.read()
+    line = process.stdout.readline()
+    assert line.startswith("http://127.0.0.1:"), process.stderr.read()
     try:
-        yield Service(process, int(said.rsplit(":", 1)[1]))
+        yield Service(process, int(line.rsplit(":", 1)[1]))
     finally:
         if process.poll() is None:
             process.terminate()
@@ -91,7 +100,7 @@ def serving(*flags: object) -> Iterator[Service]:
 
 @pytest.fixture(scope="session")
 def service() -> Iterator[Service]:
-    """One for all tests that do not overload it."""
-    small = ("--max-megabytes", 2, "--max-megapixels", 4, "--max-network-megapixels", 0.3)
-    with serving("--timeout", 5, *small) as one:
-        yield one
+    """One service for all tests that do not overload it."""
+    limits = ("--max-megabytes", 2, "--max-megapixels", 4, "--max-network-megapixels", 0.3)
+    with serving("--timeout", 5, *limits) as running:
+        yield running

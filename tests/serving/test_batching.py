@@ -1,4 +1,4 @@
-"""What waits for the network."""
+"""Batches: canceled requests free their memory, and streams share the waiting images."""
 
 import asyncio
 import threading
@@ -11,20 +11,20 @@ from higherhrnet.config import Header
 from higherhrnet.engines.base import FunctionEngine
 from higherhrnet.inference.predictor import Predictor, PreprocessedImage
 from higherhrnet.inference.processing import Outputs
-from higherhrnet.serving.batching import Batcher, Shown
+from higherhrnet.serving.batching import Batcher, BatchItem
 
 PREDICTOR = Predictor(FunctionEngine("none", lambda _: []), Header())
 
 
-def test_who_leaves_takes_the_pixels_along() -> None:
-    """Long before the network, busy with others, comes to see that nobody wants them."""
+def test_a_canceled_request_frees_its_pixels() -> None:
+    """The pixels are freed at once, although the busy network has not yet reached the request."""
 
     async def check() -> None:
-        batcher = Batcher(lambda _: [], batch=1, streams=1)
-        prepared = PreprocessedImage({}, {1.0: np.zeros((1, 3, 32, 32), np.float32)})
-        pixels = weakref.ref(prepared)
-        waiting = asyncio.create_task(batcher(PREDICTOR, prepared))
-        del prepared
+        batcher = Batcher(lambda _: [], batch_size=1, streams=1)
+        preprocessed = PreprocessedImage({}, {1.0: np.zeros((1, 3, 32, 32), np.float32)})
+        pixels = weakref.ref(preprocessed)
+        waiting = asyncio.create_task(batcher(PREDICTOR, preprocessed))
+        del preprocessed
         await asyncio.sleep(0)
         assert pixels()
         waiting.cancel()
@@ -35,28 +35,28 @@ def test_who_leaves_takes_the_pixels_along() -> None:
     asyncio.run(check())
 
 
-def test_streams_share_what_waits() -> None:
-    """One call with four photographs would leave the other streams idle."""
-    together = threading.Barrier(2, timeout=30)
-    batches = []
+def test_idle_streams_share_the_waiting_images() -> None:
+    """Two idle streams compute two images each; one batch of four would leave a stream idle."""
+    both_streams = threading.Barrier(2, timeout=30)
+    batch_sizes = []
 
-    def run(photographs: Sequence[Shown]) -> list[Outputs]:
-        batches.append(len(photographs))
-        together.wait()
-        return [{} for _ in photographs]
+    def forward(items: Sequence[BatchItem]) -> list[Outputs]:
+        batch_sizes.append(len(items))
+        both_streams.wait()
+        return [{} for _ in items]
 
     async def check() -> None:
-        batcher = Batcher(run, batch=4, streams=2)
-        photographs = [PreprocessedImage({}, {}) for _ in range(16)]
-        tasks = [asyncio.create_task(batcher(PREDICTOR, prepared)) for prepared in photographs]
-        waiting, left = tasks[:4], tasks[4:]
+        batcher = Batcher(forward, batch_size=4, streams=2)
+        images = [PreprocessedImage({}, {}) for _ in range(16)]
+        tasks = [asyncio.create_task(batcher(PREDICTOR, image)) for image in images]
+        waiting, canceled = tasks[:4], tasks[4:]
         await asyncio.sleep(0)
-        for task in left:  # who has gone is not counted
+        for task in canceled:
             task.cancel()
-        await asyncio.wait(left)
-        work = asyncio.create_task(batcher.work())
+        await asyncio.wait(canceled)
+        worker = asyncio.create_task(batcher.run())
         await asyncio.gather(*waiting)
-        work.cancel()
+        worker.cancel()
 
     asyncio.run(check())
-    assert batches == [2, 2]
+    assert batch_sizes == [2, 2]

@@ -1,4 +1,4 @@
-"""Photographs of many requests through one network, on a CPU or where a GPU would be."""
+"""Images of several requests share batches and streams, on a CPU or as on a GPU."""
 
 import asyncio
 import threading
@@ -19,25 +19,27 @@ from higherhrnet.serving.metrics import ServiceMetrics
 from higherhrnet.synthetic.scenes import draw_scene
 from higherhrnet.zoo.models import resolve_model, torch_weights
 
-PHOTOGRAPH = Path(__file__).parents[2] / "examples" / "basketball1.png"
+IMAGE = Path(__file__).parents[2] / "examples" / "basketball1.png"
 
 
-def found(finder: InferenceService, files: list[bytes], flips: list[bool | None]) -> list[Poses]:
-    """Each file's people, all asked for at the same time."""
+def predict_concurrently(
+    service: InferenceService, files: list[bytes], flips: list[bool | None]
+) -> list[Poses]:
+    """The poses of each file, which is a request of its own."""
 
-    async def ask() -> list[Poses]:
-        async with finder.working():
-            asked = [
-                finder.find(finder.predictor_with(flip, None), [data], lambda it: it.poses)
+    async def predict() -> list[Poses]:
+        async with service.run():
+            requests = [
+                service.predict(service.predictor_with(flip, None), [data], lambda it: it.poses)
                 for data, flip in zip(files, flips, strict=True)
             ]
-            return [poses for (poses,) in await asyncio.gather(*asked)]
+            return [poses for (poses,) in await asyncio.gather(*requests)]
 
-    return asyncio.run(ask())
+    return asyncio.run(predict())
 
 
-def test_a_device_serves_each_request_as_it_wishes() -> None:
-    """A CPU stands for the GPU; mirrored or not, alone and in one batch with others."""
+def test_each_request_has_its_own_settings_with_gpu_processing() -> None:
+    """A CPU replaces the GPU; requests with and without the flipped view share a batch."""
     pytest.importorskip("torch")
     from higherhrnet.engines.torch import TorchEngine
     from higherhrnet.inference.gpu import GpuProcessing
@@ -45,34 +47,36 @@ def test_a_device_serves_each_request_as_it_wishes() -> None:
 
     model, header = checkpoint.load(torch_weights(resolve_model("default")))
     engine = TorchEngine(model, "cpu")
-    usual = Predictor(engine, header)
-    there = Predictor(engine, header, batch_size=32, processing=GpuProcessing(engine, header))
-    data, flips = PHOTOGRAPH.read_bytes(), [None, False, True, False]
-    expected = {flip: usual.with_flip(flip)(PHOTOGRAPH) for flip in (False, True)}
+    with_cpu = Predictor(engine, header)
+    with_gpu = Predictor(engine, header, batch_size=32, processing=GpuProcessing(engine, header))
+    expected = {flip: with_cpu.with_flip(flip)(IMAGE) for flip in (False, True)}
     assert not np.array_equal(expected[True].scores, expected[False].scores)
-    served = found(InferenceService(there, ServingLimits(), ServiceMetrics()), [data] * 4, flips)
-    for poses, flip in zip(served, flips, strict=True):
-        wanted = expected[header.inference.flip if flip is None else flip]
-        np.testing.assert_allclose(poses.keypoint_scores, wanted.keypoint_scores, atol=1e-4)
-        np.testing.assert_allclose(poses.keypoints, wanted.keypoints, atol=1e-2)
+    service = InferenceService(with_gpu, ServingLimits(), ServiceMetrics())
+    flips = [None, False, True, False]
+    results = predict_concurrently(service, [IMAGE.read_bytes()] * 4, flips)
+    for poses, flip in zip(results, flips, strict=True):
+        same = expected[header.inference.flip if flip is None else flip]
+        np.testing.assert_allclose(poses.keypoint_scores, same.keypoint_scores, atol=1e-4)
+        np.testing.assert_allclose(poses.keypoints, same.keypoints, atol=1e-2)
 
 
-@pytest.mark.parametrize("batch", [1, 4])
-def test_all_streams_are_used(batch: int) -> None:
-    together = threading.Barrier(5, timeout=30)
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_all_streams_are_used(batch_size: int) -> None:
+    all_streams = threading.Barrier(5, timeout=30)
 
-    class Waits(Engine):
-        description, streams = "waits", 5
+    class WaitingEngine(Engine):
+        description, streams = "waits until all streams are used", 5
 
         def __call__(self, images: FloatArray) -> list[FloatArray]:
-            together.wait()
+            all_streams.wait()
             views, _, height, width = images.shape
             return [np.zeros((views, 34, height // 4, width // 4), np.float32)]
 
-    finder = InferenceService(
-        Predictor(Waits(), Header(input=InputConfig(64))),
-        ServingLimits(batch=batch),
+    service = InferenceService(
+        Predictor(WaitingEngine(), Header(input=InputConfig(64))),
+        ServingLimits(batch_size=batch_size),
         ServiceMetrics(),
     )
     data = encode_image(draw_scene(0, height=64, width=64).image, ".png")
-    assert [len(poses) for poses in found(finder, [data] * 5, [None] * 5)] == [0] * 5
+    results = predict_concurrently(service, [data] * 5, [None] * 5)
+    assert [len(poses) for poses in results] == [0] * 5

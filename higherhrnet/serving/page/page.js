@@ -1,213 +1,221 @@
-// One photograph at a time: shown, sent, its people drawn over it as shapes that can be selected.
+// Sends one image at a time to the service and draws the poses over it as selectable shapes.
 
-import { asPng, asSvg, colour, figure, keypointsOf, pretty, size } from "/people.js";
+import { displayName, keypointsOf, personColor, personShape, personSize, toPng, toSvg } from "/poses.js";
 
 const $ = (id) => document.getElementById(id);
-const KINDS = ["image/jpeg", "image/png", "image/webp"];
-const LIVE_SIDE = 640; // pixels of a camera picture's longer side; more makes it slower
+const IMAGE_TYPES = ["image/jpeg", "image/png", "image/webp"];
+const CAMERA_SIDE = 640; // maximum pixels of a camera frame's longer side; more is slower
+const NO_RESPONSE = "The service does not respond. Check that it is running.";
 
-let about = { flip: false, token: false, max_megabytes: 20 };
-let photo = null; // { bitmap, body, name }
-let answer = null; // the service's, for this photo
-let maps = {}; // view → Image, where the answer has maps
-let chosen = null; // id of the selected person
-let camera = null; // MediaStream while it runs
-let asking = new AbortController();
+let info = { flip: false, max_megabytes: 20 };
+let image = null; // { bitmap, body, name }
+let response = null; // of the service, for this image
+let maps = {}; // view → Image, if the response contains maps
+let selected = null; // id of the selected person
+let camera = null; // MediaStream while the camera is on
+let request = new AbortController();
 
-const leastKeypoint = () => $("least-keypoint").valueAsNumber;
+const minScore = () => $("min-score").valueAsNumber;
+const minKeypointScore = () => $("min-keypoint-score").valueAsNumber;
 const view = () => document.querySelector("[name=view]:checked").value;
-const wait = (seconds) => new Promise((done) => setTimeout(done, 1000 * seconds));
+const sleep = (seconds) => new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
 
-// ---- from a photograph to an answer ------------------------------------------------------------
+// ---- requests -----------------------------------------------------------------------------------
 
-async function show(blob, name) {
+async function openImage(blob, name) {
   stopCamera();
-  say("");
+  showError("");
   try {
     const bitmap = await createImageBitmap(blob);
-    const fits = KINDS.includes(blob.type) && blob.size < 1e6 * about.max_megabytes;
-    photo = { bitmap, body: fits ? blob : await asJpeg(bitmap), name };
+    const accepted = IMAGE_TYPES.includes(blob.type) && blob.size < 1e6 * info.max_megabytes;
+    image = { bitmap, body: accepted ? blob : await toJpeg(bitmap), name };
   } catch {
-    return say(`${name || "This"} is not a picture that your browser can show. Try a JPEG or a PNG.`);
+    return showError(`This browser cannot open ${name || "the image"}. Use a JPEG, PNG or WebP file.`);
   }
-  answer = chosen = null;
+  response = selected = null;
   maps = {};
   render();
-  await find();
+  await predict();
 }
 
-async function find() {
-  asking.abort();
-  const mine = (asking = new AbortController());
-  $("busy").hidden = false;
+async function predict() {
+  request.abort();
+  const current = (request = new AbortController());
+  $("progress").hidden = false;
   try {
-    const found = await ask(photo.body, mine.signal);
-    const pictures = await loadMaps(found);
-    if (!mine.signal.aborted) take(photo, found, pictures);
+    const result = await requestPoses(image.body, current.signal);
+    const mapImages = await loadMaps(result);
+    if (!current.signal.aborted) showResult(image, result, mapImages);
   } catch (error) {
-    if (error.name !== "AbortError") say(error.message);
+    if (error.name === "AbortError") return;
+    if (!response) $("count").textContent = "No result";
+    showError(error.message);
   } finally {
-    if (mine === asking) $("busy").hidden = true;
+    if (current === request) $("progress").hidden = true;
   }
 }
 
-function take(of, found, pictures) {
-  if (found.annotations.every((person) => person.id !== chosen)) chosen = null;
-  [photo, answer, maps] = [of, found, pictures];
-  say("");
+function showResult(newImage, newResponse, newMaps) {
+  if (newResponse.annotations.every((person) => person.id !== selected)) selected = null;
+  [image, response, maps] = [newImage, newResponse, newMaps];
+  showError("");
   render();
 }
 
-/** Posts a photograph, waits while the service is busy, and throws an Error that says why not. */
-async function ask(body, signal) {
-  const wishes = new URLSearchParams({ flip: $("flip").checked, maps: view() !== "photo" });
+/** Posts an image and returns the response. Retries while the service is overloaded. */
+async function requestPoses(body, signal) {
+  const query = new URLSearchParams({ flip: $("flip").checked, maps: view() !== "image" });
   for (;;) {
-    const headers = { "content-type": body.type, ...authorisation() };
-    const reply = await fetch(`/poses?${wishes}`, { method: "POST", body, headers, signal }).catch(
+    const headers = { "content-type": body.type, ...authorization() };
+    const reply = await fetch(`/poses?${query}`, { method: "POST", body, headers, signal }).catch(
       (error) => {
         if (error.name === "AbortError") throw error;
-        throw new Error("The service does not answer. Is it still running?");
+        throw new Error(NO_RESPONSE);
       },
     );
     if (reply.ok) return reply.json();
     const problem = await reply.json().catch(() => ({ detail: `status ${reply.status}` }));
     if (reply.status === 503) {
       const seconds = Number(reply.headers.get("retry-after")) || 2;
-      say(`The service has its hands full; next try in ${seconds} s.`);
-      await wait(seconds);
+      showError(`The service is busy. Retrying in ${seconds} s.`);
+      await sleep(seconds);
       signal.throwIfAborted();
-    } else if (reply.status !== 401 || !(await askToken())) {
-      throw new Error(`The service could not take this photograph: ${problem.detail}.`);
+    } else if (reply.status !== 401 || !(await promptForToken())) {
+      throw new Error(`The service cannot process this image: ${problem.detail}.`);
     }
   }
 }
 
-function authorisation() {
+function authorization() {
   const token = sessionStorage.getItem("token");
   return token ? { authorization: `Bearer ${token}` } : {};
 }
 
-async function askToken() {
+async function promptForToken() {
+  const dialog = $("token-dialog");
   $("token").value = "";
-  $("ask").showModal();
-  await new Promise((closed) => $("ask").addEventListener("close", closed, { once: true }));
+  dialog.showModal();
+  await new Promise((resolve) => dialog.addEventListener("close", resolve, { once: true }));
   sessionStorage.setItem("token", $("token").value);
-  return $("ask").returnValue === "ok";
+  return dialog.returnValue === "ok";
 }
 
 async function loadMaps({ images: [{ maps: urls }] }) {
   if (!urls) return {};
   const load = async (url) => {
-    const image = new Image();
-    image.src = url;
-    await image.decode();
-    return image;
+    const map = new Image();
+    map.src = url;
+    await map.decode();
+    return map;
   };
   const [heatmaps, tags] = await Promise.all([load(urls.heatmaps), load(urls.tags)]);
   return { heatmaps, tags };
 }
 
-function asJpeg(bitmap, scale = 1) {
+function toJpeg(bitmap, scale = 1) {
   const canvas = new OffscreenCanvas(bitmap.width * scale, bitmap.height * scale);
   canvas.getContext("2d").drawImage(bitmap, 0, 0, canvas.width, canvas.height);
   return canvas.convertToBlob({ type: "image/jpeg", quality: 0.9 });
 }
 
-// ---- the camera: pictures one after another, each shown with its own people ----------------------
+// ---- camera: each frame is shown together with its own poses --------------------------------------
 
 async function startCamera() {
   if (!navigator.mediaDevices)
-    return say("Browsers give a camera only to pages from this machine or over https. Choose a photograph instead.");
+    return showError("Browsers allow the camera only on pages from this computer or over HTTPS. Choose an image instead.");
   try {
     const video = { facingMode: "environment", width: { ideal: 1280 } };
     camera = await navigator.mediaDevices.getUserMedia({ video });
   } catch (error) {
     const denied = error.name === "NotAllowedError";
-    return say(denied ? "The camera was not allowed for this page; your browser's settings can change that."
-      : `No camera could be opened: ${error.message || error.name}.`);
+    return showError(denied ? "This page may not use the camera. Allow it in the settings of your browser."
+      : `The camera cannot be opened: ${error.message || error.name}.`);
   }
-  const mine = camera;
   $("camera").textContent = "Stop";
-  say("");
-  asking.abort();
-  asking = new AbortController();
-  const video = Object.assign(document.createElement("video"), { srcObject: mine, muted: true, playsInline: true });
-  await video.play();
+  showError("");
+  request.abort();
+  request = new AbortController();
   try {
-    for (let last = performance.now(); camera === mine; ) {
-      const frame = await createImageBitmap(video);
-      const body = await asJpeg(frame, Math.min(1, LIVE_SIDE / Math.max(frame.width, frame.height)));
-      const bitmap = await createImageBitmap(body);
-      const found = await ask(body, asking.signal);
-      const pictures = await loadMaps(found);
-      if (camera !== mine) break;
-      take({ bitmap, body, name: "camera" }, found, pictures);
-      const now = performance.now();
-      $("count").textContent += ` · ${(1000 / (now - last)).toFixed(1)} a second`;
-      last = now;
-    }
+    await processFrames(camera);
   } catch (error) {
     stopCamera();
-    if (error.name !== "AbortError") say(error.message);
+    if (error.name !== "AbortError") showError(error.message);
+  }
+}
+
+async function processFrames(stream) {
+  const video = Object.assign(document.createElement("video"), { srcObject: stream, muted: true, playsInline: true });
+  await video.play();
+  for (let last = performance.now(); camera === stream; ) {
+    const frame = await createImageBitmap(video);
+    const body = await toJpeg(frame, Math.min(1, CAMERA_SIDE / Math.max(frame.width, frame.height)));
+    const bitmap = await createImageBitmap(body);
+    const result = await requestPoses(body, request.signal);
+    const mapImages = await loadMaps(result);
+    if (camera !== stream) break;
+    showResult({ bitmap, body, name: "camera" }, result, mapImages);
+    const now = performance.now();
+    $("count").textContent += ` · ${(1000 / (now - last)).toFixed(1)} frames/s`;
+    last = now;
   }
 }
 
 function stopCamera() {
   camera?.getTracks().forEach((track) => track.stop());
-  if (camera) asking.abort();
+  if (camera) request.abort();
   camera = null;
   $("camera").textContent = "Camera";
 }
 
-// ---- drawing ------------------------------------------------------------------------------------
+// ---- rendering ------------------------------------------------------------------------------------
 
 function render() {
-  $("empty").hidden = true;
-  $("picture").hidden = $("view").disabled = false;
-  const { width, height } = photo.bitmap;
-  const canvas = $("photo");
+  $("placeholder").hidden = true;
+  $("image").hidden = $("view").disabled = false;
+  const { width, height } = image.bitmap;
+  const canvas = $("canvas");
   if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
-  $("picture").style.setProperty("--aspect", width / height);
+  $("image").style.setProperty("--aspect", width / height);
   const context = canvas.getContext("2d");
-  context.drawImage(photo.bitmap, 0, 0);
+  context.drawImage(image.bitmap, 0, 0);
   const map = maps[view()];
-  if (map) context.drawImage(map, ...answer.images[0].maps.bbox);
+  if (map) context.drawImage(map, ...response.images[0].maps.bbox);
   renderPeople();
 }
 
 function renderPeople() {
-  const { width, height } = photo.bitmap;
-  const people = answer ? seenPeople() : [];
-  const held = document.activeElement.closest("[data-id]"); // is made anew, so the focus is, too
-  const place = held?.closest("#people, #list");
+  const { width, height } = image.bitmap;
+  const people = response ? visiblePeople() : [];
+  const focused = document.activeElement.closest("[data-id]"); // is replaced below
+  const container = focused?.closest("#people, #list");
   const svg = $("people");
   svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
-  svg.classList.toggle("chosen", chosen !== null);
-  const drawn = people.toSorted((a, b) => size(b) - size(a)); // small people last, on top
-  const widest = Math.sqrt(width * height) / 200;
-  svg.replaceChildren(...drawn.map((person) =>
-    figure(person, answer.categories[0], leastKeypoint(), widest, person.id === chosen)));
-  $("tip").hidden = true;
-  $("found").hidden = !answer;
-  $("count").textContent = !answer ? "Looking …"
+  svg.classList.toggle("selected", selected !== null);
+  const largestFirst = people.toSorted((a, b) => personSize(b) - personSize(a));
+  const maxWidth = Math.sqrt(width * height) / 200;
+  svg.replaceChildren(...largestFirst.map((person) =>
+    personShape(person, response.categories[0], minKeypointScore(), maxWidth, person.id === selected)));
+  $("tooltip").hidden = true;
+  $("results").hidden = !response;
+  $("count").textContent = !response ? "Processing …"
     : people.length === 1 ? "1 person" : `${people.length || "No"} people`;
-  $("list").replaceChildren(...people.map(listed));
-  renderKeypoints(people.find((person) => person.id === chosen));
-  place?.querySelector(`[data-id="${held.dataset.id}"]`)?.focus();
+  $("list").replaceChildren(...people.map(listItem));
+  renderKeypoints(people.find((person) => person.id === selected));
+  container?.querySelector(`[data-id="${focused.dataset.id}"]`)?.focus();
 }
 
-function seenPeople() {
-  return answer.annotations.filter((person) => person.score >= $("least").valueAsNumber);
+function visiblePeople() {
+  return response.annotations.filter((person) => person.score >= minScore());
 }
 
-function listed(person) {
+function listItem(person) {
   const item = document.createElement("li");
   const button = Object.assign(document.createElement("button"), { type: "button" });
-  const mark = Object.assign(document.createElement("span"), { className: "dot" });
-  mark.style.background = colour(person);
+  const swatch = Object.assign(document.createElement("span"), { className: "swatch" });
+  swatch.style.background = personColor(person);
   const score = Object.assign(document.createElement("span"), { className: "score", textContent: person.score.toFixed(2) });
-  button.append(mark, `Person ${person.id}`, score);
-  button.setAttribute("aria-pressed", person.id === chosen);
+  button.append(swatch, `Person ${person.id}`, score);
+  button.setAttribute("aria-pressed", person.id === selected);
   button.dataset.id = person.id;
   item.append(button);
   return item;
@@ -215,112 +223,114 @@ function listed(person) {
 
 function renderKeypoints(person) {
   $("keypoints").hidden = !person;
-  const rows = !person ? [] : keypointsOf(person, answer.categories[0], leastKeypoint()).map(({ name, score, shown }) => {
-    const row = document.createElement("tr");
-    row.className = shown ? "" : "weak";
-    row.dataset.name = name;
-    const head = Object.assign(document.createElement("th"), { scope: "row", textContent: pretty(name) });
-    const bar = document.createElement("td"), number = document.createElement("td");
-    bar.append(Object.assign(document.createElement("meter"), { value: score, ariaLabel: pretty(name) }));
-    number.textContent = score ? score.toFixed(2) : "–";
-    row.append(head, bar, number);
-    return row;
-  });
+  const rows = person ? keypointsOf(person, response.categories[0], minKeypointScore()).map(keypointRow) : [];
   $("keypoints").querySelector("tbody").replaceChildren(...rows);
 }
 
-function say(trouble) {
-  $("trouble").textContent = trouble;
-  $("trouble").hidden = !trouble;
+function keypointRow({ name, score, visible }) {
+  const row = document.createElement("tr");
+  row.className = visible ? "" : "low-score";
+  row.dataset.name = name;
+  const header = Object.assign(document.createElement("th"), { scope: "row", textContent: displayName(name) });
+  const bar = document.createElement("td"), number = document.createElement("td");
+  bar.append(Object.assign(document.createElement("meter"), { value: score, ariaLabel: displayName(name) }));
+  number.textContent = score ? score.toFixed(2) : "–";
+  row.append(header, bar, number);
+  return row;
 }
 
-// ---- hands: pointer, keyboard, files ---------------------------------------------------------------
+function showError(message) {
+  $("error").textContent = message;
+  $("error").hidden = !message;
+}
 
-function choose(id) {
-  chosen = chosen === id ? null : id;
+// ---- pointer, keyboard, files -----------------------------------------------------------------------
+
+function toggleSelection(id) {
+  selected = selected === id ? null : id;
   renderPeople();
 }
 
-/** The keypoint that a pointer is at, or nearly. */
-function nearest({ offsetX, offsetY }) {
-  const scale = $("people").clientWidth / photo.bitmap.width;
-  const away = ({ cx, cy }) => Math.hypot(cx.baseVal.value * scale - offsetX, cy.baseVal.value * scale - offsetY);
-  const near = [...$("people").querySelectorAll(chosen ? ".person.chosen circle" : "circle")].map((circle) => [away(circle), circle]);
-  const [distance, circle] = near.reduce((a, b) => (b[0] < a[0] ? b : a), [14, null]);
-  return distance < 14 ? circle : null;
+/** Returns the keypoint's circle that is nearest to the pointer, if it is less than 14 px away. */
+function nearestKeypoint({ offsetX, offsetY }) {
+  const scale = $("people").clientWidth / image.bitmap.width;
+  const distanceTo = ({ cx, cy }) => Math.hypot(cx.baseVal.value * scale - offsetX, cy.baseVal.value * scale - offsetY);
+  const circles = $("people").querySelectorAll(selected ? ".person.selected circle" : "circle");
+  const candidates = [...circles].map((circle) => [distanceTo(circle), circle]);
+  return candidates.reduce((a, b) => (b[0] < a[0] ? b : a), [14, null])[1];
 }
 
-/** Names a keypoint beside it, and marks it in the table. */
-function point(circle) {
-  for (const marked of document.querySelectorAll(".pointed")) marked.classList.remove("pointed");
-  const tip = $("tip");
-  tip.hidden = !circle;
+/** Shows the name of a keypoint in a tooltip and highlights its row in the table. */
+function highlightKeypoint(circle) {
+  for (const element of document.querySelectorAll(".highlighted")) element.classList.remove("highlighted");
+  const tooltip = $("tooltip");
+  tooltip.hidden = !circle;
   if (!circle) return;
-  const [spot, frame] = [circle, $("picture")].map((place) => place.getBoundingClientRect());
-  tip.textContent = circle.getAttribute("aria-label");
-  const across = spot.x + spot.width / 2 - frame.x;
-  const half = tip.offsetWidth / 2;
-  tip.style.left = `${Math.min(Math.max(across, half), Math.max(frame.width - half, half))}px`;
-  tip.classList.toggle("below", spot.y - frame.y < 40);
-  tip.style.top = `${spot.y + spot.height / 2 - frame.y}px`;
-  circle.classList.add("pointed");
-  if (Number(circle.parentNode.dataset.id) === chosen) {
-    $("keypoints").querySelector(`[data-name="${circle.dataset.name}"]`)?.classList.add("pointed");
+  const [box, frame] = [circle, $("image")].map((element) => element.getBoundingClientRect());
+  tooltip.textContent = circle.getAttribute("aria-label");
+  const x = box.x + box.width / 2 - frame.x;
+  const half = tooltip.offsetWidth / 2;
+  tooltip.style.left = `${Math.min(Math.max(x, half), Math.max(frame.width - half, half))}px`;
+  tooltip.classList.toggle("below", box.y - frame.y < 40);
+  tooltip.style.top = `${box.y + box.height / 2 - frame.y}px`;
+  circle.classList.add("highlighted");
+  if (Number(circle.parentNode.dataset.id) === selected) {
+    $("keypoints").querySelector(`[data-name="${circle.dataset.name}"]`)?.classList.add("highlighted");
   }
 }
 
-/** Enter selects a person, arrows go along the keypoints, Escape goes back. */
-function steer(event) {
+/** Enter selects a person, arrow keys move through its keypoints, Escape returns. */
+function handleKey(event) {
   const person = event.target.closest(".person");
   if (!person) return;
-  const dots = [...person.querySelectorAll("circle")];
+  const circles = [...person.querySelectorAll("circle")];
   const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
-  const at = dots.indexOf(event.target);
-  if (step) dots.at((Math.max(at, step < 0 ? 0 : -1) + step) % dots.length)?.focus();
-  else if (event.key === "Enter" || event.key === " ") choose(Number(person.dataset.id));
-  else if (event.key === "Escape" && at >= 0) person.focus();
-  else if (event.key === "Escape" && chosen) choose(chosen);
+  const index = circles.indexOf(event.target);
+  if (step) circles.at((Math.max(index, step < 0 ? 0 : -1) + step) % circles.length)?.focus();
+  else if (event.key === "Enter" || event.key === " ") toggleSelection(Number(person.dataset.id));
+  else if (event.key === "Escape" && index >= 0) person.focus();
+  else if (event.key === "Escape" && selected) toggleSelection(selected);
   else return;
   event.preventDefault();
 }
 
-function save(blob, suffix) {
+function download(blob, suffix) {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(blob);
-  link.download = `${photo.name.replace(/\.\w+$/, "") || "photograph"}_poses.${suffix}`;
+  link.download = `${image.name.replace(/\.\w+$/, "") || "image"}_poses.${suffix}`;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }
 
-function saveJson() {
-  const images = answer.images.map(({ maps: _, ...image }) => image);
-  const people = { ...answer, images, annotations: seenPeople() };
-  save(new Blob([JSON.stringify(people, null, 1)], { type: "application/json" }), "json");
+function downloadJson() {
+  const images = response.images.map(({ maps: _, ...entry }) => entry);
+  const content = { ...response, images, annotations: visiblePeople() };
+  download(new Blob([JSON.stringify(content, null, 1)], { type: "application/json" }), "json");
 }
 
-function takeFile(files) {
-  const file = [...files].find((one) => one.type.startsWith("image/"));
-  if (file) show(file, file.name);
-  else say("That is no picture. Try a JPEG, a PNG or a WebP.");
+function openFirstImage(files) {
+  const file = [...files].find(({ type }) => type.startsWith("image/"));
+  if (file) openImage(file, file.name);
+  else showError("This is not an image. Use a JPEG, PNG or WebP file.");
 }
 
-$("file").addEventListener("change", () => $("file").files.length && takeFile($("file").files));
-$("file").addEventListener("click", () => ($("file").value = "")); // the same one can be taken again
-document.addEventListener("paste", (event) => event.clipboardData.files.length && takeFile(event.clipboardData.files));
-for (const kind of ["dragover", "dragleave", "drop"]) {
-  document.addEventListener(kind, (event) => {
+$("file").addEventListener("change", () => $("file").files.length && openFirstImage($("file").files));
+$("file").addEventListener("click", () => ($("file").value = "")); // so that choosing the same file again is a change
+document.addEventListener("paste", (event) => event.clipboardData.files.length && openFirstImage(event.clipboardData.files));
+for (const type of ["dragover", "dragleave", "drop"]) {
+  document.addEventListener(type, (event) => {
     event.preventDefault();
-    document.body.classList.toggle("over", kind === "dragover");
-    if (kind === "drop") takeFile(event.dataTransfer.files);
+    document.body.classList.toggle("dragging", type === "dragover");
+    if (type === "drop") openFirstImage(event.dataTransfer.files);
   });
 }
 $("camera").addEventListener("click", () => (camera ? stopCamera() : startCamera()));
 $("view").addEventListener("change", () => {
-  if (!camera && view() !== "photo" && !maps[view()]) find();
+  if (!camera && view() !== "image" && !maps[view()]) predict();
   else if (!camera) render();
 });
-$("flip").addEventListener("change", () => photo && !camera && find());
-for (const id of ["least", "least-keypoint"]) {
+$("flip").addEventListener("change", () => image && !camera && predict());
+for (const id of ["min-score", "min-keypoint-score"]) {
   $(id).addEventListener("input", () => {
     $(id).parentNode.querySelector("output").textContent = $(id).valueAsNumber.toFixed(2);
     renderPeople();
@@ -329,24 +339,24 @@ for (const id of ["least", "least-keypoint"]) {
 for (const id of ["people", "list"]) {
   $(id).addEventListener("click", (event) => {
     const person = event.target.closest("[data-id]");
-    if (person) choose(Number(person.dataset.id));
+    if (person) toggleSelection(Number(person.dataset.id));
   });
 }
-$("people").addEventListener("keydown", steer);
-$("people").addEventListener("pointermove", (event) => point(nearest(event)));
-$("people").addEventListener("focusin", (event) => point(event.target.closest("circle")));
+$("people").addEventListener("keydown", handleKey);
+$("people").addEventListener("pointermove", (event) => highlightKeypoint(nearestKeypoint(event)));
+$("people").addEventListener("focusin", (event) => highlightKeypoint(event.target.closest("circle")));
 $("keypoints").addEventListener("pointerover", (event) => {
   const name = event.target.closest("tr")?.dataset.name;
-  point($("people").querySelector(`.person.chosen [data-name="${name}"]`));
+  highlightKeypoint($("people").querySelector(`.person.selected [data-name="${name}"]`));
 });
-for (const id of ["people", "keypoints"]) $(id).addEventListener("pointerleave", () => point(null));
-$("people").addEventListener("focusout", () => point(null));
-$("json").addEventListener("click", saveJson);
-$("png").addEventListener("click", async () => save(await asPng($("people"), $("photo")), "png"));
-$("svg").addEventListener("click", () => save(asSvg($("people"), $("photo"), true), "svg"));
+for (const id of ["people", "keypoints"]) $(id).addEventListener("pointerleave", () => highlightKeypoint(null));
+$("people").addEventListener("focusout", () => highlightKeypoint(null));
+$("json").addEventListener("click", downloadJson);
+$("png").addEventListener("click", async () => download(await toPng($("people"), $("canvas")), "png"));
+$("svg").addEventListener("click", () => download(toSvg($("people"), $("canvas"), true), "svg"));
 
-fetch("/about").then((reply) => reply.json()).then((told) => {
-  about = told;
-  $("flip").checked = told.flip;
-  $("about").textContent = `${told.keypoints.length} keypoints (${told.skeleton}) · ${told.engine} ·`;
-}).catch(() => say("The service does not answer. Is it still running?"));
+fetch("/info").then((reply) => reply.json()).then((reply) => {
+  info = reply;
+  $("flip").checked = info.flip;
+  $("info").textContent = `${info.keypoints.length} keypoints (${info.skeleton}) · ${info.engine} ·`;
+}).catch(() => showError(NO_RESPONSE));

@@ -1,1 +1,1 @@
-"""annotation → targets."""
+"""Training data: COCO annotations → augmented samples → batches."""

@@ -1,4 +1,4 @@
-"""Photograph → sample: one random crop of image, masks and people ("HigherHRNet", section 4)."""
+"""Data augmentation: random crops of images, with their masks and people (paper, section 4)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from higherhrnet.arrays import BoolArray, Image
+from higherhrnet.arrays import BoolArray, FloatArray, Image
 from higherhrnet.config import InputConfig
 from higherhrnet.data.color import jitter_color
 from higherhrnet.data.dataset import AnnotatedImage
@@ -21,141 +21,145 @@ from higherhrnet.skeleton import Skeleton
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """What the network sees once, and what it should find there; S pixels wide and high."""
+    """An input of the network, S pixels wide and high, with its annotations."""
 
     name: str
-    """The photograph's file, for messages."""
+    """The file name of the image, for messages."""
     image: Image
-    """(S, S, 3), mirrored if `flipped`."""
-    keypoints: NDArray[np.float32]
-    """(P, K, 3) x and y in pixels of the input, in the convention's coordinates; visibility.
+    """(S, S, 3) RGB, flipped if `flipped`."""
+    keypoints: FloatArray
+    """(P, K, 3) x and y in pixels of the input, in the coordinates of the convention, and
+    visibility.
 
-    If `flipped`, left and right have changed places, but x is yet to be mirrored: each map does
-    that on its own grid, as the original.
+    If `flipped`, left and right keypoints are exchanged, but x is not flipped yet, since each map
+    flips it on its own grid, as in the reference implementation.
     """
-    sizes: NDArray[np.float32]
-    """(P,) the longer side of each person's box, in pixels of the input."""
+    sizes: FloatArray
+    """(P,) the longer side of the box of each person, in pixels of the input."""
     flipped: bool
+    """Whether the sample is flipped."""
     masks: tuple[BoolArray, ...]
-    """For each stride, (S / stride, S / stride) True where the loss counts, mirrored if
+    """For each stride, (S / stride, S / stride) whether the loss counts a cell; flipped if
     `flipped`."""
     labeled: BoolArray
-    """(K,) the keypoints that are annotated, left and right exchanged if `flipped`."""
+    """(K,) the keypoints that the data set annotates, with left and right exchanged if
+    `flipped`."""
 
 
 def augment(
-    photograph: AnnotatedImage,
+    source: AnnotatedImage,
     config: AugmentConfig,
     input: InputConfig,
     skeleton: Skeleton,
     rng: np.random.Generator,
     strides: tuple[int, ...] = (4, 2),
-    other: Callable[[], AnnotatedImage] | None = None,
+    load_donor: Callable[[], AnnotatedImage] | None = None,
 ) -> Sample:
-    """One variation of a photograph.
+    """Creates a random sample of an image.
 
     Args:
-        photograph: is not changed.
-        config: how much it is varied.
-        input: size and convention of what the network sees.
-        skeleton: tells left from right.
-        rng: decides.
-        strides: of the maps that need a mask.
-        other: gives a photograph whose people may be pasted into this one.
+        source: the image, which is not changed.
+        config: the random changes.
+        input: size and convention of the network's input.
+        skeleton: the skeleton of the people.
+        rng: the source of random numbers.
+        strides: strides of the maps that need a mask.
+        load_donor: returns an image whose people may be pasted into this one (default: none are
+            pasted).
     """
-    if other and rng.random() < config.paste:
-        photograph = paste_people(photograph, other(), rng)
+    if load_donor and rng.random() < config.paste:
+        source = paste_people(source, load_donor(), rng)
     if config.color:
-        image = jitter_color(photograph.image, config.color, rng)
-        photograph = replace(photograph, image=image)
-    size = np.array(photograph.image.shape[1::-1])
+        source = replace(source, image=jitter_color(source.image, config.color, rng))
+    size = np.array(source.image.shape[1::-1])
     side = (size.min() if config.base_side == "short" else size.max()) * rng.uniform(*config.scale)
-    middle: NDArray[np.floating] = size / 2
+    center: NDArray[np.floating] = size / 2
     if config.center_on_keypoint and rng.random() < config.center_on_keypoint:
-        middle = _keypoint(photograph, rng, middle)
-    center = middle + rng.uniform(-1, 1, 2) * config.translation * side
+        center = _random_keypoint(source, rng, center)
+    center = center + rng.uniform(-1, 1, 2) * config.translation * side
     matrix = crop_matrix(center, side, rng.uniform(-1, 1) * config.rotation, input.size)
-    sample = crop(photograph, matrix, input, strides, config.mask_padding)
-    return mirror(sample, skeleton) if rng.random() < config.flip else sample
+    sample = crop(source, matrix, input, strides, config.mask_padding)
+    return flip_sample(sample, skeleton) if rng.random() < config.flip else sample
 
 
-def _keypoint(
-    photograph: AnnotatedImage, rng: np.random.Generator, otherwise: NDArray[np.floating]
+def _random_keypoint(
+    source: AnnotatedImage, rng: np.random.Generator, default: NDArray[np.floating]
 ) -> NDArray[np.floating]:
-    """(2,) x and y of a random keypoint."""
-    seen = photograph.keypoints[photograph.keypoints[..., 2] > 0]
-    return seen[rng.integers(len(seen)), :2] if len(seen) else otherwise
+    """(2,) x and y of a random labeled keypoint, or the default if there is none."""
+    labeled = source.keypoints[source.keypoints[..., 2] > 0]
+    return labeled[rng.integers(len(labeled)), :2] if len(labeled) else default
 
 
 def crop_matrix(center: NDArray[np.floating], side: float, degrees: float, size: int) -> Matrix:
-    """A square of the photograph → (size, size) pixels, both in the convention's coordinates.
+    """The transform from a square of the image to the network's input.
 
     Args:
-        centre: (2,) x and y of its middle.
-        side: of the square, in pixels of the photograph.
-        degrees: by which what is in it is turned anticlockwise, as a viewer sees it.
-        size: of what becomes of it, pixels.
+        center: (2,) x and y of the square's center, in pixels of the image, in the coordinates of
+            the convention.
+        side: side of the square in pixels of the image.
+        degrees: counterclockwise rotation of the image content.
+        size: width and height of the network's input in pixels.
     """
     angle = np.deg2rad(degrees)
-    turned = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-    linear = size / side * turned
+    rotation = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    linear = size / side * rotation
     return np.column_stack([linear, size / 2 - linear @ center])
 
 
 def crop(
-    photograph: AnnotatedImage,
+    source: AnnotatedImage,
     matrix: Matrix,
     input: InputConfig,
     strides: tuple[int, ...] = (4, 2),
     mask_padding: bool = True,
 ) -> Sample:
-    """The part of a photograph that a matrix brings into the network's input.
+    """Creates the sample of an image for a given transform.
 
     Args:
-        photograph: is not changed.
-        matrix: photograph to input, both in the convention's coordinates.
-        input: size and convention of what the network sees.
-        strides: of the maps that need a mask.
-        mask_padding: the loss does not count beyond the photograph's edge.
+        source: the image, which is not changed.
+        matrix: maps the image to the input, both in the coordinates of the convention.
+        input: size and convention of the network's input.
+        strides: strides of the maps that need a mask.
+        mask_padding: whether the loss ignores the area outside the image.
     """
-    factor = np.sqrt(abs(np.linalg.det(matrix[:, :2])))
-    keypoints = photograph.keypoints.copy()
-    places = keypoints[..., :2] + FIRST_PIXEL_CENTER[input.convention]
-    keypoints[..., :2] = transform(places, matrix)
+    scale = np.sqrt(abs(np.linalg.det(matrix[:, :2])))
+    keypoints = source.keypoints.copy()
+    positions = keypoints[..., :2] + FIRST_PIXEL_CENTER[input.convention]
+    keypoints[..., :2] = transform(positions, matrix)
     return Sample(
-        photograph.name,
-        warp(photograph.image, matrix, input.size, input.size, input.convention),
+        source.name,
+        warp(source.image, matrix, input.size, input.size, input.convention),
         keypoints,
-        photograph.sizes * np.float32(factor),
+        source.sizes * np.float32(scale),
         False,
-        tuple(_mask(photograph, matrix, input, stride, mask_padding) for stride in strides),
-        photograph.labeled,
+        tuple(_mask(source, matrix, input, stride, mask_padding) for stride in strides),
+        source.labeled,
     )
 
 
 def _mask(
-    photograph: AnnotatedImage, matrix: Matrix, input: InputConfig, stride: int, mask_padding: bool
+    source: AnnotatedImage, matrix: Matrix, input: InputConfig, stride: int, mask_padding: bool
 ) -> BoolArray:
-    """(S / stride, S / stride), sampled where the map's cells are, as the original."""
+    """(S / stride, S / stride) the mask, sampled at the map's cells as in the reference."""
     side = input.size // stride
-    if photograph.mask is not None:
-        full = photograph.mask.view(np.uint8) * np.uint8(255)
+    if source.mask is not None:
+        image_mask = source.mask.view(np.uint8) * np.uint8(255)
     elif mask_padding:
-        full = np.full(photograph.image.shape[:2], 255, np.uint8)
+        image_mask = np.full(source.image.shape[:2], 255, np.uint8)
     else:
         return np.ones((side, side), np.bool_)
     border = 0 if mask_padding else 255
-    return warp(full, matrix / stride, side, side, input.convention, border) > 127
+    return warp(image_mask, matrix / stride, side, side, input.convention, border) > 127
 
 
-def mirror(sample: Sample, skeleton: Skeleton) -> Sample:
-    """The mirror image, in which left and right have changed places; see `Sample.keypoints`."""
-    other = list(skeleton.flip_index)
+def flip_sample(sample: Sample, skeleton: Skeleton) -> Sample:
+    """Flips a sample horizontally, and exchanges left and right; see `Sample.keypoints`."""
+    flip_index = list(skeleton.flip_index)
     return replace(
         sample,
         image=np.asarray(cv2.flip(sample.image, 1), np.uint8),
-        keypoints=sample.keypoints[:, other],
+        keypoints=sample.keypoints[:, flip_index],
         flipped=not sample.flipped,
         masks=tuple(np.ascontiguousarray(mask[:, ::-1]) for mask in sample.masks),
-        labeled=sample.labeled[other],
+        labeled=sample.labeled[flip_index],
     )

@@ -1,4 +1,4 @@
-"""What training would trip over in a data set."""
+"""Checks data sets for problems that affect training."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy as np
 from tqdm import tqdm
 
 from higherhrnet.config import DecodeConfig
-from higherhrnet.data import masks as regions
 from higherhrnet.data.dataset import parse_source
+from higherhrnet.data.masks import encode_annotation
 from higherhrnet.data.sides import find_swapped_sides
 from higherhrnet.errors import InputError
 from higherhrnet.hardware import usable_cores
@@ -25,173 +25,239 @@ from higherhrnet.skeleton import Skeleton
 Person = tuple[Entry, Entry]
 """An image and one of its annotations."""
 
-MANY_SWAPPED = 0.1
-"""Share of the people whose left and right look swapped from which it is no coincidence."""
+MAX_SWAPPED_SHARE = 0.1
+"""Share of people whose left and right may be swapped, above which it is an error. Below it, these
+may all be false positives."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One kind of thing that was found."""
+    """A kind of problem in a data set, with all cases of it."""
 
-    what: str
-    where: list[str]
-    """Each case."""
-    serious: bool = True
-    """Something is wrong; False: it may well be meant so."""
+    singular: str
+    """The problem in the singular, for example "image cannot be read"."""
+    plural: str
+    """The problem in the plural, for example "images cannot be read"."""
+    cases: list[str]
+    """A description of each case."""
+    is_error: bool = True
+    """Whether something is wrong; False for a note on something that may be intended."""
 
-    def summary(self, cases: int = 3) -> str:
-        """One line, with the first cases."""
-        more = [f"and {len(self.where) - cases:,} more"] if len(self.where) > cases else []
-        listed = "; ".join([*self.where[:cases], *more])
-        return f"{'wrong' if self.serious else 'note'}: {self.what}: {len(self.where):,} ({listed})"
+    def summary(self, max_cases: int = 3) -> str:
+        """One line with the number of cases and the first of them."""
+        count, listed = len(self.cases), self.cases[:max_cases]
+        if count > max_cases:
+            listed = [*listed, f"and {count - max_cases:,} more"]
+        level = "error" if self.is_error else "note"
+        problem = self.singular if count == 1 else self.plural
+        return f"{level}: {count:,} {problem} ({'; '.join(listed)})"
 
 
 def check_datasets(sources: Sequence[str], out: Path | None = None) -> bool:
-    """Check data sets and print what is found; whether there is nothing serious.
+    """Checks data sets and prints the findings.
 
     Args:
-        sources: ANNOTATIONS[,PICTURES] each.
-        out: a folder for `findings.txt`, which has each case.
+        sources: the data sets, each as ANNOTATIONS[,IMAGES].
+        out: a folder for `findings.txt`, which lists every case (default: the file is not written).
+
+    Returns:
+        Whether there are no errors.
 
     Raises:
-        InputError: an annotation file is not one, its pictures are nowhere, or the folder cannot
-            be written to.
+        InputError: an annotation file cannot be read, its images are not found, or the folder
+            cannot be written to.
     """
-    lines, sound = [], True
+    lines, valid = [], True
     for source in sources:
-        path, place, _ = parse_source(source)
+        path, location, _ = parse_source(source)
         annotations = load_annotations(path)
-        findings = check_dataset(annotations, ImageStore(place or find_images(path)))
+        findings = check_dataset(annotations, ImageStore(location or find_images(path)))
         counts = f"{len(annotations.images):,} images, {annotations.num_people:,} people"
         print(f"{path}: {counts} with keypoints")
         for finding in findings:
             print(f"  {finding.summary()}")
-        sound &= not any(finding.serious for finding in findings)
-        lines += [f"{path}\t{f.what}\t{case}\n" for f in findings for case in f.where]
+        valid &= not any(finding.is_error for finding in findings)
+        lines += [f"{path}\t{f.plural}\t{case}\n" for f in findings for case in f.cases]
     if out:
-        with atomic_path(out / "findings.txt") as beside:
-            beside.write_text("".join(lines), encoding="utf-8")
-    return sound
+        with atomic_path(out / "findings.txt") as temporary:
+            temporary.write_text("".join(lines), encoding="utf-8")
+    return valid
 
 
-def check_dataset(annotations: Annotations, pictures: ImageStore) -> list[Finding]:
-    """All that is found, the serious first; reads every picture in which anyone is annotated."""
-    images: dict[str, Entry] = {str(image["id"]): image for image in annotations.images}
-    listed = [(images.get(str(person["image_id"])), person) for person in annotations.people]
-    known = [(image, person) for image, person in listed if image is not None]
-    lost = [f"{_named(person)} of image {person['image_id']}" for i, person in listed if i is None]
-    shown = {str(image["id"]): image for image, _ in known}
-    empty = [_file(image) for id_, image in images.items() if id_ not in shown]
-    findings = [
-        *_pictures(list(shown.values()), pictures),
-        Finding("image ids used more than once", _repeated(annotations.images)),
-        Finding("annotation ids used more than once", _repeated(annotations.people)),
-        Finding("annotations of images that are not listed", lost),
-        *_segmentations(known),
-        *_keypoints(known, annotations.skeleton),
-        *_people(known),
-        Finding("images with nobody annotated, so left out", empty, False),
+def check_dataset(annotations: Annotations, images: ImageStore) -> list[Finding]:
+    """Checks a data set, and reads every image in which people are annotated.
+
+    Returns:
+        The findings, errors first.
+    """
+    entries = {str(image["id"]): image for image in annotations.images}
+    people = [
+        (entries[str(person["image_id"])], person)
+        for person in annotations.people
+        if str(person["image_id"]) in entries
     ]
-    return sorted((f for f in findings if f.where), key=lambda finding: not finding.serious)
+    annotated = {str(image["id"]): image for image, _ in people}
+    findings = [
+        *_check_images(list(annotated.values()), images),
+        *_check_ids(annotations),
+        *_check_segmentations(people),
+        *_check_keypoints(people, annotations.skeleton),
+        *_count_people(people),
+        Finding(
+            "image has no annotated people and is not used in training",
+            "images have no annotated people and are not used in training",
+            [_file_name(image) for id_, image in entries.items() if id_ not in annotated],
+            is_error=False,
+        ),
+    ]
+    return sorted((f for f in findings if f.cases), key=lambda finding: not finding.is_error)
 
 
-def _pictures(images: Sequence[Entry], pictures: ImageStore) -> list[Finding]:
-    """Of images, those that are not to be had, and those of another size; read in threads."""
+def _check_images(entries: Sequence[Entry], images: ImageStore) -> list[Finding]:
+    """Finds images that cannot be read or do not have their annotated size."""
 
-    def look(image: Entry) -> tuple[bool, str] | None:
-        if not image.get("file_name"):
-            return False, f"{_file(image)} has no file_name"
+    def check(entry: Entry) -> tuple[str | None, str | None]:
+        """The problem of reading an image, and that of its size."""
+        if not entry.get("file_name"):
+            return f"{_file_name(entry)} has no file_name", None
         try:
-            height, width = pictures.read(str(image["file_name"])).shape[:2]
+            height, width = images.read(str(entry["file_name"])).shape[:2]
         except InputError as error:
-            return False, str(error)
-        said = image.get("width") or width, image.get("height") or height
-        if said == (width, height):
-            return None
-        return True, f"{_file(image)} is {width}×{height}, not {said[0]}×{said[1]}"
+            return str(error), None
+        annotated = entry.get("width") or width, entry.get("height") or height
+        if annotated == (width, height):
+            return None, None
+        return None, f"{_file_name(entry)} is {width}×{height}, not {annotated[0]}×{annotated[1]}"
 
-    found: list[tuple[bool, str] | None] = []
+    problems: list[tuple[str | None, str | None]] = []
     with (
         ThreadPoolExecutor(usable_cores()) as pool,
-        tqdm(total=len(images), unit=" images", disable=None) as bar,
+        tqdm(total=len(entries), unit=" images", disable=None) as bar,
     ):
-        for start in range(0, len(images), 256):
-            found += pool.map(look, images[start : start + 256])
-            bar.update(len(found) - bar.n)
-    unreadable, resized = (
-        [fault[1] for fault in found if fault and fault[0] is readable]
-        for readable in (False, True)
-    )
+        for start in range(0, len(entries), 256):
+            problems += pool.map(check, entries[start : start + 256])
+            bar.update(len(problems) - bar.n)
     return [
-        Finding("pictures that cannot be read", unreadable),
-        Finding("pictures of another size than annotated", resized),
+        Finding(
+            "image cannot be read",
+            "images cannot be read",
+            [unreadable for unreadable, _ in problems if unreadable],
+        ),
+        Finding(
+            "image does not have its annotated size",
+            "images do not have their annotated size",
+            [resized for _, resized in problems if resized],
+        ),
     ]
 
 
-def _segmentations(people: Sequence[Person]) -> list[Finding]:
-    """Regions to mask that make no sense, where the image's size is known."""
-    failed = []
+def _check_ids(annotations: Annotations) -> list[Finding]:
+    """Finds IDs that are used more than once, and annotations of unknown images."""
+    known = {str(image["id"]) for image in annotations.images}
+    return [
+        Finding(
+            "image ID is used more than once",
+            "image IDs are used more than once",
+            _repeated_ids(annotations.images),
+        ),
+        Finding(
+            "annotation ID is used more than once",
+            "annotation IDs are used more than once",
+            _repeated_ids(annotations.people),
+        ),
+        Finding(
+            "annotation belongs to an image that is not listed",
+            "annotations belong to images that are not listed",
+            [
+                f"{_annotation_name(person)} of image {person['image_id']}"
+                for person in annotations.people
+                if str(person["image_id"]) not in known
+            ],
+        ),
+    ]
+
+
+def _check_segmentations(people: Sequence[Person]) -> list[Finding]:
+    """Finds invalid segmentations of crowds and of people without keypoints."""
+    invalid = []
     for image, person in people:
-        silent = person["iscrowd"] or not person["num_keypoints"]
-        if silent and image.get("height") and image.get("width"):
+        ignored = person["iscrowd"] or not person["num_keypoints"]
+        if ignored and image.get("height") and image.get("width"):
             try:
-                regions.encode(person, int(image["height"]), int(image["width"]))
+                encode_annotation(person, int(image["height"]), int(image["width"]))
             except InputError as error:
-                failed.append(f"{_file(image)}, {error}")
-    return [Finding("regions to mask that make no sense", failed)]
+                invalid.append(f"{_file_name(image)}, {error}")
+    return [Finding("segmentation is invalid", "segmentations are invalid", invalid)]
 
 
-def _keypoints(people: Sequence[Person], skeleton: Skeleton) -> list[Finding]:
-    """Keypoints outside their picture, counted wrongly, or on the wrong side of the body."""
+def _check_keypoints(people: Sequence[Person], skeleton: Skeleton) -> list[Finding]:
+    """Finds keypoints outside their image, wrong numbers of keypoints, and swapped sides."""
     triples = np.array([person["keypoints"] for _, person in people], np.float32)
     triples = triples.reshape(len(people), len(skeleton), 3)
     sizes = [(image.get("width") or np.inf, image.get("height") or np.inf) for image, _ in people]
-    seen, places = triples[..., 2] > 0, triples[..., :2]
-    beyond = (places < 0) | (places > np.array(sizes).reshape(-1, 1, 2))
+    positions, labeled = triples[..., :2], triples[..., 2] > 0
+    beyond = (positions < 0) | (positions > np.array(sizes).reshape(-1, 1, 2))
     outside = [
-        f"{_where(people[p])}: {skeleton.names[k]} at {places[p, k, 0]:g}, {places[p, k, 1]:g}"
-        for p, k in np.argwhere(seen & beyond.any(2)).tolist()
+        f"{_name(people[p])}: {skeleton.names[k]} at {positions[p, k, 0]:g}, {positions[p, k, 1]:g}"
+        for p, k in np.argwhere(labeled & beyond.any(2)).tolist()
     ]
     counts = np.array([person["num_keypoints"] for _, person in people])
     miscounted = [
-        f"{_where(people[p])} says {counts[p]}, not {seen[p].sum()}"
-        for p in np.flatnonzero(seen.sum(1) != counts).tolist()
+        f"{_name(people[p])} has {labeled[p].sum()} keypoints, not {counts[p]}"
+        for p in np.flatnonzero(labeled.sum(1) != counts).tolist()
     ]
     swapped = [
-        _where(people[p]) for p in np.flatnonzero(find_swapped_sides(triples, skeleton)).tolist()
+        _name(people[p]) for p in np.flatnonzero(find_swapped_sides(triples, skeleton)).tolist()
     ]
-    many = len(swapped) > MANY_SWAPPED * np.count_nonzero(seen.any(1))
+    many = len(swapped) > MAX_SWAPPED_SHARE * np.count_nonzero(labeled.any(1))
     return [
-        Finding("keypoints outside their picture", outside),
-        Finding("people with another number of keypoints than they say", miscounted),
-        Finding("people whose left and right may be swapped", swapped, bool(many)),
+        Finding("keypoint is outside its image", "keypoints are outside their images", outside),
+        Finding(
+            "person has a wrong num_keypoints", "people have a wrong num_keypoints", miscounted
+        ),
+        Finding(
+            "person may have left and right keypoints swapped",
+            "people may have left and right keypoints swapped",
+            swapped,
+            is_error=bool(many),
+        ),
     ]
 
 
-def _people(people: Sequence[Person]) -> list[Finding]:
-    """What is out of the ordinary, but no fault: people who are masked, and crowded images."""
-    silent = [_where(pair) for pair in people if not pair[1]["num_keypoints"]]
-    posed = Counter(_file(image) for image, person in people if person["num_keypoints"])
-    most = DecodeConfig().max_people
-    crowded = [f"{file} has {count}" for file, count in posed.items() if count > most]
+def _count_people(people: Sequence[Person]) -> list[Finding]:
+    """Notes people without keypoints, and images with many people."""
+    ignored = [_name(pair) for pair in people if not pair[1]["num_keypoints"]]
+    counts = Counter(_file_name(image) for image, person in people if person["num_keypoints"])
+    limit = DecodeConfig().max_people
+    crowded = [f"{name} has {count}" for name, count in counts.items() if count > limit]
     return [
-        Finding("people or crowds without keypoints, so masked", silent, False),
-        Finding(f"images of more than {most} people", crowded, False),
+        Finding(
+            "person or crowd has no keypoints and is masked in training",
+            "people or crowds have no keypoints and are masked in training",
+            ignored,
+            is_error=False,
+        ),
+        Finding(
+            f"image has more than {limit} people",
+            f"images have more than {limit} people",
+            crowded,
+            is_error=False,
+        ),
     ]
 
 
-def _repeated(entries: Sequence[Entry]) -> list[str]:
+def _repeated_ids(entries: Sequence[Entry]) -> list[str]:
     counts = Counter(str(entry["id"]) for entry in entries if "id" in entry)
     return [f"{id_} ({count} times)" for id_, count in counts.items() if count > 1]
 
 
-def _file(image: Entry) -> str:
+def _file_name(image: Entry) -> str:
     return str(image.get("file_name") or f"image {image['id']}")
 
 
-def _named(person: Entry) -> str:
-    return f"annotation {person.get('id', 'without id')}"
+def _annotation_name(person: Entry) -> str:
+    return f"annotation {person.get('id', 'without ID')}"
 
 
-def _where(pair: Person) -> str:
-    return f"{_file(pair[0])}, {_named(pair[1])}"
+def _name(pair: Person) -> str:
+    return f"{_file_name(pair[0])}, {_annotation_name(pair[1])}"

@@ -1,37 +1,42 @@
-"""Other light: brightness, contrast, saturation and hue, varied by chance."""
+"""Random changes of brightness, contrast, saturation and hue."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from higherhrnet.arrays import Image
+from higherhrnet.arrays import DoubleArray, Image
 
-LIGHT, HUE = 0.4, 30.0
-"""At strength 1: the change of brightness, contrast and saturation, as a factor, and of hue, in
-degrees, at most."""
+MAX_FACTOR_CHANGE = 0.4
+"""Maximum change of the factors of brightness, contrast and saturation at strength 1."""
+MAX_HUE_CHANGE = 30.0
+"""Maximum rotation of the hue at strength 1, in degrees."""
 
-_GREY = np.array([0.299, 0.587, 0.114])  # what red, green and blue add to how light a pixel is
+_LUMA_WEIGHTS = np.array([0.299, 0.587, 0.114])  # of red, green and blue (ITU-R BT.601)
 
 
 def jitter_color(image: Image, strength: float, rng: np.random.Generator) -> Image:
-    """(H, W, 3) RGB with its colours changed, by more the larger the strength, from 0 to 1.
+    """Changes the brightness, contrast, saturation and hue of an image at random.
 
-    All four changes are affine in red, green and blue, so one matrix does them; contrast is about
-    the image's mean, the others leave grey grey.
+    All four changes are affine in RGB, so a single matrix applies them. Contrast is relative to the
+    mean of the image; the other three keep gray pixels gray.
+
+    Args:
+        image: (H, W, 3) RGB.
+        strength: 0 for no change to 1 for the largest changes.
+        rng: the source of random numbers.
     """
-    brightness, contrast, saturation = 1 + LIGHT * strength * rng.uniform(-1, 1, 3)
-    turn = np.deg2rad(HUE * strength * rng.uniform(-1, 1))
-    mean = _GREY @ np.array(cv2.mean(image)[:3])
-    linear = contrast * _colour_matrix(saturation, turn)
+    brightness, contrast, saturation = 1 + MAX_FACTOR_CHANGE * strength * rng.uniform(-1, 1, 3)
+    hue = np.deg2rad(MAX_HUE_CHANGE * strength * rng.uniform(-1, 1))
+    mean = _LUMA_WEIGHTS @ np.array(cv2.mean(image)[:3])
+    linear = contrast * _color_matrix(saturation, hue)
     offset = np.full((3, 1), (1 - contrast) * mean)
     matrix = brightness * np.hstack([linear, offset])
     return np.asarray(cv2.transform(image, matrix.astype(np.float32)), np.uint8)
 
 
-def _colour_matrix(saturation: float, turn: float) -> NDArray[np.float64]:
-    """(3, 3) that keeps each pixel's lightness, and stretches and turns its colour about grey."""
-    rotation = cv2.Rodrigues(np.full(3, turn / np.sqrt(3)))[0]  # about the axis of the greys
-    light = np.outer(np.ones(3), _GREY)  # to the grey that is as light
-    return np.asarray(light + saturation * (np.eye(3) - light) @ rotation, np.float64)
+def _color_matrix(saturation: float, hue: float) -> DoubleArray:
+    """The (3, 3) matrix that changes saturation and hue (radians), and keeps the luma."""
+    rotation = cv2.Rodrigues(np.full(3, hue / np.sqrt(3)))[0]  # about the gray axis
+    to_gray = np.outer(np.ones(3), _LUMA_WEIGHTS)
+    return np.asarray(to_gray + saturation * (np.eye(3) - to_gray) @ rotation, np.float64)

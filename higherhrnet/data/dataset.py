@@ -1,4 +1,4 @@
-"""Annotation files → photographs with the keypoints of their people, and where the loss counts."""
+"""Loads training data: images with the keypoints of their people and the mask of the loss."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from math import isfinite
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from higherhrnet.arrays import Image
-from higherhrnet.data import masks as regions
+from higherhrnet.arrays import BoolArray, FloatArray, Image
+from higherhrnet.data.masks import decode_mask
 from higherhrnet.data.merge import merge_skeletons
 from higherhrnet.data.packing import PackedAnnotations, pack_annotations
-from higherhrnet.errors import InputError
-from higherhrnet.io.coco import load_annotations
+from higherhrnet.errors import InputError, require
+from higherhrnet.io.coco import Annotations, load_annotations
 from higherhrnet.io.image_store import ImageStore, find_images
 from higherhrnet.recipes import DataConfig
 from higherhrnet.skeleton import CROWDPOSE, Skeleton, load_skeleton
@@ -23,27 +22,36 @@ from higherhrnet.skeleton import CROWDPOSE, Skeleton, load_skeleton
 
 @dataclass(frozen=True, eq=False)
 class AnnotatedImage:
-    """A picture and what is known of the P people in it."""
+    """An image and the annotations of the P people in it."""
 
     name: str
-    """Its file, for messages."""
+    """The file name of the image, for messages."""
     image: Image
-    """(H, W, 3)."""
-    keypoints: NDArray[np.float32]
-    """(P, K, 3) x and y as annotated, so pixels count by their index; visibility 0, 1 or 2."""
-    sizes: NDArray[np.float32]
-    """(P,) the longer side of each person's box, pixels."""
-    mask: NDArray[np.bool_] | None
-    """(H, W) True where the loss counts; None: everywhere."""
-    labeled: NDArray[np.bool_]
-    """(K,) the keypoints that this picture's data set annotates."""
+    """(H, W, 3) RGB."""
+    keypoints: FloatArray
+    """(P, K, 3) x and y as annotated, so that the center of the first pixel is at 0, and
+    visibility: 0, 1 or 2."""
+    sizes: FloatArray
+    """(P,) the longer side of the box of each person, in pixels."""
+    mask: BoolArray | None
+    """(H, W) whether the loss counts a pixel; None if it counts all."""
+    labeled: BoolArray
+    """(K,) the keypoints that the data set of the image annotates."""
     outlines: tuple[bytes, ...] = ()
-    """The region that each person covers, no bytes where only a box is known; empty if outlines
-    were not asked for."""
+    """The encoded mask of each person's pixels, empty if only a box is annotated; no masks at all
+    if outlines are not loaded."""
 
 
 class KeypointDataset:
-    """A sequence of photographs, read when asked for; threads and processes may share it."""
+    """A sequence of annotated images, which are read on access.
+
+    Threads and processes may share one.
+
+    Args:
+        skeleton: the skeleton of the keypoints.
+        parts: the annotations and the images of each data set.
+        weights: for each data set, how often an epoch uses each of its images.
+    """
 
     def __init__(
         self,
@@ -54,80 +62,95 @@ class KeypointDataset:
         lengths = [len(packed) for packed, _ in parts]
         self.skeleton = skeleton
         self.names = [name for packed, _ in parts for name in packed.names]
-        """The pictures' files, as their data sets name them."""
+        """The file names of the images, as in the annotations."""
         self.weights = np.repeat(np.asarray(weights, np.float64), lengths)
-        """(N,) how often an epoch shows each."""
+        """(N,) how often an epoch uses each image."""
         self._parts, self._starts = parts, np.cumsum([0, *lengths])
 
     def __len__(self) -> int:
         return len(self.names)
 
     def __iter__(self) -> Iterator[AnnotatedImage]:
-        """One after the other."""
         return (self[index] for index in range(len(self)))
 
     def __getitem__(self, index: int) -> AnnotatedImage:
-        """Reads one.
+        """Reads an image.
 
         Raises:
-            InputError: the picture cannot be read, or is not of the size that it was annotated at.
-            IndexError: there are not so many.
+            InputError: the image cannot be read, or does not have its annotated size.
+            IndexError: the index is out of range.
         """
         index = range(len(self))[index]
-        number = int(np.searchsorted(self._starts, index, "right")) - 1
-        (packed, pictures), i = self._parts[number], index - int(self._starts[number])
+        part = int(np.searchsorted(self._starts, index, "right")) - 1
+        (packed, images), i = self._parts[part], index - int(self._starts[part])
         name, (height, width) = packed.names[i], packed.shapes[i]
-        image = pictures.read(name)
+        image = images.read(name)
         if image.shape[:2] != (height, width):
             raise InputError(
-                f"{pictures.location}/{name}: {image.shape[1]}×{image.shape[0]} pixels, but "
-                f"annotated as {width}×{height}; higherhrnet check-data lists all such pictures"
+                f"{images.location}/{name}: has {image.shape[1]}×{image.shape[0]} pixels, but is "
+                f"annotated as {width}×{height}; higherhrnet check-data lists all such images"
             )
         mask = None
-        if packed.masked and len(region := packed.masked[i]):
-            mask = ~regions.decode(region.tobytes(), height, width)
-        people = packed.keypoints[i], packed.sizes[i]
-        return AnnotatedImage(name, image, *people, mask, packed.labeled, packed.outlines_in(i))
+        if packed.ignored and len(ignored := packed.ignored[i]):
+            mask = ~decode_mask(ignored.tobytes(), height, width)
+        keypoints, sizes, outlines = packed.keypoints[i], packed.sizes[i], packed.outlines_in(i)
+        return AnnotatedImage(name, image, keypoints, sizes, mask, packed.labeled, outlines)
 
 
-def load_dataset(config: DataConfig, outlines: bool = False) -> KeypointDataset:
-    """The pictures to train on: those in which anyone is annotated, be it without keypoints.
+def load_dataset(
+    config: DataConfig, outlines: bool = False, parsed: Sequence[Annotations] = ()
+) -> KeypointDataset:
+    """Loads the training data sets: all images in which people are annotated.
+
+    Images whose people have no keypoints are included.
 
     Args:
-        config: `train`, `skeleton`, `mask` and `overfit` count here.
-        outlines: keep the people's outlines too, by which they can be pasted elsewhere.
+        config: the fields `train`, `skeleton`, `mask` and `overfit` are used.
+        outlines: whether to load the outlines of people, which `paste_people` needs.
+        parsed: annotation files that have been parsed before, and so are not parsed again.
 
     Raises:
-        InputError: an annotation file or its pictures cannot be found or understood, or have no
+        InputError: an annotation file or its images cannot be found or read, or a data set has no
             keypoint of the skeleton.
     """
-    if not config.train:
-        raise InputError("nothing to train on: name annotation files")
+    require(len(config.train) > 0, "there is no training data; name annotation files")
     sources = [parse_source(text) for text in config.train][: 1 if config.overfit else None]
-    loaded = [load_annotations(path) for path, _, _ in sources]
-    given = load_skeleton(config.skeleton) if config.skeleton else None
-    skeleton = given or merge_skeletons([one.skeleton for one in loaded])
+    by_path = {data_set.path: data_set for data_set in parsed}
+    data_sets = [by_path.get(path) or load_annotations(path) for path, _, _ in sources]
+    if config.skeleton:
+        skeleton = load_skeleton(config.skeleton)
+    else:
+        skeleton = merge_skeletons([data_set.skeleton for data_set in data_sets])
     parts = []
-    for one, (path, place, _) in zip(loaded, sources, strict=True):
-        pictures = ImageStore(place or find_images(path))
-        masked = config.mask and one.skeleton.names != CROWDPOSE.names
-        chosen = one.subset(one.labeled_images[: config.overfit]) if config.overfit else one
-        packed = pack_annotations(chosen, pictures, skeleton, masked=masked, outlines=outlines)
-        parts.append((packed, pictures))
+    for data_set, (path, location, _) in zip(data_sets, sources, strict=True):
+        images = ImageStore(location or find_images(path))
+        with_ignored = config.mask and data_set.skeleton.names != CROWDPOSE.names
+        if config.overfit:
+            data_set = data_set.subset(data_set.labeled_images[: config.overfit])
+        packed = pack_annotations(
+            data_set, images, skeleton, with_ignored=with_ignored, with_outlines=outlines
+        )
+        parts.append((packed, images))
     return KeypointDataset(skeleton, parts, [weight for _, _, weight in sources])
 
 
 def parse_source(text: str) -> tuple[Path, Path | None, float]:
-    """ANNOTATIONS[,PICTURES[,WEIGHT]] as files and a weight, 1 if not said.
+    """Parses a data set given as ANNOTATIONS[,IMAGES[,WEIGHT]].
+
+    Returns:
+        The annotation file, the folder or .zip file of the images if given, and the weight
+        (default: 1).
 
     Raises:
-        InputError: it has another form, or the weight is not above 0.
+        InputError: the text has another form, or the weight is not above 0.
     """
-    annotations, pictures, weight, *rest = [*text.split(","), "", ""]
+    annotations, images, weight_text, *rest = [*text.split(","), "", ""]
     try:
-        factor = float(weight or 1)
+        weight = float(weight_text or 1)
     except ValueError:
-        factor = 0
-    if any(rest) or not factor > 0 or not isfinite(factor):
-        raise InputError(f"{text}: must be ANNOTATIONS[,PICTURES[,WEIGHT]], with a WEIGHT above 0")
-    return Path(annotations), Path(pictures) if pictures else None, factor
+        weight = 0
+    require(
+        not any(rest) and weight > 0 and isfinite(weight),
+        f"{text}: must be ANNOTATIONS[,IMAGES[,WEIGHT]], with a WEIGHT above 0",
+    )
+    return Path(annotations), Path(images) if images else None, weight

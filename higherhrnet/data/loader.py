@@ -1,11 +1,14 @@
-"""Photographs → batches: read and augmented in worker processes, the same whatever their number."""
+"""Loads batches: images are read and augmented in worker processes.
+
+The batches do not depend on the number of processes.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
 import sys
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -14,8 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
+from higherhrnet.arrays import DoubleArray
 from higherhrnet.data.augment import Sample, augment
 from higherhrnet.data.dataset import AnnotatedImage, KeypointDataset
 from higherhrnet.errors import InputError
@@ -23,48 +27,50 @@ from higherhrnet.hardware import usable_cores
 from higherhrnet.recipes import TrainConfig
 
 SampleKey = tuple[int, int, int]
-"""Epoch, place in it, photograph: what a sample is drawn from, and nothing else."""
+"""Epoch, position in the epoch and index of the image; they determine the sample."""
 
-_TRIES = 20
-"""Photographs in a row that cannot be read before it is taken for no coincidence."""
+_MAX_ATTEMPTS = 20
+"""Number of images that are tried for one sample before reading fails with an error."""
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """B samples as the network is shown them; see `Sample` for what each is."""
+    """B samples; see `Sample` for the meaning of the fields."""
 
     names: list[str]
     images: Tensor
     """(B, 3, S, S) uint8, in channels-last order."""
     keypoints: Tensor
-    """(B, P, K, 3) float32, with people of no visible keypoint where others have more."""
+    """(B, P, K, 3) float32, padded with people whose values are 0."""
     sizes: Tensor
-    """(B, P) float32."""
+    """(B, P) float32, padded with 0."""
     flipped: Tensor
     """(B,) bool."""
     labeled: Tensor
     """(B, K) bool."""
     masks: list[Tensor]
-    """(B, h, w) bool, one a resolution."""
+    """(B, h, w) bool, one for each stride."""
     largest: float = 0.0
-    """The largest of `sizes`: known without asking a GPU."""
+    """The maximum of `sizes`, which is stored so that a GPU need not be synchronized to get it."""
 
     def to(self, device: torch.device) -> Batch:
-        """The batch on a device; from pinned memory without waiting."""
-        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+        """Copies the batch to a device, asynchronously if it is in pinned memory."""
+        return self._map_tensors(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> Batch:
-        """The batch in memory that a GPU can fetch from by itself."""
-        return self._each(Tensor.pin_memory)
+        """Copies the batch to pinned memory."""
+        return self._map_tensors(Tensor.pin_memory)
 
-    def _each(self, change: Any) -> Batch:  # noqa: ANN401
-        tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.type == "Tensor"}
-        moved = {name: change(tensor) for name, tensor in tensors.items()}
-        return replace(self, masks=[change(mask) for mask in self.masks], **moved)
+    def _map_tensors(self, function: Callable[[Tensor], Tensor]) -> Batch:
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        mapped: dict[str, Any] = {
+            name: function(value) for name, value in values.items() if isinstance(value, Tensor)
+        }
+        return replace(self, masks=[function(mask) for mask in self.masks], **mapped)
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
-    """Samples stacked; people padded to the most that one has."""
+    """Stacks samples into a batch, and pads the people to the largest number in a sample."""
     images = torch.from_numpy(np.stack([sample.image for sample in samples]))
     return Batch(
         [sample.name for sample in samples],
@@ -82,130 +88,143 @@ def collate(samples: Sequence[Sample]) -> Batch:
 
 
 class AugmentedSamples(Dataset[Sample]):
-    """Augmented samples by key: the same key, the same sample, in whatever process."""
+    """Augmented samples by key; equal keys give equal samples in every process."""
 
-    def __init__(self, photographs: KeypointDataset, config: TrainConfig) -> None:
-        self.photographs, self.config = photographs, config
-        self._reported: set[str] = set()
+    def __init__(self, dataset: KeypointDataset, config: TrainConfig) -> None:
+        self.dataset, self.config = dataset, config
         self.strides = tuple(4 >> level for level in range(1 + len(config.model.deconv_kernels)))
+        self._reported: set[str] = set()
 
     def __getitem__(self, key: SampleKey) -> Sample:
-        config, (epoch, place, index) = self.config, key
-        rng = np.random.default_rng((config.run.seed, epoch, place))
+        config, (epoch, position, index) = self.config, key
+        rng = np.random.default_rng((config.run.seed, epoch, position))
         return augment(
-            self.photograph(index, rng),
+            self._read(index, rng),
             config.augment,
             config.input,
-            self.photographs.skeleton,
+            self.dataset.skeleton,
             rng,
             self.strides,
-            lambda: self.photograph(int(rng.integers(len(self.photographs))), rng),
+            lambda: self._read(int(rng.integers(len(self.dataset))), rng),
         )
 
-    def photograph(self, index: int, rng: np.random.Generator) -> AnnotatedImage:
-        """A photograph, or any other if it cannot be read.
-
-        Raises:
-            InputError: many in a row cannot be read.
-        """
-        for _ in range(_TRIES):
+    def _read(self, index: int, rng: np.random.Generator) -> AnnotatedImage:
+        """Reads an image, or a random other one if it cannot be read."""
+        for _ in range(_MAX_ATTEMPTS):
             try:
-                return self.photographs[index]
+                return self.dataset[index]
             except InputError as error:
                 if str(error) not in self._reported:
-                    print(f"left out: {error}", file=sys.stderr, flush=True)
+                    print(f"image skipped: {error}", file=sys.stderr, flush=True)
                 self._reported.add(str(error))
-                index = int(rng.integers(len(self.photographs)))
-        raise InputError(f"none of {_TRIES} photographs can be read; look at them with check-data")
+                index = int(rng.integers(len(self.dataset)))
+        raise InputError(
+            f"none of {_MAX_ATTEMPTS} random images can be read; find the errors in the data with "
+            "higherhrnet check-data"
+        )
 
 
-class BatchSampler:
-    """Which photographs make which batch, of an endless training, for one process of several.
+class BatchSampler(Sampler[list[SampleKey]]):
+    """Samples an endless sequence of batches for one of several training processes.
 
-    Every epoch is shuffled anew. Each photograph is in it as often as its weight says; of the
-    fraction over a whole number, by lot. The last batch is filled up from the epoch's beginning.
+    Each epoch is in a new random order. The weight of an image is how often an epoch uses it; the
+    fractional part of a weight is the probability of using the image once more. The last batch of
+    an epoch is filled with the first images of the epoch.
 
     Args:
-        weights: (N,) times an epoch shows each photograph.
-        batch_size: photographs a batch, in this process.
-        seed: the same, the same order.
-        rank: this process.
-        world: how many there are.
+        weights: (N,) how often an epoch uses each image.
+        batch_size: number of images per batch in this process.
+        seed: seed of the random numbers.
+        rank: the index of this process.
+        world_size: the number of processes.
     """
 
     def __init__(
-        self, weights: np.ndarray, batch_size: int, seed: int = 0, rank: int = 0, world: int = 1
+        self,
+        weights: DoubleArray,
+        batch_size: int,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
     ) -> None:
         self.weights, self.seed = weights, seed
-        self.batch_size, self.rank, self.world = batch_size, rank, world
-        self.first = 0
-        """The batch to begin with, counted from the start of the training."""
-        self.batches_an_epoch = max(1, -(-round(weights.sum()) // (batch_size * world)))
+        self.batch_size, self.rank, self.world_size = batch_size, rank, world_size
+        self.start_batch = 0
+        """The batch to start with, counted from the start of the training."""
+        self.batches_per_epoch = max(1, -(-round(weights.sum()) // (batch_size * world_size)))
 
-    def epoch(self, number: int) -> list[SampleKey]:
-        """All processes' samples of an epoch, in order."""
-        rng = np.random.default_rng((self.seed, number))
-        times = np.floor(self.weights + rng.random(len(self.weights))).astype(int)
-        if not times.any():
-            times[:] = 1
-        chosen = rng.permutation(np.repeat(np.arange(len(times)), times))
-        filled = np.resize(chosen, self.batches_an_epoch * self.batch_size * self.world)
-        return [(number, place, int(index)) for place, index in enumerate(filled)]
+    def epoch_keys(self, epoch: int) -> list[SampleKey]:
+        """The keys of an epoch's samples in all processes."""
+        rng = np.random.default_rng((self.seed, epoch))
+        counts = np.floor(self.weights + rng.random(len(self.weights))).astype(int)
+        if not counts.any():
+            counts[:] = 1
+        order = rng.permutation(np.repeat(np.arange(len(counts)), counts))
+        filled = np.resize(order, self.batches_per_epoch * self.batch_size * self.world_size)
+        return [(epoch, position, int(index)) for position, index in enumerate(filled)]
 
     def __iter__(self) -> Iterator[list[SampleKey]]:
-        number, start = divmod(self.first, self.batches_an_epoch)
+        epoch, start = divmod(self.start_batch, self.batches_per_epoch)
         while True:
-            mine = self.epoch(number)[self.rank :: self.world]
-            for batch in range(start, self.batches_an_epoch):
-                yield mine[batch * self.batch_size : (batch + 1) * self.batch_size]
-            number, start = number + 1, 0
+            keys = self.epoch_keys(epoch)[self.rank :: self.world_size]
+            for batch in range(start, self.batches_per_epoch):
+                yield keys[batch * self.batch_size : (batch + 1) * self.batch_size]
+            epoch, start = epoch + 1, 0
 
 
 def load_batches(
-    photographs: KeypointDataset, config: TrainConfig, order: BatchSampler, pin: bool = False
+    dataset: KeypointDataset, config: TrainConfig, sampler: BatchSampler, pin_memory: bool = False
 ) -> Generator[Batch, None, None]:
-    """Batches without end, read ahead by `config.data.workers` processes; close it to end these.
+    """Loads an endless sequence of batches ahead of time, in worker processes.
+
+    The processes end when the generator is closed.
+
+    Args:
+        dataset: the images.
+        config: the training; `data.workers` is the number of processes.
+        sampler: determines the images of each batch.
+        pin_memory: whether to return batches in pinned memory.
 
     Raises:
-        InputError: many pictures in a row cannot be read.
+        InputError: many images cannot be read, or a worker process was killed.
     """
     workers = config.data.workers
     if workers is None:
-        beside = int(os.environ.get("LOCAL_WORLD_SIZE", 1))  # processes on this machine
-        workers = max(0, min(usable_cores() // beside - 1, 16))
+        local_processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+        workers = max(0, min(usable_cores() // local_processes - 1, 16))
     loader: DataLoader[Sample] = DataLoader(
-        AugmentedSamples(photographs, config),
-        batch_sampler=order,
+        AugmentedSamples(dataset, config),
+        batch_sampler=sampler,
         num_workers=workers,
         collate_fn=collate,
-        pin_memory=pin,
+        pin_memory=pin_memory,
         prefetch_factor=4 if workers else None,
-        worker_init_fn=_begin,
+        worker_init_fn=_init_worker,
     )
     threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)  # the processes are the parallelism; one forked beside threads may hang
+    cv2.setNumThreads(1)  # a process that is forked from one with OpenCV threads may hang
     batches = iter(loader)
     cv2.setNumThreads(threads)
     try:
         yield from batches
-    except InputError as error:  # to which a worker's adds its traceback
+    except InputError as error:  # PyTorch adds the worker's traceback to the message
         raise InputError(str(error).strip().rpartition("InputError: ")[2]) from error
     except RuntimeError as error:
         if not str(error).startswith("DataLoader worker"):
             raise
         raise InputError(
-            f"a process that reads pictures died, mostly for lack of memory ({error}); lower "
-            "--workers, or give the container more shared memory (--shm-size)"
+            f"a process that loads images was killed, most likely for lack of memory ({error}); "
+            "lower --workers, or give the container more shared memory (--shm-size)"
         ) from error
-    finally:  # whoever still holds an error holds its traceback, and that the workers
+    finally:  # an error's traceback may keep the iterator alive, which would keep the workers alive
         if workers:
             batches._shutdown_workers()  # type: ignore[attr-defined]
             for worker in batches._workers:  # type: ignore[attr-defined]
-                worker.kill()  # one that hangs in a read; they do not hear of SIGTERM
+                worker.kill()  # workers that hang while reading; they ignore SIGTERM
 
 
-def _begin(_: int) -> None:
-    if cv2.getNumThreads() != 1:  # where processes are spawned, not forked
+def _init_worker(_: int) -> None:
+    if cv2.getNumThreads() != 1:  # in processes that are spawned, not forked
         cv2.setNumThreads(1)
-    for stop in (signal.SIGINT, signal.SIGTERM):  # the training saves first, then ends them
-        signal.signal(stop, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):  # the training saves, then ends the workers
+        signal.signal(number, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""Segmentations as COCO has them → run lengths in bytes, and masks."""
+"""Masks as COCO's compressed run lengths: made from segmentations, merged, and decoded."""
 
 from __future__ import annotations
 
@@ -9,64 +9,71 @@ import numpy as np
 from faster_coco_eval import mask as coco
 from numpy.typing import NDArray
 
+from higherhrnet.arrays import BoolArray
 from higherhrnet.errors import InputError
 from higherhrnet.io.coco import Entry
 
 
-def encode(person: Entry, height: int, width: int) -> bytes:
-    """The pixels of an annotation as COCO's compressed run lengths.
+def encode_annotation(annotation: Entry, height: int, width: int) -> bytes:
+    """The pixels of an annotation as compressed run lengths.
 
-    They are its segmentation's (polygons, or run lengths in either form), or its box's where there
-    is none.
+    These are the pixels of its segmentation (polygons, or run lengths in either form), or of its
+    box if it has no segmentation.
+
+    Args:
+        annotation: a COCO annotation.
+        height: height of the image in pixels.
+        width: width of the image in pixels.
 
     Raises:
-        InputError: the segmentation makes no sense for a picture of that size.
+        InputError: the segmentation is invalid, or is not of the size of the image.
     """
-    where = f"annotation {person.get('id')}: segmentation"
-    segmentation = person.get("segmentation")
+    name = f"annotation {annotation.get('id')}: segmentation"
+    segmentation = annotation.get("segmentation")
     try:
         if not isinstance(segmentation, dict):
-            polygons = _polygons(segmentation) or [_corners(person["bbox"])]
-            parts = coco.frPyObjects(polygons, height, width)
-            return union([bytes(part["counts"]) for part in parts], height, width)
-        packed = isinstance(segmentation["counts"], str | bytes)
-        lengths = segmentation if packed else coco.frPyObjects(segmentation, height, width)
-        counts = lengths["counts"]
-        region = counts.encode() if isinstance(counts, str) else bytes(counts)
-        runs = _runs(region)
+            polygons = _polygons(segmentation) or [_corners(annotation["bbox"])]
+            masks = coco.frPyObjects(polygons, height, width)
+            return merge_masks([bytes(mask["counts"]) for mask in masks], height, width)
+        compressed = isinstance(segmentation["counts"], str | bytes)
+        mask = segmentation if compressed else coco.frPyObjects(segmentation, height, width)
+        counts = mask["counts"]
+        encoded = counts.encode() if isinstance(counts, str) else bytes(counts)
+        runs = _run_lengths(encoded)
     except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        raise InputError(f"{where}: neither polygons nor run lengths: {error}") from error
+        raise InputError(f"{name}: neither polygons nor run lengths: {error}") from error
     if runs.min() < 0 or runs.sum() != height * width:
         raise InputError(
-            f"{where}: not of its picture's size, {width}×{height}; mend it, or mask nothing "
-            "(--no-mask)"
+            f"{name}: does not have the size of its image, {width}×{height}; correct it, or train "
+            "without masks (--no-mask)"
         )
-    return region
+    return encoded
 
 
-def union(regions: Sequence[bytes], height: int, width: int) -> bytes:
-    """The run lengths of all regions together; none, no bytes."""
-    if len(regions) < 2:
-        return b"".join(regions)
-    merged = coco.merge([{"size": [height, width], "counts": region} for region in regions])
+def merge_masks(masks: Sequence[bytes], height: int, width: int) -> bytes:
+    """The union of encoded masks; empty bytes if there are none."""
+    if len(masks) < 2:
+        return b"".join(masks)
+    merged = coco.merge([{"size": [height, width], "counts": mask} for mask in masks])
     return bytes(merged["counts"])
 
 
-def decode(region: bytes, height: int, width: int) -> NDArray[np.bool_]:
-    """(H, W) True in the region."""
-    runs = _runs(region)
+def decode_mask(mask: bytes, height: int, width: int) -> BoolArray:
+    """The (H, W) pixels of an encoded mask."""
+    runs = _run_lengths(mask)
     columns = np.repeat(np.arange(len(runs), dtype=np.uint8) & 1, runs).reshape(width, height)
     return cv2.transpose(columns).view(np.bool_)
 
 
-def _runs(region: bytes) -> NDArray[np.int64]:
-    """How many pixels, down the columns, are outside, then inside, then outside, and so on.
+def _run_lengths(mask: bytes) -> NDArray[np.int64]:
+    """The numbers of pixels that are alternately outside and inside a mask, along its columns.
 
-    COCO writes each run in groups of five bits, the lowest first, with a sixth that is set if more
-    follow; from the fourth on, as the difference to the one before the last. COCO's own decoder
-    takes longer than all the rest of reading a mask.
+    COCO writes each number in groups of five bits, the lowest first; a sixth bit is set if more
+    groups follow. From the fourth number on, it writes the difference from the number two places
+    before. This decoder is vectorized, because COCO's would take most of the time of reading a
+    mask.
     """
-    digits = np.frombuffer(region, np.uint8).astype(np.int64) - 48
+    digits = np.frombuffer(mask, np.uint8).astype(np.int64) - 48
     ends = np.flatnonzero(digits & 32 == 0)
     starts = np.concatenate([[0], ends[:-1] + 1])
     shifts = 5 * (np.arange(len(digits)) - np.repeat(starts, ends - starts + 1))
@@ -77,18 +84,18 @@ def _runs(region: bytes) -> NDArray[np.int64]:
     return runs
 
 
-def is_outline(person: Entry) -> bool:
-    """Whether its segmentation is a true outline, not absent or just a box."""
-    segmentation = person.get("segmentation")
+def has_outline(annotation: Entry) -> bool:
+    """Whether the segmentation of an annotation is more than a box."""
+    segmentation = annotation.get("segmentation")
     if isinstance(segmentation, dict):
         return True
     return any(len(polygon) > 8 for polygon in _polygons(segmentation))
 
 
 def _polygons(segmentation: object) -> list[list[float]]:
-    """Those of at least three corners."""
-    listed = segmentation if isinstance(segmentation, list) else []
-    return [polygon for polygon in listed if isinstance(polygon, list) and len(polygon) >= 6]
+    """The polygons of a segmentation with at least three corners."""
+    polygons = segmentation if isinstance(segmentation, list) else []
+    return [polygon for polygon in polygons if isinstance(polygon, list) and len(polygon) >= 6]
 
 
 def _corners(box: Sequence[float]) -> list[float]:

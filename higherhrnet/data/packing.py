@@ -1,6 +1,7 @@
-"""One annotation file → a few arrays, small enough for every worker process to have them.
+"""Packs the annotations of a data set into a few arrays.
 
-COCO's 64,115 pictures of people take about 1 kB each, nearly all of it their 262,465 people.
+These are small enough for a copy in every worker process: for the 64,115 images of people in COCO,
+with 262,465 people, about 1 kB per image.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from higherhrnet.data import masks as regions
+from higherhrnet.arrays import BoolArray, FloatArray
+from higherhrnet.data.masks import encode_annotation, has_outline, merge_masks
 from higherhrnet.errors import InputError
 from higherhrnet.io.coco import Annotations, Entry
 from higherhrnet.io.image_store import ImageStore
@@ -23,16 +25,16 @@ Shape = tuple[int, int]
 """Height and width."""
 
 
-class Ragged:
-    """Lists of differing lengths in one array; `[i]` is the i-th."""
+class RaggedArray:
+    """A sequence of arrays of different lengths, stored in one array."""
 
     def __init__(self, values: NDArray[Any], lengths: Sequence[int]) -> None:
         self.values = values
         self.starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
 
     @classmethod
-    def of_bytes(cls, items: Sequence[bytes]) -> Self:
-        """A list of bytes."""
+    def from_bytes(cls, items: Sequence[bytes]) -> Self:
+        """Packs a sequence of bytes objects."""
         return cls(np.frombuffer(b"".join(items), np.uint8), [len(item) for item in items])
 
     def __getitem__(self, index: int) -> NDArray[Any]:
@@ -41,28 +43,30 @@ class Ragged:
 
 @dataclass(frozen=True, eq=False)
 class PackedAnnotations:
-    """One data set: N images with P people in all."""
+    """The annotations of a data set with N images."""
 
     names: list[str]
-    """The images' files."""
+    """The file names of the images."""
     shapes: NDArray[np.int32]
-    """(N, 2) height and width as annotated."""
-    labeled: NDArray[np.bool_]
-    """(K,) the keypoints that are annotated at all."""
-    keypoints: Ragged
-    """(P, K, 3) by image."""
-    sizes: Ragged
-    """(P,) the longer sides of the people's boxes, by image."""
-    masked: Ragged | None
-    """N regions where the loss does not count, no bytes where it does everywhere."""
-    outlines: Ragged | None
-    """P regions that the people cover, no bytes where that is not known."""
+    """(N, 2) annotated height and width of each image."""
+    labeled: BoolArray
+    """(K,) the keypoints that the data set annotates."""
+    keypoints: RaggedArray
+    """For each image, (P, K, 3) x, y and visibility of the keypoints."""
+    sizes: RaggedArray
+    """For each image, (P,) the longer sides of the people's boxes."""
+    ignored: RaggedArray | None
+    """For each image, the encoded mask of the pixels that the loss ignores, empty if there are
+    none; None if the loss ignores nothing."""
+    outlines: RaggedArray | None
+    """For each person of all images, the encoded mask of the person's pixels, empty if only a box
+    is annotated; None if outlines are not loaded."""
 
     def __len__(self) -> int:
         return len(self.names)
 
     def outlines_in(self, image: int) -> tuple[bytes, ...]:
-        """Those of an image's people; none if outlines were not asked for."""
+        """The outlines of the people in an image; none if outlines are not loaded."""
         if self.outlines is None:
             return ()
         people = range(*self.sizes.starts[image : image + 2])
@@ -71,96 +75,100 @@ class PackedAnnotations:
 
 def pack_annotations(
     annotations: Annotations,
-    pictures: ImageStore,
+    images: ImageStore,
     skeleton: Skeleton,
     *,
-    masked: bool,
-    outlines: bool,
+    with_ignored: bool,
+    with_outlines: bool,
 ) -> PackedAnnotations:
-    """The images with annotations, and the people in them.
+    """Packs the annotations of the images in which people are annotated.
 
     Args:
-        annotations: may have another skeleton; keypoints are the same where their names are.
-        pictures: are looked into where the annotations do not say how large they are.
-        skeleton: the keypoints that are wanted.
-        masked: find out where the loss should not count.
-        outlines: keep the people's.
+        annotations: the annotations; their keypoints are matched with those of the skeleton by
+            name.
+        images: the images, which are read if the annotations do not contain their size.
+        skeleton: the skeleton of the result.
+        with_ignored: whether the loss ignores crowds and people without keypoints.
+        with_outlines: whether to load the outlines of the people.
 
     Raises:
-        InputError: nothing of this can be learnt from, or a segmentation makes no sense.
+        InputError: the data set has no annotated people or no keypoint of the skeleton, or an
+            annotation is invalid.
     """
-    images, groups = _annotated(annotations)
-    shapes = [_shape(image, pictures) for image in images]
+    entries, groups = _annotated_images(annotations)
+    shapes = [_shape(entry, images) for entry in entries]
     used = [[p for p in people if p["num_keypoints"] or not p["iscrowd"]] for people in groups]
     keypoints, labeled = _keypoints(annotations, used, skeleton)
     sizes = np.array([max(p["bbox"][2:]) for people in used for p in people], np.float32)
     counts = [len(people) for people in used]
     try:
         return PackedAnnotations(
-            [str(image["file_name"]) for image in images],
+            [str(entry["file_name"]) for entry in entries],
             np.array(shapes, np.int32).reshape(-1, 2),
             labeled,
-            Ragged(keypoints, counts),
-            Ragged(sizes, counts),
-            _masked(groups, shapes) if masked else None,
-            _outlines(used, shapes) if outlines else None,
+            RaggedArray(keypoints, counts),
+            RaggedArray(sizes, counts),
+            _ignored_masks(groups, shapes) if with_ignored else None,
+            _outlines(used, shapes) if with_outlines else None,
         )
     except InputError as error:
         raise InputError(f"{annotations.path}: {error}") from error
 
 
-def _annotated(annotations: Annotations) -> tuple[list[Entry], list[list[Entry]]]:
-    """The images, and the annotations of each."""
+def _annotated_images(annotations: Annotations) -> tuple[list[Entry], list[list[Entry]]]:
+    """The images with annotations, and the annotations of each."""
     path, people = annotations.path, defaultdict(list)
     for person in annotations.people:
         people[str(person["image_id"])].append(person)
     images = [image for image in annotations.images if str(image["id"]) in people]
     if not images:
-        raise InputError(f"{path}: nobody is annotated in any of its images")
-    if nameless := [image["id"] for image in images if not image.get("file_name")]:
-        raise InputError(f"{path}: image {nameless[0]} has no file_name")
+        raise InputError(f"{path}: no people are annotated in its images")
+    for image in images:
+        if not image.get("file_name"):
+            raise InputError(f"{path}: image {image['id']} has no file_name")
     return images, [people[str(image["id"])] for image in images]
 
 
-def _shape(image: Entry, pictures: ImageStore) -> Shape:
-    if image.get("height") and image.get("width"):
-        return int(image["height"]), int(image["width"])
-    height, width = pictures.read(str(image["file_name"])).shape[:2]
+def _shape(entry: Entry, images: ImageStore) -> Shape:
+    if entry.get("height") and entry.get("width"):
+        return int(entry["height"]), int(entry["width"])
+    height, width = images.read(str(entry["file_name"])).shape[:2]
     return height, width
 
 
 def _keypoints(
     annotations: Annotations, groups: Sequence[Sequence[Entry]], skeleton: Skeleton
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """(P, K, 3) the people's, in the order of the skeleton, and (K,) which of them are labelled."""
-    own = annotations.skeleton.names
-    labeled = np.isin(skeleton.names, own)
+) -> tuple[FloatArray, BoolArray]:
+    """(P, K, 3) keypoints of all people in the order of the skeleton, and (K,) the labeled ones."""
+    names = annotations.skeleton.names
+    labeled = np.isin(skeleton.names, names)
     if not labeled.any():
         raise InputError(
-            f"{annotations.path}: has no keypoint of the skeleton {skeleton.name}, but "
-            f"{', '.join(own)}"
+            f"{annotations.path}: has no keypoint of the skeleton {skeleton.name}; its keypoints "
+            f"are {', '.join(names)}"
         )
     triples = np.array([p["keypoints"] for people in groups for p in people], np.float32)
-    triples = triples.reshape(-1, len(own), 3)
+    triples = triples.reshape(-1, len(names), 3)
     keypoints = np.zeros((len(triples), len(skeleton), 3), np.float32)
-    keypoints[:, labeled] = triples[:, [own.index(name) for name in skeleton.names if name in own]]
+    order = [names.index(name) for name in skeleton.names if name in names]
+    keypoints[:, labeled] = triples[:, order]
     return keypoints, labeled
 
 
-def _masked(groups: Sequence[Sequence[Entry]], shapes: Sequence[Shape]) -> Ragged:
-    """Of each image, its crowds and the people without keypoints."""
-    found = []
+def _ignored_masks(groups: Sequence[Sequence[Entry]], shapes: Sequence[Shape]) -> RaggedArray:
+    """The masks of the crowds and people without keypoints in each image."""
+    masks = []
     for people, shape in zip(groups, shapes, strict=True):
-        silent = [p for p in people if p["iscrowd"] or not p["num_keypoints"]]
-        found.append(regions.union([regions.encode(p, *shape) for p in silent], *shape))
-    return Ragged.of_bytes(found)
+        ignored = [p for p in people if p["iscrowd"] or not p["num_keypoints"]]
+        masks.append(merge_masks([encode_annotation(p, *shape) for p in ignored], *shape))
+    return RaggedArray.from_bytes(masks)
 
 
-def _outlines(groups: Sequence[Sequence[Entry]], shapes: Sequence[Shape]) -> Ragged:
-    """Of each person with keypoints, what it covers, where more than a box is known."""
-    found = []
+def _outlines(groups: Sequence[Sequence[Entry]], shapes: Sequence[Shape]) -> RaggedArray:
+    """The mask of each person with keypoints and more than a box; empty for the others."""
+    masks = []
     for people, shape in zip(groups, shapes, strict=True):
         for person in people:
-            known = person["num_keypoints"] and regions.is_outline(person)
-            found.append(regions.encode(person, *shape) if known else b"")
-    return Ragged.of_bytes(found)
+            usable = person["num_keypoints"] and has_outline(person)
+            masks.append(encode_annotation(person, *shape) if usable else b"")
+    return RaggedArray.from_bytes(masks)

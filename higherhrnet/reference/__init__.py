@@ -1,1 +1,1 @@
-"""The decoding of the reference implementation, as a test oracle and as a baseline for benchmarks (torch)."""
+"""The decoding of the reference implementation, a test oracle and the baseline of benchmarks."""

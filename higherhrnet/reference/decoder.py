@@ -1,9 +1,11 @@
-"""Network outputs → people the way the original HigherHRNet does it, slow loops and all.
+"""The decoding of the reference implementation, written anew with its own tools.
 
-The yardstick of speed, and a second opinion on what is right: the steps of the authors'
-test time, written anew with the same tools (torch, munkres, NumPy), the same number types and the
-same order of work. Equal to the golden set to the last digit, given the munkres 3 that it was
-recorded with: rounded costs tie often, and munkres 1 and 2 settle ties otherwise.
+It takes the same steps in the same order with the same libraries (PyTorch, munkres, NumPy) and data
+types, including the loops over people and keypoints. It is the baseline of the benchmarks and an
+oracle for the tests of `higherhrnet.decoding`.
+
+The results are bit-identical to the golden arrays, provided that munkres 3 is installed, with which
+these were recorded: rounded costs are often equal, and munkres 1 and 2 break such ties differently.
 """
 
 from __future__ import annotations
@@ -21,13 +23,14 @@ from torch import Tensor
 from higherhrnet.arrays import FloatArray
 
 View = tuple[Tensor, Tensor]
-"""One view's outputs: (1, 2K, h, w) heatmaps then tags, and (1, K, 2h, 2w) heatmaps."""
+"""The outputs of one view: (1, 2K, h, w) heatmaps and tags, and (1, K, 2h, 2w) heatmaps."""
 
 MAX_PEOPLE = 30
 MIN_PEAK = 0.1
 MAX_TAG_DISTANCE = 1.0
 PEAK_WINDOW = 5
-NO_GROUP = 1e10
+PADDING_COST = 1e10
+"""Cost of the columns that make the cost matrix square."""
 
 
 def decode(
@@ -37,24 +40,26 @@ def decode(
     adjust: bool = True,
     refine: bool = True,
 ) -> tuple[FloatArray, FloatArray]:
-    """The people in one photograph's maps.
+    """Decodes the maps of one image into people.
 
     Args:
         heatmaps: (1, K, H, W).
         tags: (1, K, H, W, T).
-        order: the skeleton's grouping order.
-        adjust: shift keypoints a quarter pixel to the higher neighbour, then half a pixel.
-        refine: look for each person's missing keypoints.
+        order: the grouping order of the skeleton.
+        adjust: move each keypoint a quarter of a pixel towards its higher neighbor, and by half a
+            pixel to the pixel center.
+        refine: find the missing keypoints of each person.
 
     Returns:
-        (P, K, 3 + T) x, y, score and tags, in the order of the people's finding, and (P,) scores.
+        (P, K, 3 + T) x, y, score and tags of each keypoint, and (P,) scores of the people, in the
+        order in which grouping created the people.
     """
     people = match_by_tag(*nms_and_top_k(heatmaps, tags), order)
     if adjust:
         adjust_people(people, heatmaps)
     scores = np.array([person[:, 2].mean() for person in people], np.float32)
     if refine:
-        for person in people:  # from the device anew for every person; on a CPU no bytes move
+        for person in people:  # copies the maps from the GPU for each person
             refine_person(person, heatmaps[0].cpu().numpy(), tags[0].cpu().numpy())
     return people, scores
 
@@ -65,16 +70,19 @@ def aggregate(
     base_size: tuple[int, int],
     project: bool = True,
 ) -> tuple[Tensor, Tensor]:
-    """The outputs of all scales and views as one pair of maps.
+    """Merges the outputs of all scales and views.
 
     Args:
-        outputs: for each scale its plain view, then its mirrored view if there is one.
-        flip_index: for each keypoint, the index of its mirror image.
+        outputs: for each scale the outputs of the plain view, and of the flipped view if it is
+            used.
+        flip_index: for each keypoint, the index of the keypoint that replaces it in a flipped
+            image.
         base_size: height and width of the network's input at scale 1.
-        project: resize all maps to `base_size`; else to the largest scale's finest map.
+        project: resize all maps to `base_size`; False: to the size of the finest map of the
+            largest scale.
 
     Returns:
-        (1, K, H, W) heatmaps, averaged, and (1, K, H, W, T) tags, a T for each view of scale 1.
+        (1, K, H, W) heatmaps, averaged, and (1, K, H, W, T) tags of the T views of scale 1.
     """
     finest = outputs[max(outputs)][0][1]
     size = base_size if project else finest.shape[2:]
@@ -93,40 +101,45 @@ def aggregate(
 
 
 def merge_resolutions(
-    view: View, flip_index: Sequence[int], mirrored: bool
+    view: View, flip_index: Sequence[int], flipped: bool
 ) -> tuple[Tensor, Tensor]:
-    """One view's heatmaps and tags, (1, K, 2h, 2w) each, with a mirrored view turned back."""
+    """Merges the two resolutions of one view, and flips a flipped view back.
+
+    Returns:
+        Heatmaps and tags, (1, K, 2h, 2w) each.
+    """
     low, high = view
     low = resize(low, high.shape[2:])
-    if mirrored:
+    if flipped:
         low, high = low.flip(3), high.flip(3)
     keypoints = high.shape[1]
     heatmaps, tags = low[:, :keypoints], low[:, keypoints:]
-    if mirrored:
+    if flipped:
         index = list(flip_index)
         heatmaps, tags, high = heatmaps[:, index], tags[:, index], high[:, index]
     return (heatmaps + high) / 2, tags
 
 
 def resize(maps: Tensor, size: Sequence[int]) -> Tensor:
-    """Bilinear, pixel centres at half-integers; as they are if the size is right already."""
+    """Resizes (1, C, h, w) maps bilinearly, with pixel centers at half-integers."""
     if tuple(maps.shape[2:]) == tuple(size):
         return maps
     return F.interpolate(maps, size=tuple(size), mode="bilinear", align_corners=False)
 
 
 def mean(maps: Sequence[Tensor]) -> Tensor:
-    """The maps' average, added up from the first on."""
+    """The average of the maps, added from the first to the last."""
     return reduce(torch.add, maps) / len(maps)
 
 
 def nms_and_top_k(
     heatmaps: Tensor, tags: Tensor
 ) -> tuple[NDArray[np.int64], FloatArray, FloatArray]:
-    """Each keypoint's 30 highest local maxima.
+    """Finds the 30 highest local maxima of each heatmap.
 
     Returns:
-        (K, 30, 2) x and y, (K, 30) scores, (K, 30, T) tags; scores fall, and are 0 past the last.
+        (K, 30, 2) x and y, (K, 30) scores and (K, 30, T) tags, in descending order of the scores,
+        which are 0 where a heatmap has fewer maxima.
     """
     pooled = F.max_pool2d(heatmaps, PEAK_WINDOW, stride=1, padding=PEAK_WINDOW // 2)
     peaks = heatmaps * (pooled == heatmaps).float()
@@ -141,16 +154,26 @@ def nms_and_top_k(
 def match_by_tag(
     locations: NDArray[np.int64], values: FloatArray, tags: FloatArray, order: Sequence[int]
 ) -> FloatArray:
-    """Candidates into people, keypoint after keypoint: (P, K, 3 + T).
+    """Groups the peaks into people, one keypoint after another.
 
-    A person is known by the first tag value of the candidate that opened it. Another that opens
-    under the same value takes that person's place: a slip of the original's, kept here.
+    People are stored in a dictionary whose key is the first tag value of the peak that created the
+    person. If a later peak with the same value should create a person, it replaces the tags of the
+    existing one instead. This is a bug of the reference implementation, which is reproduced here.
+
+    Args:
+        locations: (K, 30, 2) x and y.
+        values: (K, 30) scores.
+        tags: (K, 30, T).
+        order: the grouping order of the skeleton.
+
+    Returns:
+        (P, K, 3 + T) x, y, score and tags of each keypoint.
     """
     people: dict[float, NDArray[np.float64]] = {}
     member_tags: dict[float, list[FloatArray]] = {}
     blank = np.zeros((len(order), 3 + tags.shape[2]))
     for k in order:
-        # Whole-number locations make this float64, and with it all distances and costs.
+        # The integer locations make this float64, and hence all distances and costs.
         candidates = np.concatenate([locations[k], values[k][:, None], tags[k]], 1)
         strong = candidates[:, 2] > MIN_PEAK
         candidates, candidate_tags = candidates[strong], tags[k][strong]
@@ -169,7 +192,15 @@ def match_by_tag(
 
 
 def assign(candidates: NDArray[np.float64], means: FloatArray) -> Iterator[tuple[int, int | None]]:
-    """For each of (N, 3 + T) candidates the one of (G, T) groups it joins; None to open one."""
+    """Assigns peaks to people.
+
+    Args:
+        candidates: (N, 3 + T) x, y, score and tags of the peaks.
+        means: (G, T) mean tags of the people.
+
+    Yields:
+        Pairs of the index of a peak and the index of a person, or None to create a new person.
+    """
     count, groups = len(candidates), len(means)
     if count == 0 or groups == 0:
         yield from ((row, None) for row in range(count))
@@ -177,22 +208,28 @@ def assign(candidates: NDArray[np.float64], means: FloatArray) -> Iterator[tuple
     distances = np.linalg.norm(candidates[:, None, 3:] - means[None], ord=2, axis=2)
     costs = np.round(distances) * 100 - candidates[:, 2:3]
     if count > groups:
-        costs = np.concatenate([costs, np.full((count, count - groups), NO_GROUP)], 1)
+        costs = np.concatenate([costs, np.full((count, count - groups), PADDING_COST)], 1)
     for row, column in Munkres().compute(costs):
         joins = column < groups and distances[row, column] < MAX_TAG_DISTANCE
         yield row, column if joins else None
 
 
 def adjust_people(people: FloatArray, heatmaps: Tensor) -> None:
-    """Move found keypoints to their higher neighbours, in place, reading one number at a time."""
+    """Adjusts the keypoints of all people in place."""
     for person in people:
         for k, (x, y, score) in enumerate(person[:, :3]):
             if score > 0:
-                person[k, :2] = between_neighbours(heatmaps[0, k], int(x), int(y))
+                person[k, :2] = adjusted_position(heatmaps[0, k], int(x), int(y))
 
 
-def between_neighbours(heatmap: Tensor | FloatArray, x: int, y: int) -> tuple[float, float]:
-    """The pixel's centre, a quarter pixel to the higher side on both axes; ties go to the lower."""
+def adjusted_position(heatmap: Tensor | FloatArray, x: int, y: int) -> tuple[float, float]:
+    """Moves a pixel's center a quarter of a pixel towards the higher neighbor, on each axis.
+
+    Where the neighbors are equal, it moves to the left or up.
+
+    Returns:
+        x and y, where the center of the first pixel is at 0.5.
+    """
     height, width = heatmap.shape
     right = heatmap[y, min(x + 1, width - 1)] > heatmap[y, max(x - 1, 0)]
     below = heatmap[min(y + 1, height - 1), x] > heatmap[max(y - 1, 0), x]
@@ -200,20 +237,22 @@ def between_neighbours(heatmap: Tensor | FloatArray, x: int, y: int) -> tuple[fl
 
 
 def refine_person(person: FloatArray, heatmaps: FloatArray, tags: FloatArray) -> None:
-    """Fill a person's missing keypoints, in place; all K maps are searched, missing or not.
+    """Finds the missing keypoints of a person, in place.
+
+    All K maps are searched, even those of keypoints that are not missing.
 
     Args:
-        person: (K, 3 + T); the tags of keypoints filled in stay 0.
+        person: (K, 3 + T) x, y, score and tags; the tags of refined keypoints stay 0.
         heatmaps: (K, H, W).
         tags: (K, H, W, T).
     """
     own = [tags[k, int(y), int(x)] for k, (x, y, score) in enumerate(person[:, :3]) if score > 0]
     own_mean = np.mean(own, axis=0)
-    found = []
+    refined = []
     for heatmap, tag in zip(heatmaps, tags, strict=True):
         distance = ((tag - own_mean) ** 2).sum(axis=2) ** 0.5
         best = np.unravel_index(np.argmax(heatmap - np.round(distance)), heatmap.shape)
-        found.append((*between_neighbours(heatmap, int(best[1]), int(best[0])), heatmap[best]))
-    for k, (x, y, score) in enumerate(found):
+        refined.append((*adjusted_position(heatmap, int(best[1]), int(best[0])), heatmap[best]))
+    for k, (x, y, score) in enumerate(refined):
         if score > 0 and person[k, 2] == 0:
             person[k, :3] = x, y, score

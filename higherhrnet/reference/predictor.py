@@ -1,4 +1,7 @@
-"""The original's way from photograph to people, as a predictor."""
+"""A predictor that runs the network and decodes its maps as the reference implementation does.
+
+It is the baseline of the benchmarks, and an oracle for the tests of `Predictor`.
+"""
 
 from __future__ import annotations
 
@@ -8,65 +11,92 @@ from typing import Any
 
 import torch
 
-from higherhrnet.bench.clocks import Clocked, now
 from higherhrnet.config import Header
 from higherhrnet.engines.torch import TorchEngine
-from higherhrnet.errors import InputError
-from higherhrnet.inference.predictor import PreprocessedImage
+from higherhrnet.errors import require
+from higherhrnet.inference.predictor import Predictor, PreprocessedImage
 from higherhrnet.network import checkpoint
 from higherhrnet.network.higherhrnet import HigherHRNet
 from higherhrnet.poses import Poses
-from higherhrnet.reference import decoder as original
+from higherhrnet.reference.decoder import aggregate, decode
 
 
-class ReferencePredictor(Clocked):
-    """Eager torch in float32, a pass for each view; maps enlarged, then searched person by person.
+class ReferencePredictor(Predictor):
+    """Runs the network with eager PyTorch in float32, and decodes with `reference.decoder`.
 
-    Photographs are read and resized as ours, at one scale, and decoded with the published settings.
-    On a GPU maps stay there until the original fetches them.
+    The network runs once for each view. Images are preprocessed as in `Predictor`, at scale 1 only,
+    and decoded with the published settings. On a GPU, the maps stay on the device until the decoder
+    copies them to the host.
+
+    Args:
+        model: the network.
+        header: the header of the model.
     """
 
     def __init__(self, model: HigherHRNet, header: Header) -> None:
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.model = model.to(self.device)
         engine = TorchEngine(self.model, self.device)
-        engine.description = f"the original's way: {engine.description}"
+        engine.description = f"reference implementation: {engine.description}"
         super().__init__(engine, header)
 
     @classmethod
     def from_file(cls, path: Path, threads: int) -> ReferencePredictor:
-        """With the weights in a .safetensors file.
+        """Loads the weights in a .safetensors file.
+
+        Args:
+            path: the file.
+            threads: number of CPU threads.
 
         Raises:
-            InputError: it is another file, or a network that the original's decoder cannot read.
+            InputError: the file cannot be read, or the decoder of the reference implementation does
+                not support its network.
         """
         torch.set_num_threads(threads)
         model, header = checkpoint.load(path)
-        if len(model.config.deconv_kernels) != 1 or not model.config.tag_per_keypoint:
-            raise InputError("reads one transposed convolution and a tag a keypoint, no others")
+        require(
+            len(model.config.deconv_kernels) == 1 and model.config.tag_per_keypoint,
+            f"{path}: the reference implementation supports only networks with one transposed "
+            "convolution and one tag per keypoint",
+        )
         return cls(model, header)
 
-    def forward(self, prepared: Sequence[PreprocessedImage]) -> list[Any]:
-        """The network's outputs for each photograph, as tensors."""
+    def forward(self, images: Sequence[PreprocessedImage]) -> list[Any]:
+        """Runs the network on one view at a time.
+
+        Returns:
+            For each image, the network's outputs at scale 1, as tensors.
+        """
         outputs = []
-        for photograph in prepared:
-            views = torch.from_numpy(photograph.inputs[1.0]).to(self.device)
+        for image in images:
+            views = torch.from_numpy(image.inputs[1.0]).to(self.device)
             with torch.inference_mode():
                 passes = [self.model(view[None]) for view in views]
                 outputs.append({1.0: [torch.cat(level) for level in zip(*passes, strict=True)]})
         return outputs
 
-    def postprocess(self, prepared: PreprocessedImage, outputs: Any) -> Poses:  # noqa: ANN401 (arrays or tensors)
-        """One photograph's outputs → its people, in the photograph's pixels."""
-        start, way, skeleton = now(), prepared.resizes[1.0], self.header.skeleton
+    def merge_maps(self, preprocessed: PreprocessedImage, outputs: Any) -> Any:  # noqa: ANN401 (tensors)
+        """Merges the outputs of one image.
+
+        Args:
+            preprocessed: the image.
+            outputs: its outputs at scale 1, as tensors or arrays.
+
+        Returns:
+            (1, K, H, W) heatmaps and (1, K, H, W, T) tags, as tensors.
+        """
+        resize = preprocessed.resizes[1.0]
         levels = [torch.as_tensor(level, device=self.device) for level in outputs[1.0]]
         views = [(low[None], high[None]) for low, high in zip(*levels, strict=True)]
-        heatmaps, tags = original.aggregate(
-            {1.0: views}, skeleton.flip_index, (way.height, way.width), self.config.project
-        )
-        self.merging = now() - start
-        people, scores = original.decode(heatmaps, tags, skeleton.grouping_order)
+        flip_index, project = self.header.skeleton.flip_index, self.config.project
+        return aggregate({1.0: views}, flip_index, (resize.height, resize.width), project)
+
+    def decode_maps(self, preprocessed: PreprocessedImage, maps: Any) -> Poses:  # noqa: ANN401 (tensors)
+        """Decodes what `merge_maps` returned into poses in the pixels of the image."""
+        heatmaps, tags = maps
+        people, scores = decode(heatmaps, tags, self.header.skeleton.grouping_order)
         height, width = heatmaps.shape[2:]
-        keypoints = way.to_image(people[..., :2], width, height)
-        found = people[..., 2]
-        return Poses((keypoints * (found[..., None] > 0)).astype("f4"), found, scores, skeleton)
+        positions = preprocessed.resizes[1.0].to_image(people[..., :2], width, height)
+        keypoint_scores = people[..., 2]
+        keypoints = (positions * (keypoint_scores[..., None] > 0)).astype("f4")
+        return Poses(keypoints, keypoint_scores, scores, self.header.skeleton)

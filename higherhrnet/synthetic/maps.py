@@ -1,4 +1,8 @@
-"""Network outputs drawn without a network: any number of people, found again by decoding."""
+"""Synthetic outputs of a network for any number of people.
+
+Decoding finds the same number of people in them. They replace a trained network in tests and in
+benchmarks of decoding.
+"""
 
 from __future__ import annotations
 
@@ -6,60 +10,68 @@ from math import ceil, exp, sqrt
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from higherhrnet.arrays import FloatArray
+from higherhrnet.arrays import DoubleArray, FloatArray
 from higherhrnet.skeleton import COCO, Skeleton
 
-Points = NDArray[np.float64]
-"""(P, K, 2) x and y, from the map's upper left corner: the first pixel's centre is at 0.5."""
-
-SIGMA = 2.0
-"""Of the Gaussian around each keypoint, in cells, at both resolutions."""
-PEAKS = 0.3, 0.95
-MISSING = 0.25
-NOISE = 0.01
-TAG_GAP = 1.5, 2.0
-"""Between one person's tag and the next; grouping tells people apart from 1 on."""
+HEATMAP_SIGMA = 2.0
+"""Standard deviation of the Gaussian around a keypoint, in cells, at both resolutions."""
+PEAK_RANGE = 0.3, 0.95
+"""Minimum and maximum height of a peak."""
+MISSING_SHARE = 0.25
+"""Share of the keypoints that have no peak."""
+HEATMAP_NOISE = 0.01
+"""Standard deviation of the noise in heatmaps."""
+TAG_GAP_RANGE = 1.5, 2.0
+"""Minimum and maximum difference of two successive people's tags; grouping separates people from a
+difference of 1."""
 TAG_NOISE = 0.1
+"""Standard deviation of the tags of one person."""
 TAG_SIGMA = 0.7
-"""Cells over which the tags of people side by side blend."""
-TAG_REACH = 6.0
-"""Cells around a person's keypoint that bear its tag."""
+"""Width, in cells, of the transition between the tags of neighboring people."""
+TAG_RADIUS = 6.0
+"""Radius, in cells, around a person's keypoint in which the map has the person's tag."""
 
 
-def draw_maps(
-    people: int, height: int, width: int, seed: int, skeleton: Skeleton = COCO, flip: bool = True
+def synthesize_outputs(
+    num_people: int,
+    height: int,
+    width: int,
+    seed: int,
+    skeleton: Skeleton = COCO,
+    flip: bool = True,
 ) -> tuple[FloatArray, FloatArray]:
-    """Outputs that a trained network might give for a photograph of P people.
+    """Creates outputs such as a trained network might give for an image of P people.
 
-    A quarter of the keypoints have no peak. All people's tags differ and reach a few cells around
-    each of their keypoints, peak or not; elsewhere tags wander.
+    A quarter of the keypoints have no peak. The tags of all people differ and cover a few cells
+    around each keypoint, including those without a peak; elsewhere tags vary smoothly.
 
     Args:
-        people: how many, P.
-        height: of the network's input, a multiple of 4.
-        width: of the network's input, a multiple of 4.
-        seed: the same seed, the same maps.
-        skeleton: whose keypoints.
-        flip: give the mirrored photograph's outputs too, left and right changed over.
+        num_people: P.
+        height: height of the network's input, a multiple of 4.
+        width: width of the network's input, a multiple of 4.
+        seed: seed of the random numbers.
+        skeleton: the skeleton of the people.
+        flip: whether to add the outputs of the flipped view.
 
     Returns:
-        Low, (V, 2K, H/4, W/4) heatmaps then tags, and high, (V, K, H/2, W/2) heatmaps; V is 2 with
-        `flip`, the mirrored view last, else 1.
+        (V, 2K, H/4, W/4) heatmaps and tags, and (V, K, H/2, W/2) heatmaps, where V is 2 with the
+        flipped view and else 1.
     """
     rng, num_keypoints = np.random.default_rng(seed), len(skeleton)
-    keypoints = place_people(rng, people, num_keypoints, height, width)
-    seen = rng.random((people, num_keypoints)) >= MISSING
-    seen[:, 0] = True  # who is met later upsets the original's grouping: 30 people come out as 90
-    peaks = rng.uniform(*PEAKS, seen.shape) * seen
-    tags = rng.permutation(np.cumsum(rng.uniform(*TAG_GAP, people))) - spread(people)
+    keypoints = place_people(rng, num_people, num_keypoints, height, width)
+    has_peak = rng.random((num_people, num_keypoints)) >= MISSING_SHARE
+    # Grouping may split a person whose first keypoint is missing: 30 people become 90.
+    has_peak[:, 0] = True
+    peaks = rng.uniform(*PEAK_RANGE, has_peak.shape) * has_peak
+    tags = rng.permutation(np.cumsum(rng.uniform(*TAG_GAP_RANGE, num_people)))
+    tags -= _max_tag(num_people)
     low_views, high_views = [], []
     for _ in range(1 + flip):
-        heatmaps = draw_heatmaps(rng, keypoints / 4, peaks, height // 4, width // 4)
-        tag_maps = draw_tags(rng, keypoints / 4, tags, height // 4, width // 4)
+        heatmaps = synthesize_heatmaps(rng, keypoints / 4, peaks, height // 4, width // 4)
+        tag_maps = synthesize_tags(rng, keypoints / 4, tags, height // 4, width // 4)
         low_views.append(np.concatenate([heatmaps, tag_maps]))
-        high_views.append(draw_heatmaps(rng, keypoints / 2, peaks, height // 2, width // 2))
+        high_views.append(synthesize_heatmaps(rng, keypoints / 2, peaks, height // 2, width // 2))
     low, high = np.stack(low_views), np.stack(high_views)
     if flip:
         index = np.array(skeleton.flip_index)
@@ -68,37 +80,59 @@ def draw_maps(
     return low, high
 
 
-def spread(people: int) -> float:
-    """Half of what all people's tags range over, about."""
-    return sum(TAG_GAP) / 4 * (people + 1)
+def _max_tag(num_people: int) -> float:
+    """The approximate maximum of the people's tags, which are distributed around 0."""
+    return sum(TAG_GAP_RANGE) / 4 * (num_people + 1)
 
 
 def place_people(
-    rng: np.random.Generator, people: int, num_keypoints: int, height: int, width: int
-) -> Points:
-    """A person a cell of a grid, keypoints anywhere in a box up to a tenth larger than the cell."""
-    columns = max(1, ceil(sqrt(people * width / height)))
-    rows = max(1, ceil(people / columns))
+    rng: np.random.Generator, num_people: int, num_keypoints: int, height: int, width: int
+) -> DoubleArray:
+    """Places each person in a cell of a grid, with keypoints at random positions in a box.
+
+    The sides of the box are 0.6 to 1.1 times those of the cell.
+
+    Returns:
+        (P, K, 2) x and y, where the center of the first pixel is at 0.5.
+    """
+    columns = max(1, ceil(sqrt(num_people * width / height)))
+    rows = max(1, ceil(num_people / columns))
     cell = np.array([width / columns, height / rows])
-    box = cell * rng.uniform(0.6, 1.1, (people, 1))
-    corner = np.stack(np.divmod(np.arange(people), rows), 1) * cell
-    corner += rng.random((people, 2)) * (cell - box)
-    inside = rng.random((people, num_keypoints, 2))
+    box = cell * rng.uniform(0.6, 1.1, (num_people, 1))
+    corner = np.stack(np.divmod(np.arange(num_people), rows), 1) * cell
+    corner += rng.random((num_people, 2)) * (cell - box)
+    inside = rng.random((num_people, num_keypoints, 2))
     return np.asarray(corner[:, None] + inside * box[:, None])
 
 
-def bells(
-    keypoints: Points, sigma: float, height: int, width: int
+def gaussian_profiles(
+    keypoints: DoubleArray, sigma: float, height: int, width: int
 ) -> tuple[FloatArray, FloatArray]:
-    """The (P, K, H) columns and (P, K, W) rows whose products are Gaussians at the keypoints."""
+    """The separable factors of Gaussians at the keypoints.
+
+    Args:
+        keypoints: (P, K, 2) x and y in cells, where the center of the first cell is at 0.5.
+        sigma: standard deviation in cells.
+        height: height of the maps.
+        width: width of the maps.
+
+    Returns:
+        (P, K, H) columns and (P, K, W) rows, whose outer products are the Gaussians.
+    """
     x, y = keypoints[..., :1], keypoints[..., 1:]
-    down = np.exp(-((np.arange(height) + 0.5 - y) ** 2) / (2 * sigma**2))
-    across = np.exp(-((np.arange(width) + 0.5 - x) ** 2) / (2 * sigma**2))
-    return down.astype(np.float32), across.astype(np.float32)
+    columns = np.exp(-((np.arange(height) + 0.5 - y) ** 2) / (2 * sigma**2))
+    rows = np.exp(-((np.arange(width) + 0.5 - x) ** 2) / (2 * sigma**2))
+    return columns.astype(np.float32), rows.astype(np.float32)
 
 
 def smooth_noise(rng: np.random.Generator, shape: tuple[int, ...], sigma: float) -> FloatArray:
-    """(K, H, W) blurred white noise of mean about 0 and standard deviation 1."""
+    """Creates (K, H, W) blurred white noise with a mean of about 0 and a standard deviation of 1.
+
+    Args:
+        rng: the source of random numbers.
+        shape: K, H and W.
+        sigma: standard deviation of the blur, in cells.
+    """
     white, side = rng.standard_normal(shape, np.float32), 2 * round(4 * sigma) + 1
     noise = np.stack(
         [cv2.GaussianBlur(k, (side, side), sigma, borderType=cv2.BORDER_REFLECT) for k in white]
@@ -106,26 +140,51 @@ def smooth_noise(rng: np.random.Generator, shape: tuple[int, ...], sigma: float)
     return np.asarray(noise / noise.std(), np.float32)
 
 
-def draw_heatmaps(
-    rng: np.random.Generator, keypoints: Points, peaks: NDArray[np.float64], height: int, width: int
+def synthesize_heatmaps(
+    rng: np.random.Generator, keypoints: DoubleArray, peaks: DoubleArray, height: int, width: int
 ) -> FloatArray:
-    """(K, H, W) all people's Gaussians, as high as (P, K) `peaks`, and faint noise."""
+    """Creates heatmaps of all people, with faint noise.
+
+    Args:
+        rng: the source of random numbers.
+        keypoints: (P, K, 2) x and y in cells.
+        peaks: (P, K) heights of the Gaussians; 0 for a missing keypoint.
+        height: height of the maps, H.
+        width: width of the maps, W.
+
+    Returns:
+        (K, H, W) heatmaps.
+    """
     heatmaps = np.zeros((keypoints.shape[1], height, width), np.float32)
-    down, across = bells(keypoints, SIGMA, height, width)
-    down *= peaks[..., None]
-    for column, row in zip(down, across, strict=True):
+    columns, rows = gaussian_profiles(keypoints, HEATMAP_SIGMA, height, width)
+    columns *= peaks[..., None]
+    for column, row in zip(columns, rows, strict=True):
         np.maximum(heatmaps, column[:, :, None] * row[:, None], out=heatmaps)
-    return heatmaps + NOISE * smooth_noise(rng, heatmaps.shape, 1)
+    return heatmaps + HEATMAP_NOISE * smooth_noise(rng, heatmaps.shape, 1)
 
 
-def draw_tags(
-    rng: np.random.Generator, keypoints: Points, tags: NDArray[np.float64], height: int, width: int
+def synthesize_tags(
+    rng: np.random.Generator, keypoints: DoubleArray, tags: DoubleArray, height: int, width: int
 ) -> FloatArray:
-    """(K, H, W) the nearest person's of (P,) tags, or where nobody is near, a wandering value."""
-    own = tags[:, None] + TAG_NOISE * rng.standard_normal(keypoints.shape[:2])
-    down, across = bells(keypoints, TAG_SIGMA, height, width)
-    nobody = exp(-(TAG_REACH**2) / (2 * TAG_SIGMA**2))
-    weight = np.einsum("pky,pkx->kyx", down, across) + nobody
-    total = np.einsum("pky,pkx->kyx", down * own[..., None].astype(np.float32), across)
-    background = smooth_noise(rng, weight.shape, 8) * spread(len(tags))
-    return np.asarray((total + nobody * background) / weight, np.float32)
+    """Creates tag maps of all people: in each cell the tag of the nearest person.
+
+    Cells that are not near a person have smooth noise over the range of the tags.
+
+    Args:
+        rng: the source of random numbers.
+        keypoints: (P, K, 2) x and y in cells.
+        tags: (P,) the people's tags.
+        height: height of the maps, H.
+        width: width of the maps, W.
+
+    Returns:
+        (K, H, W) tags.
+    """
+    keypoint_tags = tags[:, None] + TAG_NOISE * rng.standard_normal(keypoints.shape[:2])
+    columns, rows = gaussian_profiles(keypoints, TAG_SIGMA, height, width)
+    noise_weight = exp(-(TAG_RADIUS**2) / (2 * TAG_SIGMA**2))
+    weight = np.einsum("pky,pkx->kyx", columns, rows) + noise_weight
+    weighted = columns * keypoint_tags[..., None].astype(np.float32)
+    total = np.einsum("pky,pkx->kyx", weighted, rows)
+    noise = smooth_noise(rng, weight.shape, 8) * _max_tag(len(tags))
+    return np.asarray((total + noise_weight * noise) / weight, np.float32)

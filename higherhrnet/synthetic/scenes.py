@@ -1,8 +1,9 @@
-"""Drawn scenes: pictures of people whose keypoints are known exactly, for tests and overfitting.
+"""Synthetic scenes: images of people with exact keypoints, for tests and for overfitting.
 
-What has a left is reddish there and bluish on the right, and eyes, nose and the trim of the shirt
-show which way a person faces. A mirror contradicts the colours: where pictures are mirrored, in
-augmentation or in a flip test, draw with `side_tones=False`. Coordinates are as in painting.py.
+Left limbs, eyes and ears are reddish and right ones bluish. Eyes, nose and the trim of the shirt
+show which way a person faces. Flipping an image exchanges the colors of left and right, so use
+`side_colors=False` for training with flips and for testing with a flipped view. The coordinates are
+those of `painting`.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ from higherhrnet.arrays import DoubleArray, Image
 from higherhrnet.errors import InputError
 from higherhrnet.io.atomic import atomic_path
 from higherhrnet.skeleton import COCO, Skeleton
-from higherhrnet.synthetic.bodies import hulls, sample_people
+from higherhrnet.synthetic.bodies import convex_hulls, sample_people
 from higherhrnet.synthetic.painting import Objects, Scene, fill, paint_scene
 
 Seed = int | Sequence[int] | np.random.Generator
+"""One or several numbers, or a generator, which is advanced."""
 
 
 def draw_scene(
@@ -36,81 +38,83 @@ def draw_scene(
     objects: tuple[int, int] = (0, 3),
     crowd: float = 0.1,
     skeleton: Skeleton = COCO,
-    side_tones: bool = True,
+    side_colors: bool = True,
 ) -> Scene:
-    """A scene drawn by chance; the same seed and settings give the same scene.
+    """Draws a random scene; equal seeds and settings give equal scenes.
 
     Args:
-        seed: one number or several, or a generator to go on with.
-        height: of the picture, pixels.
-        width: of the picture, pixels.
-        people: the least and the most whose keypoints are given; who shows none joins the crowd.
-        objects: the least and the most that stand among them.
-        crowd: probability, 0 to 1, of a cluster of small people whose keypoints are not given.
-        skeleton: the keypoints that are given.
-        side_tones: left is reddish and right bluish; False: each person draws lots for it, so that
-            only the body's front tells left from right, and mirroring does no harm.
+        seed: the seed of the random numbers.
+        height: height of the image in pixels.
+        width: width of the image in pixels.
+        people: minimum and maximum number of people with annotated keypoints. People without a
+            visible keypoint become part of the crowd.
+        objects: minimum and maximum number of objects between the people.
+        crowd: probability, 0 to 1, of a group of small people without annotated keypoints.
+        skeleton: the keypoints to annotate.
+        side_colors: whether left limbs are always reddish and right limbs bluish; False: the two
+            are exchanged at random for each person, so that only the front of the body
+            distinguishes left from right.
 
     Raises:
-        InputError: the skeleton names a keypoint that drawn people do not have.
+        InputError: the skeleton has a keypoint that synthetic people do not have.
     """
     rng = np.random.default_rng(seed)
     size = np.array([width, height])
     canvas = _background(rng, height, width)
     grain = rng.integers(0, 16, canvas.shape, np.uint8)
 
-    given = int(rng.integers(*people, endpoint=True))
-    members = int(rng.integers(8, 17)) if rng.random() < crowd else 0
-    far, near = _clustered(rng, members, size), _spread(rng, given, size)
+    num_people = int(rng.integers(*people, endpoint=True))
+    crowd_size = int(rng.integers(8, 17)) if rng.random() < crowd else 0
+    far, near = _place_crowd(rng, crowd_size, size), _place_people(rng, num_people, size)
     hips, heights = (np.concatenate(pair) for pair in zip(far, near, strict=True))
-    everyone = sample_people(rng, hips, heights, side_tones)
+    all_people = sample_people(rng, hips, heights, side_colors)
 
-    count = int(rng.integers(*objects, endpoint=True))
-    behind = members + rng.integers(0, given, count, endpoint=True)
-    things = Objects(*_things(rng, count, size), behind)
-    scene = paint_scene(canvas, everyone, things, members, skeleton)
+    num_objects = int(rng.integers(*objects, endpoint=True))
+    people_behind = crowd_size + rng.integers(0, num_people, num_objects, endpoint=True)
+    all_objects = Objects(*_sample_objects(rng, num_objects, size), people_behind)
+    scene = paint_scene(canvas, all_people, all_objects, crowd_size, skeleton)
     return replace(scene, image=np.asarray(cv2.add(scene.image, grain), np.uint8))
 
 
-def _spread(
+def _place_people(
     rng: np.random.Generator, count: int, size: NDArray[np.int64]
 ) -> tuple[DoubleArray, DoubleArray]:
-    """(P, 2) hips and (P,) heights of people side by side, the small ones mostly far, so first."""
+    """Samples (P, 2) hips and (P,) heights of people side by side, small ones mostly first."""
     heights = rng.choice([0.35, 0.6, 0.9], count) * rng.uniform(0.7, 1.2, count) * size.min()
     heights = heights[np.argsort(heights * rng.uniform(0.7, 1.4, count))]
     columns = (rng.permutation(count) + rng.uniform(0.1, 0.9, count)) / max(count, 1)
     return np.stack([0.05 + 0.9 * columns, rng.uniform(0.35, 0.7, count)], 1) * size, heights
 
 
-def _clustered(
+def _place_crowd(
     rng: np.random.Generator, count: int, size: NDArray[np.int64]
 ) -> tuple[DoubleArray, DoubleArray]:
-    """(P, 2) hips and (P,) heights of small people who stand close together."""
-    middle = rng.uniform(0.25, 0.75, 2) * size
-    hips = middle + rng.normal(0, (0.12, 0.03), (count, 2)) * size.min()
+    """Samples (P, 2) hips and (P,) heights of small people close together."""
+    center = rng.uniform(0.25, 0.75, 2) * size
+    hips = center + rng.normal(0, (0.12, 0.03), (count, 2)) * size.min()
     return hips, rng.uniform(0.12, 0.22, count) * size.min()
 
 
 def _background(rng: np.random.Generator, height: int, width: int) -> Image:
-    """(H, W, 3) soft patches with a weave, and things in all colours strewn over them."""
-    patches = rng.integers(60, 190, (4, 5, 1)) + rng.integers(-30, 31, (4, 5, 3))
-    weave = rng.integers(0, 256, (height // 6 + 1, width // 6 + 1, 3))
+    """Samples (H, W, 3) smooth noise at two scales, with objects in random colors over it."""
+    coarse_grid = rng.integers(60, 190, (4, 5, 1)) + rng.integers(-30, 31, (4, 5, 3))
+    fine_grid = rng.integers(0, 256, (height // 6 + 1, width // 6 + 1, 3))
     canvas, fine = (
         cv2.resize(grid.astype(np.uint8), (width, height), interpolation=cv2.INTER_CUBIC)
-        for grid in (patches, weave)
+        for grid in (coarse_grid, fine_grid)
     )
-    outlines, colors = _things(rng, int(rng.integers(4, 12)), np.array([width, height]))
+    outlines, colors = _sample_objects(rng, int(rng.integers(4, 12)), np.array([width, height]))
     fill(canvas, outlines, colors, cv2.LINE_AA)
     return np.asarray(cv2.addWeighted(canvas, 0.85, fine, 0.15, 0), np.uint8)
 
 
-def _things(
+def _sample_objects(
     rng: np.random.Generator, count: int, size: NDArray[np.int64]
 ) -> tuple[DoubleArray, DoubleArray]:
-    """(O, 24, 2) outlines of poles, boards and balls within a width and height, (O, 3) colours."""
-    centres = rng.uniform(0, size, (count, 1, 2)) + rng.normal(0, 0.08, (count, 3, 2)) * size.min()
+    """Samples (O, 24, 2) outlines of poles, boards and balls, and their (O, 3) colors."""
+    centers = rng.uniform(0, size, (count, 1, 2)) + rng.normal(0, 0.08, (count, 3, 2)) * size.min()
     radii = rng.uniform(0.01, 0.05, (count, 1)) * size.min() * np.ones(3)
-    return hulls(centres, radii), rng.uniform(30, 220, (count, 3))
+    return convex_hulls(centers, radii), rng.uniform(30, 220, (count, 3))
 
 
 def write_scenes(
@@ -121,19 +125,23 @@ def write_scenes(
     skeleton: Skeleton = COCO,
     **settings: Any,  # noqa: ANN401
 ) -> Path:
-    """Write scenes in COCO's form: `images/000000000001.png`, … and `annotations.json`.
+    """Writes scenes as a COCO data set: `images/000000000001.png`, … and `annotations.json`.
 
-    The latter is returned. It appears last, in one move: where it is, the set is whole.
+    The annotations are written last and atomically: if the file exists, the data set is complete.
 
     Args:
-        folder: made if need be; what it holds by these names is replaced.
+        folder: the folder, which is created if necessary; existing files are overwritten.
         count: number of scenes.
-        seed: scene i is `draw_scene((seed, i))`, counted from 1, however many there are.
-        skeleton: the keypoints that are given.
-        settings: any other of `draw_scene`'s.
+        seed: scene i, counted from 1, is `draw_scene((seed, i))`.
+        skeleton: the keypoints to annotate.
+        settings: other arguments of `draw_scene`.
+
+    Returns:
+        The path of `annotations.json`.
 
     Raises:
-        InputError: the folder cannot be written, or the skeleton cannot be drawn.
+        InputError: the folder cannot be written to, or the skeleton has a keypoint that
+            synthetic people do not have.
     """
     target = folder / "annotations.json"
     images: list[dict[str, Any]] = []
@@ -155,8 +163,8 @@ def write_scenes(
             "annotations": annotations,
             "categories": [skeleton.to_category()],
         }
-        with atomic_path(target) as beside:
-            beside.write_text(json.dumps(dataset))
+        with atomic_path(target) as temporary:
+            temporary.write_text(json.dumps(dataset))
     except OSError as error:
-        raise InputError(f"{folder}: cannot write scenes there: {error.strerror}") from error
+        raise InputError(f"{folder}: scenes cannot be written: {error.strerror}") from error
     return target

@@ -1,4 +1,4 @@
-"""One crop for all: the original's to the digit, and the unbiased convention's exact mirrors."""
+"""Random crops equal those of the reference implementation, and move annotations with pixels."""
 
 from __future__ import annotations
 
@@ -9,48 +9,49 @@ import numpy as np
 import pytest
 
 from higherhrnet.config import Convention, InputConfig
-from higherhrnet.data.augment import Sample, augment, crop, crop_matrix, mirror
+from higherhrnet.data.augment import Sample, augment, crop, crop_matrix, flip_sample
 from higherhrnet.data.dataset import AnnotatedImage
 from higherhrnet.recipes import AugmentConfig
 from higherhrnet.skeleton import COCO
 from higherhrnet.synthetic.scenes import draw_scene
 
 CONVENTIONS: list[Convention] = ["reference", "unbiased"]
-LABELLED = np.arange(17) > 4
+LABELED = np.arange(17) > 4
 
 
-def photograph(seed: int = 0, height: int = 96, width: int = 128) -> AnnotatedImage:
-    """A drawn scene of which a corner is masked out."""
-    scene = draw_scene(seed, height=height, width=width, people=(3, 3), side_tones=False)
+UNBIASED = InputConfig(64, convention="unbiased")
+
+
+def annotated_scene(height: int = 96, width: int = 128) -> AnnotatedImage:
+    """A synthetic scene with a mask that excludes a corner."""
+    scene = draw_scene(0, height=height, width=width, people=(3, 3), side_colors=False)
     mask = np.ones((height, width), np.bool_)
     mask[: height // 3, : width // 2] = False
     sizes = scene.boxes[:, 2:].max(1)
-    return AnnotatedImage("drawn", scene.image, scene.keypoints, sizes, mask, LABELLED)
+    return AnnotatedImage("scene.png", scene.image, scene.keypoints, sizes, mask, LABELED)
 
 
-def unbiased(size: int = 64) -> InputConfig:
-    return InputConfig(size, convention="unbiased")
-
-
-def sample(seed: int, config: AugmentConfig, input: InputConfig, of: AnnotatedImage) -> Sample:
-    return augment(of, config, input, COCO, np.random.default_rng(seed))
+def random_sample(
+    seed: int, config: AugmentConfig, input: InputConfig, source: AnnotatedImage
+) -> Sample:
+    return augment(source, config, input, COCO, np.random.default_rng(seed))
 
 
 @pytest.mark.golden
-def test_crops_are_the_originals(golden: Path) -> None:
+def test_crops_equal_those_of_the_reference_implementation(golden: Path) -> None:
     arrays = np.load(golden / "augment.npz")
     cases = sorted({key.split("/")[0] for key in arrays})
     assert cases
     for case in cases:
         image, mask, people, center, side, degrees = (
-            arrays[f"{case}/{what}"]
-            for what in ("image", "mask", "people", "centre", "crop_side", "degrees")
+            arrays[f"{case}/{name}"]
+            for name in ("image", "mask", "people", "centre", "crop_side", "degrees")
         )
         matrix = crop_matrix(center, side, degrees, 128)
         np.testing.assert_allclose(matrix, arrays[f"{case}/matrix_input"], rtol=1e-12, atol=1e-12)
         sizes = np.full(len(people), side)
         keypoints = people.astype(np.float32)
-        source = AnnotatedImage(case, image, keypoints, sizes, mask, LABELLED)
+        source = AnnotatedImage(case, image, keypoints, sizes, mask, LABELED)
         cropped = crop(source, matrix, InputConfig(128))
         np.testing.assert_array_equal(cropped.image, arrays[f"{case}/out_image"], err_msg=case)
         np.testing.assert_allclose(cropped.sizes, 128, rtol=1e-5)
@@ -63,59 +64,58 @@ def test_crops_are_the_originals(golden: Path) -> None:
             np.testing.assert_array_equal(cropped.keypoints[..., 2], points[..., 2])
 
 
-def test_a_mirrored_unbiased_sample_is_the_sample_of_the_mirrored_photograph() -> None:
-    """Mirroring after the crop, and before it with everything in the crop mirrored, agree."""
-    shown, size = photograph(), 64
-    width = shown.image.shape[1]
+def test_unbiased_flips_before_and_after_cropping_are_equal() -> None:
+    source, size = annotated_scene(), UNBIASED.size
+    width = source.image.shape[1]
     matrix = crop_matrix(np.array([70.3, 41.9]), 77.7, 17, size)
-    late = mirror(crop(shown, matrix, unbiased(size)), COCO)
-    flip_photograph = np.array([[-1, 0, width], [0, 1, 0], [0, 0, 1]])
+    flipped_after = flip_sample(crop(source, matrix, UNBIASED), COCO)
+    flip_source = np.array([[-1, 0, width], [0, 1, 0], [0, 0, 1]])
     flip_input = np.array([[-1, 0, size], [0, 1, 0], [0, 0, 1]])
-    early = crop(
-        mirrored(shown), (flip_input @ np.vstack([matrix, [0, 0, 1]]) @ flip_photograph)[:2],
-        unbiased(size),
-    )  # fmt: skip
-    np.testing.assert_allclose(early.image.astype(int), late.image, atol=6)  # OpenCV's 32nds
-    np.testing.assert_allclose(size - early.keypoints[..., 0], late.keypoints[..., 0], atol=1e-4)
-    np.testing.assert_allclose(early.keypoints[..., 1:], late.keypoints[..., 1:], atol=1e-4)
-    np.testing.assert_array_equal(early.labeled, late.labeled)
-    for one, other in zip(early.masks, late.masks, strict=True):
+    flipped_matrix = (flip_input @ np.vstack([matrix, [0, 0, 1]]) @ flip_source)[:2]
+    flipped_before = crop(flip_image(source), flipped_matrix, UNBIASED)
+    # OpenCV interpolates at positions that are rounded to 1/32 of a pixel.
+    np.testing.assert_allclose(flipped_before.image.astype(int), flipped_after.image, atol=6)
+    before, after = flipped_before.keypoints, flipped_after.keypoints
+    np.testing.assert_allclose(size - before[..., 0], after[..., 0], atol=1e-4)
+    np.testing.assert_allclose(before[..., 1:], after[..., 1:], atol=1e-4)
+    np.testing.assert_array_equal(flipped_before.labeled, flipped_after.labeled)
+    for one, other in zip(flipped_before.masks, flipped_after.masks, strict=True):
         assert (one != other).mean() < 0.01
 
 
-def mirrored(shown: AnnotatedImage) -> AnnotatedImage:
-    """In the photograph's pixels, counted by their index, so the last becomes 0."""
+def flip_image(source: AnnotatedImage) -> AnnotatedImage:
+    """Flips an annotated image; the center of the first pixel is at 0 before and after."""
     order = list(COCO.flip_index)
-    keypoints = shown.keypoints[:, order].copy()
-    keypoints[..., 0] = shown.image.shape[1] - 1 - keypoints[..., 0]
-    assert shown.mask is not None
+    keypoints = source.keypoints[:, order].copy()
+    keypoints[..., 0] = source.image.shape[1] - 1 - keypoints[..., 0]
+    assert source.mask is not None
     return replace(
-        shown,
-        image=np.ascontiguousarray(shown.image[:, ::-1]),
+        source,
+        image=np.ascontiguousarray(source.image[:, ::-1]),
         keypoints=keypoints,
-        mask=np.ascontiguousarray(shown.mask[:, ::-1]),
-        labeled=shown.labeled[order],
+        mask=np.ascontiguousarray(source.mask[:, ::-1]),
+        labeled=source.labeled[order],
     )
 
 
-def test_mirroring_twice_changes_nothing() -> None:
-    once = crop(photograph(), crop_matrix(np.array([50, 40]), 90, 5, 64), InputConfig(64))
-    asymmetric = replace(once, labeled=np.arange(17) % 2 == 0)
-    back = mirror(mirror(asymmetric, COCO), COCO)
-    for field in ("image", "keypoints", "labelled", "flipped", "sizes"):
-        np.testing.assert_array_equal(getattr(back, field), getattr(asymmetric, field))
-    for one, other in zip(back.masks, asymmetric.masks, strict=True):
+def test_flipping_twice_restores_the_sample() -> None:
+    plain = crop(annotated_scene(), crop_matrix(np.array([50, 40]), 90, 5, 64), InputConfig(64))
+    plain = replace(plain, labeled=np.arange(17) % 2 == 0)
+    flipped = flip_sample(plain, COCO)
+    restored = flip_sample(flipped, COCO)
+    for field in ("image", "keypoints", "labeled", "flipped", "sizes"):
+        np.testing.assert_array_equal(getattr(restored, field), getattr(plain, field))
+    for one, other in zip(restored.masks, plain.masks, strict=True):
         np.testing.assert_array_equal(one, other)
-    turned = mirror(asymmetric, COCO)
-    np.testing.assert_array_equal(turned.image[:, 0], once.image[:, -1])
-    assert turned.labeled[[0, 1, 2, 3, 4]].tolist() == [True, True, False, True, False]
-    np.testing.assert_array_equal(turned.keypoints[:, 1], once.keypoints[:, 2])
+    np.testing.assert_array_equal(flipped.image[:, 0], plain.image[:, -1])
+    assert flipped.labeled[[0, 1, 2, 3, 4]].tolist() == [True, True, False, True, False]
+    np.testing.assert_array_equal(flipped.keypoints[:, 1], plain.keypoints[:, 2])
 
 
 @pytest.mark.parametrize("convention", CONVENTIONS)
 @pytest.mark.parametrize("seed", range(5))
-def test_keypoints_stay_on_what_they_mark(seed: int, convention: Convention) -> None:
-    """A soft spot around a keypoint has its middle where the crop puts the keypoint."""
+def test_keypoints_move_with_the_image_content(seed: int, convention: Convention) -> None:
+    """The centroid of a bright spot around a keypoint is at the keypoint after cropping."""
     rng = np.random.default_rng(seed)
     point = rng.uniform([50, 35], [78, 60])
     y, x = np.mgrid[:96, :128]
@@ -123,117 +123,128 @@ def test_keypoints_stay_on_what_they_mark(seed: int, convention: Convention) -> 
     keypoints = np.zeros((1, 17, 3), np.float32)
     keypoints[0, 0] = *point, 2
     image = np.repeat(spot.astype(np.uint8)[..., None], 3, 2)
-    source = AnnotatedImage("spot", image, keypoints, np.ones(1, np.float32), None, LABELLED)
+    source = AnnotatedImage("spot", image, keypoints, np.ones(1, np.float32), None, LABELED)
     config = AugmentConfig(rotation=180, translation=0.1, flip=0)
-    found = sample(seed, config, InputConfig(128, convention=convention), source)
-    weights = found.image[..., 0].astype(float)
-    middle = [np.arange(128) @ weights.sum(axis) / weights.sum() for axis in (0, 1)]
-    center = 0.5 if convention == "unbiased" else 0
-    np.testing.assert_allclose(found.keypoints[0, 0, :2], np.array(middle) + center, atol=0.1)
-    assert not found.flipped
+    sample = random_sample(seed, config, InputConfig(128, convention=convention), source)
+    weights = sample.image[..., 0].astype(float)
+    centroid = [np.arange(128) @ weights.sum(axis) / weights.sum() for axis in (0, 1)]
+    first_pixel = 0.5 if convention == "unbiased" else 0
+    np.testing.assert_allclose(
+        sample.keypoints[0, 0, :2], np.array(centroid) + first_pixel, atol=0.1
+    )
+    assert not sample.flipped
 
 
 @pytest.mark.parametrize("convention", CONVENTIONS)
 @pytest.mark.parametrize("padding", [True, False])
-def test_masks_lie_where_the_image_is_masked(convention: Convention, padding: bool) -> None:
-    """Against the pixels: the photograph is black where it is masked, and white elsewhere."""
-    shown = photograph()
-    assert shown.mask is not None
-    white = np.repeat(255 * shown.mask.astype(np.uint8)[..., None], 3, 2)
+def test_masks_exclude_the_masked_pixels(convention: Convention, padding: bool) -> None:
+    """The image is black where it is masked and white elsewhere, so the sample shows the mask."""
+    source = annotated_scene()
+    assert source.mask is not None
+    white = np.full_like(source.image, 255)
+    masked = white * source.mask[..., None].astype(np.uint8)
     config = AugmentConfig(rotation=20, scale=(1.2, 1.2), mask_padding=padding, flip=1)
     input = InputConfig(128, convention=convention)
-    found = sample(3, config, input, replace(shown, image=white))
-    everywhere = sample(3, config, input, replace(shown, image=np.full_like(white, 255)))
-    for stride, mask in zip((4, 2), found.masks, strict=True):
-        at = slice(0, None, stride)  # the original's cells lie on every so many-th pixel
-        counts, inside = found.image[at, at, 0] > 127, everywhere.image[at, at, 0] > 127
-        expected = counts | (~inside & (not padding))
+    sample = random_sample(3, config, input, replace(source, image=masked))
+    unmasked = random_sample(3, config, input, replace(source, image=white))
+    for stride, mask in zip((4, 2), sample.masks, strict=True):
+        step = slice(0, None, stride)  # with the reference convention, cells are at these pixels
+        counted = sample.image[step, step, 0] > 127
+        inside = unmasked.image[step, step, 0] > 127
+        expected = counted | (~inside & (not padding))
         assert mask.shape == (128 // stride,) * 2
         assert (mask != expected).mean() < (0.03 if convention == "reference" else 0.08)
 
 
 def test_without_a_mask_only_the_padding_is_masked() -> None:
-    shown = photograph()
-    config = AugmentConfig(scale=(1.3, 1.3))
+    source = annotated_scene()
+    full = replace(source, mask=np.ones(source.image.shape[:2], np.bool_))
     for padding in (True, False):
-        chosen = replace(config, mask_padding=padding)
-        full = replace(shown, mask=np.ones(shown.image.shape[:2], np.bool_))
-        with_mask, without = (
-            sample(1, chosen, InputConfig(64), one) for one in (full, replace(shown, mask=None))
+        config = AugmentConfig(scale=(1.3, 1.3), mask_padding=padding)
+        with_mask, without_mask = (
+            random_sample(1, config, InputConfig(64), image)
+            for image in (full, replace(source, mask=None))
         )
-        for one, other in zip(with_mask.masks, without.masks, strict=True):
+        for one, other in zip(with_mask.masks, without_mask.masks, strict=True):
             np.testing.assert_array_equal(one, other)
             assert one.all() is np.bool_(not padding)
 
 
-def test_chance_stays_within_its_bounds() -> None:
-    shown, config = photograph(), AugmentConfig(rotation=30, scale=(0.75, 1.5), translation=0.2)
-    corners = np.array([[0, 0], [127, 0], [0, 95]], np.float32)
+def test_random_crops_stay_within_the_configured_limits() -> None:
+    """Keypoints at three corners of the image show the scale, rotation and offset of the crop."""
+    config = AugmentConfig(rotation=30, scale=(0.75, 1.5), translation=0.2, flip=0)
     keypoints = np.zeros((1, 17, 3), np.float32)
-    keypoints[0, :3, :2] = corners
-    tracked = replace(shown, keypoints=keypoints, sizes=np.array([96], np.float32))
-    config = replace(config, flip=0)
-    sides, turns, shifts = [], [], []
+    keypoints[0, :3, :2] = [0, 0], [127, 0], [0, 95]
+    source = replace(annotated_scene(), keypoints=keypoints, sizes=np.array([96], np.float32))
+    scales, angles, offsets = [], [], []
     for seed in range(300):
-        found = sample(seed, config, InputConfig(64), tracked)
-        origin, right, below = found.keypoints[0, :3, :2]
-        across = right - origin
-        sides.append(127 * 64 / np.linalg.norm(across) / 96)
-        turns.append(np.degrees(np.arctan2(-across[1], across[0])))
-        middle = origin + across * 64 / 127 + (below - origin) * 48 / 95
-        shifts.append((middle - 32) / 64)
-        np.testing.assert_allclose(found.sizes, 64 / sides[-1], rtol=1e-4)
-    for values, low, high in ((sides, 0.75, 1.5), (turns, -30, 30)):
+        sample = random_sample(seed, config, InputConfig(64), source)
+        corner, right, bottom = sample.keypoints[0, :3, :2]
+        across, down = right - corner, bottom - corner
+        scales.append(127 * 64 / np.linalg.norm(across) / 96)
+        angles.append(np.degrees(np.arctan2(-across[1], across[0])))
+        center = corner + across * 64 / 127 + down * 48 / 95
+        offsets.append((center - 32) / 64)
+        np.testing.assert_allclose(sample.sizes, 64 / scales[-1], rtol=1e-4)
+    for values, low, high in ((scales, 0.75, 1.5), (angles, -30, 30)):
         assert low - 1e-3 <= min(values) < low + 0.05 * (high - low)
         assert high + 1e-3 >= max(values) > high - 0.05 * (high - low)
-    reach = np.abs(shifts).max()
-    assert 0.2 < reach < 0.2 * np.sqrt(2)  # the shift is along the photograph's axes, then turned
-    assert 0.35 < np.mean([sample(s, AugmentConfig(), InputConfig(64), shown).flipped
-                           for s in range(100)]) < 0.65  # fmt: skip
+    # Offsets are along the axes of the image, and then rotated.
+    assert 0.2 < np.abs(offsets).max() < 0.2 * np.sqrt(2)
 
 
-def test_the_longer_side_can_be_what_fits() -> None:
+def test_half_of_the_samples_are_flipped_by_default() -> None:
+    source = annotated_scene()
+    flips = [
+        random_sample(seed, AugmentConfig(), InputConfig(64), source).flipped for seed in range(100)
+    ]
+    assert 0.35 < np.mean(flips) < 0.65
+
+
+def test_crops_can_be_relative_to_the_longer_side() -> None:
     config = AugmentConfig(rotation=0, scale=(1, 1), base_side="long", translation=0, flip=0)
-    found = sample(0, config, InputConfig(64), photograph())
-    np.testing.assert_allclose(found.sizes, photograph().sizes / 2)
-    assert not found.image[:7].any()  # black above: 96 of 128 rows
-    assert found.image[8:56].any(2).mean() > 0.9
+    sample = random_sample(0, config, InputConfig(64), annotated_scene())
+    np.testing.assert_allclose(sample.sizes, annotated_scene().sizes / 2)
+    assert not sample.image[:7].any()  # padding: the image has 96 rows, the crop 128
+    assert sample.image[8:56].any(2).mean() > 0.9
 
 
-def test_crops_that_follow_have_a_keypoint_in_their_middle() -> None:
-    shown = photograph()
+def test_crops_can_be_centered_on_keypoints() -> None:
+    source = annotated_scene()
     config = AugmentConfig(scale=(0.3, 0.5), translation=0, flip=0, center_on_keypoint=0.7)
-    followed = 0
+    centered = 0
     for seed in range(200):
-        found = sample(seed, config, unbiased(), shown)
-        seen = found.keypoints[found.keypoints[..., 2] > 0, :2]
-        away = np.linalg.norm(seen - 32, axis=1).min(initial=64)
-        # half a pixel: keypoints are annotated by the pixel's index, crops begin at its corner
-        followed += away <= np.sqrt(0.5) * 64 / (0.3 * 96)
-    assert 0.6 < followed / 200 < 0.85
-    nobody = replace(shown, keypoints=shown.keypoints[:0], sizes=shown.sizes[:0])
-    assert sample(0, config, unbiased(), nobody).image.any()
+        sample = random_sample(seed, config, UNBIASED, source)
+        visible = sample.keypoints[sample.keypoints[..., 2] > 0, :2]
+        distance = np.linalg.norm(visible - 32, axis=1).min(initial=64)
+        # Half a pixel on each axis, because (0, 0) is the center of a pixel in annotations and the
+        # corner of the image in the unbiased convention.
+        centered += distance <= np.sqrt(0.5) * 64 / (0.3 * 96)
+    assert 0.6 < centered / 200 < 0.85
+    nobody = replace(source, keypoints=source.keypoints[:0], sizes=source.sizes[:0])
+    assert random_sample(0, config, UNBIASED, nobody).image.any()
 
 
-def test_a_seed_gives_one_sample_and_the_photograph_is_left_alone() -> None:
-    shown = photograph()
+def test_samples_depend_on_the_seed_and_leave_the_image_unchanged() -> None:
+    source = annotated_scene()
     config = AugmentConfig(color=1, flip=0.5)
-    before = shown.image.copy(), shown.keypoints.copy()
-    one, again, other = (sample(seed, config, unbiased(), shown) for seed in (5, 5, 6))
-    np.testing.assert_array_equal(one.image, again.image)
-    np.testing.assert_array_equal(one.keypoints, again.keypoints)
+    image, keypoints = source.image.copy(), source.keypoints.copy()
+    one, equal, other = (random_sample(seed, config, UNBIASED, source) for seed in (5, 5, 6))
+    np.testing.assert_array_equal(one.image, equal.image)
+    np.testing.assert_array_equal(one.keypoints, equal.keypoints)
     assert (one.image != other.image).any()
-    np.testing.assert_array_equal(shown.image, before[0])
-    np.testing.assert_array_equal(shown.keypoints, before[1])
+    np.testing.assert_array_equal(source.image, image)
+    np.testing.assert_array_equal(source.keypoints, keypoints)
 
 
 @pytest.mark.parametrize("people", [0, 1, 45])
 @pytest.mark.parametrize("convention", CONVENTIONS)
-def test_any_number_of_people_anywhere(people: int, convention: Convention) -> None:
+def test_accepts_any_number_of_people_at_any_position(people: int, convention: Convention) -> None:
     rng = np.random.default_rng(0)
     keypoints = rng.uniform(-500, 500, (people, 17, 3)).astype(np.float32)
-    source = replace(photograph(), keypoints=keypoints, sizes=np.ones(people, np.float32))
-    found = sample(0, AugmentConfig(color=1), InputConfig(64, convention=convention), source)
-    assert found.keypoints.shape == (people, 17, 3)
-    assert found.keypoints.dtype == np.float32
-    assert found.sizes.shape == (people,)
+    source = replace(annotated_scene(), keypoints=keypoints, sizes=np.ones(people, np.float32))
+    input = InputConfig(64, convention=convention)
+    sample = random_sample(0, AugmentConfig(color=1), input, source)
+    assert sample.keypoints.shape == (people, 17, 3)
+    assert sample.keypoints.dtype == np.float32
+    assert sample.sizes.shape == (people,)

@@ -1,4 +1,4 @@
-"""What is wrong with a data set is found; what is not is left alone."""
+"""check-data finds the problems of a data set, and no others."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def findings(scenes: Path, change: Change) -> list[Finding]:
-    """After a change to the annotations, and pictures beside those that there are."""
+def check(scenes: Path, change: Change) -> list[Finding]:
+    """The findings after a change of the annotations and of the folder of images."""
     content, folder = json.loads(scenes.read_text()), scenes.parent / "images"
     change(content, folder)
     path = scenes.with_name("changed.json")
@@ -42,43 +42,56 @@ def findings(scenes: Path, change: Change) -> list[Finding]:
     return check_dataset(load_annotations(path), ImageStore(folder))
 
 
-def found(scenes: Path, change: Change) -> list[str]:
-    """The one serious finding, as its cases."""
-    (serious,) = [finding for finding in findings(scenes, change) if finding.serious]
-    return serious.where
+def error_cases(scenes: Path, change: Change) -> list[str]:
+    """The cases of the only finding that is an error."""
+    (error,) = [finding for finding in check(scenes, change) if finding.is_error]
+    return error.cases
 
 
 def person(content: Content, number: int) -> Content:
-    one: Content = content["annotations"][number]
-    return one
+    annotation: Content = content["annotations"][number]
+    return annotation
 
 
-def test_nothing_is_wrong_with_drawn_scenes(scenes: Path) -> None:
-    kinds = [f for f in findings(scenes, lambda *_: None) if "swapped" not in f.what]
-    assert [(f.serious, f.where) for f in kinds] == [(False, ["000000000010.png"])]
+def test_summary_is_a_sentence_with_the_first_cases() -> None:
+    def summary(cases: list[str], is_error: bool = True) -> str:
+        finding = Finding("image cannot be read", "images cannot be read", cases, is_error)
+        return finding.summary(max_cases=2)
+
+    assert summary(["a.jpg"]) == "error: 1 image cannot be read (a.jpg)"
+    assert summary(["a.jpg", "b.jpg"], False) == "note: 2 images cannot be read (a.jpg; b.jpg)"
+    files = [f"{name}.jpg" for name in "abc"]
+    assert summary(files) == "error: 3 images cannot be read (a.jpg; b.jpg; and 1 more)"
+    assert summary(["a.jpg"] * 1500).endswith("1,500 images cannot be read (a.jpg; a.jpg; and "
+                                              "1,498 more)")  # fmt: skip
 
 
-def test_pictures_that_are_missing_or_damaged(scenes: Path) -> None:
+def test_synthetic_scenes_have_no_errors(scenes: Path) -> None:
+    findings = [f for f in check(scenes, lambda *_: None) if "swapped" not in f.plural]
+    assert [(f.is_error, f.cases) for f in findings] == [(False, ["000000000010.png"])]
+
+
+def test_finds_missing_and_damaged_images(scenes: Path) -> None:
     def change(content: Content, folder: Path) -> None:
         (folder / "damaged.png").write_bytes((folder / "000000000001.png").read_bytes()[:300])
-        for number, name in enumerate(["away.png", "damaged.png"]):
+        for number, name in enumerate(["missing.png", "damaged.png"]):
             content["images"][number]["file_name"] = name
         del content["images"][2]["file_name"]
 
-    cases = found(scenes, change)
+    cases = error_cases(scenes, change)
     assert len(cases) == 3
-    for case, name in zip(cases, ["away.png: ", "damaged.png: ", "no file_name"], strict=True):
-        assert name in case
+    for case, text in zip(cases, ["missing.png: ", "damaged.png: ", "no file_name"], strict=True):
+        assert text in case
 
 
-def test_pictures_of_another_size(scenes: Path) -> None:
+def test_finds_images_of_another_size(scenes: Path) -> None:
     def change(content: Content, folder: Path) -> None:
         content["images"][4]["width"] = 81
 
-    assert found(scenes, change) == ["000000000005.png is 80×64, not 81×64"]
+    assert error_cases(scenes, change) == ["000000000005.png is 80×64, not 81×64"]
 
 
-def test_keypoints_outside(scenes: Path) -> None:
+def test_finds_keypoints_outside_the_image(scenes: Path) -> None:
     def change(content: Content, folder: Path) -> None:
         person(content, 2)["keypoints"][3:6] = [80.5, 10, 1]
         person(content, 3)["keypoints"][48:51] = [80.5, 10, 0]
@@ -87,95 +100,103 @@ def test_keypoints_outside(scenes: Path) -> None:
             values = person(content, number)["keypoints"][2::3]
             person(content, number)["num_keypoints"] = sum(value > 0 for value in values)
 
-    one, two = found(scenes, change)
+    one, two = error_cases(scenes, change)
     assert one.endswith("annotation 3: left_eye at 80.5, 10")
     assert two.endswith("annotation 5: right_ankle at 7, -1")
 
 
-def test_ids_that_come_twice(scenes: Path) -> None:
-    def change(content: Content, folder: Path) -> None:
+def test_finds_repeated_ids(scenes: Path) -> None:
+    def repeat_annotation(content: Content, folder: Path) -> None:
         content["annotations"] += [person(content, 7)] * 2
 
-    assert found(scenes, change) == ["8 (3 times)"]
-    assert found(scenes, lambda c, _: c["images"].append(c["images"][9])) == ["10 (2 times)"]
+    def repeat_image(content: Content, folder: Path) -> None:
+        content["images"].append(content["images"][9])
+
+    assert error_cases(scenes, repeat_annotation) == ["8 (3 times)"]
+    assert error_cases(scenes, repeat_image) == ["10 (2 times)"]
 
 
-def test_annotations_of_unknown_images(scenes: Path) -> None:
+def test_finds_annotations_of_unknown_images(scenes: Path) -> None:
     def change(content: Content, folder: Path) -> None:
-        person(content, 0)["image_id"] = "elsewhere"
+        person(content, 0)["image_id"] = "unknown"
 
-    assert found(scenes, change) == ["annotation 1 of image elsewhere"]
+    assert error_cases(scenes, change) == ["annotation 1 of image unknown"]
 
 
-def test_people_that_say_they_have_more_keypoints_than_they_have(scenes: Path) -> None:
+def test_finds_wrong_numbers_of_keypoints(scenes: Path) -> None:
     def change(content: Content, folder: Path) -> None:
         person(content, 0)["num_keypoints"] = 40
 
-    (case,) = found(scenes, change)
-    assert case.startswith("000000000001.png, annotation 1 says 40, not ")
+    labeled = sum(v > 0 for v in person(json.loads(scenes.read_text()), 0)["keypoints"][2::3])
+    assert error_cases(scenes, change) == [
+        f"000000000001.png, annotation 1 has {labeled} keypoints, not 40"
+    ]
 
 
-def test_regions_that_make_no_sense(scenes: Path) -> None:
+def test_finds_invalid_segmentations(scenes: Path) -> None:
     def change(content: Content, folder: Path) -> None:
-        silent = {"keypoints": [0] * 51, "num_keypoints": 0, "iscrowd": 1}
-        person(content, 0).update(silent, segmentation={"size": [64, 80], "counts": [7]})
+        crowd = {"keypoints": [0] * 51, "num_keypoints": 0, "iscrowd": 1}
+        person(content, 0).update(crowd, segmentation={"size": [64, 80], "counts": [7]})
 
-    (case,) = found(scenes, change)
+    (case,) = error_cases(scenes, change)
     assert case.startswith("000000000001.png, annotation 1: segmentation: ")
 
 
-def test_left_and_right_are_serious_only_when_many_are_swapped(scenes: Path) -> None:
-    def change(content: Content, folder: Path) -> None:
-        for one in content["annotations"]:
-            triples = np.array(one["keypoints"]).reshape(17, 3)
-            triples[5:] = triples[[6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15]]
-            one["keypoints"] = triples.ravel().tolist()
+def test_swapped_sides_are_an_error_only_if_they_are_frequent(scenes: Path) -> None:
+    def swap(content: Content, count: int) -> None:
+        for annotation in content["annotations"][:count]:
+            keypoints = np.array(annotation["keypoints"]).reshape(17, 3)
+            keypoints[5:] = keypoints[[6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15]]
+            annotation["keypoints"] = keypoints.ravel().tolist()
 
-    assert len(found(scenes, change)) > 5
+    assert len(error_cases(scenes, lambda content, _: swap(content, 100))) > 5
+    one = [f for f in check(scenes, lambda content, _: swap(content, 1)) if "swapped" in f.plural]
+    assert [(f.is_error, len(f.cases)) for f in one] == [(False, 1)]
 
 
-def test_crowded_images_and_masked_people_are_no_fault(scenes: Path) -> None:
+def test_crowded_images_and_masked_people_are_notes(scenes: Path) -> None:
     def change(content: Content, folder: Path) -> None:
         first = person(content, 0)
         extra = [first | {"id": 100 + number} for number in range(31)]
-        silent = first | {"id": 200, "keypoints": [0] * 51, "num_keypoints": 0}
-        content["annotations"] += [*extra, silent]
+        unlabeled = first | {"id": 200, "keypoints": [0] * 51, "num_keypoints": 0}
+        content["annotations"] += [*extra, unlabeled]
 
-    kinds = {finding.what: finding for finding in findings(scenes, change)}
-    masked = kinds["people or crowds without keypoints, so masked"]
-    assert masked.where == ["000000000001.png, annotation 200"]
-    crowded = kinds["images of more than 30 people"]
-    (case,) = crowded.where
+    findings = {finding.plural: finding for finding in check(scenes, change)}
+    masked = findings["people or crowds have no keypoints and are masked in training"]
+    assert masked.cases == ["000000000001.png, annotation 200"]
+    crowded = findings["images have more than 30 people"]
+    (case,) = crowded.cases
     assert case.startswith("000000000001.png has 3")
-    assert not masked.serious
-    assert not crowded.serious
+    assert not masked.is_error
+    assert not crowded.is_error
 
 
-def test_the_verb(scenes: Path, tmp_path: Path) -> None:
+def test_command_reports_findings_and_draws_samples(scenes: Path, tmp_path: Path) -> None:
     def run(*arguments: object) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "higherhrnet", "check-data", *map(str, arguments)]
-        ended = subprocess.run(command, capture_output=True, text=True)
-        assert "Traceback" not in ended.stderr, ended.stderr
-        return ended
+        process = subprocess.run(command, capture_output=True, text=True)
+        assert "Traceback" not in process.stderr, process.stderr
+        return process
 
-    flags = ["--samples", 5, "--size", 64, "--augment.paste", 1, "--augment.colour", 1]
-    sound = run(scenes, "--out", tmp_path / "out", *flags)
-    assert sound.returncode == 0, sound.stderr
-    assert "10 images, " in sound.stdout
-    assert (tmp_path / "out" / "findings.txt").read_text().count("000000000010.png") == 1
-    assert (tmp_path / "out" / "findings.txt").read_text().count("\t") >= 2
+    flags = ["--samples", 5, "--size", 64, "--augment.paste", 1, "--augment.color", 1]
+    valid = run(scenes, "--out", tmp_path / "out", *flags)
+    assert valid.returncode == 0, valid.stderr
+    assert "10 images, " in valid.stdout
+    findings = (tmp_path / "out" / "findings.txt").read_text()
+    assert findings.count("000000000010.png") == 1
+    assert all(line.count("\t") == 2 for line in findings.splitlines())
     sheet = cv2.imread(str(tmp_path / "out" / "samples.jpg"))
     assert sheet is not None
     assert sheet.std() > 20
 
     content = json.loads(scenes.read_text())
-    content["images"][0]["file_name"] = "away.png"
-    broken = scenes.with_name("broken.json")
-    broken.write_text(json.dumps(content))
-    wrong = run(f"{broken},{scenes.parent / 'images'}", scenes)
-    assert wrong.returncode == 3
-    assert "wrong: pictures that cannot be read: 1 (" in wrong.stdout
+    content["images"][0]["file_name"] = "missing.png"
+    changed = scenes.with_name("missing_image.json")
+    changed.write_text(json.dumps(content))
+    invalid = run(f"{changed},{scenes.parent / 'images'}", scenes)
+    assert invalid.returncode == 3
+    assert "error: 1 image cannot be read (" in invalid.stdout
     assert run().returncode == 1
-    lost = run(tmp_path / "away.json")
-    assert lost.returncode == 1
-    assert "away.json: cannot be read" in lost.stderr
+    missing = run(tmp_path / "missing.json")
+    assert missing.returncode == 1
+    assert "missing.json: cannot be read" in missing.stderr

@@ -1,4 +1,4 @@
-"""Which photographs make which batch, and batches that do not depend on who made them."""
+"""The order of images in batches, and the content of batches for any number of processes."""
 
 from __future__ import annotations
 
@@ -32,97 +32,96 @@ from higherhrnet.synthetic.scenes import write_scenes  # noqa: E402
 ONES = np.ones(10)
 
 
-def batches(order: BatchSampler, count: int, first: int = 0) -> list[list[SampleKey]]:
-    order.first = first
-    return list(islice(order, count))
+def batches(sampler: BatchSampler, count: int, start: int = 0) -> list[list[SampleKey]]:
+    sampler.start_batch = start
+    return list(islice(sampler, count))
 
 
-def photographs_of(keys: list[list[SampleKey]]) -> list[int]:
+def image_indices(keys: list[list[SampleKey]]) -> list[int]:
     return [index for _, _, index in chain.from_iterable(keys)]
 
 
-def test_every_epoch_is_a_fresh_permutation() -> None:
-    order = BatchSampler(np.ones(12), 4)
-    assert order.batches_an_epoch == 3
-    shown = photographs_of(batches(order, 9))
-    epochs = [tuple(shown[i : i + 12]) for i in (0, 12, 24)]
+def test_each_epoch_is_another_permutation() -> None:
+    sampler = BatchSampler(np.ones(12), 4)
+    assert sampler.batches_per_epoch == 3
+    indices = image_indices(batches(sampler, 9))
+    epochs = [tuple(indices[i : i + 12]) for i in (0, 12, 24)]
     assert len(set(epochs)) == 3
     assert all(sorted(epoch) == list(range(12)) for epoch in epochs)
     assert epochs[0] != tuple(range(12))
 
 
-def test_the_last_batch_is_filled_up_from_the_epochs_beginning() -> None:
-    shown = photographs_of(batches(BatchSampler(ONES, 4), 3))
-    assert sorted(shown[:10]) == list(range(10))
-    assert shown[10:] == shown[:2]
+def test_the_last_batch_is_filled_with_the_first_images_of_the_epoch() -> None:
+    indices = image_indices(batches(BatchSampler(ONES, 4), 3))
+    assert sorted(indices[:10]) == list(range(10))
+    assert indices[10:] == indices[:2]
 
 
-def test_a_set_smaller_than_a_batch_fills_it_by_going_round() -> None:
-    assert Counter(photographs_of(batches(BatchSampler(np.ones(3), 8), 1))).keys() == {0, 1, 2}
-    assert len(photographs_of(batches(BatchSampler(np.ones(3), 8), 1))) == 8
+def test_a_data_set_smaller_than_a_batch_is_repeated() -> None:
+    indices = image_indices(batches(BatchSampler(np.ones(3), 8), 1))
+    assert len(indices) == 8
+    assert set(indices) == {0, 1, 2}
 
 
-def test_the_seed_decides_the_order() -> None:
-    same, other = (batches(BatchSampler(ONES, 4, seed), 6) for seed in (0, 1))
-    assert batches(BatchSampler(ONES, 4, 0), 6) == same != other
+def test_the_order_depends_on_the_seed() -> None:
+    one, equal, other = (batches(BatchSampler(ONES, 4, seed), 6) for seed in (0, 0, 1))
+    assert one == equal != other
 
 
-def test_weights_say_how_often_and_of_fractions_lots_are_drawn() -> None:
+def test_images_are_used_in_proportion_to_their_weights() -> None:
     weights = np.array([2.0, 1.0, 0.25, 1.5] * 25)
-    order = BatchSampler(weights, 1)
+    sampler = BatchSampler(weights, 1)
     epochs = 200
-    shown = Counter(i for e in range(epochs) for _, _, i in order.epoch(e))
+    counts = Counter(i for epoch in range(epochs) for _, _, i in sampler.epoch_keys(epoch))
     for index, weight in enumerate(weights):
-        rate = shown[index] / epochs
-        # Six standard errors of a lot, and what filling up and cutting off to 119 may add.
-        assert rate == pytest.approx(weight, abs=6 * 0.5 / epochs**0.5 + 0.05 * weight)
-    one = Counter(i for _, _, i in order.epoch(0))
+        # Six standard errors of a Bernoulli variable, and the effect of filling and truncating the
+        # epochs to 119 samples.
+        tolerance = 6 * 0.5 / epochs**0.5 + 0.05 * weight
+        assert counts[index] / epochs == pytest.approx(weight, abs=tolerance)
+    one = Counter(i for _, _, i in sampler.epoch_keys(0))
     assert {one[i] for i in range(0, 100, 4)} <= {1, 2, 3}
     assert {one[i] for i in range(2, 100, 4)} == {0, 1}
 
 
-def test_an_epoch_in_which_no_lot_was_drawn_shows_any_photographs() -> None:
-    order = BatchSampler(np.full(50, 1e-9), 4)
-    shown = photographs_of(batches(order, 5))
-    assert len(shown) == 20 and len(set(shown)) > 10
+def test_an_epoch_is_not_empty_if_all_weights_are_tiny() -> None:
+    sampler = BatchSampler(np.full(50, 1e-9), 4)
+    indices = image_indices(batches(sampler, 5))
+    assert len(indices) == 20 and len(set(indices)) > 10
 
 
-@pytest.mark.parametrize("first", [1, 3, 7])
-def test_a_resumed_order_goes_on_where_it_stopped(first: int) -> None:
-    assert (
-        batches(BatchSampler(ONES, 4), 5, first)
-        == batches(BatchSampler(ONES, 4), 5 + first)[first:]
-    )
+@pytest.mark.parametrize("start", [1, 3, 7])
+def test_starts_at_any_batch(start: int) -> None:
+    complete = batches(BatchSampler(ONES, 4), 5 + start)
+    assert batches(BatchSampler(ONES, 4), 5, start) == complete[start:]
 
 
-@pytest.mark.parametrize("world", [2, 3])
-def test_processes_share_out_what_one_would_see(world: int) -> None:
-    alone = BatchSampler(ONES, 2 * world)
-    together = [BatchSampler(ONES, 2, rank=rank, world=world) for rank in range(world)]
-    assert {order.batches_an_epoch for order in together} == {alone.batches_an_epoch}
-    for mine, *theirs in zip(
-        batches(alone, 7), *(batches(order, 7) for order in together), strict=True
-    ):
-        assert all(len(part) == 2 for part in theirs)
-        assert sorted(chain.from_iterable(theirs)) == mine
+@pytest.mark.parametrize("world_size", [2, 3])
+def test_processes_share_the_batches_of_a_single_process(world_size: int) -> None:
+    single = BatchSampler(ONES, 2 * world_size)
+    samplers = [BatchSampler(ONES, 2, rank=r, world_size=world_size) for r in range(world_size)]
+    assert {sampler.batches_per_epoch for sampler in samplers} == {single.batches_per_epoch}
+    parts = [batches(sampler, 7) for sampler in samplers]
+    for batch, *shares in zip(batches(single, 7), *parts, strict=True):
+        assert all(len(share) == 2 for share in shares)
+        assert sorted(chain.from_iterable(shares)) == batch
 
 
-def test_all_processes_together_show_each_photograph_once_an_epoch() -> None:
-    """Sixteen photographs for three processes of two: 18 places, two of them filled up."""
-    orders = [BatchSampler(np.ones(16), 2, rank=rank, world=3) for rank in range(3)]
-    shown = Counter(i for o in orders for i in photographs_of(batches(o, o.batches_an_epoch)))
-    assert sorted(shown) == list(range(16)) and shown.total() == 18
+def test_all_processes_together_use_each_image_once_per_epoch() -> None:
+    """Three processes with two images per batch have 18 samples, of which two are repeated."""
+    samplers = [BatchSampler(np.ones(16), 2, rank=rank, world_size=3) for rank in range(3)]
+    counts = Counter(i for s in samplers for i in image_indices(batches(s, s.batches_per_epoch)))
+    assert sorted(counts) == list(range(16)) and counts.total() == 18
 
 
 @pytest.fixture(scope="module")
-def photographs(tmp_path_factory: pytest.TempPathFactory) -> KeypointDataset:
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> KeypointDataset:
     folder = tmp_path_factory.mktemp("scenes")
     path = write_scenes(folder, 6, height=64, width=72, people=(1, 4), crowd=0.4)
     return load_dataset(DataConfig((str(path),)), outlines=True)
 
 
 def training(seed: int = 0, workers: int = 0) -> TrainConfig:
-    """With everything that is left to chance."""
+    """A configuration with all random augmentation."""
     return TrainConfig(
         input=InputConfig(64),
         data=DataConfig(workers=workers),
@@ -132,10 +131,10 @@ def training(seed: int = 0, workers: int = 0) -> TrainConfig:
     )
 
 
-def made(photographs: KeypointDataset, config: TrainConfig, count: int = 3) -> list[Batch]:
-    order = BatchSampler(photographs.weights, config.optim.batch_size, config.run.seed)
-    with closing(load_batches(photographs, config, order)) as stream:
-        return list(islice(stream, count))
+def load(dataset: KeypointDataset, config: TrainConfig, count: int = 3) -> list[Batch]:
+    sampler = BatchSampler(dataset.weights, config.optim.batch_size, config.run.seed)
+    with closing(load_batches(dataset, config, sampler)) as loaded:
+        return list(islice(loaded, count))
 
 
 def contents(batch: Batch) -> Iterator[object]:
@@ -145,33 +144,33 @@ def contents(batch: Batch) -> Iterator[object]:
             yield item.tolist() if isinstance(item, torch.Tensor) else item
 
 
-def same(one: list[Batch], other: list[Batch]) -> bool:
+def are_equal(one: list[Batch], other: list[Batch]) -> bool:
     return [list(contents(b)) for b in one] == [list(contents(b)) for b in other]
 
 
-def test_batches_are_the_same_whoever_makes_them_and_differ_by_seed(
-    photographs: KeypointDataset,
+def test_batches_depend_on_the_seed_and_not_on_the_number_of_processes(
+    dataset: KeypointDataset,
 ) -> None:
-    alone = made(photographs, training())
-    assert same(made(photographs, training()), alone)
-    assert same(made(photographs, training(workers=2)), alone)
-    other = made(photographs, training(seed=1))
-    assert not same(other, alone)
-    pictures = {bytes(p.numpy().tobytes()) for b in [*alone, *other] for p in b.images}
-    assert len(pictures) == 24  # however often a photograph is shown
+    batches = load(dataset, training())
+    assert are_equal(load(dataset, training()), batches)
+    assert are_equal(load(dataset, training(workers=2)), batches)
+    other = load(dataset, training(seed=1))
+    assert not are_equal(other, batches)
+    images = {image.numpy().tobytes() for batch in [*batches, *other] for image in batch.images}
+    assert len(images) == 24  # each use of an image gives another sample
 
 
-def test_a_batch_is_what_the_network_takes(photographs: KeypointDataset) -> None:
-    batch = made(photographs, training(), 1)[0]
+def test_batches_have_the_documented_shapes(dataset: KeypointDataset) -> None:
+    batch = load(dataset, training(), 1)[0]
     assert batch.images.shape == (4, 3, 64, 64) and batch.images.dtype == torch.uint8
     assert batch.images.is_contiguous(memory_format=torch.channels_last)
     assert [mask.shape for mask in batch.masks] == [(4, 16, 16), (4, 32, 32)]
     assert batch.keypoints.shape[2:] == (17, 3) and batch.sizes.shape == batch.keypoints.shape[:2]
     assert batch.labeled.all() and batch.flipped.shape == (4,)
-    assert set(batch.names) <= set(photographs.names)
+    assert set(batch.names) <= set(dataset.names)
 
 
-def sample(people: int) -> Sample:
+def random_sample(people: int) -> Sample:
     rng = np.random.default_rng(people)
     return Sample(
         f"{people}.png",
@@ -185,8 +184,8 @@ def sample(people: int) -> Sample:
 
 
 @pytest.mark.parametrize("people", [[0, 0], [0, 3, 1], [40, 0, 31]])
-def test_people_are_padded_with_nobody(people: list[int]) -> None:
-    samples = [sample(count) for count in people]
+def test_people_are_padded_with_zeros(people: list[int]) -> None:
+    samples = [random_sample(count) for count in people]
     batch = collate(samples)
     assert batch.keypoints.shape == (len(people), max(people), 5, 3)
     for row, one in enumerate(samples):
@@ -202,8 +201,8 @@ def test_people_are_padded_with_nobody(people: list[int]) -> None:
         assert not batch.keypoints[row, count:].any() and not batch.sizes[row, count:].any()
 
 
-def test_a_batch_moves_whole() -> None:
-    batch = collate([sample(2), sample(1)])
+def test_to_moves_all_tensors() -> None:
+    batch = collate([random_sample(2), random_sample(1)])
     moved = batch.to(torch.device("meta"))
     assert moved.names == batch.names
     tensors = [moved.images, moved.keypoints, moved.sizes, moved.flipped, moved.labeled]
@@ -211,40 +210,39 @@ def test_a_batch_moves_whole() -> None:
     assert moved.images.shape == batch.images.shape
 
 
-def broken(folder: Path, count: int, unreadable: int) -> KeypointDataset:
+def dataset_with_damaged_images(folder: Path, count: int, damaged: int) -> KeypointDataset:
     path = write_scenes(folder, count, height=64, width=64)
-    for number in range(unreadable):
-        (folder / "images" / f"{number + 1:012d}.png").write_bytes(b"no picture")
+    for number in range(1, damaged + 1):
+        (folder / "images" / f"{number:012d}.png").write_bytes(b"not an image")
     return load_dataset(DataConfig((str(path),)))
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_picture_that_cannot_be_read_gives_way_to_another(
+def test_an_image_that_cannot_be_read_is_replaced_and_reported(
     tmp_path: Path, workers: int, capfd: pytest.CaptureFixture[str]
 ) -> None:
     config = replace(training(workers=workers), augment=AugmentConfig())
-    (batch,) = made(broken(tmp_path, 4, 1), config, 1)
+    (batch,) = load(dataset_with_damaged_images(tmp_path, 4, 1), config, 1)
     assert len(batch.names) == 4
     assert set(batch.names) == {f"{n:012d}.png" for n in (2, 3, 4)}
-    told = capfd.readouterr().err.splitlines()
-    assert told and all("left out: " in line and "000000000001.png" in line for line in told)
+    lines = capfd.readouterr().err.splitlines()
+    assert lines
+    assert all("image skipped: " in line and "000000000001.png" in line for line in lines)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_pictures_none_of_which_can_be_read_end_it_in_one_line(
-    tmp_path: Path, workers: int
-) -> None:
+def test_stops_with_one_line_if_no_image_can_be_read(tmp_path: Path, workers: int) -> None:
     config = replace(training(workers=workers), augment=AugmentConfig())
-    with pytest.raises(InputError, match=r"^none of .* can be read; .* check-data$") as kept:
-        made(broken(tmp_path, 2, 2), config, 1)
-    assert kept.traceback and not active_children()
+    with pytest.raises(InputError, match=r"^none of .* can be read; .* check-data$") as error:
+        load(dataset_with_damaged_images(tmp_path, 2, 2), config, 1)
+    assert error.traceback and not active_children()
 
 
-def test_workers_end_with_the_batches_whatever_ends_these(photographs: KeypointDataset) -> None:
-    order = BatchSampler(photographs.weights, 2)
-    stream = load_batches(photographs, training(workers=2), order)
-    with pytest.raises(KeyError) as kept, closing(stream):  # a traceback that outlives the loop
-        next(stream)
+def test_closing_ends_the_workers_while_a_traceback_is_kept(dataset: KeypointDataset) -> None:
+    sampler = BatchSampler(dataset.weights, 2)
+    loaded = load_batches(dataset, training(workers=2), sampler)
+    with pytest.raises(KeyError) as error, closing(loaded):
+        next(loaded)
         assert len(active_children()) == 2
         raise KeyError
-    assert kept.traceback and not active_children()
+    assert error.traceback and not active_children()

@@ -1,4 +1,4 @@
-"""Regions against pycocotools, which is COCO's own code."""
+"""Masks against pycocotools, the implementation of COCO."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from pycocotools import mask as coco
 
-from higherhrnet.data import masks as regions
+from higherhrnet.arrays import BoolArray
+from higherhrnet.data.masks import decode_mask, encode_annotation, has_outline, merge_masks
 from higherhrnet.errors import InputError
 
 HEIGHT, WIDTH = 48, 70
 
 
 def polygon(seed: int, corners: int = 7) -> list[float]:
-    """Some of it beyond the picture."""
+    """A random polygon, which may extend beyond the image."""
     rng = np.random.default_rng(seed)
     return list((rng.uniform(-0.1, 1.1, (corners, 2)) * (WIDTH, HEIGHT)).ravel().tolist())
 
 
-def pixels(seed: int, height: int = HEIGHT, width: int = WIDTH) -> NDArray[np.bool_]:
+def random_mask(seed: int, height: int = HEIGHT, width: int = WIDTH) -> BoolArray:
     rng = np.random.default_rng(seed)
     return np.asarray(rng.random((height, width)) < rng.choice([0, 0.01, 0.3, 0.9, 1]))
 
 
-def packed(mask: NDArray[np.bool_]) -> dict[str, Any]:
-    lengths: dict[str, Any] = coco.encode(np.asfortranarray(mask, np.uint8))
-    return lengths
+def compressed(mask: BoolArray) -> dict[str, Any]:
+    segmentation: dict[str, Any] = coco.encode(np.asfortranarray(mask, np.uint8))
+    return segmentation
 
 
-def counted(mask: NDArray[np.bool_]) -> dict[str, Any]:
-    """COCO's uncompressed run lengths, by a naive count."""
+def uncompressed(mask: BoolArray) -> dict[str, Any]:
+    """COCO's uncompressed run lengths, counted pixel by pixel."""
     counts, last = [0], False
     for value in mask.ravel(order="F").tolist():
         if value != last:
@@ -44,53 +44,53 @@ def counted(mask: NDArray[np.bool_]) -> dict[str, Any]:
     return {"size": list(mask.shape), "counts": counts}
 
 
-def decoded(person: dict[str, Any]) -> NDArray[np.bool_]:
-    return regions.decode(regions.encode(person, HEIGHT, WIDTH), HEIGHT, WIDTH)
+def mask_of(annotation: dict[str, Any]) -> BoolArray:
+    return decode_mask(encode_annotation(annotation, HEIGHT, WIDTH), HEIGHT, WIDTH)
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_polygons_cover_what_they_cover_in_coco(seed: int) -> None:
+def test_polygons_have_the_same_pixels_as_in_coco(seed: int) -> None:
     polygons = [polygon(seed), polygon(seed + 100, 3)]
     expected = coco.decode(coco.merge(coco.frPyObjects(polygons, HEIGHT, WIDTH)))
-    np.testing.assert_array_equal(decoded({"segmentation": polygons}), expected)
+    np.testing.assert_array_equal(mask_of({"segmentation": polygons}), expected)
 
 
 @given(st.integers(0, 2**32), st.integers(1, 80), st.integers(1, 80))
-def test_run_lengths_cover_what_they_say(seed: int, height: int, width: int) -> None:
-    mask = pixels(seed, height, width)
-    compressed = packed(mask)
-    forms = [compressed, compressed | {"counts": compressed["counts"].decode()}, counted(mask)]
-    for segmentation in forms:
-        region = regions.encode({"segmentation": segmentation}, height, width)
-        found = regions.decode(region, height, width)
-        np.testing.assert_array_equal(found, mask)
-        assert found.flags.c_contiguous
-        assert found.dtype == np.bool_
+def test_run_lengths_in_all_forms_give_their_mask(seed: int, height: int, width: int) -> None:
+    mask = random_mask(seed, height, width)
+    as_bytes = compressed(mask)
+    as_text = as_bytes | {"counts": as_bytes["counts"].decode()}
+    for segmentation in (as_bytes, as_text, uncompressed(mask)):
+        encoded = encode_annotation({"segmentation": segmentation}, height, width)
+        decoded = decode_mask(encoded, height, width)
+        np.testing.assert_array_equal(decoded, mask)
+        assert decoded.flags.c_contiguous
+        assert decoded.dtype == np.bool_
 
 
 @pytest.mark.parametrize("segmentation", [None, [], [[]], [[3, 4, 5, 6]]])
-def test_without_a_segmentation_the_box_counts(segmentation: object) -> None:
+def test_uses_the_box_if_the_segmentation_has_no_polygon(segmentation: object) -> None:
     box = [10.2, 5, 30, 20.6]
     expected = coco.decode(coco.frPyObjects(np.array([box]), HEIGHT, WIDTH))[..., 0]
-    person = {"bbox": box, "segmentation": segmentation}
-    np.testing.assert_array_equal(decoded(person), expected)
-    assert not regions.is_outline(person)
+    annotation = {"bbox": box, "segmentation": segmentation}
+    np.testing.assert_array_equal(mask_of(annotation), expected)
+    assert not has_outline(annotation)
 
 
-def test_unions() -> None:
-    masks = [pixels(1), pixels(6), pixels(9)]
-    parts = [regions.encode({"segmentation": packed(mask)}, HEIGHT, WIDTH) for mask in masks]
-    together = regions.decode(regions.union(parts, HEIGHT, WIDTH), HEIGHT, WIDTH)
-    np.testing.assert_array_equal(together, masks[0] | masks[1] | masks[2])
-    assert regions.union(parts[:1], HEIGHT, WIDTH) == parts[0]
-    assert regions.union([], HEIGHT, WIDTH) == b""
+def test_merges_masks() -> None:
+    masks = [random_mask(1), random_mask(6), random_mask(9)]
+    encoded = [encode_annotation({"segmentation": compressed(m)}, HEIGHT, WIDTH) for m in masks]
+    merged = decode_mask(merge_masks(encoded, HEIGHT, WIDTH), HEIGHT, WIDTH)
+    np.testing.assert_array_equal(merged, masks[0] | masks[1] | masks[2])
+    assert merge_masks(encoded[:1], HEIGHT, WIDTH) == encoded[0]
+    assert merge_masks([], HEIGHT, WIDTH) == b""
 
 
-def test_only_true_outlines_are_outlines() -> None:
-    assert regions.is_outline({"segmentation": [polygon(0)]})
-    assert regions.is_outline({"segmentation": packed(pixels(2))})
-    assert not regions.is_outline({"segmentation": [[0, 0, 9, 0, 9, 9, 0, 9]]})
-    assert not regions.is_outline({})
+def test_a_box_is_not_an_outline() -> None:
+    assert has_outline({"segmentation": [polygon(0)]})
+    assert has_outline({"segmentation": compressed(random_mask(2))})
+    assert not has_outline({"segmentation": [[0, 0, 9, 0, 9, 9, 0, 9]]})
+    assert not has_outline({})
 
 
 @pytest.mark.parametrize(
@@ -101,12 +101,15 @@ def test_only_true_outlines_are_outlines() -> None:
         {"size": [HEIGHT, WIDTH], "counts": [0, -3, HEIGHT * WIDTH + 3]},
         {"size": [HEIGHT, WIDTH], "counts": "0"},
         {"size": [HEIGHT, WIDTH], "counts": 7},
-        {"size": [WIDTH, HEIGHT], "counts": packed(pixels(3, WIDTH, HEIGHT + 1))["counts"]},
+        {
+            "size": [WIDTH, HEIGHT],
+            "counts": compressed(random_mask(3, WIDTH, HEIGHT + 1))["counts"],
+        },
         [["a", "b", "c", "d", "e", "f"]],
         [[0, 0, 5, 0, None, 5]],
     ],
 )
-def test_what_makes_no_sense_is_refused(segmentation: object) -> None:
-    with pytest.raises(InputError, match=r"^annotation 7: segmentation: ") as refused:
-        regions.encode({"id": 7, "segmentation": segmentation}, HEIGHT, WIDTH)
-    assert "\n" not in str(refused.value)
+def test_refuses_invalid_segmentations(segmentation: object) -> None:
+    with pytest.raises(InputError, match=r"^annotation 7: segmentation: ") as error:
+        encode_annotation({"id": 7, "segmentation": segmentation}, HEIGHT, WIDTH)
+    assert "\n" not in str(error.value)

@@ -1,4 +1,4 @@
-"""Keypoints of several data sets are the same where their names are."""
+"""Skeletons are merged by the names of their keypoints."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from higherhrnet.errors import InputError
 from higherhrnet.skeleton import COCO, CROWDPOSE, Skeleton
 
 BODY = Skeleton("body", COCO.names[5:], COCO.limbs[:4], (0.5,) * 12)
-"""COCO's without the face."""
+"""COCO without the face."""
 
 
-def test_coco_stays_coco_whatever_comes_first() -> None:
-    for order in ([COCO], [COCO, BODY], [BODY, COCO], [BODY, Skeleton("face", COCO.names[:5], (),
-                                                                       (1.0,) * 5)]):  # fmt: skip
-        assert merge_skeletons(order) is COCO
+def test_a_known_set_of_keypoints_gives_the_known_skeleton() -> None:
+    face = Skeleton("face", COCO.names[:5], (), (1.0,) * 5)
+    for skeletons in ([COCO], [COCO, BODY], [BODY, COCO], [BODY, face]):
+        assert merge_skeletons(skeletons) is COCO
     assert merge_skeletons([CROWDPOSE, BODY]) is CROWDPOSE
     assert merge_skeletons([BODY]) is BODY
 
 
-def test_a_skeleton_of_several_has_all_of_each() -> None:
+def test_a_merged_skeleton_has_the_keypoints_and_limbs_of_all() -> None:
     merged = merge_skeletons([COCO, CROWDPOSE])
     assert merged.names == (*COCO.names, "head", "neck")
     assert merged.name == "coco+crowdpose"
@@ -32,7 +32,7 @@ def test_a_skeleton_of_several_has_all_of_each() -> None:
     assert added == {("head", "neck"), ("neck", "left_shoulder"), ("neck", "right_shoulder")}
 
 
-def test_names_come_in_the_order_of_their_appearance() -> None:
+def test_names_are_in_the_order_of_their_first_occurrence() -> None:
     one = Skeleton("one", ("b", "left_a"), (("b", "left_a"),), (0.1, 0.2), (1, 0))
     other = Skeleton("other", ("right_a", "b", "left_a"), (("left_a", "b"),), (0.3, 0.4, 0.5))
     merged = merge_skeletons([one, other])
@@ -43,7 +43,7 @@ def test_names_come_in_the_order_of_their_appearance() -> None:
     assert merged.flip_index == (0, 2, 1)
 
 
-def test_pairs_that_one_set_names_do_not_forget_those_of_the_others() -> None:
+def test_explicit_flip_pairs_are_merged_with_those_derived_from_names() -> None:
     odd = Skeleton("odd", ("port", "starboard"), (), (0.1, 0.1), (), (("port", "starboard"),))
     merged = merge_skeletons([BODY, odd])
     assert merged.flip_index == (*BODY.flip_index, 13, 12)

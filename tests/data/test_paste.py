@@ -1,4 +1,4 @@
-"""Pasted people: where their pixels are, their keypoints are, and nobody else's."""
+"""Pasted people: their pixels, keypoints and masks agree."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 
 from higherhrnet.config import InputConfig
-from higherhrnet.data import masks as regions
 from higherhrnet.data.augment import augment
 from higherhrnet.data.dataset import AnnotatedImage
-from higherhrnet.data.paste import FACTOR, MOST, paste_people
+from higherhrnet.data.masks import encode_annotation
+from higherhrnet.data.paste import MAX_PEOPLE, SCALE_RANGE, paste_people
 from higherhrnet.recipes import AugmentConfig
 from higherhrnet.skeleton import COCO
 
-LABELLED = np.ones(17, np.bool_)
+LABELED = np.ones(17, np.bool_)
 
 
-def donor(people: int = 1) -> AnnotatedImage:
-    """Red discs on black; the nose in the middle, the eyes left and right of it."""
+def donor_image(people: int = 1) -> AnnotatedImage:
+    """Red discs on black, each with a nose at the center and eyes to the left and right of it."""
     image = np.zeros((80, 120, 3), np.uint8)
     keypoints, outlines = np.zeros((people, 17, 3), np.float32), []
     for person in range(people):
@@ -29,86 +29,89 @@ def donor(people: int = 1) -> AnnotatedImage:
         image[disc == 1] = 250, 0, 0
         keypoints[person, :3] = (x, 40, 2), (x + 15, 40, 2), (x - 15, 40, 1)
         contour = cv2.findContours(disc, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0][0]
-        outlines.append(regions.encode({"segmentation": [contour.ravel().tolist()]}, 80, 120))
+        outlines.append(encode_annotation({"segmentation": [contour.ravel().tolist()]}, 80, 120))
     sizes = np.full(people, 40, np.float32)
-    return AnnotatedImage("donor", image, keypoints, sizes, None, LABELLED, tuple(outlines))
+    return AnnotatedImage("donor.png", image, keypoints, sizes, None, LABELED, tuple(outlines))
 
 
-def onto(height: int = 160, width: int = 200) -> AnnotatedImage:
-    """White, with keypoints all over, and masked out but for a corner."""
+def target_image(height: int = 160, width: int = 200) -> AnnotatedImage:
+    """A white image with keypoints everywhere, and a mask that includes only a corner."""
     rng = np.random.default_rng(0)
     image = np.full((height, width, 3), 255, np.uint8)
-    places = rng.uniform(0, [width - 1, height - 1], (20, 17, 2))
-    keypoints = np.dstack([places, np.full((20, 17), 2)]).astype(np.float32)
+    positions = rng.uniform(0, [width - 1, height - 1], (20, 17, 2))
+    keypoints = np.dstack([positions, np.full((20, 17), 2)]).astype(np.float32)
     mask = np.zeros((height, width), np.bool_)
     mask[:50, :50] = True
-    return AnnotatedImage("onto", image, keypoints, np.ones(20, np.float32), mask, LABELLED)
+    return AnnotatedImage("target.png", image, keypoints, np.ones(20, np.float32), mask, LABELED)
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_pixels_keypoints_and_mask_agree(seed: int) -> None:
-    before = onto()
-    after = paste_people(before, donor(), np.random.default_rng(seed))
+def test_pixels_keypoints_and_masks_agree(seed: int) -> None:
+    before = target_image()
+    after = paste_people(before, donor_image(), np.random.default_rng(seed))
     red = after.image[..., 1] < 128
-    new = after.keypoints[-1]
-    factor = after.sizes[-1] / 40
-    assert 2 * FACTOR[0] <= factor <= 2 * FACTOR[1]  # the photograph is twice as high
+    pasted = after.keypoints[-1]
+    scale = after.sizes[-1] / 40
+    assert 2 * SCALE_RANGE[0] <= scale <= 2 * SCALE_RANGE[1]  # the target is twice as high
     assert len(after.keypoints) == len(after.sizes) == 21
-    seen = new[:, 2] > 0
-    for x, y, _ in new[seen]:
+    labeled = pasted[:, 2] > 0
+    for x, y, _ in pasted[labeled]:
         assert red[round(y), round(x)]
-    eyes = new[1, :2] - new[2, :2]
-    np.testing.assert_allclose(eyes, [30 * factor, 0], atol=1e-3)
-    inside = ((new[:3, :2] >= -0.5) & (new[:3, :2] < [199.5, 159.5])).all(1)
-    np.testing.assert_array_equal(seen[:3], inside)
-    assert not seen[3:].any()
+    eye_distance = pasted[1, :2] - pasted[2, :2]
+    np.testing.assert_allclose(eye_distance, [30 * scale, 0], atol=1e-3)
+    inside = ((pasted[:3, :2] >= -0.5) & (pasted[:3, :2] < [199.5, 159.5])).all(1)
+    np.testing.assert_array_equal(labeled[:3], inside)
+    assert not labeled[3:].any()
 
     columns, rows = np.rint(before.keypoints[..., :2]).astype(int).transpose(2, 0, 1)
     hidden = after.keypoints[:20, :, 2] == 0
-    assert (hidden != red[rows, columns]).mean() < 0.01  # the edge is soft
+    assert (hidden != red[rows, columns]).mean() < 0.01  # pixels at the soft edge
     assert hidden.any()
     np.testing.assert_array_equal(after.keypoints[:20, :, :2], before.keypoints[..., :2])
     assert before.mask is not None
     assert after.mask is not None
     assert (after.mask != (before.mask | red)).mean() < 0.005
-    np.testing.assert_array_equal(before.image, onto().image)
-    np.testing.assert_array_equal(before.mask, onto().mask)
-    np.testing.assert_array_equal(before.keypoints, onto().keypoints)
+    np.testing.assert_array_equal(before.image, target_image().image)
+    np.testing.assert_array_equal(before.mask, target_image().mask)
+    np.testing.assert_array_equal(before.keypoints, target_image().keypoints)
 
 
-def test_one_to_three_people_come() -> None:
+def test_pastes_one_to_three_people() -> None:
     counts = {
-        len(paste_people(onto(), donor(5), np.random.default_rng(seed)).keypoints) - 20
+        len(paste_people(target_image(), donor_image(5), np.random.default_rng(seed)).keypoints)
+        - 20
         for seed in range(40)
     }
-    assert counts == set(range(1, MOST + 1))
+    assert counts == set(range(1, MAX_PEOPLE + 1))
 
 
-def test_who_has_no_outline_is_not_pasted() -> None:
-    two = donor(2)
-    half = replace(two, outlines=(b"", two.outlines[1]))
+def test_does_not_paste_people_without_an_outline() -> None:
+    donor, target = donor_image(2), target_image()
+    one_outline = replace(donor, outlines=(b"", donor.outlines[1]))
     for seed in range(10):
-        assert len(paste_people(onto(), half, np.random.default_rng(seed)).keypoints) == 21
-    for nobody in (replace(two, outlines=()), replace(two, outlines=(b"", b""))):
-        before = onto()
-        assert paste_people(before, nobody, np.random.default_rng(0)) is before
+        assert len(paste_people(target, one_outline, np.random.default_rng(seed)).keypoints) == 21
+    for outlines in ((), (b"", b"")):
+        without = replace(donor, outlines=outlines)
+        assert paste_people(target, without, np.random.default_rng(0)) is target
 
 
-def test_people_with_fewer_labelled_keypoints_are_not_pasted() -> None:
-    rng, faceless, before = np.random.default_rng(0), np.arange(17) > 4, onto()
-    assert paste_people(before, replace(donor(), labeled=faceless), rng) is before
-    assert len(paste_people(replace(before, labeled=faceless), donor(), rng).keypoints) == 21
+def test_does_not_paste_people_with_fewer_labeled_keypoints() -> None:
+    rng, body, target = np.random.default_rng(0), np.arange(17) > 4, target_image()
+    assert paste_people(target, replace(donor_image(), labeled=body), rng) is target
+    assert len(paste_people(replace(target, labeled=body), donor_image(), rng).keypoints) == 21
 
 
-def test_augmenting_pastes_as_often_as_it_should() -> None:
-    shown, input = replace(onto(), mask=None), InputConfig(64)
-    for chance in (0.0, 0.5, 1.0):
-        config = AugmentConfig(paste=chance)
+def test_augment_pastes_with_the_configured_probability() -> None:
+    target, input = replace(target_image(), mask=None), InputConfig(64)
+    for probability in (0.0, 0.5, 1.0):
+        config = AugmentConfig(paste=probability)
         samples = [
-            augment(shown, config, input, COCO, np.random.default_rng(seed), other=donor)
+            augment(
+                target, config, input, COCO, np.random.default_rng(seed), load_donor=donor_image
+            )
             for seed in range(40)
         ]
         share = np.mean([len(sample.keypoints) > 20 for sample in samples])
-        assert abs(share - chance) < 0.2
-    alone = augment(shown, AugmentConfig(paste=1), input, COCO, np.random.default_rng(0))
-    assert len(alone.keypoints) == 20
+        assert abs(share - probability) < 0.2
+    sample = augment(target, AugmentConfig(paste=1), input, COCO, np.random.default_rng(0))
+    assert len(sample.keypoints) == 20

@@ -1,1 +1,1 @@
-"""Files: images, videos, annotations, predictions, written completely or not at all."""
+"""Reads images, videos and annotations, and writes predictions, images and videos."""

@@ -1,4 +1,4 @@
-"""Files appear whole or not at all."""
+"""Writes files atomically: a file appears complete or not at all."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ from higherhrnet.errors import InputError
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Yields a path beside `path` to write to, and renames it when the block ends well.
+    """Yields a temporary path to write to, which replaces `path` when the block succeeds.
 
-    The temporary name is nobody else's, and keeps the suffix, by which writers choose a format.
+    The temporary file is in the same folder and has the same suffix, from which writers derive the
+    format. It is deleted when the block fails. Missing parent folders are created.
 
     Raises:
-        InputError: the place cannot be written to.
+        InputError: the file or folder cannot be written.
     """
     path = Path(path)
-    beside = path.with_name(f".{path.stem}.{token_hex(4)}.part{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.{token_hex(4)}.part{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield beside
-        beside.replace(path)
+        yield temporary
+        temporary.replace(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:
-        with suppress(OSError):  # where the folder itself failed, that error is on its way
-            beside.unlink(missing_ok=True)
+        with suppress(OSError):  # an error of the folder itself is already being raised
+            temporary.unlink(missing_ok=True)

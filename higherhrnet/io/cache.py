@@ -1,4 +1,4 @@
-"""The folder of downloads, exported models and compiled models."""
+"""The folder for downloaded models, exported models and models compiled by an engine."""
 
 from __future__ import annotations
 

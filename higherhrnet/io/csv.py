@@ -1,4 +1,4 @@
-"""Predictions as a table for spreadsheets: one row a person and frame, comma-separated."""
+"""Writes predictions as a CSV table for spreadsheets."""
 
 from __future__ import annotations
 
@@ -10,34 +10,37 @@ from typing import Any
 from higherhrnet.io.atomic import atomic_path
 from higherhrnet.skeleton import Skeleton
 
-FACTS = ("image", "frame", "time", "track", "score")
-"""The first columns; x, y and score of each keypoint follow."""
+COLUMNS = ("image", "frame", "time", "track_id", "score")
+"""The first columns; the columns x, y and score of each keypoint follow."""
 
 
-def write_csv(path: Path, people: Iterable[Mapping[str, Any]], skeleton: Skeleton) -> None:
-    """Writes a person a row: what there is not, such as a keypoint not found, is an empty cell.
+def write_csv(path: Path, results: Iterable[Mapping[str, Any]], skeleton: Skeleton) -> None:
+    """Writes one row per result, that is, per person and image or frame.
+
+    Cells of missing values are empty: `frame`, `time` and `track_id` of people in images, and
+    keypoints that were not found.
 
     Args:
-        path: of the file.
-        people: COCO keypoint results, with `file_name` and, of videos, `frame`, `time` in seconds
-            and `track_id`.
-        skeleton: names their keypoints.
+        path: the CSV file.
+        results: COCO keypoint results that also have `file_name` and, if they are from a video,
+            `frame`, `time` in seconds and, if people were tracked, `track_id`.
+        skeleton: names the keypoints.
 
     Raises:
         InputError: the file cannot be written.
     """
-    with atomic_path(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        points = (f"{name}_{part}" for name in skeleton.names for part in ("x", "y", "score"))
-        writer.writerow([*FACTS, *points])
-        writer.writerows(map(_row, people))
+        keypoints = (f"{name}_{part}" for name in skeleton.names for part in ("x", "y", "score"))
+        writer.writerow([*COLUMNS, *keypoints])
+        writer.writerows(map(_row, results))
 
 
-def _row(person: Mapping[str, Any]) -> list[Any]:
-    facts = (person.get(name) for name in ("file_name", "frame", "time", "track_id"))
-    return [*facts, person["score"], *_cells(person["keypoints"])]
+def _row(result: Mapping[str, Any]) -> list[Any]:
+    metadata = (result.get(key) for key in ("file_name", "frame", "time", "track_id"))
+    return [*metadata, result["score"], *_keypoint_cells(result["keypoints"])]
 
 
-def _cells(triples: list[float]) -> Iterator[float | None]:
+def _keypoint_cells(triples: list[float]) -> Iterator[float | None]:
     for x, y, score in zip(triples[::3], triples[1::3], triples[2::3], strict=True):
         yield from (x, y, score) if score > 0 else (None, None, None)

@@ -1,38 +1,48 @@
-"""Where a data set's pictures are: a folder or a .zip, as they were published."""
+"""Reads the images of a data set from a folder or a .zip file."""
 
 from __future__ import annotations
 
+import struct
 import zlib
 from io import BytesIO
-from os.path import commonpath
-from pathlib import Path
-from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile
+from pathlib import Path, PurePath, PurePosixPath
+from posixpath import commonpath
+from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 import numpy as np
 
 from higherhrnet.arrays import Image
-from higherhrnet.errors import InputError
-from higherhrnet.io.images import read_image, unreadable_error
-
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
+from higherhrnet.errors import InputError, reading
+from higherhrnet.io.images import IMAGE_EXTENSIONS, read_image, unreadable_error
 
 
 class ImageStore:
-    """A folder or a .zip of pictures; threads and processes may share one.
+    """A folder or .zip file of images; threads and processes may share one.
+
+    Args:
+        location: the folder or .zip file.
 
     Raises:
-        InputError: there is no such folder or archive, or the archive cannot be used.
+        InputError: the location does not exist, or is a .zip file that cannot be read.
     """
 
     def __init__(self, location: Path) -> None:
         self.location = location
-        self._archive = None if location.is_dir() else _Archive(location)
+        with reading(location):
+            is_folder = location.is_dir()
+        self._archive = None if is_folder else _Archive(location)
 
     def read(self, file_name: str) -> Image:
-        """(H, W, 3) RGB as it is stored: annotations are made for that, so EXIF is ignored.
+        """Reads an image as (H, W, 3) RGB.
+
+        EXIF orientation is ignored, because annotations refer to the stored pixels.
+
+        Args:
+            file_name: the path of the image in the folder or .zip file. The folder that contains
+                all images of a .zip file may be omitted.
 
         Raises:
-            InputError: there is no such picture, or it cannot be read; names it and its place.
+            InputError: the image is missing or cannot be read.
         """
         if self._archive:
             return read_image(self._archive.open(file_name), respect_exif=False)
@@ -40,7 +50,7 @@ class ImageStore:
 
 
 class NamedBytes(BytesIO):
-    """A file's bytes, with a name to report."""
+    """The bytes of a file, with the name that error messages use."""
 
     def __init__(self, data: bytes, name: str) -> None:
         super().__init__(data)
@@ -48,72 +58,100 @@ class NamedBytes(BytesIO):
 
 
 class _Archive:
-    """Where in a .zip each file lies: a number of bytes each, and no open file to share."""
+    """A .zip file whose directory is read once.
+
+    Unlike `ZipFile`, it needs little memory per file and has no open file, so that it can be
+    pickled and shared between threads and processes.
+    """
 
     def __init__(self, location: Path) -> None:
         self.location = location
-        try:
-            with ZipFile(location) as archive:
-                entries = archive.infolist()
-        except FileNotFoundError as error:
-            raise InputError(f"{location}: no such folder or .zip of pictures") from error
-        except (OSError, BadZipFile) as error:
-            raise InputError(f"{location}: cannot be read as a .zip: {error}") from error
-        files = [f for f in entries if not f.is_dir() and not f.filename.startswith("__MACOSX/")]
+        files = self._files()
         if any(f.flag_bits & 1 or f.compress_type not in (ZIP_STORED, ZIP_DEFLATED) for f in files):
-            raise InputError(f"{location}: encrypted or oddly packed; pack it anew as a plain .zip")
+            raise InputError(
+                f"{location}: the .zip file is encrypted or uses a compression other than deflate; "
+                "create it again without"
+            )
         self._rows = {file.filename: row for row, file in enumerate(files)}
-        self._places = np.array(
-            [(f.header_offset, f.compress_size, f.compress_type, f.CRC) for f in files], np.int64
-        ).reshape(-1, 4)
-        pictures = [name for name in self._rows if Path(name).suffix.lower() in SUFFIXES]
-        self._top = commonpath([Path(name).parent for name in pictures]) if pictures else ""
+        try:
+            entries = [(f.header_offset, f.compress_size, f.compress_type, f.CRC) for f in files]
+            self._entries = np.array(entries, np.int64).reshape(-1, 4)
+            images = [path for path in map(PurePosixPath, self._rows) if _is_image(path)]
+            self._root = commonpath([path.parent for path in images]) if images else ""
+        except (OverflowError, ValueError) as error:
+            raise InputError(f"{location}: damaged .zip file: {error}") from error
 
     def open(self, file_name: str) -> NamedBytes:
-        """The file of that name, or of that name within the folder that holds all pictures."""
+        """The file of this name, relative to the archive or to the folder of all its images."""
         name = f"{self.location}/{file_name}"
-        row = self._rows.get(file_name, self._rows.get(f"{self._top}/{file_name}"))
+        row = self._rows.get(file_name, self._rows.get(f"{self._root}/{file_name}"))
         if row is None:
-            raise InputError(f"{name}: the archive has no such file")
-        offset, size, packing, checksum = self._places[row].tolist()
+            raise InputError(f"{name}: the .zip file contains no such file")
+        offset, size, compression, checksum = self._entries[row].tolist()
         try:
-            with self.location.open("rb") as file:  # opened for each: its position is not shared
+            with self.location.open("rb") as file:  # opened here, since its position is not shared
                 file.seek(offset + 26)
-                lengths = np.frombuffer(file.read(4), "<u2")  # of the name and of extra fields
-                file.seek(int(lengths.sum()), 1)
+                name_length, extra_length = struct.unpack("<HH", file.read(4))
+                file.seek(name_length + extra_length, 1)
                 data = file.read(size)
-            data = zlib.decompress(data, -zlib.MAX_WBITS) if packing == ZIP_DEFLATED else data
+            if compression == ZIP_DEFLATED:
+                data = zlib.decompress(data, -zlib.MAX_WBITS)
         except OSError as error:
             raise unreadable_error(Path(name), error) from error
-        except zlib.error as error:
-            raise InputError(f"{name}: damaged in the archive: {error}") from error
+        except (zlib.error, struct.error, ValueError, OverflowError, MemoryError) as error:
+            raise InputError(f"{name}: damaged in the .zip file: {error}") from error
         if zlib.crc32(data) != checksum:
-            raise InputError(f"{name}: damaged in the archive; fetch or pack it anew")
+            raise InputError(f"{name}: damaged in the .zip file; download or create it again")
         return NamedBytes(data, name)
+
+    def _files(self) -> list[ZipInfo]:
+        """The files of the archive, without folders and the metadata that macOS adds."""
+        try:
+            with ZipFile(self.location) as archive:
+                return [
+                    entry
+                    for entry in archive.infolist()
+                    if not entry.filename.endswith("/")
+                    and not entry.filename.startswith("__MACOSX/")
+                ]
+        except FileNotFoundError as error:
+            raise InputError(f"{self.location}: no such folder or .zip file of images") from error
+        except (OSError, BadZipFile, NotImplementedError, ValueError) as error:
+            raise InputError(f"{self.location}: cannot be read as a .zip file: {error}") from error
 
 
 def find_images(annotations: Path) -> Path:
-    """The folder or .zip of an annotation file's pictures, where published data sets have them.
+    """Finds the images of an annotation file where published data sets have them.
 
-    `annotations/person_keypoints_train2017.json` has them in `train2017` or `images/train2017`,
-    `json/crowdpose_train.json` and `annotations.json` in `images`; or in a .zip of such a name.
+    The images of `annotations/person_keypoints_train2017.json` are in `train2017` or
+    `images/train2017`; those of `json/crowdpose_train.json` and `annotations.json` are in `images`.
+    Instead of the folder there may be a .zip file of that name.
+
+    Args:
+        annotations: the path of the annotation file.
+
+    Returns:
+        The folder or .zip file.
 
     Raises:
-        InputError: it is in none of these places.
+        InputError: the images are in none of these places.
     """
     split = annotations.stem.rpartition("_")[2]
     names = ("images",) if split == "annotations" else (split, f"images/{split}", "images")
-    roots = (annotations.parent, annotations.parent.parent)  # the nearer may be one set of many
-    tried = [root / name for name in names for root in roots]
-    for folder in tried:
+    roots = (annotations.parent, annotations.parent.parent)  # the outer may hold other data sets
+    candidates = [root / name for name in names for root in roots]
+    for folder in candidates:
         if folder.is_dir():
             return folder
         if (archive := folder.with_name(folder.name + ".zip")).is_file():
             return archive
-    if any(file.suffix.lower() in SUFFIXES for file in annotations.parent.glob("*")):
+    if any(_is_image(path) for path in annotations.parent.glob("*")):
         return annotations.parent
-    places = ", ".join(str(folder) for folder in tried)
     raise InputError(
-        f"{annotations}: no pictures in {places} (or a .zip of that name); "
-        f"say where they are: {annotations},PICTURES"
+        f"{annotations}: no images in {', '.join(map(str, candidates))} (or a .zip file of that "
+        f"name); append their location: {annotations},IMAGES"
     )
+
+
+def _is_image(path: PurePath) -> bool:
+    return path.suffix.lower() in IMAGE_EXTENSIONS

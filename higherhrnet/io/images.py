@@ -1,4 +1,4 @@
-"""Picture files, in whatever form they come → RGB arrays."""
+"""Reads image files of many formats as RGB arrays, and writes RGB arrays to image files."""
 
 from __future__ import annotations
 
@@ -19,11 +19,17 @@ from higherhrnet.io.atomic import atomic_path
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
 
+IMAGE_EXTENSIONS = (
+    ".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".jp2", ".ppm", ".pgm",
+)  # fmt: skip
+"""The extensions of image files that are found in folders, archives and by patterns. `read_image`
+recognizes a file by its content and accepts any extension."""
 MAX_PIXELS = 178_956_970
-"""Larger pictures are refused before they are decoded: half a gigabyte, and likely an attack."""
-
-MIN_SIDE, MAX_ASPECT = 16, 20
-"""Pixels; a picture with a shorter side is too small to show anyone."""
+"""The default maximum number of pixels of an image: 0.5 GB of RGB, as Pillow's limit."""
+MIN_SIDE = 16
+"""The minimum side length of an image in pixels."""
+MAX_ASPECT = 20
+"""The maximum ratio of the longer to the shorter side of an image."""
 
 
 class PilImage(Protocol):
@@ -44,15 +50,15 @@ class PilImage(Protocol):
 
 
 ImageSource = str | os.PathLike[str] | bytes | BinaryIO | NDArray[np.uint8] | PilImage
-"""What `read_image` reads: a path, the bytes of a file, a file open for reading bytes, a uint8 array
-((H, W, 3) RGB, (H, W, 4) RGBA or (H, W) gray) or a PIL image."""
+"""What `read_image` accepts: a path; the bytes of an image file; a binary file open for reading; a
+uint8 array of shape (H, W, 3) RGB, (H, W, 4) RGBA or (H, W) gray; or a PIL image."""
 
 
 def is_image_source(source: object) -> TypeIs[ImageSource]:
     """Whether an object is one image, as opposed to an iterable of images."""
     if isinstance(source, str | os.PathLike | bytes | np.ndarray):
         return True
-    return hasattr(source, "read") or (hasattr(source, "convert") and hasattr(source, "getexif"))
+    return hasattr(source, "read") or _is_pil_image(source)
 
 
 def read_image(
@@ -67,63 +73,79 @@ def read_image(
     arrays with a fourth channel, are blended with white. Of an animation the first frame is read.
 
     Args:
-        source: see `ImageSource`; an RGB array is returned as it is.
-        respect_exif: rotate the image as its EXIF orientation says. The annotations of data sets
-            refer to the stored image: use False for them.
-        max_pixels: images with more pixels are refused before they are decoded.
+        source: see `ImageSource`; a contiguous RGB array is returned without a copy.
+        respect_exif: rotate the image as its EXIF orientation requires. Annotations of data sets
+            refer to the stored pixels: use False for them.
+        max_pixels: files with more pixels are refused before they are decoded.
 
     Raises:
-        InputError: the file is missing, not an image, truncated, too small or too large.
+        InputError: the file is missing, not an image, truncated or damaged, or the image is too
+            small, too large or too elongated.
     """
     if isinstance(source, np.ndarray):
         return _from_array(source)
-    if hasattr(source, "convert") and hasattr(source, "getexif"):
+    if _is_pil_image(source):
         return _from_array(_pil_to_array(source, respect_exif))
-    name, data = _read(source)
+    name, data = _read_bytes(source)
     if data[4:8] == b"ftyp":
-        # OpenCV turns no AVIF as its header asks, and swaps the colours of transparent ones.
-        raise InputError(f"{name}: HEIC and AVIF are not read; convert it to JPEG or PNG")
+        # OpenCV ignores the rotation of AVIF files and swaps the channels of transparent ones.
+        raise InputError(f"{name}: HEIC and AVIF are not supported; convert it to JPEG or PNG")
     width, height = imagesize.get(BytesIO(data))
     if width <= 0 or height <= 0:
-        kinds = "JPEG, PNG, WebP, TIFF, BMP, GIF, JPEG 2000, PNM"
-        raise InputError(f"{name}: cut short, or not a picture of a known kind ({kinds})")
+        formats = "JPEG, PNG, WebP, TIFF, BMP, GIF, JPEG 2000, PNM"
+        raise InputError(f"{name}: not an image of a supported format ({formats}), or truncated")
     _check_size(name, width, height, max_pixels)
     image = _decode(data, respect_exif)
     if image is None:
-        raise InputError(f"{name}: cannot be decoded; it is cut short or damaged, save it anew")
+        raise InputError(f"{name}: cannot be decoded, since it is truncated or damaged")
     return image
 
 
-def write_image(path: Path, image: Image) -> None:
-    """Writes (H, W, 3) RGB to a file, in the format of its suffix; there whole or not at all.
+def write_image(path: str | Path, image: Image) -> None:
+    """Writes an image atomically, in the format of the path's suffix.
+
+    Args:
+        path: the image file.
+        image: (H, W, 3) RGB.
 
     Raises:
-        InputError: the place cannot be written to.
+        InputError: the file cannot be written.
     """
-    data = encode_image(image, path.suffix)
-    with atomic_path(path) as beside:
-        beside.write_bytes(data)
+    data = encode_image(image, Path(path).suffix)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
 
 
 def encode_image(image: Image, suffix: str) -> bytes:
-    """(H, W, 3) RGB → the bytes of a file in the format that a suffix such as `.png` names.
+    """Encodes a (H, W, 3) RGB image as the bytes of a file.
+
+    Args:
+        image: the image.
+        suffix: the format, such as `.png`.
 
     Raises:
-        InputError: the format cannot hold it.
+        InputError: the format is unknown or does not support the size of the image.
     """
-    encoded, data = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    try:
+        encoded, data = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    except cv2.error as error:
+        raise InputError(f"unknown image format {suffix!r}; use .jpg, .png or .webp") from error
     if not encoded:
         raise InputError(f"{image.shape[1]}×{image.shape[0]} pixels cannot be written as {suffix}")
     return data.tobytes()
 
 
 def unreadable_error(path: Path, error: OSError | ValueError) -> InputError:
-    """The error to raise when the system will not open a file (ValueError: an impossible name)."""
+    """The error of a file that cannot be opened; ValueError is that of an impossible path."""
     return InputError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}")
 
 
-def _read(source: ImageSource) -> tuple[str, bytes]:
-    """What to call the picture, and its bytes."""
+def _is_pil_image(source: object) -> TypeIs[PilImage]:
+    return hasattr(source, "convert") and hasattr(source, "getexif")
+
+
+def _read_bytes(source: ImageSource) -> tuple[str, bytes]:
+    """The name of an image for error messages, and the bytes of its file."""
     if isinstance(source, bytes):
         name, data = "the image", source
     elif isinstance(source, str | os.PathLike):
@@ -133,11 +155,17 @@ def _read(source: ImageSource) -> tuple[str, bytes]:
         except (OSError, ValueError) as error:
             raise unreadable_error(Path(source), error) from error
     elif hasattr(source, "read"):
-        name, data = str(getattr(source, "name", "the file")), source.read()
+        name = str(getattr(source, "name", "the file"))
+        try:
+            data = source.read()
+        except (OSError, ValueError) as error:  # ValueError: closed, or undecodable text
+            raise unreadable_error(Path(name), error) from error
+        if not isinstance(data, bytes):
+            raise InputError(f"{name}: is open for reading text; open it in binary mode")
     else:
         raise InputError(
-            f"cannot read a picture from {type(source).__name__}: "
-            "give a path, a file open for reading bytes, or a uint8 RGB array"
+            f"cannot read an image from an object of type {type(source).__name__}; pass a path, "
+            "bytes, a binary file, a uint8 array or a PIL image"
         )
     if not data:
         raise InputError(f"{name}: the file is empty")
@@ -145,29 +173,32 @@ def _read(source: ImageSource) -> tuple[str, bytes]:
 
 
 def _pil_to_array(image: Any, respect_exif: bool) -> NDArray[np.uint8]:  # noqa: ANN401
-    """(H, W, 3 or 4) pixels of a PIL image."""
-    if respect_exif:
-        from PIL import ImageOps
+    """The (H, W, 3 or 4) pixels of a PIL image."""
+    try:
+        if respect_exif:
+            from PIL import ImageOps
 
-        image = ImageOps.exif_transpose(image)
-    transparent = "A" in image.mode or "transparency" in image.info
-    return np.asarray(image.convert("RGBA" if transparent else "RGB"))
+            image = ImageOps.exif_transpose(image)
+        transparent = "A" in image.mode or "transparency" in image.info
+        return np.asarray(image.convert("RGBA" if transparent else "RGB"))
+    except (OSError, ValueError, SyntaxError) as error:  # a PIL image is decoded when it is used
+        raise InputError(f"the PIL image cannot be decoded: {error}") from error
 
 
 def _check_size(name: str, width: int, height: int, max_pixels: int = MAX_PIXELS) -> None:
     if width * height > max_pixels:
         raise InputError(
-            f"{name}: {width}×{height} is more than {max_pixels:,} pixels; make it smaller"
+            f"{name}: {width}×{height} is more than {max_pixels:,} pixels; resize the image"
         )
     if min(width, height) < MIN_SIDE:
         raise InputError(
-            f"{name}: {width}×{height} pixels are too few to show anyone; "
-            f"each side needs at least {MIN_SIDE}"
+            f"{name}: {width}×{height} pixels are too few to detect people; each side must be at "
+            f"least {MIN_SIDE}"
         )
     if max(width, height) > MAX_ASPECT * min(width, height):
         raise InputError(
-            f"{name}: {width}×{height} pixels are more than {MAX_ASPECT} times as long as wide; "
-            "the network would be shown a huge strip, so crop it first"
+            f"{name}: one side of {width}×{height} pixels is more than {MAX_ASPECT} times as long "
+            "as the other, which would make the network's input too large; crop the image"
         )
 
 
@@ -175,17 +206,17 @@ def _from_array(array: NDArray[np.uint8]) -> Image:
     shape_fits = array.ndim >= 2 and array.shape[2:] in ((), (3,), (4,))
     if array.dtype != np.uint8 or not shape_fits:
         raise InputError(
-            f"an array of shape {array.shape} and type {array.dtype} is no picture; "
-            "uint8 of shape (H, W, 3) RGB, (H, W, 4) RGBA or (H, W) grey is"
+            f"an array of shape {array.shape} and type {array.dtype} is not an image; it must be "
+            "uint8 of shape (H, W, 3) RGB, (H, W, 4) RGBA or (H, W) gray"
         )
     _check_size("the array", array.shape[1], array.shape[0])
     if array.ndim == 2:
         return np.repeat(array[..., None], 3, axis=2)
-    return np.ascontiguousarray(array) if array.shape[2] == 3 else _on_white(array)
+    return np.ascontiguousarray(array) if array.shape[2] == 3 else _blend_with_white(array)
 
 
 def _decode(data: bytes, respect_exif: bool) -> Image | None:
-    """The picture, or None where OpenCV gives none: it does not show a part of one."""
+    """The pixels of an image file, or None if OpenCV cannot decode all of it."""
     buffer = np.frombuffer(data, np.uint8)
     orientation = 0 if respect_exif else cv2.IMREAD_IGNORE_ORIENTATION
     try:
@@ -201,12 +232,13 @@ def _decode(data: bytes, respect_exif: bool) -> Image | None:
     if stored.dtype == np.uint16:
         stored = stored // 256
     rgba = np.asarray(cv2.cvtColor(stored.astype(np.uint8), cv2.COLOR_BGRA2RGBA), np.uint8)
-    # The stored one is never turned by EXIF: where only the other was, its transparency is lost.
-    return _on_white(rgba) if np.array_equal(rgba[..., :3], image) else image
+    # OpenCV does not rotate an image with transparency. If EXIF rotated the opaque one, the two
+    # differ, and the transparency is ignored.
+    return _blend_with_white(rgba) if np.array_equal(rgba[..., :3], image) else image
 
 
 def _may_be_transparent(data: bytes) -> bool:
-    """Whether the header of a PNG (colour types 3, 4, 6) or WebP (its alpha flag) admits of it."""
+    """Whether a PNG (color types 3, 4 and 6) or WebP file (alpha flag) may have transparency."""
     if data.startswith(b"\x89PNG"):
         return data[25] in (3, 4, 6)
     if not data.startswith(b"RIFF"):
@@ -215,8 +247,8 @@ def _may_be_transparent(data: bytes) -> bool:
     return bool(flags & 16)
 
 
-def _on_white(rgba: NDArray[np.uint8]) -> Image:
-    """(H, W, 4) → (H, W, 3), as a viewer shows it."""
+def _blend_with_white(rgba: NDArray[np.uint8]) -> Image:
+    """Blends (H, W, 4) RGBA with a white background."""
     alpha = rgba[..., 3:].astype(np.uint16)
-    blended = (rgba[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255  # at most 65 152
+    blended = (rgba[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255  # fits 16 bits
     return blended.astype(np.uint8)

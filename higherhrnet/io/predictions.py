@@ -1,8 +1,8 @@
-"""Predictions on disk: a line an image as they are made, and COCO results at the end.
+"""Writes predictions into a folder while they are made, and resumes an earlier run.
 
-`predictions.jsonl` grows by one line an image, nobody in it or many, so that a run that was cut off
-can go on. When a run ends, `predictions.json`, a list with one entry a person, is made from it, and
-if wanted `predictions.csv`, a row a person.
+`predictions.jsonl` grows by one line per image or frame, so that an interrupted run can be resumed.
+At the end of a run, `predictions.json`, a list of COCO results, and on request `predictions.csv`
+are made from it. `settings.json` contains the settings that the predictions were made with.
 """
 
 from __future__ import annotations
@@ -16,49 +16,55 @@ from typing import Any, TextIO
 
 from higherhrnet.errors import InputError
 from higherhrnet.io.atomic import atomic_path
+from higherhrnet.io.coco import check_results
 from higherhrnet.io.csv import write_csv
 from higherhrnet.io.sources import Frame, Source
 from higherhrnet.poses import Poses
 from higherhrnet.skeleton import Skeleton
 
-LINES, RESULTS, SETTINGS_FILE = "predictions.jsonl", "predictions.json", "look.json"
-TABLE = "predictions.csv"
+JSONL_FILE, RESULTS_FILE, CSV_FILE = "predictions.jsonl", "predictions.json", "predictions.csv"
+SETTINGS_FILE = "settings.json"
 
 
 class PredictionWriter:
-    """Writes predictions into a folder, and knows what it holds already.
+    """Writes the predictions of a run into a folder.
+
+    It is a context manager, which writes `predictions.json` and `predictions.csv` on exit.
 
     Args:
-        folder: made if it is not there.
-        resume: keep what the folder holds; else the first new prediction replaces it.
-        results: make `predictions.json` at the end.
-        look: how the pictures are looked at, as plain JSON values; written down, so that another
-            look cannot go on with these predictions.
-        table: make `predictions.csv` at the end, with the keypoints of this skeleton.
+        folder: the output folder; created if it is missing.
+        settings: everything that influences the predictions, as plain JSON values; written to
+            `settings.json`. Predictions of other settings are not resumed.
+        resume: keep the predictions in the folder and add to them. By default, the first new
+            prediction replaces them.
+        write_results: whether to write `predictions.json`.
+        csv_skeleton: write `predictions.csv` with the keypoints of this skeleton; default: no CSV.
 
     Raises:
-        InputError: the folder cannot be written to, or what it holds was looked at otherwise.
+        InputError: the folder cannot be written to, or its predictions were made with other
+            settings.
     """
 
     def __init__(
         self,
         folder: Path,
+        settings: Mapping[str, Any],
+        *,
         resume: bool = False,
-        results: bool = True,
-        look: Mapping[str, Any] | None = None,
-        table: Skeleton | None = None,
+        write_results: bool = True,
+        csv_skeleton: Skeleton | None = None,
     ) -> None:
-        self.folder, self.results, self.table = folder, results, table
-        self._look = json.dumps(look or {}, indent=1) + "\n"
-        self._ids: dict[int | str, str] = {}
+        self.folder, self.write_results, self.csv_skeleton = folder, write_results, csv_skeleton
+        self._settings = json.dumps(settings, indent=1) + "\n"
+        self._file_names: dict[int | str, str] = {}  # by image ID
         self._done: set[str] = set()
         self._file: TextIO | None = None
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            TemporaryFile(dir=folder).close()  # fails now, not after the first image
+            TemporaryFile(dir=folder).close()  # fails now instead of after the first image
             if resume:
-                self._check_look()
-                self._begin(list(self._kept()))
+                self._check_settings()
+                self._start(list(self._complete_lines()))
         except OSError as error:
             raise InputError(f"{folder}: cannot be written to: {error.strerror}") from error
 
@@ -70,90 +76,116 @@ class PredictionWriter:
     ) -> None:
         if self._file:
             self._file.close()
-            if self.results:
+            if self.write_results:
                 self._write_results()
-            if self.table:
-                write_csv(self.folder / TABLE, self.people(), self.table)
+            if self.csv_skeleton:
+                write_csv(self.folder / CSV_FILE, self.results(), self.csv_skeleton)
 
-    def holds(self, source: Source) -> bool:
-        """Whether all of a source was predicted already."""
+    def contains(self, source: Source) -> bool:
+        """Whether the resumed run had completed a source."""
         return source.name in self._done
 
     def add(self, frame: Frame, poses: Poses) -> None:
-        """Writes down the people of one frame."""
-        name = frame.source.name
-        facts: dict[str, Any] = {"file_name": name}
-        if frame.index is not None:
-            facts |= {"frame": frame.index, "time": frame.time}
-        number = image_id(name)
-        if self._ids.setdefault(number, name) != name:  # 1.png of another folder was here before
-            number = name
-        results = poses.to_coco(number, **facts)
-        self._write({"image_id": number, **facts, "people": results})
+        """Writes the poses of one image or frame.
 
-    def finish(self, source: Source) -> None:
-        """Notes that a video was predicted to its end."""
+        Raises:
+            InputError: the file cannot be written.
+        """
+        name = frame.source.name
+        metadata: dict[str, Any] = {"file_name": name}
+        if frame.index is not None:
+            metadata |= {"frame": frame.index, "time": frame.time}
+        identifier = image_id(name)
+        if self._file_names.setdefault(identifier, name) != name:  # a/1.png and b/1.png
+            identifier = name
+        results = poses.to_coco(identifier, **metadata)
+        self._write({"image_id": identifier, **metadata, "people": results})
+
+    def mark_finished(self, source: Source) -> None:
+        """Notes that all frames of a video have been predicted.
+
+        Raises:
+            InputError: the file cannot be written.
+        """
         self._write({"file_name": source.name, "finished": True})
 
-    def people(self) -> Iterator[dict[str, Any]]:
-        """All results of this run and of those that it goes on from, as COCO has them."""
-        for line in _lines(self.folder / LINES) if self._file else ():
-            yield from (_parsed(line) or {}).get("people", ())
+    def results(self) -> Iterator[dict[str, Any]]:
+        """The COCO results of this run and of the run that it resumes."""
+        for line in _lines(self.folder / JSONL_FILE) if self._file else ():
+            yield from json.loads(line).get("people", ())
 
     def _write(self, entry: dict[str, Any]) -> None:
         try:
-            file = self._file or self._begin([])  # only for something new is the old given up
+            file = self._file or self._start([])  # earlier predictions are kept until now
             file.write(json.dumps(entry, ensure_ascii=False) + "\n")
             file.flush()
         except OSError as error:
             raise InputError(f"{self.folder}: cannot be written to: {error.strerror}") from error
 
-    def _check_look(self) -> None:
-        path = self.folder / SETTINGS_FILE
-        if path.is_file() and path.read_text(encoding="utf-8") != self._look:
+    def _check_settings(self) -> None:
+        if not (self.folder / JSONL_FILE).is_file():
+            return
+        before, now = _read_settings(self.folder / SETTINGS_FILE), json.loads(self._settings)
+        changed = [key for key in before | now if before.get(key) != now.get(key)]
+        if changed:
             raise InputError(
-                f"{self.folder}: its predictions were made with another model or settings; leave "
-                "out --resume to make them anew, or write to another folder"
+                f"{self.folder}: --resume is not possible, since its predictions were made with "
+                f"other settings ({', '.join(changed)}); use the same settings, omit --resume to "
+                "replace the predictions, or choose another folder"
             )
 
-    def _begin(self, kept: list[str]) -> TextIO:
-        for made_from_lines in (RESULTS, TABLE):
-            (self.folder / made_from_lines).unlink(missing_ok=True)
-        with atomic_path(self.folder / SETTINGS_FILE) as beside:
-            beside.write_text(self._look, encoding="utf-8")
-        with atomic_path(self.folder / LINES) as beside:
-            beside.write_text("".join(kept), encoding="utf-8")
-        self._file = (self.folder / LINES).open("a", encoding="utf-8")
+    def _start(self, lines: list[str]) -> TextIO:
+        """Opens the JSONL file with these lines and removes the files made from earlier ones."""
+        for derived in (RESULTS_FILE, CSV_FILE):
+            (self.folder / derived).unlink(missing_ok=True)
+        with atomic_path(self.folder / SETTINGS_FILE) as temporary:
+            temporary.write_text(self._settings, encoding="utf-8")
+        with atomic_path(self.folder / JSONL_FILE) as temporary:
+            temporary.write_text("".join(lines), encoding="utf-8")
+        self._file = (self.folder / JSONL_FILE).open("a", encoding="utf-8")
         return self._file
 
-    def _kept(self) -> Iterator[str]:
-        """The lines of pictures and of finished videos; half a line, or half a video, is redone."""
-        lines = [(line, _parsed(line)) for line in _lines(self.folder / LINES)]
-        entries = [(line, entry) for line, entry in lines if entry]
+    def _complete_lines(self) -> Iterator[str]:
+        """The lines of images and of finished videos.
+
+        Lines that were cut off and those of unfinished videos are omitted, so that these images
+        and videos are predicted again.
+        """
+        parsed = [(line, _parse(line)) for line in _lines(self.folder / JSONL_FILE)]
+        entries = [(line, entry) for line, entry in parsed if entry]
         finished = {entry["file_name"] for _, entry in entries if "finished" in entry}
         for line, entry in entries:
             if "frame" not in entry or entry["file_name"] in finished:
                 self._done.add(entry["file_name"])
                 if "image_id" in entry:
-                    self._ids[entry["image_id"]] = entry["file_name"]
+                    self._file_names[entry["image_id"]] = entry["file_name"]
                 yield line.rstrip("\n") + "\n"
 
     def _write_results(self) -> None:
         with (
-            atomic_path(self.folder / RESULTS) as beside,
-            beside.open("w", encoding="utf-8") as file,
+            atomic_path(self.folder / RESULTS_FILE) as temporary,
+            temporary.open("w", encoding="utf-8") as file,
         ):
             separator = "["
-            for person in self.people():
-                file.write(f"{separator}\n{json.dumps(person, ensure_ascii=False)}")
+            for result in self.results():
+                file.write(f"{separator}\n{json.dumps(result, ensure_ascii=False)}")
                 separator = ","
             file.write("[]\n" if separator == "[" else "\n]\n")
 
 
 def image_id(name: str) -> int | str:
-    """A file's number where its stem is one, as COCO's are; else its name."""
+    """The COCO image ID of a file: its stem as a number if it is one, otherwise its name."""
     stem = Path(name).stem
     return int(stem) if stem.isdecimal() and stem.isascii() else name
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    """The settings in a file; empty if the file is missing or invalid."""
+    try:
+        settings = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return settings if isinstance(settings, dict) else {}
 
 
 def _lines(path: Path) -> Iterator[str]:
@@ -162,10 +194,13 @@ def _lines(path: Path) -> Iterator[str]:
             yield from file
 
 
-def _parsed(line: str) -> dict[str, Any] | None:
-    """A line's entry; None if the line was cut off."""
+def _parse(line: str) -> dict[str, Any] | None:
+    """The entry of a line, or None if the line is incomplete or invalid."""
     try:
         entry = json.loads(line)
-    except json.JSONDecodeError:
+        check_results(entry["people"] if "image_id" in entry else [], "people")
+        valid = isinstance(entry["file_name"], str)
+        valid = valid and isinstance(entry.get("image_id", 0), int | str)
+    except (LookupError, TypeError, ValueError, RecursionError):
         return None
-    return entry if isinstance(entry, dict) and "file_name" in entry else None
+    return entry if valid else None

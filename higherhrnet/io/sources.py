@@ -1,4 +1,4 @@
-"""What the command line names (files, folders, patterns, lists, cameras) → frames, one by one."""
+"""Lists the images, videos and cameras that a command line names, and reads their frames."""
 
 from __future__ import annotations
 
@@ -17,30 +17,25 @@ import numpy as np
 
 from higherhrnet.arrays import Image
 from higherhrnet.errors import InputError
-from higherhrnet.io.images import read_image, unreadable_error
-
-IMAGE_EXTENSIONS = (
-    ".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".jp2", ".ppm", ".pgm",
-)  # fmt: skip
-"""What folders and patterns are searched for; a file named outright may have any other."""
+from higherhrnet.io.images import IMAGE_EXTENSIONS, read_image, unreadable_error
 
 VIDEO_EXTENSIONS = (
     ".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm",
     ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ogv",
 )  # fmt: skip
-"""By which a video is told from a picture."""
+"""The extensions of files that are read as videos; all other files are read as images."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A picture, a video or a camera: not yet opened, perhaps not even there."""
+    """An image file, a video file or a camera; it has not been opened and may be missing."""
 
     name: str
-    """Unique among those listed together: below a folder the path from there, of a single file its
-    last part, longer where that is taken. Has forward slashes, no root and no `..`, so that outputs
-    named by it stay in their folder."""
+    """The name, by which outputs are named; unique among the sources that are listed together. It
+    is the path relative to the listed folder, or the file name, preceded by parent folders where it
+    would not be unique. It has forward slashes, no root and no `..`."""
     origin: Path | int
-    """The file, or the camera's number."""
+    """The path of the file, or the number of the camera."""
 
     @property
     def is_video(self) -> bool:
@@ -50,104 +45,110 @@ class Source:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """One image to find people in; a picture has only this one, a video or camera many."""
+    """One image of a source: the only one of an image file, one of many of a video or camera."""
 
     image: Image
-    """(H, W, 3) uint8 RGB."""
+    """(H, W, 3) RGB."""
     source: Source
     index: int | None = None
-    """Which frame of a video or camera, from 0, those left out counted."""
+    """The index of the frame in the video or camera stream, from 0; None for an image file.
+    Skipped frames are counted."""
     time: float | None = None
-    """Seconds from the start of a video or camera to this frame; None if a video does not tell."""
+    """Seconds since the start of the video or camera stream; None if unknown."""
     fps: float | None = None
-    """Frames a second of a video or camera, before any are left out; None if unknown."""
+    """The frame rate of the video or camera, including skipped frames; None if unknown."""
 
 
 def list_sources(sources: Sequence[str], stdin: TextIO) -> list[Source]:
-    """All that is to be read, in order, each file once.
+    """Lists the sources that command-line arguments name, in order and each file once.
 
-    A missing or broken file is listed too, and `read_frames` says so in its turn: one such file
-    does not end a run over thousands.
+    A missing or damaged file is listed, too; `read_frames` raises its error. A run over thousands
+    of files therefore does not end because of one of them.
 
     Args:
-        sources: each a file, a folder (with all in it but what is hidden), a pattern (`**` for any
-            depth), a camera's number where no file has that name, or `-`.
-        stdin: has a file a line, read where a source is `-`.
+        sources: files; folders, for all images and videos below them except hidden ones; glob
+            patterns (`**` for any number of folders); numbers of cameras; or `-` for a list of
+            files on standard input.
+        stdin: standard input, with one file per line.
 
     Raises:
-        InputError: a folder, a pattern or standard input gives nothing or cannot be read.
+        InputError: a folder, a pattern or standard input names no image or video, or cannot be
+            read.
     """
     listed: dict[str | int, Source] = {}
     names: set[str] = set()
-    for given in sources:
-        for source in _expand(given, stdin):
+    for argument in sources:
+        for source in _expand(argument, stdin):
             origin = source.origin
             key = origin if isinstance(origin, int) else os.path.abspath(origin)  # noqa: PTH100 (drops `..`)
             if key not in listed:
-                name = _unique(source.name, str(key), names)
-                name = os.fsencode(name).decode("utf-8", "replace")  # names go into JSON
+                name = _unique_name(source.name, str(key), names)
+                name = os.fsencode(name).decode("utf-8", "replace")  # names are written to JSON
                 names.add(name)
                 listed[key] = replace(source, name=name)
     return list(listed.values())
 
 
 def read_frames(source: Source, every: int = 1) -> Iterator[Frame]:
-    """The source's frames, one at a time: the first and each `every`-th after it.
+    """Reads the frames of a source one at a time.
 
     Args:
-        source: what to read.
-        every: of a video or camera, only each so many-th frame.
+        source: an image, video or camera.
+        every: the stride: of a video or camera, the first frame and every `every`-th frame after
+            it are read.
 
     Raises:
-        InputError: the source cannot be read, or is a video that ends well before it should.
+        InputError: the source cannot be read, or it is a truncated video, after its last frame.
     """
     if every < 1:
         raise InputError(f"--every must be at least 1, not {every}")
     if isinstance(source.origin, Path) and not source.is_video:
         yield Frame(read_image(source.origin), source)
     else:
-        yield from _read_moving(source, every)
+        yield from _read_video(source, every)
 
 
 def count_frames(source: Source, every: int = 1) -> int:
-    """How many frames `read_frames` will give, as a video's header tells; 0 where nobody knows."""
+    """The number of frames that `read_frames` yields according to the header; 0 if unknown."""
     if isinstance(source.origin, int):
         return 0
     if not source.is_video:
         return 1
     try:
-        with _opened(source.origin) as capture:
+        with _open_capture(source.origin) as capture:
             return max(0, -(-int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) // every))
     except InputError:
         return 0
 
 
-def _read_moving(source: Source, every: int) -> Iterator[Frame]:
-    with _opened(source.origin) as capture:
+def _read_video(source: Source, every: int) -> Iterator[Frame]:
+    with _open_capture(source.origin) as capture:
         fps = max(0.0, capture.get(cv2.CAP_PROP_FPS)) or None
         expected = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        clock = time.monotonic() if isinstance(source.origin, int) else None
+        start = time.monotonic() if isinstance(source.origin, int) else None
         for index in count():
             if not capture.grab():
                 break
-            seconds = _time(capture, index, fps) if clock is None else time.monotonic() - clock
+            seconds = _time(capture, index, fps) if start is None else time.monotonic() - start
             if index % every:
                 continue
-            complete, bgr = capture.retrieve()
-            if not complete:
+            decoded, bgr = capture.retrieve()
+            if not decoded:
                 break
             image = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
             yield Frame(image, source, index, seconds, fps)
         if index == 0:
-            raise _no_video(source.origin)
-        # Of a video with a variable rate the number is a guess, but where it ends is not.
+            raise _capture_error(source.origin)
+        # The frame count of a video with a variable rate is an estimate, but its duration is not.
         reached = max(index, (seconds or 0) * (fps or 0) + 1)
-        if clock is None and reached < 0.95 * expected - 1:  # headers are often a little wrong
-            raise InputError(f"{source.origin}: ends after {index} of its {expected:.0f} frames")
+        if start is None and reached < 0.95 * expected - 1:  # frame counts are often inexact
+            raise InputError(
+                f"{source.origin}: truncated; ends after {index} of its {expected:.0f} frames"
+            )
 
 
 def _time(capture: cv2.VideoCapture, index: int, fps: float | None) -> float | None:
-    """Seconds into the video at which the frame just grabbed is shown."""
+    """The time in seconds at which a video shows the frame that was grabbed last."""
     seconds = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
     if seconds > 0 or index == 0:
         return max(0.0, seconds)
@@ -155,79 +156,82 @@ def _time(capture: cv2.VideoCapture, index: int, fps: float | None) -> float | N
 
 
 @contextmanager
-def _opened(origin: Path | int) -> Iterator[cv2.VideoCapture]:
+def _open_capture(origin: Path | int) -> Iterator[cv2.VideoCapture]:
     if isinstance(origin, Path):
         try:
-            origin.open("rb").close()  # OpenCV does not say why it cannot
+            origin.open("rb").close()  # OpenCV does not report why it cannot open a file
         except (OSError, ValueError) as error:
             raise unreadable_error(origin, error) from error
     try:
         capture = cv2.VideoCapture(origin if isinstance(origin, int) else str(origin))
-    except UnicodeError as error:
-        raise InputError(f"{origin!r}: OpenCV opens no video of such a name") from error
+    except (UnicodeError, cv2.error) as error:  # a name that is not UTF-8, a number beyond 32 bits
+        raise _capture_error(origin) from error
     try:
         if not capture.isOpened():
-            raise _no_video(origin)
+            raise _capture_error(origin)
         yield capture
     finally:
         capture.release()
 
 
-def _no_video(origin: Path | int) -> InputError:
+def _capture_error(origin: Path | int) -> InputError:
     if isinstance(origin, int):
-        return InputError(f"camera {origin} gives no picture; is it there, and free?")
-    return InputError(f"{origin}: not a video that can be read, or cut short")
+        return InputError(
+            f"camera {origin} cannot be read; check that it is connected and not in use"
+        )
+    return InputError(f"{origin}: not a video that OpenCV can read, or truncated")
 
 
-def _expand(given: str, stdin: TextIO) -> Iterable[Source]:
-    """What one argument stands for."""
-    if given == "-":
-        return _from_list(stdin)
-    path = Path(given)
+def _expand(argument: str, stdin: TextIO) -> Iterable[Source]:
+    """The sources that one command-line argument names."""
+    if argument == "-":
+        return _sources_in_list(stdin)
+    path = Path(argument)
     try:
         if path.is_dir():
-            return _from_tree(path, _walk(path), f"{given}: the folder has")
+            return _sources_below(path, _files_below(path), f"{argument}: the folder contains")
         if not path.exists():
-            if given.isascii() and given.isdigit():
-                return [Source(f"camera{int(given)}", int(given))]
-            if re.search(r"[*?[]", given):
-                return _from_tree(*_match(path), f"{given}: the pattern finds")
+            if argument.isascii() and argument.isdigit():
+                return [Source(f"camera{int(argument)}", int(argument))]
+            if re.search(r"[*?[]", argument):
+                root, files = _match(path)
+                return _sources_below(root, files, f"{argument}: the pattern matches")
     except OSError as error:
-        raise unreadable_error(Path(error.filename or given), error) from error
+        raise unreadable_error(Path(error.filename or argument), error) from error
     return [Source(path.name, path)]
 
 
-def _from_list(lines: Iterable[str]) -> list[Source]:
+def _sources_in_list(lines: Iterable[str]) -> list[Source]:
     try:
         paths = [Path(line.rstrip("\r\n")) for line in lines if line.strip()]
     except UnicodeDecodeError as error:
-        raise InputError(f"standard input must be text, one file a line: {error}") from error
+        raise InputError(f"standard input must be text with one file per line: {error}") from error
     if not paths:
-        raise InputError("standard input lists no file; give one a line")
+        raise InputError("standard input lists no file; it must be text with one file per line")
     return [Source(path.name, path) for path in paths]
 
 
-def _from_tree(root: Path, files: Iterable[Path], finding: str) -> list[Source]:
-    """The pictures and videos among the files below `root`, `frame9` before `frame10`."""
+def _sources_below(root: Path, files: Iterable[Path], message: str) -> list[Source]:
+    """The images and videos among files below a folder, sorted so that 9.jpg precedes 10.jpg."""
     extensions = IMAGE_EXTENSIONS + VIDEO_EXTENSIONS
-    found = [
-        (path.relative_to(root), path)
+    sources = [
+        Source(path.relative_to(root).as_posix(), path)
         for path in files
         if path.suffix.lower() in extensions and not path.name.startswith(".")
     ]
-    if not found:
-        raise InputError(f"{finding} no picture or video ({' '.join(extensions)})")
-    return [Source(name.as_posix(), path) for name, path in sorted(sorted(found), key=_natural)]
+    if not sources:
+        raise InputError(f"{message} no image or video ({' '.join(extensions)})")
+    return sorted(sources, key=lambda source: (_natural_key(source.name), source.name))
 
 
-def _natural(found: tuple[Path, Path]) -> list[list[str | int]]:
-    """What sorts paths as people do: numbers by their value."""
-    parts = (re.split(r"(\d+)", part) for part in found[0].parts)  # text and number alternate
+def _natural_key(name: str) -> list[list[str | int]]:
+    """A key that sorts paths by their folders, and the numbers in them by value."""
+    parts = (re.split(r"(\d+)", part) for part in name.split("/"))  # text and numbers alternate
     return [[int(piece) if i % 2 else piece for i, piece in enumerate(part)] for part in parts]
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    """All files below a folder; links are followed, but no folder is entered twice."""
+def _files_below(folder: Path) -> Iterator[Path]:
+    """All files below a folder; links to folders are followed, each folder is entered once."""
 
     def fail(error: OSError) -> NoReturn:
         raise error
@@ -244,7 +248,7 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 
 def _match(pattern: Path) -> tuple[Path, list[Path]]:
-    """The folder that a pattern starts from, and the files that match it."""
+    """The folder from which a glob pattern starts, and the files that match it."""
     parts = [*pattern.parts, "*"] if pattern.name == "**" else [*pattern.parts]
     fixed = next(i for i, part in enumerate(parts) if re.search(r"[*?[]", part))
     root = Path(*parts[:fixed])
@@ -253,11 +257,11 @@ def _match(pattern: Path) -> tuple[Path, list[Path]]:
         visible = (p for p in matches if not any(q[0] == "." for q in p.relative_to(root).parts))
         return root, [path for path in visible if path.is_file()]
     except ValueError as error:
-        raise InputError(f"{pattern}: not a pattern: {error}") from error
+        raise InputError(f"{pattern}: not a valid pattern: {error}") from error
 
 
-def _unique(name: str, path: str, taken: set[str]) -> str:
-    """The name, led by as many of the path's folders as make it differ from those taken."""
+def _unique_name(name: str, path: str, taken: set[str]) -> str:
+    """The name, preceded by as many parent folders of the path as it needs to be unique."""
     parts = Path(path).parts[1:]
     longer = ("/".join(parts[-n:]) for n in range(name.count("/") + 2, len(parts) + 1))
     return next((n for n in (name, *longer) if n not in taken), name)

@@ -1,4 +1,4 @@
-"""Drawn frames → videos with the clock and the sound of those that they were drawn from."""
+"""Writes drawn videos with the frame times and the audio of their sources."""
 
 from __future__ import annotations
 
@@ -15,39 +15,44 @@ from higherhrnet.io.atomic import atomic_path
 from higherhrnet.io.mp4 import rewrite_timing
 from higherhrnet.io.sources import Frame, Source
 
+DEFAULT_FPS = 25.0
+"""The frame rate of videos whose rate is unknown."""
+
 
 def timestamp(frame: Frame) -> float:
-    """Seconds at which a video's frame is shown, as it says or as follows from its rate."""
+    """The time of a video's frame in seconds, computed from the frame rate if it is unknown."""
     if frame.time is not None:
         return frame.time
-    return (frame.index or 0) / (frame.fps or 25.0)
+    return (frame.index or 0) / (frame.fps or DEFAULT_FPS)
 
 
 class VideoWriter:
     """Writes the drawn frames of one video after the other.
 
-    Each is an MP4 whose frames are shown when those of its source are, upright, with the sound of
-    an MP4 or MOV. Of odd sizes the last column or row is left out, since codecs take pairs. One
-    that cannot be written does not disturb those after it.
+    Each video is an MP4 file with upright frames, the frame times of its source and, if the source
+    is an MP4 or MOV file, its audio. The last column or row of an odd size is dropped, because the
+    codec requires even sizes. A video that cannot be written does not affect the videos after it.
+    The writer is a context manager; a video that is still open on exit is kept up to its last
+    frame.
 
     Args:
-        targets: the start of each source's outputs; `_poses.mp4` goes after it.
-        every: of the source's frames, only each so many-th will come.
-        finished: called with each source that came to its end, whole.
-        failed: called with why a video could not be written.
+        targets: for each source, the path of its outputs without suffix; `_poses.mp4` is appended.
+        every: the stride at which frames are taken from the source.
+        on_finished: called with each source whose video was written completely.
+        on_error: called with the error of each video that could not be written.
     """
 
     def __init__(
         self,
         targets: Mapping[Source, Path],
         every: int,
-        finished: Callable[[Source], None],
-        failed: Callable[[InputError], None],
+        on_finished: Callable[[Source], None],
+        on_error: Callable[[InputError], None],
     ) -> None:
-        self._targets, self._every, self._finished = targets, every, finished
-        self._failed = failed
+        self._targets, self._every = targets, every
+        self._on_finished, self._on_error = on_finished, on_error
         self._source: Source | None = None
-        self._whole = True
+        self._complete = True
         self._size: tuple[int, int] | None = None
         self._writer: cv2.VideoWriter | None = None
         self._times: list[float] = []
@@ -57,12 +62,17 @@ class VideoWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._whole = False
-        self.close()  # a video cut short can be watched to there
+        self._complete = False
+        self.close()
 
     def add(self, frame: Frame, drawn: Image | None) -> None:
-        """Takes the next frame, of the same video or of another source."""
-        self._turn_to(frame.source)
+        """Adds the next frame, of the same video or of another source.
+
+        Args:
+            frame: the frame of the source; images are ignored.
+            drawn: the frame with the poses drawn; None to write no video.
+        """
+        self._switch_to(frame.source)
         if frame.index is None or drawn is None:
             return
         if self._size is None:
@@ -73,54 +83,59 @@ class VideoWriter:
             self._writer.write(cv2.resize(bgr, self._size))  # it drops frames of another size
             self._times.append(timestamp(frame))
 
-    def miss(self, source: Source) -> None:
-        """Notes that a frame of it, or its end, could not be read; another run would begin anew."""
-        self._turn_to(source)
-        self._whole = False
+    def mark_incomplete(self, source: Source) -> None:
+        """Notes that a frame of a source, or its end, could not be read.
+
+        Its video is written without that frame and without audio, and is not reported as finished.
+        """
+        self._switch_to(source)
+        self._complete = False
 
     def close(self) -> None:
-        """Ends the video, if there is one."""
-        self._turn_to(None)
+        """Finishes the current video, if there is one."""
+        self._switch_to(None)
 
-    def _turn_to(self, source: Source | None) -> None:
+    def _switch_to(self, source: Source | None) -> None:
         if source is self._source:
             return
         try:
             self._stack.close()
         except InputError as error:
-            self._lose(error)
-        before, whole = self._source, self._whole
-        self._source, self._whole = source, True
+            self._fail(error)
+        previous, complete = self._source, self._complete
+        self._source, self._complete = source, True
         self._size, self._writer, self._times = None, None, []
-        if before is not None and before.is_video and whole:
-            self._finished(before)
+        if previous is not None and previous.is_video and complete:
+            self._on_finished(previous)
 
-    def _lose(self, error: InputError) -> None:
-        self._whole = False
-        self._failed(error)
+    def _fail(self, error: InputError) -> None:
+        self._complete = False
+        self._on_error(error)
 
     def _open(self, frame: Frame, size: tuple[int, int]) -> None:
         target = self._targets[frame.source]
         target = target.with_name(f"{target.name}_poses.mp4")
-        # MPEG-4 counts time in 65,535ths at the finest, so it does not take every rate.
-        rate = min(max(round((frame.fps or 25.0) / self._every, 2), 1.0), 1000.0)
+        # MPEG-4 limits the time base to 65,535, so not every frame rate is possible.
+        fps = min(max(round((frame.fps or DEFAULT_FPS) / self._every, 2), 1.0), 1000.0)
         try:
             with ExitStack() as attempt:
-                beside = attempt.enter_context(atomic_path(target))
-                attempt.callback(self._set_clock, beside, frame.source)
+                temporary = attempt.enter_context(atomic_path(target))
+                attempt.callback(self._set_times, temporary, frame.source)
                 codec = cv2.VideoWriter.fourcc(*"mp4v")
-                writer = cv2.VideoWriter(str(beside), codec, rate, size)
+                writer = cv2.VideoWriter(str(temporary), codec, fps, size)
                 attempt.callback(writer.release)
                 if not writer.isOpened():
-                    raise InputError(f"{target}: OpenCV cannot write a video at {rate} frames/s")
+                    raise InputError(f"{target}: OpenCV cannot write a video at {fps} frames/s")
                 self._stack, self._writer = attempt.pop_all(), writer
         except InputError as error:
-            self._lose(error)
+            self._fail(error)
 
-    def _set_clock(self, beside: Path, source: Source) -> None:
+    def _set_times(self, temporary: Path, source: Source) -> None:
         if self._times:
-            sound = source.origin if self._whole and isinstance(source.origin, Path) else None
+            audio = source.origin if self._complete and isinstance(source.origin, Path) else None
             try:
-                rewrite_timing(beside, self._times, sound)
-            except (ValueError, struct.error) as error:  # OpenCV does not say when it cannot write
-                raise InputError(f"{source.name}: its drawing was not written: {error}") from error
+                rewrite_timing(temporary, self._times, audio)
+            except (ValueError, struct.error) as error:  # OpenCV reports no errors of writing
+                raise InputError(
+                    f"{source.name}: the video with the poses was not written: {error}"
+                ) from error

@@ -1,1 +1,1 @@
-"""Poses and maps drawn on images."""
+"""Draws poses, heatmaps and tags on images."""

@@ -1,9 +1,10 @@
-"""Poses on a picture. Images are RGB uint8 (H, W, 3)."""
+"""Draws poses on an image."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,131 +12,164 @@ from numpy.typing import NDArray
 
 from higherhrnet.arrays import FloatArray, Image
 from higherhrnet.errors import InputError
+from higherhrnet.io.images import ImageSource, read_image, write_image
 from higherhrnet.poses import Poses
 
 Color = tuple[int, int, int]
+"""Red, green and blue, 0 to 255."""
 
-# Blue and orange stay apart in every common form of colour blindness. The people's colours keep
-# away from both, and their neighbours differ in brightness too.
-LEFT: Color = (48, 140, 255)
-RIGHT: Color = (255, 140, 0)
-MIDDLE: Color = (236, 236, 236)
-OUTLINE: Color = (16, 16, 20)
-PEOPLE: tuple[Color, ...] = (
+# Blue and orange are distinguishable with every common form of color blindness. The colors of
+# people differ from both, and consecutive ones differ in brightness, too.
+LEFT_COLOR: Color = (48, 140, 255)
+"""The color of limbs of the left side of the body."""
+RIGHT_COLOR: Color = (255, 140, 0)
+"""The color of limbs of the right side of the body."""
+CENTER_COLOR: Color = (236, 236, 236)
+"""The color of limbs between both sides or of neither."""
+OUTLINE_COLOR: Color = (16, 16, 20)
+PERSON_COLORS: tuple[Color, ...] = (
     (255, 225, 60), (214, 44, 160), (60, 214, 120), (226, 40, 54), (170, 240, 240),
     (126, 60, 220), (200, 240, 40), (255, 160, 200), (0, 128, 110), (190, 170, 255),
 )  # fmt: skip
-HALO = 0.4
-"""How much of the halo around a person covers the photograph."""
+"""The colors of the keypoints and halos of people, used in turn."""
+HALO_OPACITY = 0.4
+"""The opacity of the halo around a person, 0 to 1."""
 
-_SHIFT = 4  # OpenCV takes whole numbers of 1/16 pixel
-_FAR = 1e6  # pixels; what lies further out would overflow OpenCV's integers
+_FRACTION_BITS = 4  # OpenCV takes coordinates as integers, in units of 2⁻⁴ pixels
+_MAX_COORDINATE = 1e6  # pixels; greater values would overflow OpenCV's integers
 
 
 def draw(
-    image: Image, poses: Poses, min_score: float = 0.0, min_keypoint_score: float = 0.2
+    image: ImageSource,
+    poses: Poses,
+    min_score: float = 0.0,
+    min_keypoint_score: float = 0.2,
+    *,
+    path: str | Path | None = None,
 ) -> Image:
-    """A copy of the photograph with the people drawn on it.
+    """Draws poses on a copy of an image.
 
-    Limbs have their body side's colour, `LEFT`, `RIGHT` or `MIDDLE`; the keypoints and a faint halo
-    have the person's, from `PEOPLE` in turn. Lines are as wide as suits the photograph and person.
-    People with tracks have their number above them, and its colour.
+    Limbs have the color of their side of the body: `LEFT_COLOR`, `RIGHT_COLOR` or `CENTER_COLOR`.
+    Keypoints and a translucent halo have the person's color, from `PERSON_COLORS` in turn. The line
+    width depends on the size of the image and of the person. If the poses have track IDs, each
+    person's track ID is drawn above the person and determines the person's color.
 
     Args:
-        image: (H, W, 3) RGB uint8.
-        poses: in the image's pixels; what lies outside the image is cut off.
-        min_score: people below this are not drawn.
-        min_keypoint_score: keypoints below this, and limbs that end there, are not drawn.
+        image: a (H, W, 3) RGB array, or another source that `read_image` reads.
+        poses: the poses in pixels of the image; parts outside the image are not drawn.
+        min_score: people with a lower score are not drawn.
+        min_keypoint_score: keypoints with a lower score are not drawn, nor are limbs that end
+            there.
+        path: the drawing is also written to this file, in the format of its suffix.
+
+    Returns:
+        (H, W, 3) RGB.
 
     Raises:
-        InputError: the image is not (H, W, 3) uint8.
+        InputError: the image is an array of another shape or type, or cannot be read, or the file
+            cannot be written.
     """
-    canvas = checked(image).copy()
-    figures = _figures(poses.above(min_score), min_keypoint_score, *canvas.shape[:2])
+    array = image if isinstance(image, np.ndarray) else read_image(image)
+    require_rgb(array)
+    canvas = array.copy()
+    people = _drawn_people(poses.above(min_score), min_keypoint_score, *canvas.shape[:2])
     halo = canvas.copy()
-    for figure in figures:
-        lines = np.concatenate([figure.limbs, figure.discs])
-        _strokes(halo, lines, figure.color, 4 * figure.width + 2)
-    cv2.addWeighted(halo, HALO, canvas, 1 - HALO, 0, dst=canvas)
-    for figure in figures:
-        _draw_figure(canvas, figure)
-    for figure in figures:
-        _draw_number(canvas, figure)
+    for person in people:
+        lines = np.concatenate([person.limbs, person.keypoints])
+        _draw_lines(halo, lines, person.color, 4 * person.line_width + 2)
+    cv2.addWeighted(halo, HALO_OPACITY, canvas, 1 - HALO_OPACITY, 0, dst=canvas)
+    for person in people:
+        _draw_person(canvas, person)
+    for person in people:
+        _draw_track_id(canvas, person)
+    if path is not None:
+        write_image(path, canvas)
     return canvas
 
 
+def require_rgb(image: Image) -> None:
+    """Raises InputError unless an image is a uint8 array of shape (H, W, 3)."""
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+        raise InputError(
+            f"an image must be RGB uint8 of shape (H, W, 3), not {image.dtype} of {image.shape}"
+        )
+
+
 @dataclass(frozen=True)
-class _Figure:
-    """One person as lines: what is shown of them, in pixels."""
+class _DrawnPerson:
+    """The lines, in pixels, that are drawn for one person."""
 
     limbs: FloatArray  # (M, 2, 2)
-    sides: NDArray[np.int_]  # (M,) as _side has it
-    discs: FloatArray  # (N, 2, 2): a line of no length and round ends is a disc
+    sides: NDArray[np.int_]  # (M,) see `_side`
+    keypoints: FloatArray  # (N, 2, 2) lines of length 0, whose round ends make a disc
     color: Color
-    width: int
-    number: int | None
+    line_width: int
+    track_id: int | None
 
 
-def _figures(poses: Poses, min_score: float, height: int, width: int) -> list[_Figure]:
-    scores = np.where(poses.keypoint_scores >= min_score, poses.keypoint_scores, 0)
-    poses = replace(poses, keypoint_scores=scores)
+def _drawn_people(
+    poses: Poses, min_keypoint_score: float, height: int, width: int
+) -> list[_DrawnPerson]:
+    """The people to draw, in drawing order: small people last, since large ones would hide them."""
+    scores = poses.keypoint_scores
+    poses = replace(poses, keypoint_scores=np.where(scores >= min_keypoint_score, scores, 0))
     ends = np.array(poses.skeleton.limb_index, int).reshape(-1, 2)
     sides = np.array([_side(*limb) for limb in poses.skeleton.limbs], int)
     extents = poses.boxes[:, 2:].max(1)
-    extents = np.where(extents > 0, extents, np.inf)  # a lone keypoint does not tell
-    widest = math.sqrt(height * width) / 200  # pixels; people of few pixels get down to a third
-    widths = (extents / 60).clip(widest / 3, widest).round().clip(2).astype(int)
-    figures = []
-    for person in np.argsort(-extents):  # small people last: large ones would hide them
-        points, found = poses.keypoints[person], poses.found[person]
-        drawn, discs = found[ends].all(1), points[found][:, None].repeat(2, 1)
-        number = None if poses.track_ids is None else int(poses.track_ids[person])
-        turn = person if number is None else number
-        style = PEOPLE[turn % len(PEOPLE)], int(widths[person]), number
-        figures.append(_Figure(points[ends[drawn]], sides[drawn], discs, *style))
-    return figures
+    extents = np.where(extents > 0, extents, np.inf)  # a single keypoint has no extent
+    max_width = math.sqrt(height * width) / 200
+    line_widths = (extents / 60).clip(max_width / 3, max_width).round().clip(2).astype(int)
+    people = []
+    for index in np.argsort(-extents):
+        points, found = poses.keypoints[index], poses.found[index]
+        has_both_ends = found[ends].all(1)
+        track_id = None if poses.track_ids is None else int(poses.track_ids[index])
+        people.append(
+            _DrawnPerson(
+                limbs=points[ends[has_both_ends]],
+                sides=sides[has_both_ends],
+                keypoints=points[found][:, None].repeat(2, 1),
+                color=PERSON_COLORS[(index if track_id is None else track_id) % len(PERSON_COLORS)],
+                line_width=int(line_widths[index]),
+                track_id=track_id,
+            )
+        )
+    return people
 
 
 def _side(a: str, b: str) -> int:
-    """-1 for a limb of the left side, 1 of the right, 0 of both or neither."""
+    """The side of the limb between two keypoints: -1 left, 1 right, 0 both or neither."""
     names = f"{a} {b}".lower()
     return ("right" in names) - ("left" in names)
 
 
-def _draw_figure(canvas: Image, figure: _Figure) -> None:
-    edge, size = 2 * max(1, round(figure.width / 4)), 2 * figure.width + 1
-    _strokes(canvas, figure.limbs, OUTLINE, figure.width + edge)
-    for side, color in ((0, MIDDLE), (-1, LEFT), (1, RIGHT)):
-        _strokes(canvas, figure.limbs[figure.sides == side], color, figure.width)
-    _strokes(canvas, figure.discs, OUTLINE, size + edge)
-    _strokes(canvas, figure.discs, figure.color, size)
+def _draw_person(canvas: Image, person: _DrawnPerson) -> None:
+    outline, diameter = 2 * max(1, round(person.line_width / 4)), 2 * person.line_width + 1
+    _draw_lines(canvas, person.limbs, OUTLINE_COLOR, person.line_width + outline)
+    for side, color in ((0, CENTER_COLOR), (-1, LEFT_COLOR), (1, RIGHT_COLOR)):
+        _draw_lines(canvas, person.limbs[person.sides == side], color, person.line_width)
+    _draw_lines(canvas, person.keypoints, OUTLINE_COLOR, diameter + outline)
+    _draw_lines(canvas, person.keypoints, person.color, diameter)
 
 
-def _draw_number(canvas: Image, figure: _Figure) -> None:
-    """Write a person's number above the highest keypoint, within the picture."""
-    if figure.number is None or not len(figure.discs):
+def _draw_track_id(canvas: Image, person: _DrawnPerson) -> None:
+    """Draws a person's track ID above the highest keypoint, but within the image."""
+    if person.track_id is None or not len(person.keypoints):
         return
-    text, font, scale = str(figure.number), cv2.FONT_HERSHEY_SIMPLEX, 0.3 + figure.width / 10
-    (width, height), _ = cv2.getTextSize(text, font, scale, figure.width)
-    top = figure.discs[:, 0][figure.discs[:, 0, 1].argmin()]
-    corner = top - np.array([width / 2, 4 * figure.width])
+    text, font = str(person.track_id), cv2.FONT_HERSHEY_SIMPLEX
+    scale = 0.3 + person.line_width / 10
+    (width, height), _ = cv2.getTextSize(text, font, scale, person.line_width)
+    points = person.keypoints[:, 0]
+    highest = points[points[:, 1].argmin()]
+    corner = highest - np.array([width / 2, 4 * person.line_width])
     x, y = corner.clip((0, height), (canvas.shape[1] - width, canvas.shape[0])).astype(int)
-    for color, thickness in ((OUTLINE, figure.width + 2), (figure.color, figure.width)):
+    outline = person.line_width + 2
+    for color, thickness in ((OUTLINE_COLOR, outline), (person.color, person.line_width)):
         cv2.putText(canvas, text, (int(x), int(y)), font, scale, color, thickness, cv2.LINE_AA)
 
 
-def _strokes(canvas: Image, lines: FloatArray, color: Color, width: int) -> None:
-    """Draw (M, 2, 2) lines with round ends, antialiased and placed to 1/16 pixel."""
-    fixed = np.rint(lines.clip(-_FAR, _FAR) * 2**_SHIFT).astype(np.int32)
-    cv2.polylines(canvas, list(fixed), False, color, width, cv2.LINE_AA, _SHIFT)
-
-
-def checked(image: Image) -> Image:
-    """The image itself.
-
-    Raises:
-        InputError: it is not (H, W, 3) uint8.
-    """
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
-        raise InputError(f"an image must be RGB uint8 (H, W, 3), not {image.dtype} {image.shape}")
-    return image
+def _draw_lines(canvas: Image, lines: FloatArray, color: Color, width: int) -> None:
+    """Draws (M, 2, 2) antialiased lines with round ends and subpixel coordinates."""
+    clipped = lines.clip(-_MAX_COORDINATE, _MAX_COORDINATE)
+    fixed = np.rint(clipped * 2**_FRACTION_BITS).astype(np.int32)
+    cv2.polylines(canvas, list(fixed), False, color, width, cv2.LINE_AA, _FRACTION_BITS)

@@ -1,1 +1,1 @@
-"""Weights that others published: where they are, and fetching them."""
+"""Finds and downloads models: the bundled one and published ones."""

@@ -1,16 +1,15 @@
-"""Published weights → a file in the cache: resumed, checked, and whole or not there at all."""
+"""Downloads published weights into the cache: resumable, verified and atomic."""
 
 from __future__ import annotations
 
 import hashlib
-import sys
 import time
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
-from typing import IO
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
+from filelock import FileLock
 from tqdm import tqdm
 
 from higherhrnet.errors import InputError
@@ -18,158 +17,146 @@ from higherhrnet.io.cache import cache_folder
 from higherhrnet.zoo.published import PublishedModel
 
 ATTEMPTS = 5
-PAUSE = 0.5
-"""Seconds before the second attempt; each further one waits as much longer."""
+"""The number of attempts after which a download fails."""
+RETRY_DELAY = 0.5
+"""Seconds before the second attempt; the delay grows by as much with every further attempt."""
 TIMEOUT = 30
-"""Seconds without a byte after which a connection counts as cut."""
-BLOCK = 2**18
-"""Bytes written at a time."""
-TORCH_FILE_STARTS = (b"PK\x03\x04", b"\x80\x02")
-"""How a file that torch saved begins: as a zip, or before torch 1.6 as a pickle."""
+"""Seconds without data after which a connection is considered interrupted."""
+BLOCK_SIZE = 2**18
+"""Bytes that are read and written at a time."""
+TORCH_SIGNATURES = (b"PK\x03\x04", b"\x80\x02")
+"""The first bytes of files of `torch.save`: a zip file, or a pickle from before version 1.6."""
 
 
-class _ConnectionCut(Exception):
-    """The network's fault, and perhaps better at the next attempt."""
+class _ConnectionInterrupted(Exception):
+    """The connection failed; another attempt may succeed."""
 
 
 def download_model(
     model: PublishedModel, folder: Path | None = None, *, progress: bool = True
 ) -> Path:
-    """The model's file, fetched unless it is there already.
+    """Downloads a model unless it is in the folder, and returns the path of the file.
 
-    What has arrived when a download breaks off is kept and resumed by the next. Of several
-    processes that want the same file, one fetches it and the others wait.
+    An interrupted download is resumed by the next call. If several processes request the same file,
+    one of them downloads it while the others wait.
 
     Args:
-        model: what to fetch.
-        folder: where to keep it, `cache_folder()` if None.
-        progress: show a bar on standard error, if that is a terminal.
+        model: the model.
+        folder: the folder of the file; default: `cache_folder()`.
+        progress: show a progress bar if standard error is a terminal.
 
     Raises:
-        InputError: the server does not have it or cannot be reached, what it gave is not the
-            model, or the folder cannot be written.
+        InputError: the server cannot be reached or does not have the file, the file is not the
+            published one, or the folder cannot be written to.
     """
     folder = folder or cache_folder()
     target = folder / f"{model.name}.pth"
     try:
-        if _is_whole(target, model):
+        if _is_valid(target, model):
             return target
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / f"{model.name}.lock").open("w") as lock:
-            _wait_for(lock)
-            if not _is_whole(target, model):
-                _fetch(model, target, progress)
+        with FileLock(folder / f"{model.name}.lock"):
+            if not _is_valid(target, model):
+                _download(model, target, progress)
     except OSError as error:
         raise InputError(
-            f"{folder}: cannot keep {model.name} here ({error.strerror or error}); make room, or "
-            "set HIGHERHRNET_CACHE to a folder that can be written"
+            f"{folder}: cannot store {model.name} ({error.strerror or error}); free some space or "
+            "set HIGHERHRNET_CACHE to another folder"
         ) from error
     return target
 
 
-def _wait_for(lock: IO[str]) -> None:
-    """Wait until no other process holds the lock, then hold it until the file is closed."""
-    if sys.platform == "win32":
-        import msvcrt
-
-        msvcrt.locking(lock.fileno(), msvcrt.LK_LOCK, 1)
-    else:
-        import fcntl
-
-        fcntl.flock(lock, fcntl.LOCK_EX)
+def _is_valid(path: Path, model: PublishedModel) -> bool:
+    return path.is_file() and _mismatch(path, model) is None
 
 
-def _is_whole(path: Path, model: PublishedModel) -> bool:
-    return path.is_file() and _fault(path, model) is None
-
-
-def _fault(path: Path, model: PublishedModel) -> str | None:
-    """What shows that a file is not the model's; None if nothing does. Nothing is unpickled."""
+def _mismatch(path: Path, model: PublishedModel) -> str | None:
+    """How a file differs from the published one; None if it does not. Nothing is unpickled."""
     size = path.stat().st_size
     if model.size is not None and size != model.size:
         return f"expected {model.size} bytes, found {size}"
     with path.open("rb") as file:
         if model.digest is None:
-            looks_right = file.read(4).startswith(TORCH_FILE_STARTS)
-            return None if looks_right else "expected a file that torch saved, found something else"
+            is_torch_file = file.read(4).startswith(TORCH_SIGNATURES)
+            return None if is_torch_file else "expected a file of torch.save, found another format"
         algorithm, expected = model.digest.split(":")
         found = hashlib.file_digest(file, algorithm).hexdigest()[: len(expected)]
     return None if found == expected else f"expected {algorithm} {expected}, found {found}"
 
 
-def _fetch(model: PublishedModel, target: Path, progress: bool) -> None:
+def _download(model: PublishedModel, target: Path, progress: bool) -> None:
     part = target.with_name(f"{model.name}.part")
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            _receive(model, part, progress)
+            _continue_download(model, part, progress)
             break
-        except _ConnectionCut as cut:
+        except _ConnectionInterrupted as error:
             if attempt == ATTEMPTS:
                 raise InputError(
-                    f"{model.url}: the connection failed {ATTEMPTS} times ({cut}); "
-                    "run the same command again to resume"
-                ) from cut
-            time.sleep(PAUSE * attempt)
-    if fault := _fault(part, model):
+                    f"{model.url}: the connection failed {ATTEMPTS} times ({error}); "
+                    "run the same command again to resume the download"
+                ) from error
+            time.sleep(RETRY_DELAY * attempt)
+    if mismatch := _mismatch(part, model):
         part.unlink()
         raise InputError(
-            f"{model.url}: not the file that was published ({fault}), and so removed; "
-            f"run the same command again, or look on {model.page} for a newer link"
+            f"{model.url}: the downloaded file was removed, since it is not the published one "
+            f"({mismatch}); run the same command again, or look for a newer link on {model.page}"
         )
     part.replace(target)
 
 
-def _receive(model: PublishedModel, part: Path, progress: bool) -> None:
-    """Add to `part` what it lacks; all of it, where the server will not resume."""
-    done = part.stat().st_size if part.exists() else 0
-    with _open(model, done) as response:
-        if not response.headers.get("Content-Range", "").startswith(f"bytes {done}-"):
-            done = 0
-        rest = response.headers.get("Content-Length")
-        total = model.size if rest is None else done + int(rest)
+def _continue_download(model: PublishedModel, part: Path, progress: bool) -> None:
+    """Appends the missing bytes to `part`, or replaces it if the server cannot resume."""
+    offset = part.stat().st_size if part.exists() else 0
+    with _open(model, offset) as response:
+        if not response.headers.get("Content-Range", "").startswith(f"bytes {offset}-"):
+            offset = 0
+        remaining = response.headers.get("Content-Length")
+        total = model.size if remaining is None else offset + int(remaining)
         with (
-            part.open("ab" if done else "wb") as file,
+            part.open("ab" if offset else "wb") as file,
             tqdm(
                 desc=model.name,
-                initial=done,
+                initial=offset,
                 total=total,
                 unit="B",
                 unit_scale=True,
                 disable=None if progress else True,
             ) as bar,
         ):
-            while block := _read(response):
+            while block := _read_block(response):
                 bar.update(file.write(block))
     if total is not None and (size := part.stat().st_size) < total:
-        raise _ConnectionCut(f"closed after {size} of {total} bytes")
+        raise _ConnectionInterrupted(f"closed after {size} of {total} bytes")
 
 
 def _open(model: PublishedModel, offset: int) -> HTTPResponse:
-    """The server's answer with the file from `offset` on, or with all of it."""
+    """The server's response with the file from `offset` on, or with the complete file."""
     if not model.url.startswith(("https://", "http://")):
-        raise InputError(f"{model.url}: only http and https are fetched")
+        raise InputError(f"{model.url}: only http and https are supported")
     headers = {"User-Agent": "higherhrnet"} | ({"Range": f"bytes={offset}-"} if offset else {})
-    by_hand = f"fetch it from {model.page} by hand, then run `higherhrnet convert` on it"
+    hint = f"download it from {model.page} with a browser, then run `higherhrnet convert` on it"
     try:
         response: HTTPResponse = urlopen(Request(model.url, headers=headers), timeout=TIMEOUT)
     except HTTPError as error:
         error.close()
-        if error.code == 416 and offset:  # there is nothing after what we have: not the same file
+        if error.code == 416 and offset:  # the part is longer than the file, so not a part of it
             return _open(model, 0)
         if error.code in (408, 429) or error.code >= 500:
-            raise _ConnectionCut(f"{error.code} {error.reason}") from error
-        raise InputError(f"{model.url}: {error.code} {error.reason}; {by_hand}") from error
+            raise _ConnectionInterrupted(f"{error.code} {error.reason}") from error
+        raise InputError(f"{model.url}: {error.code} {error.reason}; {hint}") from error
     except (OSError, HTTPException) as error:
-        raise _ConnectionCut(str(getattr(error, "reason", error))) from error
-    if response.headers.get_content_type() == "text/html":  # Google Drive asks or refuses this way
+        raise _ConnectionInterrupted(str(getattr(error, "reason", error))) from error
+    if response.headers.get_content_type() == "text/html":  # how Google Drive refuses a download
         response.close()
-        raise InputError(f"{model.url}: a web page instead of the file; {by_hand}")
+        raise InputError(f"{model.url}: a web page instead of the file; {hint}")
     return response
 
 
-def _read(response: HTTPResponse) -> bytes:
-    """The next block; apart from the writing, so that the two kinds of OSError stay apart."""
+def _read_block(response: HTTPResponse) -> bytes:
+    """Reads the next block; separate, so that its OSError is not taken for one of writing."""
     try:
-        return response.read(BLOCK)
+        return response.read(BLOCK_SIZE)
     except (OSError, HTTPException) as error:
-        raise _ConnectionCut(str(error) or type(error).__name__) from error
+        raise _ConnectionInterrupted(str(error) or type(error).__name__) from error

@@ -1,10 +1,10 @@
-"""The files of a model: the bundled one, a downloaded one, or the user's own."""
+"""Finds the file of the bundled model, of a downloaded model or of a model file."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from higherhrnet.errors import InputError
+from higherhrnet.errors import InputError, reading
 from higherhrnet.io.cache import cache_folder
 from higherhrnet.zoo.published import PUBLISHED
 
@@ -14,31 +14,34 @@ _BUNDLED = Path(__file__).with_name("default.onnx")
 
 
 def resolve_model(name_or_file: str | Path) -> Path:
-    """The file of a model.
+    """Finds the file of a model.
 
     Args:
         name_or_file: a .onnx or .safetensors file, `default` for the bundled model, or the name of
             a downloaded and converted model.
 
     Raises:
-        InputError: there is no such file, or the model is not downloaded or not converted.
+        InputError: the file does not exist, or the model is not downloaded or not converted.
     """
     if str(name_or_file) == DEFAULT_MODEL:
         return _BUNDLED
-    if Path(name_or_file).is_file():
-        return Path(name_or_file)
+    with reading(name_or_file):
+        if Path(name_or_file).is_file():
+            return Path(name_or_file)
     if str(name_or_file) not in {model.name for model in PUBLISHED}:
         raise InputError(
             f"{name_or_file}: no such model file; `higherhrnet models` lists the published models"
         )
     path = cache_folder() / f"{name_or_file}.safetensors"
     raw = path.with_suffix(".pth")
-    if not path.is_file() and raw.is_file():
+    with reading(path):
+        is_converted, is_downloaded = path.is_file(), raw.is_file()
+    if is_downloaded and not is_converted:
         raise InputError(
-            f"{name_or_file} is downloaded but not converted; where PyTorch is installed, run: "
-            f"higherhrnet convert {raw} {path}"
+            f"{name_or_file} is downloaded but not converted; install PyTorch "
+            f'(pip install "higherhrnet[torch]") and run: higherhrnet convert {raw} {path}'
         )
-    if not path.is_file():
+    if not is_converted:
         raise InputError(
             f"{name_or_file} is not downloaded; run: higherhrnet download {name_or_file}"
         )
@@ -46,9 +49,9 @@ def resolve_model(name_or_file: str | Path) -> Path:
 
 
 def torch_weights(path: Path) -> Path:
-    """The form of a model that PyTorch reads.
+    """The file with the weights that PyTorch reads.
 
-    The bundled model has both forms, so that it runs without PyTorch and can be trained further;
-    any other file is returned as it is.
+    That of the bundled model is its .safetensors file; it has a .onnx file, too, so that it runs
+    without PyTorch. Any other path is returned unchanged.
     """
     return path.with_suffix(".safetensors") if path == _BUNDLED else path

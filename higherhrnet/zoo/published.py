@@ -1,8 +1,8 @@
-"""Published weights, as far as the public record goes: where they are, what they reach, whose.
+"""The published models: addresses, accuracy, licenses and digests as their publishers state them.
 
-Left out are weights that this package could not read rightly: MMPose's UDP ones, which count pixels
-in a way of their own, and those for skeletons it does not have (AI Challenger, COCO-WholeBody). The
-paper's CrowdPose weights were never released.
+Models that this package cannot run correctly are omitted: MMPose's UDP models, which have a pixel
+convention of their own, and models of other skeletons (AI Challenger, COCO-WholeBody). The weights
+of the paper for CrowdPose have not been published.
 """
 
 from __future__ import annotations
@@ -12,78 +12,79 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Literal
 
+from tabulate import tabulate
+
 from higherhrnet.errors import InputError
 
 
 @dataclass(frozen=True)
 class PublishedModel:
-    """A weight file that somebody else hosts, in a form that `higherhrnet convert` reads.
+    """A weight file on the web that `higherhrnet convert` reads.
 
-    None means that the public record does not say, or that the fact does not apply.
+    None means that the value is not published or does not apply.
     """
 
     name: str
-    """What `higherhrnet download` calls it."""
+    """The name for `higherhrnet download`."""
     url: str
-    """Where the file itself is."""
+    """The address of the file."""
     page: str
-    """Where a person reads about it and can fetch it by hand."""
+    """The address of a page that describes the model, from which it can be downloaded manually."""
     source: Literal["authors", "mmpose", "imagenet"]
-    """Whose key names it has: the authors', MMPose's, or an ImageNet classifier's (trunk only)."""
+    """The naming scheme of the weights: that of the paper's authors, of MMPose, or of a classifier
+    that was trained on ImageNet, which is only a backbone."""
     width: int
+    """The number of channels at the highest resolution."""
     license: str
+    """The SPDX identifier of the license."""
     input_size: int | None = None
-    """Pixels of the photograph's shorter side."""
+    """The shorter side of the input in pixels."""
     skeleton: str | None = None
-    """A name in `higherhrnet.skeleton.SKELETONS`; None for a trunk."""
-    measured_on: str | None = None
-    """The data set that the two figures below were published for."""
+    """A key of `higherhrnet.skeleton.SKELETONS`; None for a backbone."""
+    evaluated_on: str | None = None
+    """The data set of the published AP."""
     ap: float | None = None
-    """Average precision in percent at one scale, with flip test."""
+    """AP in percent at one scale, with the flipped view."""
     ap_multi_scale: float | None = None
-    """Average precision in percent at scales 0.5, 1 and 2 (unless the note says otherwise)."""
+    """AP in percent at scales 0.5, 1 and 2, unless the note states others."""
     size: int | None = None
-    """Bytes."""
+    """The size of the file in bytes."""
     digest: str | None = None
-    """`sha256:` or `sha384:` and the hexadecimal digits, or as many of the first as are known."""
+    """`sha256:` or `sha384:` followed by the hexadecimal digits, or the first ones if only these
+    are published."""
     note: str = ""
+    """A remark for the user."""
 
 
 def published_model(name: str) -> PublishedModel:
-    """The published model of this name.
+    """Returns the published model of a name.
 
     Raises:
-        InputError: there is none.
+        InputError: there is no such model.
     """
     models = {model.name: model for model in PUBLISHED}
     if name not in models:
-        alike = get_close_matches(name, models)
-        hint = f"did you mean {' or '.join(alike)}?" if alike else "`higherhrnet models` lists all"
+        similar = get_close_matches(name, models)
+        hint = f"did you mean {' or '.join(similar)}?" if similar else "see `higherhrnet models`"
         raise InputError(f"{name}: no such published model; {hint}")
     return models[name]
 
 
 def format_models(models: Sequence[PublishedModel]) -> str:
-    """A table of the models for people to read, one a line, then where each is and its digest."""
-    heading = ("name", "width", "input", "AP, one scale / several", "size", "licence", "digest")
-    rows = [heading, *map(_row, models)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-    places = (f"{model.name}: {model.url}, {model.digest or 'no digest'}" for model in models)
-    return "\n".join([*lines, "", *places])
-
-
-def _row(model: PublishedModel) -> tuple[str, ...]:
-    figures = f"{model.ap} / {model.ap_multi_scale} on {model.measured_on}"
-    return (
-        model.name,
-        str(model.width),
-        str(model.input_size or "–"),
-        figures if model.ap else "– (a trunk)",
-        f"{model.size / 1e6:.0f} MB" if model.size else "unknown",
-        model.license,
-        model.digest.partition(":")[0] if model.digest else "unknown",
-    )
+    """Formats a table of models, followed by the address and digest of each."""
+    columns = {
+        "name": [model.name for model in models],
+        "width": [str(model.width) for model in models],
+        "input": [f"{model.input_size} px" if model.input_size else "–" for model in models],
+        "AP, one scale": [str(model.ap or "–") for model in models],
+        "AP, several scales": [str(model.ap_multi_scale or "–") for model in models],
+        "evaluated on": [model.evaluated_on or "– (backbone)" for model in models],
+        "file": [f"{model.size / 1e6:.0f} MB" if model.size else "unknown" for model in models],
+        "license": [model.license for model in models],
+    }
+    table = tabulate(columns, headers="keys", tablefmt="plain", disable_numparse=True)
+    files = (f"{model.name}: {model.url}, {model.digest or 'no digest'}" for model in models)
+    return "\n".join([table, "", *files])
 
 
 def _google_drive(file_id: str) -> str:
@@ -98,7 +99,7 @@ _MMPOSE_PAGES = (
     "associative_embedding"
 )
 
-# MMPose's publishing script ends a file's name with the first 8 digits of its SHA-256.
+# MMPose's file names contain the first 8 digits of the SHA-256 digest.
 PUBLISHED = (
     PublishedModel(
         "w32-512",
@@ -110,13 +111,13 @@ PUBLISHED = (
         license="MIT",
         input_size=512,
         skeleton="coco",
-        measured_on="COCO val2017",
+        evaluated_on="COCO val2017",
         ap=67.1,
         ap_multi_scale=69.9,
         size=115_172_215,
         digest="sha384:d344fcc4e426308139397bd708be1c59500e038a540ea0979b6a10556b5f3530"
         "701d86c0cab276fc5710419f91879e3d",
-        note="the authors' file as Intel's Open Model Zoo mirrors it",
+        note="the authors' file, hosted by Intel's Open Model Zoo",
     ),
     PublishedModel(
         "w32-640",
@@ -127,10 +128,10 @@ PUBLISHED = (
         license="MIT",
         input_size=640,
         skeleton="coco",
-        measured_on="COCO val2017",
+        evaluated_on="COCO val2017",
         ap=68.5,
         ap_multi_scale=70.6,
-        note="the published figures were measured in half precision",
+        note="the published AP was measured in half precision",
     ),
     PublishedModel(
         "w48-640",
@@ -141,10 +142,10 @@ PUBLISHED = (
         license="MIT",
         input_size=640,
         skeleton="coco",
-        measured_on="COCO val2017",
+        evaluated_on="COCO val2017",
         ap=69.9,
         ap_multi_scale=72.1,
-        note="the published figures were measured in half precision",
+        note="the published AP was measured in half precision",
     ),
     PublishedModel(
         "mmpose-w32-512",
@@ -155,7 +156,7 @@ PUBLISHED = (
         license="Apache-2.0",
         input_size=512,
         skeleton="coco",
-        measured_on="COCO val2017",
+        evaluated_on="COCO val2017",
         ap=67.7,
         ap_multi_scale=70.6,
         digest="sha256:8ae85183",
@@ -169,7 +170,7 @@ PUBLISHED = (
         license="Apache-2.0",
         input_size=640,
         skeleton="coco",
-        measured_on="COCO val2017",
+        evaluated_on="COCO val2017",
         ap=68.6,
         ap_multi_scale=70.6,
         digest="sha256:a22fe938",
@@ -183,7 +184,7 @@ PUBLISHED = (
         license="Apache-2.0",
         input_size=512,
         skeleton="coco",
-        measured_on="COCO val2017",
+        evaluated_on="COCO val2017",
         ap=68.6,
         ap_multi_scale=71.6,
         digest="sha256:60fedcbc",
@@ -197,11 +198,11 @@ PUBLISHED = (
         license="Apache-2.0",
         input_size=512,
         skeleton="crowdpose",
-        measured_on="CrowdPose test",
+        evaluated_on="CrowdPose test",
         ap=65.5,
         ap_multi_scale=66.1,
         digest="sha256:1aa4a132",
-        note="several scales were 1 and 2; MMPose groups its keypoints in the order of their names",
+        note="its scales were 1 and 2; MMPose groups its keypoints in the order of their indices",
     ),
     PublishedModel(
         "imagenet-w18",
@@ -211,7 +212,7 @@ PUBLISHED = (
         source="imagenet",
         width=18,
         license="MIT",
-        note="the HRNet authors' classifier as timm mirrors it",
+        note="the classifier of HRNet's authors, hosted by timm",
     ),
     PublishedModel(
         "imagenet-w32",
@@ -220,7 +221,7 @@ PUBLISHED = (
         source="imagenet",
         width=32,
         license="MIT",
-        note="the trunk that the paper's training began with, as MMPose mirrors it",
+        note="the initial weights of the paper's training, hosted by MMPose",
     ),
     PublishedModel(
         "imagenet-w48",
@@ -229,7 +230,7 @@ PUBLISHED = (
         source="imagenet",
         width=48,
         license="MIT",
-        note="the trunk that the paper's training began with, as MMPose mirrors it",
+        note="the initial weights of the paper's training, hosted by MMPose",
     ),
 )
-"""All that `higherhrnet models` lists and `higherhrnet download` fetches."""
+"""The models that `higherhrnet models` lists and `higherhrnet download` downloads."""

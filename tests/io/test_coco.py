@@ -1,4 +1,4 @@
-"""Bad files are named in one line, and what files leave out is filled in."""
+"""COCO files: missing fields are filled in, and invalid files are refused in one line."""
 
 import json
 from collections.abc import Callable
@@ -13,24 +13,22 @@ from higherhrnet.skeleton import COCO
 from tests.evaluation.cases import HAND, random_case
 
 File = dict[str, Any]
+INFINITY = float("inf")  # `json` writes and reads it as Infinity
 
 
-def test_a_missing_box_is_that_of_the_labelled_keypoints(tmp_path: Path) -> None:
+def test_a_missing_box_is_that_of_the_labeled_keypoints(tmp_path: Path) -> None:
     content, _ = random_case(103, HAND)
     content["annotations"] = [
         {"image_id": 1, "keypoints": [10, 20, 2, 99, 99, 0, 40, 25, 1, 30, 80, 2]},
         {"image_id": 1},
     ]
-    path = tmp_path / "truth.json"
+    path = tmp_path / "annotations.json"
     path.write_text(json.dumps(content))
     annotations = load_annotations(path)
-    labeled, unlabelled = annotations.people
-    assert (labeled["bbox"], labeled["area"], labeled["num_keypoints"]) == (
-        [10, 20, 30, 60],
-        1800,
-        3,
-    )
-    assert (unlabelled["bbox"], unlabelled["keypoints"]) == ([0, 0, 0, 0], [0] * 12)
+    labeled, unlabeled = annotations.people
+    assert labeled["bbox"] == [10, 20, 30, 60]
+    assert (labeled["area"], labeled["num_keypoints"], labeled["iscrowd"]) == (1800, 3, 0)
+    assert (unlabeled["bbox"], unlabeled["keypoints"]) == ([0, 0, 0, 0], [0] * 12)
     assert (annotations.num_people, annotations.skeleton) == (1, HAND)
 
 
@@ -48,6 +46,10 @@ def with_person(**fields: Any) -> File:  # noqa: ANN401
     return content
 
 
+def with_category(**fields: Any) -> File:  # noqa: ANN401
+    return one_person() | {"categories": [{"id": 1, "keypoints": ["head", "tail"]} | fields]}
+
+
 def without(key: str) -> File:
     return {k: value for k, value in one_person().items() if k != key}
 
@@ -63,34 +65,41 @@ def without(key: str) -> File:
         (without("annotations"), "annotations: missing"),
         (one_person() | {"annotations": [5]}, "annotations: entry 0"),
         (without("categories"), "categories: missing"),
-        (one_person() | {"categories": []}, "categories: 0 may be"),
-        (one_person() | {"categories": [{"id": 1, "name": "cat"}]}, "cat lists no keypoints"),
-        (one_person() | {"categories": [{"id": 1, "keypoints": 5}]}, "not iterable"),
+        (one_person() | {"categories": []}, "categories: found 0"),
+        (
+            one_person() | {"categories": [{"id": 1, "name": "cat"}]},
+            "category cat has no keypoints",
+        ),
+        (with_category(keypoints=5), "not iterable"),
+        (with_category(skeleton=[[1, INFINITY]]), "infinity"),
+        (with_category(sigmas=[10**400]), "too large"),
         (
             one_person() | {"categories": [{"id": n, "keypoints": ["tail"]} for n in (1, 2)]},
-            "categories: 2 may be",
+            "categories: found 2",
         ),
         (with_person(keypoints=[1, 2, 2] * 16), "annotation 41: keypoints must be 51 finite"),
         (with_person(keypoints=[1, 2] * 17), "annotation 41: keypoints"),
         (with_person(keypoints=[[1, 2, 2]] * 17), "annotation 41: keypoints"),
         (with_person(keypoints=["1"] * 51), "annotation 41: keypoints"),
         (with_person(keypoints=[float("nan")] * 51), "annotation 41: keypoints"),
+        (with_person(num_keypoints="all"), "annotation 41: num_keypoints must be 1"),
         (with_person(bbox=[1, 2, 3]), "annotation 41: bbox must be 4"),
         (with_person(area="large"), "annotation 41: area must be 1"),
+        (with_person(iscrowd=INFINITY), "infinity"),
         (with_person(image_id=None), "annotations: entry 0 .* image_id"),
     ],
 )
-def test_annotations_of_another_form_are_named(
+def test_invalid_annotations_are_refused(
     content: Any,  # noqa: ANN401
     message: str,
     tmp_path: Path,
 ) -> None:
-    path = tmp_path / "truth.json"
+    path = tmp_path / "annotations.json"
     path.write_text(json.dumps(content))
-    with pytest.raises(InputError, match=message) as caught:
+    with pytest.raises(InputError, match=message) as error:
         load_annotations(path)
-    assert str(caught.value).startswith(f"{path}: ")
-    assert "\n" not in str(caught.value)
+    assert str(error.value).startswith(f"{path}: ")
+    assert "\n" not in str(error.value)
 
 
 RESULT = {"image_id": 1, "category_id": 1, "keypoints": [1, 2, 0.5] * 17, "score": 0.5}
@@ -105,27 +114,27 @@ RESULT = {"image_id": 1, "category_id": 1, "keypoints": [1, 2, 0.5] * 17, "score
         ([{"image_id": 7, "score": 0.5}], r"result 0 \(image 7\): keypoints"),
         (
             [RESULT, RESULT | {"keypoints": [1, 2]}],
-            r"result 1 \(image 1\): keypoints must be three",
+            r"result 1 \(image 1\): keypoints must be three per keypoint",
         ),
         ([RESULT | {"keypoints": []}], "result 0 .*: keypoints"),
         ([RESULT | {"keypoints": [[1, 2, 3], [1]]}], "result 0 .*: keypoints"),
-        ([RESULT | {"keypoints": [1, 2, float("inf")]}], "result 0 .*: keypoints"),
+        ([RESULT | {"keypoints": [1, 2, INFINITY]}], "result 0 .*: keypoints"),
         ([RESULT | {"score": None}], "result 0 .*: score must be 1"),
         ([RESULT | {"score": "high"}], "result 0 .*: score must be 1"),
         ([RESULT | {"bbox": [1, 2, 3]}], "result 0 .*: bbox must be 4"),
     ],
 )
-def test_predictions_of_another_form_are_named(
+def test_invalid_predictions_are_refused(
     content: Any,  # noqa: ANN401
     message: str,
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "predictions.json"
     path.write_text(json.dumps(content))
-    with pytest.raises(InputError, match=message) as caught:
+    with pytest.raises(InputError, match=message) as error:
         load_predictions(path)
-    assert str(caught.value).startswith(f"{path}: ")
-    assert "\n" not in str(caught.value)
+    assert str(error.value).startswith(f"{path}: ")
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("load", [load_annotations, load_predictions])
@@ -133,12 +142,13 @@ def test_predictions_of_another_form_are_named(
     ("content", "message"),
     [
         (None, "cannot be read: No such file"),
-        (b"", "not JSON"),
-        (b"[{", "not JSON"),
-        (b"\xff\xd8\xff\xe0", "not JSON"),
+        (b"", "not a JSON file"),
+        (b"[{", "not a JSON file"),
+        (b"\xff\xd8\xff\xe0", "not a JSON file"),
+        (b"[" * 100_000, "not a JSON file"),
     ],
 )
-def test_files_that_are_not_json_are_named(
+def test_files_that_are_not_json_are_refused(
     load: Callable[[Path], object], content: bytes | None, message: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "file.json"

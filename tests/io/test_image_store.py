@@ -1,4 +1,4 @@
-"""Pictures out of folders and archives, wherever published data sets have them."""
+"""Images are read from folders and .zip files, wherever published data sets have them."""
 
 from __future__ import annotations
 
@@ -17,98 +17,132 @@ from higherhrnet.io.image_store import ImageStore, find_images
 NAMES = [f"{number:03}.png" for number in range(20)]
 
 
-def shade(name: str) -> int:
+def red_value(name: str) -> int:
     return 10 * int(name[:3]) + 5
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder of pictures, each of one shade."""
+    """A folder of images, each of one color."""
     (tmp_path / "train").mkdir()
     for name in NAMES:
-        Pillow.new("RGB", (32, 24), (shade(name), 0, 255)).save(tmp_path / "train" / name)
+        Pillow.new("RGB", (32, 24), (red_value(name), 0, 255)).save(tmp_path / "train" / name)
     return tmp_path / "train"
 
 
-def archive(folder: Path, inside: str = "", packing: int = ZIP_STORED) -> Path:
+def archive(folder: Path, inside: str = "", compression: int = ZIP_STORED) -> Path:
+    """Writes the images of a folder into a .zip file with the same name."""
     path = folder.with_suffix(".zip")
-    with ZipFile(path, "w", packing) as file:
+    with ZipFile(path, "w", compression) as file:
         for name in NAMES:
             file.write(folder / name, f"{inside}{name}")
-        file.writestr("__MACOSX/._001.png", b"what another system leaves behind")
-        file.writestr("readme.txt", b"about the pictures")
+        file.writestr("__MACOSX/._001.png", b"metadata that macOS adds")
+        file.writestr("readme.txt", b"about the images")
     return path
 
 
-def is_right(pictures: ImageStore, name: str) -> bool:
-    image = pictures.read(name)
-    return image.shape == (24, 32, 3) and bool((image == (shade(name), 0, 255)).all())
+def reads_correctly(store: ImageStore, name: str) -> bool:
+    image = store.read(name)
+    return image.shape == (24, 32, 3) and bool((image == (red_value(name), 0, 255)).all())
 
 
-def wrong(pictures: ImageStore) -> list[str]:
-    return [name for name in NAMES if not is_right(pictures, name)]
+def wrong_images(store: ImageStore) -> list[str]:
+    return [name for name in NAMES if not reads_correctly(store, name)]
 
 
-def test_folders(folder: Path) -> None:
-    assert wrong(ImageStore(folder)) == []
-    assert (ImageStore(folder.parent).read("train/003.png")[..., 0] == shade("003.png")).all()
+def test_reads_from_a_folder(folder: Path) -> None:
+    assert wrong_images(ImageStore(folder)) == []
+    assert (ImageStore(folder.parent).read("train/003.png")[..., 0] == red_value("003.png")).all()
 
 
-@pytest.mark.parametrize("packing", [ZIP_STORED, ZIP_DEFLATED])
+@pytest.mark.parametrize("compression", [ZIP_STORED, ZIP_DEFLATED])
 @pytest.mark.parametrize("inside", ["", "train/", "images/train/"])
-def test_archives(folder: Path, inside: str, packing: int) -> None:
-    pictures = ImageStore(archive(folder, inside, packing))
-    assert wrong(pictures) == []
-    assert (pictures.read(f"{inside}003.png")[..., 0] == shade("003.png")).all()
+def test_reads_from_an_archive(folder: Path, inside: str, compression: int) -> None:
+    store = ImageStore(archive(folder, inside, compression))
+    assert wrong_images(store) == []
+    assert (store.read(f"{inside}003.png")[..., 0] == red_value("003.png")).all()
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_processes_and_threads_share_an_archive(folder: Path, method: str) -> None:
-    pictures = ImageStore(archive(folder))
-    assert pickle.loads(pickle.dumps(pictures)).read("001.png").shape == (24, 32, 3)
+    store = ImageStore(archive(folder))
+    assert pickle.loads(pickle.dumps(store)).read("001.png").shape == (24, 32, 3)
     with ThreadPoolExecutor(4) as threads:
-        assert all(threads.map(is_right, [pictures] * 200, NAMES * 10))
+        assert all(threads.map(reads_correctly, [store] * 200, NAMES * 10))
     with multiprocessing.get_context(method).Pool(2) as processes:
-        assert processes.map(wrong, [pictures] * 4) == [[]] * 4
+        assert processes.map(wrong_images, [store] * 4) == [[]] * 4
 
 
-def test_exif_is_ignored(tmp_path: Path) -> None:
+def test_exif_orientation_is_ignored(tmp_path: Path) -> None:
     exif = Pillow.Exif()
     exif[0x0112] = 6  # a quarter turn
-    Pillow.new("RGB", (32, 24)).save(tmp_path / "turned.jpg", exif=exif)
-    assert ImageStore(tmp_path).read("turned.jpg").shape == (24, 32, 3)
+    Pillow.new("RGB", (32, 24)).save(tmp_path / "rotated.jpg", exif=exif)
+    assert ImageStore(tmp_path).read("rotated.jpg").shape == (24, 32, 3)
 
 
-def test_errors_name_the_picture_and_its_place(folder: Path) -> None:
-    for pictures in (ImageStore(folder), ImageStore(archive(folder))):
-        with pytest.raises(InputError, match=f"^{pictures.location}/none.png: ") as missing:
-            pictures.read("none.png")
-        assert "\n" not in str(missing.value)
-    with pytest.raises(InputError, match=r"away\.zip: no such folder or \.zip"):
-        ImageStore(folder / "away.zip")
+def test_errors_name_the_image_and_its_location(folder: Path) -> None:
+    for store in (ImageStore(folder), ImageStore(archive(folder))):
+        with pytest.raises(InputError, match=f"^{store.location}/none.png: ") as error:
+            store.read("none.png")
+        assert "\n" not in str(error.value)
+
+
+def test_a_missing_archive_is_refused(folder: Path) -> None:
+    with pytest.raises(InputError, match=r"missing\.zip: no such folder or \.zip file"):
+        ImageStore(folder / "missing.zip")
+
+
+def test_a_file_of_another_format_is_refused(folder: Path) -> None:
     (folder / "not.zip").write_bytes(b"PK no")
-    with pytest.raises(InputError, match=r"not\.zip: cannot be read as a \.zip"):
+    with pytest.raises(InputError, match=r"not\.zip: cannot be read as a \.zip file"):
         ImageStore(folder / "not.zip")
 
 
-@pytest.mark.parametrize("packing", [ZIP_STORED, ZIP_DEFLATED])
-def test_a_damaged_archive_is_told_from_a_damaged_picture(folder: Path, packing: int) -> None:
-    path = archive(folder, packing=packing)
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({6: b"\xff"}, "cannot be read as a .zip file"),  # the version of the format
+        ({8: b"\x01"}, "encrypted"),
+        ({10: b"\x0c"}, "compression other than deflate"),  # bzip2
+        ({42: b"\xff\xff\xff\xff"}, "damaged|cannot be read"),  # the offset of the image
+        ({9: b"\x08", 46: b"\xff"}, "cannot be read|no such file"),  # a name that is not UTF-8
+        ({46: b"/"}, "damaged"),  # an absolute path
+    ],
+)
+def test_an_archive_with_an_invalid_directory_is_refused(
+    folder: Path, changes: dict[int, bytes], message: str
+) -> None:
+    path = archive(folder)
+    content = bytearray(path.read_bytes())
+    entry = content.index(b"PK\1\2")  # the directory's entry of the first image
+    for offset, data in changes.items():
+        content[entry + offset : entry + offset + len(data)] = data
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=message) as error:
+        ImageStore(path).read("000.png")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("compression", [ZIP_STORED, ZIP_DEFLATED])
+def test_a_damaged_archive_is_distinguished_from_a_damaged_image(
+    folder: Path, compression: int
+) -> None:
+    path = archive(folder, compression=compression)
     data = bytearray(path.read_bytes())
-    at = data.index(b"000.png") + 20
-    data[at : at + 8] = b"scribble"
+    start = data.index(b"000.png") + 20
+    data[start : start + 8] = b"scribble"
     path.write_bytes(data)
-    pictures = ImageStore(path)
-    with pytest.raises(InputError, match=r"train\.zip/000\.png: damaged in the archive"):
-        pictures.read("000.png")
-    assert is_right(pictures, "001.png")
-    (folder / "004.png").write_bytes(b"no picture")
-    with pytest.raises(InputError, match=r"train\.zip/004\.png: .*not a picture"):
+    store = ImageStore(path)
+    with pytest.raises(InputError, match=r"train\.zip/000\.png: damaged in the \.zip file"):
+        store.read("000.png")
+    assert reads_correctly(store, "001.png")
+    (folder / "004.png").write_bytes(b"not an image")
+    with pytest.raises(InputError, match=r"train\.zip/004\.png: not an image"):
         ImageStore(archive(folder)).read("004.png")
 
 
 @pytest.mark.parametrize(
-    ("annotations", "pictures"),
+    ("annotations", "images"),
     [
         ("annotations/person_keypoints_train2017.json", "train2017"),
         ("annotations/person_keypoints_train2017.json", "images/train2017"),
@@ -121,24 +155,24 @@ def test_a_damaged_archive_is_told_from_a_damaged_picture(folder: Path, packing:
         ("train/_annotations.coco.json", "train"),
     ],
 )
-def test_pictures_are_found_where_they_are_published(
-    tmp_path: Path, annotations: str, pictures: str
+def test_images_are_found_where_data_sets_have_them(
+    tmp_path: Path, annotations: str, images: str
 ) -> None:
-    place, file = tmp_path / "set" / pictures, tmp_path / "set" / annotations
+    location, file = tmp_path / "set" / images, tmp_path / "set" / annotations
     file.parent.mkdir(parents=True)
-    with pytest.raises(InputError, match=r"no pictures in .*images.*,PICTURES$"):
+    with pytest.raises(InputError, match=r"no images in .*images.*,IMAGES$"):
         find_images(file)
-    place.parent.mkdir(exist_ok=True)
-    if place.suffix == ".zip":
-        ZipFile(place, "w").close()
+    location.parent.mkdir(exist_ok=True)
+    if location.suffix == ".zip":
+        ZipFile(location, "w").close()
     else:
-        place.mkdir(exist_ok=True)
-        Pillow.new("RGB", (32, 24)).save(place / "001.jpg")
-    assert find_images(file) == place
+        location.mkdir(exist_ok=True)
+        Pillow.new("RGB", (32, 24)).save(location / "001.jpg")
+    assert find_images(file) == location
 
 
-def test_the_nearest_pictures_are_taken(tmp_path: Path) -> None:
-    """A folder of annotations is not one of pictures, nor are another set's one's own."""
+def test_the_nearest_images_are_chosen(tmp_path: Path) -> None:
+    """Neither a folder of annotations nor the images of another data set are chosen."""
     for folder in ("images", "one/images", "one/annotations", "one/images/val"):
         (tmp_path / folder).mkdir(parents=True)
     assert find_images(tmp_path / "one/annotations.json") == tmp_path / "one/images"

@@ -1,4 +1,4 @@
-"""Drawn videos beside their sources: the same clock, the same way up, the same sound."""
+"""Drawn videos have the frame times, the orientation and the audio of their sources."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -21,107 +20,97 @@ from higherhrnet.inference.run import PredictSettings, Summary, run_predict
 from higherhrnet.io.mp4 import Box, rewrite_timing
 from higherhrnet.io.sources import Frame, Source, list_sources
 from higherhrnet.io.video_writer import VideoWriter
-from higherhrnet.synthetic.scenes import draw_scene
 from higherhrnet.tracking.tracker import TrackConfig
-from tests.conftest import Model
-from tests.telephone import LASTS, TICKS, as_from_a_telephone, box, one, walk
+from tests.conftest import ModelFiles
+from tests.io.videos import read_video, write_video
+from tests.phone_video import (
+    FRAME_TICKS,
+    TIMESCALE,
+    convert_to_phone_video,
+    find_box,
+    find_boxes,
+    make_box,
+)
+
+CHUNK_OFFSETS = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stco")
 
 
-def write(path: Path, size: tuple[int, int] = (64, 48), count: int = len(LASTS)) -> Path:
-    """Frames of a drawn scene at 10 a second; each is lighter than the one before."""
-    avi = path.suffix == ".avi"  # OpenCV's own writer, which takes odd sizes
-    codec = cv2.VideoWriter.fourcc(*("MJPG" if avi else "mp4v"))
-    backend = cv2.CAP_OPENCV_MJPEG if avi else cv2.CAP_FFMPEG
-    writer = cv2.VideoWriter(str(path), backend, codec, 10.0, size)
-    assert writer.isOpened()
-    image = draw_scene(3, height=size[1], width=size[0]).image
-    for index in range(count):
-        writer.write(np.minimum(image, 200) + np.uint8(6 * index))
-    writer.release()
-    return path
-
-
-def frames(path: Path) -> tuple[list[float], list[NDArray[np.uint8]]]:
-    """Times in seconds and BGR pictures, as OpenCV reads them."""
-    capture = cv2.VideoCapture(str(path))
-    times: list[float] = []
-    images: list[NDArray[np.uint8]] = []
-    while True:
-        there, image = capture.read()
-        if not there:
-            return times, images
-        times.append(capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
-        images.append(np.asarray(image, np.uint8))
-
-
-def alike(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> bool:
-    """Whether two pictures differ by what a codec loses: frames' brightness differs by 6."""
+def same_frame(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> bool:
+    """Whether two images differ only by compression; consecutive frames differ by 6."""
     difference = a.astype(int) - b
     return bool(abs(difference.mean()) < 3 and np.median(np.abs(difference)) < 8)
 
 
-def sounds(path: Path) -> list[tuple[bytes, list[tuple[int, int]], int]]:
-    """Each sound track's first bytes, edits and ticks a second of the film."""
-    data, found = path.read_bytes(), []
-    (scale,) = struct.unpack_from(">I", one(data, b"moov", b"mvhd")[1], 20)
-    for _, track in walk(data, (b"moov", b"trak")):
-        if one(track, b"mdia", b"hdlr")[1][8:12] == b"soun":
-            _, places = one(track, b"mdia", b"minf", b"stbl", b"co64")
-            (size,) = struct.unpack_from(">I", one(track, b"mdia", b"minf", b"stbl", b"stsz")[1], 8)
-            starts = [place for (place,) in struct.iter_unpack(">Q", places[8:])]
-            run = size // len(starts)
-            _, edits = one(track, b"edts", b"elst")
-            rows = [(last, at) for last, at, _ in struct.iter_unpack(">IiI", edits[8:])]
-            found.append((b"".join(data[s : s + run] for s in starts), rows, scale))
-    return found
+def audio_tracks(path: Path) -> list[tuple[bytes, list[tuple[int, int]], int]]:
+    """The samples, the edits (duration, media time) and the movie's ticks per second of each track
+    of audio."""
+    data, tracks = path.read_bytes(), []
+    (timescale,) = struct.unpack_from(">I", find_box(data, b"moov", b"mvhd")[1], 20)
+    for _, track in find_boxes(data, (b"moov", b"trak")):
+        if find_box(track, b"mdia", b"hdlr")[1][8:12] == b"soun":
+            _, table = find_box(track, b"mdia", b"minf", b"stbl")
+            (size,) = struct.unpack_from(">I", find_box(table, b"stsz")[1], 8)
+            rows = struct.iter_unpack(">Q", find_box(table, b"co64")[1][8:])
+            offsets = [offset for (offset,) in rows]
+            chunk = size // len(offsets)
+            rows = struct.iter_unpack(">IiI", find_box(track, b"edts", b"elst")[1][8:])
+            edits = [(duration, media_time) for duration, media_time, _ in rows]
+            samples = b"".join(data[offset : offset + chunk] for offset in offsets)
+            tracks.append((samples, edits, timescale))
+    return tracks
 
 
-def finding(model: Model, **settings: Any) -> Predictor:  # noqa: ANN401
+def overwrite(path: Path, boxes: tuple[bytes, ...], offset: int, data: bytes) -> None:
+    """Overwrites the content of the last box at a path of types from an offset on."""
+    file = path.read_bytes()
+    *_, (start, _) = find_boxes(file, boxes)
+    path.write_bytes(file[: start + offset] + data + file[start + offset + len(data) :])
+
+
+def load_predictor(model: ModelFiles, **decode: Any) -> Predictor:  # noqa: ANN401
     predictor = Predictor.load(model.onnx, engine="onnxruntime", threads=1)
-    predictor.config = replace(
-        predictor.config, decode=replace(predictor.config.decode, **settings)
-    )
+    config = predictor.config
+    predictor.config = replace(config, decode=replace(config.decode, **decode))
     return predictor
 
 
 @pytest.fixture(scope="module")
-def nobody(lively: Model) -> Predictor:
-    """Finds nobody, so that nothing is drawn over the frames."""
-    return finding(lively, min_score=1.0)
+def finds_nobody(small_model: ModelFiles) -> Predictor:
+    """Finds nobody, so that nothing is drawn on the frames."""
+    return load_predictor(small_model, min_score=1.0)
 
 
 @pytest.fixture(scope="module")
-def three(lively: Model) -> Predictor:
-    """Finds three people."""
-    return finding(lively, limit=3)
+def finds_three(small_model: ModelFiles) -> Predictor:
+    return load_predictor(small_model, limit=3)
 
 
-def run(predictor: Predictor, path: Path, out: Path, *, resume: bool = False) -> Summary:
+def predict(predictor: Predictor, path: Path, out: Path, *, resume: bool = False) -> Summary:
     settings = PredictSettings(out, write_csv=True, track=TrackConfig(), resume=resume)
     return run_predict(predictor, list_sources([str(path)], StringIO()), settings)
 
 
-def test_a_telephones_video_keeps_its_clock_its_way_up_and_its_sound(
-    nobody: Predictor, tmp_path: Path
+def test_a_phone_video_keeps_its_times_orientation_and_audio(
+    finds_nobody: Predictor, tmp_path: Path
 ) -> None:
-    sound = bytes(np.random.default_rng(0).integers(0, 256, 4000, np.uint8))
-    path = write(tmp_path / "clip.mp4")
-    as_from_a_telephone(path, sound)
-    times, images = frames(path)
-    assert times == pytest.approx((np.cumsum(LASTS) - LASTS) / TICKS, abs=1e-3)
+    audio = bytes(np.random.default_rng(0).integers(0, 256, 4000, np.uint8))
+    path = write_video(tmp_path / "clip.mp4", count=len(FRAME_TICKS))
+    convert_to_phone_video(path, audio)
+    times, images = read_video(path)
+    assert times == pytest.approx((np.cumsum(FRAME_TICKS) - FRAME_TICKS) / TIMESCALE, abs=1e-3)
     assert images[0].shape == (64, 48, 3)
-    summary = run(nobody, path, tmp_path / "out")
+    summary = predict(finds_nobody, path, tmp_path / "out")
     assert (summary.images, summary.failed) == (8, [])
-    drawn_times, drawn = frames(tmp_path / "out" / "clip_poses.mp4")
+    drawn_times, drawn = read_video(tmp_path / "out" / "clip_poses.mp4")
     assert drawn_times == pytest.approx(times, abs=1e-3)
-    assert all(map(alike, images, drawn))
-    ((copied, edits, scale),) = sounds(tmp_path / "out" / "clip_poses.mp4")
-    assert copied == sound
-    assert [(last / scale, at) for last, at in edits] == [(0.25, -1), (0.5, 0)]
+    assert all(map(same_frame, images, drawn))
+    ((samples, edits, timescale),) = audio_tracks(tmp_path / "out" / "clip_poses.mp4")
+    assert samples == audio
+    assert [(duration / timescale, start) for duration, start in edits] == [(0.25, -1), (0.5, 0)]
 
 
-def test_lines_and_table_say_the_same(three: Predictor, tmp_path: Path) -> None:
-    run(three, write(tmp_path / "clip.mp4"), tmp_path / "out")
+def test_jsonl_and_csv_have_the_same_content(finds_three: Predictor, tmp_path: Path) -> None:
+    predict(finds_three, write_video(tmp_path / "clip.mp4"), tmp_path / "out")
     lines = (tmp_path / "out" / "predictions.jsonl").read_text().splitlines()
     people = [person for line in lines for person in json.loads(line).get("people", ())]
     with (tmp_path / "out" / "predictions.csv").open(newline="") as file:
@@ -129,7 +118,7 @@ def test_lines_and_table_say_the_same(three: Predictor, tmp_path: Path) -> None:
     assert len(rows) == len(people) == 3 * 8
     for row, person in zip(rows, people, strict=True):
         assert row["image"] == "clip.mp4"
-        assert (int(row["frame"]), int(row["track"])) == (person["frame"], person["track_id"])
+        assert (int(row["frame"]), int(row["track_id"])) == (person["frame"], person["track_id"])
         assert float(row["time"]) == pytest.approx(person["frame"] / 10)
         assert float(row["score"]) == person["score"]
         for index, name in enumerate(COCO.names):
@@ -138,216 +127,217 @@ def test_lines_and_table_say_the_same(three: Predictor, tmp_path: Path) -> None:
             assert cells == ["", "", ""] if score == 0 else [*map(float, cells)] == [x, y, score]
 
 
-def test_a_run_gone_on_with_is_as_one_that_was_not_stopped(
-    three: Predictor, tmp_path: Path
+def test_a_resumed_run_gives_the_same_files_as_an_uninterrupted_one(
+    finds_three: Predictor, tmp_path: Path
 ) -> None:
-    """The video that was cut short is followed anew, from its first frame and the number 1."""
-    source, whole, cut = (tmp_path / name for name in ("in", "whole", "cut"))
+    """An interrupted video is tracked again from its first frame, with track IDs from 1."""
+    source, complete, interrupted = (tmp_path / name for name in ("in", "complete", "interrupted"))
     source.mkdir()
     for name in "ab":
-        write(source / f"{name}.mp4")
-    run(three, source, whole)
-    shutil.copytree(whole, cut)
-    lines = (whole / "predictions.jsonl").read_text().splitlines()
-    (cut / "predictions.jsonl").write_text("\n".join(lines[:13]) + '\n{"image_id": "b.m')
-    (cut / "predictions.csv").unlink()
-    assert run(three, source, cut, resume=True).images == 8
-    for kind in ("json", "jsonl", "csv"):
-        name = f"predictions.{kind}"
-        assert (whole / name).read_text() == (cut / name).read_text()
+        write_video(source / f"{name}.mp4")
+    predict(finds_three, source, complete)
+    shutil.copytree(complete, interrupted)
+    lines = (complete / "predictions.jsonl").read_text().splitlines()
+    cut_line = '{"image_id": "b.m'
+    (interrupted / "predictions.jsonl").write_text("\n".join([*lines[:13], cut_line]))
+    (interrupted / "predictions.csv").unlink()
+    assert predict(finds_three, source, interrupted, resume=True).images == 8
+    for suffix in ("json", "jsonl", "csv"):
+        name = f"predictions.{suffix}"
+        assert (complete / name).read_text() == (interrupted / name).read_text()
 
 
-def test_odd_sizes_are_drawn_but_for_the_last_column_and_row(
-    nobody: Predictor, tmp_path: Path
+def test_the_last_column_and_row_of_odd_sizes_are_dropped(
+    finds_nobody: Predictor, tmp_path: Path
 ) -> None:
-    path = write(tmp_path / "odd.avi", (63, 49))
-    times, images = frames(path)
+    path = write_video(tmp_path / "odd.avi", (63, 49))
+    times, images = read_video(path)
     assert images[0].shape == (49, 63, 3)
-    assert run(nobody, path, tmp_path / "out").failed == []
-    drawn_times, drawn = frames(tmp_path / "out" / "odd_poses.mp4")
+    assert predict(finds_nobody, path, tmp_path / "out").failed == []
+    drawn_times, drawn = read_video(tmp_path / "out" / "odd_poses.mp4")
     assert drawn_times == pytest.approx(times, abs=1e-3)
     assert drawn[0].shape == (48, 62, 3)
-    assert all(map(alike, (image[:48, :62] for image in images), drawn))
+    assert all(map(same_frame, (image[:48, :62] for image in images), drawn))
 
 
-def test_a_truncated_video_is_drawn_to_there(nobody: Predictor, tmp_path: Path) -> None:
-    path = write(tmp_path / "cut.avi")
+def test_a_truncated_video_is_drawn_up_to_its_last_frame(
+    finds_nobody: Predictor, tmp_path: Path
+) -> None:
+    path = write_video(tmp_path / "cut.avi")
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
-    summary = run(nobody, path, tmp_path / "out")
+    summary = predict(finds_nobody, path, tmp_path / "out")
     assert 2 < summary.images < 8 and len(summary.failed) == 1
-    assert len(frames(tmp_path / "out" / "cut_poses.mp4")[0]) == summary.images
+    assert len(read_video(tmp_path / "out" / "cut_poses.mp4")[0]) == summary.images
 
 
 @pytest.mark.parametrize("end", [0.2, 0.6, 0.9, 0.99])
-def test_a_sound_that_cannot_be_copied_costs_only_the_sound(end: float, tmp_path: Path) -> None:
-    source, drawn = write(tmp_path / "a.mp4"), write(tmp_path / "b.mp4")
-    as_from_a_telephone(source, bytes(4000))
+def test_audio_of_a_truncated_source_is_omitted(end: float, tmp_path: Path) -> None:
+    source, drawn = write_video(tmp_path / "a.mp4"), write_video(tmp_path / "b.mp4")
+    convert_to_phone_video(source, bytes(4000))
     source.write_bytes(source.read_bytes()[: int(source.stat().st_size * end)])
     times = [0.0, 0.1, 0.3, *np.arange(1.0, 6.0).tolist()]
     rewrite_timing(drawn, times, source)
-    assert frames(drawn)[0] == pytest.approx(times, abs=1e-3)
-    assert sounds(drawn) == []
-    with pytest.raises(ValueError, match="no MP4"):
-        rewrite_timing(write(tmp_path / "c.avi"), times)
+    assert read_video(drawn)[0] == pytest.approx(times, abs=1e-3)
+    assert audio_tracks(drawn) == []
 
 
-def test_a_fine_clock_and_hours_fit(tmp_path: Path) -> None:
-    """32 bits would be full after 7 minutes of the source's clock, and 13 hours of the frames'."""
-    source, drawn = write(tmp_path / "a.mp4"), write(tmp_path / "b.mp4")
-    as_from_a_telephone(source, bytes(4000))
-    change(source, (b"moov", b"mvhd"), 12, struct.pack(">I", 10_000_000))
+def test_times_of_another_format_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not an MP4 file"):
+        rewrite_timing(write_video(tmp_path / "c.avi"), np.arange(8.0).tolist())
+
+
+def test_a_fine_time_scale_and_many_hours_are_supported(tmp_path: Path) -> None:
+    """32 bits overflow after 7 minutes of the source's ticks and 13 hours of the video's."""
+    source, drawn = write_video(tmp_path / "a.mp4"), write_video(tmp_path / "b.mp4")
+    convert_to_phone_video(source, bytes(4000))
+    overwrite(source, (b"moov", b"mvhd"), 12, struct.pack(">I", 10_000_000))
     times = np.linspace(0, 16 * 3600, 8).tolist()
     rewrite_timing(drawn, times, source)
-    assert frames(drawn)[0] == pytest.approx(times, abs=1e-3)
-    assert [scale for *_, scale in sounds(drawn)] == [10_000_000]
-
-
-def change(path: Path, kinds: tuple[bytes, ...], place: int, new: bytes) -> None:
-    """Writes over a box's inside from a place on; of several the last."""
-    data = path.read_bytes()
-    *_, (start, _) = walk(data, kinds)
-    path.write_bytes(data[: start + place] + new + data[start + place + len(new) :])
-
-
-SOUND = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stco")
+    assert read_video(drawn)[0] == pytest.approx(times, abs=1e-3)
+    assert [timescale for *_, timescale in audio_tracks(drawn)] == [10_000_000]
 
 
 @pytest.mark.parametrize(
-    ("kinds", "place", "new"),
+    ("boxes", "offset", "data"),
     [
-        (SOUND, 8, struct.pack(">I", 1 << 31)),
-        (SOUND, -4, b"co64"),  # of half as many, far beyond the end
-        ((b"moov", b"mvhd"), -8, struct.pack(">I", 8)),  # cut off
+        (CHUNK_OFFSETS, 8, struct.pack(">I", 1 << 31)),
+        (CHUNK_OFFSETS, -4, b"co64"),  # half as many offsets, far beyond the end of the file
+        ((b"moov", b"mvhd"), -8, struct.pack(">I", 8)),  # an empty box
+        ((b"moov", b"mvhd"), 12, struct.pack(">I", 0)),  # 0 ticks per second
         ((b"moov", b"trak", b"tkhd"), -4, b"free"),
         ((b"moov", b"trak", b"edts", b"elst"), -8, struct.pack(">I", 12)),
     ],
 )
-def test_a_sound_whose_tables_make_no_sense_is_left_out(
-    kinds: tuple[bytes, ...], place: int, new: bytes, tmp_path: Path
+def test_audio_with_invalid_tables_is_omitted(
+    boxes: tuple[bytes, ...], offset: int, data: bytes, tmp_path: Path
 ) -> None:
-    source, drawn = write(tmp_path / "a.mp4"), write(tmp_path / "b.mp4")
-    as_from_a_telephone(source, bytes(4000))
-    change(source, kinds, place, new)
+    source, drawn = write_video(tmp_path / "a.mp4"), write_video(tmp_path / "b.mp4")
+    convert_to_phone_video(source, bytes(4000))
+    overwrite(source, boxes, offset, data)
     rewrite_timing(drawn, np.arange(8.0).tolist(), source)
-    assert frames(drawn)[0] == pytest.approx(np.arange(8.0), abs=1e-3)
-    assert sounds(drawn) == []
+    assert read_video(drawn)[0] == pytest.approx(np.arange(8.0), abs=1e-3)
+    assert audio_tracks(drawn) == []
 
 
-def test_a_sound_that_is_cut_short_or_told_twice_is_left_out(tmp_path: Path) -> None:
-    source, drawn = write(tmp_path / "a.mp4"), write(tmp_path / "b.mp4")
-    as_from_a_telephone(source, bytes(40_000))
+def test_audio_chunks_that_overlap_or_are_truncated_are_omitted(tmp_path: Path) -> None:
+    source, drawn = write_video(tmp_path / "a.mp4"), write_video(tmp_path / "b.mp4")
+    convert_to_phone_video(source, bytes(40_000))
     data = source.read_bytes()
-    *_, (_, table) = walk(data, SOUND)
+    *_, (_, table) = find_boxes(data, CHUNK_OFFSETS)
     (first,) = struct.unpack_from(">I", table, 8)
-    change(source, SOUND, 12, struct.pack(">I", first))
+    overwrite(source, CHUNK_OFFSETS, 12, struct.pack(">I", first))
     rewrite_timing(drawn, np.arange(8.0).tolist(), source)
-    assert sounds(drawn) == []
+    assert audio_tracks(drawn) == []
 
-    tables, sound = data[first + 40_000 :], data[first - 8 : first + 40_000]
-    source.write_bytes(data[: first - 8] + tables + sound)  # as for playing while it loads
-    places = [first + len(tables), first + len(tables) + 20_000]
-    change(source, SOUND, 8, struct.pack(">II", *places))
-    whole = source.read_bytes()
-    for cut, count in ((0, 1), (1000, 0)):
-        source.write_bytes(whole[: len(whole) - cut])
-        rewrite_timing(write(drawn), np.arange(8.0).tolist(), source)
-        assert len(sounds(drawn)) == count
-
-
-def test_a_video_without_all_its_frames_is_no_video(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="8 of its 9 frames"):
-        rewrite_timing(write(tmp_path / "a.mp4"), np.arange(9.0).tolist())
+    # The audio at the end of the file, as it is arranged for streaming.
+    tables, audio = data[first + 40_000 :], data[first - 8 : first + 40_000]
+    source.write_bytes(data[: first - 8] + tables + audio)
+    offsets = [first + len(tables), first + len(tables) + 20_000]
+    overwrite(source, CHUNK_OFFSETS, 8, struct.pack(">II", *offsets))
+    complete = source.read_bytes()
+    for missing_bytes, num_tracks in ((0, 1), (1000, 0)):
+        source.write_bytes(complete[: len(complete) - missing_bytes])
+        rewrite_timing(write_video(drawn), np.arange(8.0).tolist(), source)
+        assert len(audio_tracks(drawn)) == num_tracks
 
 
-def test_boxes_nested_however_deep_come_back_as_they_were() -> None:
+def test_a_video_with_missing_frames_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="8 of 9 frames"):
+        rewrite_timing(write_video(tmp_path / "a.mp4"), np.arange(9.0).tolist())
+
+
+def test_deeply_nested_boxes_are_kept_unchanged() -> None:
     data = b""
     for _ in range(2000):
-        data = box(b"edts", data)
-    assert bytes(Box.parse(b"moov", data)) == box(b"moov", data)
+        data = make_box(b"edts", data)
+    assert bytes(Box.parse(b"moov", data)) == make_box(b"moov", data)
 
 
-def test_a_drawing_that_cannot_be_written_stays_with_its_video(
-    nobody: Predictor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_video_that_cannot_be_written_does_not_affect_the_next(
+    finds_nobody: Predictor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source, out = tmp_path / "in", tmp_path / "out"
     source.mkdir()
     for name in "ab":
-        write(source / f"{name}.mp4")
-    (out / "a_poses.mp4" / "taken").mkdir(parents=True)
-    summary = run(nobody, source, out)
+        write_video(source / f"{name}.mp4")
+    (out / "a_poses.mp4" / "file").mkdir(parents=True)
+    summary = predict(finds_nobody, source, out)
     assert summary.images == 16
     assert len(summary.failed) == 1 and "a_poses.mp4" in summary.failed[0]
-    assert "not drawn: " in capsys.readouterr().err
-    assert len(frames(out / "b_poses.mp4")[0]) == 8
+    assert summary.failed[0] in capsys.readouterr().err
+    assert len(read_video(out / "b_poses.mp4")[0]) == 8
     lines = map(json.loads, (out / "predictions.jsonl").read_text().splitlines())
     assert [line["file_name"] for line in lines if "finished" in line] == ["b.mp4"]
 
 
 class Clip:
-    """A made-up clip, 10 frames a second, and what is said of its drawing."""
+    """Writes a clip at 10 frames per second and records the calls of the writer."""
 
     def __init__(self, folder: Path) -> None:
         self.source = Source("clip.mp4", folder / "clip.mp4")
-        self.drawn = folder / "clip_poses.mp4"
-        self.said: list[str] = []
-        self.videos = VideoWriter({self.source: folder / "clip"}, 1, self._finished, self._failed)
+        self.path = folder / "clip_poses.mp4"
+        self.calls: list[str] = []
+        self.writer = VideoWriter(
+            {self.source: folder / "clip"}, 1, self._on_finished, self._on_error
+        )
 
-    def _finished(self, source: Source) -> None:
-        self.said.append(source.name)
+    def _on_finished(self, source: Source) -> None:
+        self.calls.append(source.name)
 
-    def _failed(self, error: InputError) -> None:
-        self.said.append(str(error))
+    def _on_error(self, error: InputError) -> None:
+        self.calls.append(str(error))
 
     def add(self, index: int, width: int = 64, fps: float = 10.0) -> None:
         image = np.full((width * 3 // 4, width, 3), 20 * index, np.uint8)
-        self.videos.add(Frame(image, self.source, index, index / 10, fps), image)
+        self.writer.add(Frame(image, self.source, index, index / 10, fps), image)
 
 
-@pytest.mark.parametrize("missed", [0, 5])
-def test_a_frame_that_fails_is_left_out_and_the_video_not_finished(
-    missed: int, tmp_path: Path
+@pytest.mark.parametrize("missing", [0, 5])
+def test_a_video_with_a_failed_frame_is_written_but_not_finished(
+    missing: int, tmp_path: Path
 ) -> None:
     clip = Clip(tmp_path)
     for index in range(8):
-        if index == missed:
-            clip.videos.miss(clip.source)
+        if index == missing:
+            clip.writer.mark_incomplete(clip.source)
         else:
             clip.add(index)
-    clip.videos.close()
-    there = np.delete(np.arange(8) / 10, missed)
-    assert frames(clip.drawn)[0] == pytest.approx(there - there[0], abs=1e-3)
-    assert clip.said == []
+    clip.writer.close()
+    times = np.delete(np.arange(8) / 10, missing)
+    assert read_video(clip.path)[0] == pytest.approx(times - times[0], abs=1e-3)
+    assert clip.calls == []
 
 
-def test_frames_of_another_size_are_shown_in_the_firsts(tmp_path: Path) -> None:
+def test_frames_of_another_size_are_resized_to_the_first(tmp_path: Path) -> None:
     clip = Clip(tmp_path)
     for index in range(8):
         clip.add(index, 64 if index < 4 else 128)
-    clip.videos.close()
-    _, images = frames(clip.drawn)
+    clip.writer.close()
+    _, images = read_video(clip.path)
     assert [image.shape for image in images] == [(48, 64, 3)] * 8
     assert [image.mean() for image in images] == pytest.approx(20 * np.arange(8), abs=4)
-    assert clip.said == ["clip.mp4"]
+    assert clip.calls == ["clip.mp4"]
 
 
-@pytest.mark.parametrize("early", [True, False])
-def test_the_last_drawing_that_fails_is_told_and_not_finished(early: bool, tmp_path: Path) -> None:
-    """Early: its folder is a file; late: its place is taken by a folder."""
+@pytest.mark.parametrize("when", ["opened", "closed"])
+def test_an_error_of_the_last_video_is_reported_and_it_is_not_finished(
+    when: str, tmp_path: Path
+) -> None:
     clip = Clip(tmp_path / "out")
-    if early:
-        (tmp_path / "out").touch()
+    if when == "opened":
+        (tmp_path / "out").touch()  # a file instead of the output folder
     else:
-        (clip.drawn / "taken").mkdir(parents=True)
+        (clip.path / "file").mkdir(parents=True)  # a folder instead of the output file
     for index in range(3):
         clip.add(index)
-    clip.videos.close()
-    (line,) = clip.said
-    assert line.startswith(f"{clip.drawn}: cannot be written: ")
+    clip.writer.close()
+    (message,) = clip.calls
+    assert message.startswith(f"{clip.path}: cannot be written: ")
 
 
-def test_a_clip_of_one_frame_in_minutes_is_drawn(tmp_path: Path) -> None:
+def test_a_video_with_a_frame_rate_below_one_per_minute_is_written(tmp_path: Path) -> None:
     clip = Clip(tmp_path)
     for index in range(3):
         clip.add(index, fps=0.004)
-    clip.videos.close()
-    assert len(frames(clip.drawn)[0]) == 3
+    clip.writer.close()
+    assert len(read_video(clip.path)[0]) == 3

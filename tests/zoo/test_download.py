@@ -1,4 +1,4 @@
-"""Downloads from a real server on this machine: what arrives, what is asked for, what is said."""
+"""Downloads from a local HTTP server are verified, resumed and refused with a helpful message."""
 
 import hashlib
 from collections.abc import Iterator
@@ -12,29 +12,29 @@ import pytest
 
 from higherhrnet.errors import InputError
 from higherhrnet.io.cache import cache_folder
-from higherhrnet.zoo import download as module
-from higherhrnet.zoo.download import download_model
+from higherhrnet.zoo import download as download_module
+from higherhrnet.zoo.download import ATTEMPTS, BLOCK_SIZE, download_model
 from higherhrnet.zoo.published import PublishedModel
 
-CONTENT = b"PK\x03\x04" + np.random.default_rng(0).bytes(3 * module.BLOCK)
+CONTENT = b"PK\x03\x04" + np.random.default_rng(0).bytes(3 * BLOCK_SIZE)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 SHA384 = hashlib.sha384(CONTENT).hexdigest()
 
 
 class Server(ThreadingHTTPServer):
-    """Serves CONTENT at every path, with whatever fault a test asks for."""
+    """Serves CONTENT at every path, with the faults that a test sets."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.content = CONTENT
         self.content_type = "application/octet-stream"
-        self.statuses: list[int] = []  # of the next answers, instead of a file
-        self.cuts: list[int] = []  # bytes after which the next answers break off
-        self.resumes = True
-        self.gives_length = True
-        self.may_answer = Event()
-        self.may_answer.set()
-        self.asked: list[str | None] = []  # the Range header of every request
+        self.statuses: list[int] = []  # of the next responses, instead of a file
+        self.interruptions: list[int] = []  # bytes after which the next responses end
+        self.supports_range = True
+        self.sends_length = True
+        self.may_respond = Event()
+        self.may_respond.set()
+        self.ranges: list[str | None] = []  # the Range header of every request
 
     @property
     def url(self) -> str:
@@ -45,42 +45,45 @@ class Handler(BaseHTTPRequestHandler):
     server: Server
 
     def do_GET(self) -> None:
-        server, asked = self.server, self.headers["Range"]
-        server.asked.append(asked)
-        server.may_answer.wait(10)
-        start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked else 0
-        start = start if server.resumes else 0
+        server, requested = self.server, self.headers["Range"]
+        server.ranges.append(requested)
+        server.may_respond.wait(10)
+        start = 0
+        if requested and server.supports_range:
+            start = int(requested.removeprefix("bytes=").removesuffix("-"))
         if server.statuses or start >= len(server.content):
             self.send_error(server.statuses.pop(0) if server.statuses else 416)
             return
         body = server.content[start:]
         self.send_response(206 if start else 200)
         self.send_header("Content-Type", server.content_type)
-        if server.gives_length:
+        if server.sends_length:
             self.send_header("Content-Length", str(len(body)))
         if start:
-            whole = len(server.content)
-            self.send_header("Content-Range", f"bytes {start}-{whole - 1}/{whole}")
+            size = len(server.content)
+            self.send_header("Content-Range", f"bytes {start}-{size - 1}/{size}")
         self.end_headers()
-        self.wfile.write(body[: server.cuts.pop(0)] if server.cuts else body)
+        self.wfile.write(body[: server.interruptions.pop(0)] if server.interruptions else body)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        """Prints nothing."""
 
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setattr(module, "PAUSE", 0)
+    monkeypatch.setattr(download_module, "RETRY_DELAY", 0)
     with Server() as server:
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield server
-        server.may_answer.set()
+        server.may_respond.set()
         server.shutdown()
         thread.join()
 
 
-def weights(server: Server, digest: str | None = None, size: int | None = None) -> PublishedModel:
+def tiny_model(
+    server: Server, digest: str | None = None, size: int | None = None
+) -> PublishedModel:
     return PublishedModel(
         "tiny", server.url, "http://page.test", "authors", 8, "MIT", digest=digest, size=size
     )
@@ -91,31 +94,31 @@ def weights(server: Server, digest: str | None = None, size: int | None = None) 
     [
         (f"sha256:{SHA256}", len(CONTENT)),
         (f"sha384:{SHA384}", None),
-        (f"sha256:{SHA256[:8]}", None),  # as MMPose's file names have it
+        (f"sha256:{SHA256[:8]}", None),  # as in MMPose's file names
         (None, len(CONTENT)),
         (None, None),
     ],
 )
-def test_file_arrives_whole(
+def test_the_file_is_downloaded_into_a_new_folder(
     server: Server, tmp_path: Path, digest: str | None, size: int | None
 ) -> None:
-    path = download_model(weights(server, digest, size), tmp_path / "not" / "yet there")
-    assert path == tmp_path / "not" / "yet there" / "tiny.pth"
+    path = download_model(tiny_model(server, digest, size), tmp_path / "new" / "folder")
+    assert path == tmp_path / "new" / "folder" / "tiny.pth"
     assert path.read_bytes() == CONTENT
     assert not path.with_name("tiny.part").exists()
-    assert server.asked == [None]
+    assert server.ranges == [None]
 
 
-def test_what_is_there_is_not_asked_for_again(server: Server, tmp_path: Path) -> None:
-    model = weights(server, f"sha256:{SHA256}")
+def test_an_existing_file_is_not_downloaded_again(server: Server, tmp_path: Path) -> None:
+    model = tiny_model(server, f"sha256:{SHA256}")
     first = download_model(model, tmp_path)
     assert download_model(model, tmp_path) == first
-    assert len(server.asked) == 1
+    assert len(server.ranges) == 1
 
 
-def test_a_damaged_file_in_the_cache_is_fetched_again(server: Server, tmp_path: Path) -> None:
+def test_a_damaged_file_is_downloaded_again(server: Server, tmp_path: Path) -> None:
     (tmp_path / "tiny.pth").write_bytes(CONTENT[:-1] + b"?")
-    assert download_model(weights(server, f"sha256:{SHA256}"), tmp_path).read_bytes() == CONTENT
+    assert download_model(tiny_model(server, f"sha256:{SHA256}"), tmp_path).read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize(
@@ -126,112 +129,114 @@ def test_a_damaged_file_in_the_cache_is_fetched_again(server: Server, tmp_path: 
         (None, 12, "12 bytes", str(len(CONTENT))),
     ],
 )
-def test_wrong_file_is_removed_and_both_digests_are_said(
+def test_a_wrong_file_is_removed_and_reported_with_both_digests(
     server: Server, tmp_path: Path, digest: str | None, size: int | None, expected: str, found: str
 ) -> None:
     with pytest.raises(InputError, match=f"expected .*{expected}, found {found}"):
-        download_model(weights(server, digest, size), tmp_path)
+        download_model(tiny_model(server, digest, size), tmp_path)
     assert not list(tmp_path.glob("tiny.p*"))
 
 
 @pytest.mark.parametrize("start", [b"PK\x03\x04", b"\x80\x02\x8a\x0a"])
-def test_without_a_digest_torch_files_of_both_kinds_are_taken(
+def test_without_a_digest_both_formats_of_torch_are_accepted(
     server: Server, tmp_path: Path, start: bytes
 ) -> None:
     server.content = start + bytes(100)
-    assert download_model(weights(server), tmp_path).read_bytes() == server.content
+    assert download_model(tiny_model(server), tmp_path).read_bytes() == server.content
 
 
-def test_without_a_digest_something_else_is_refused(server: Server, tmp_path: Path) -> None:
+def test_without_a_digest_other_formats_are_refused(server: Server, tmp_path: Path) -> None:
     server.content = b"\x1f\x8b" + bytes(100)
-    with pytest.raises(InputError, match="a file that torch saved"):
-        download_model(weights(server), tmp_path)
+    with pytest.raises(InputError, match=r"a file of torch\.save"):
+        download_model(tiny_model(server), tmp_path)
     assert not list(tmp_path.glob("tiny.p*"))
 
 
-def test_a_cut_connection_is_resumed_where_it_broke(server: Server, tmp_path: Path) -> None:
-    server.cuts = [100_000, 50_000]
-    path = download_model(weights(server, f"sha256:{SHA256}"), tmp_path)
+def test_an_interrupted_download_is_resumed(server: Server, tmp_path: Path) -> None:
+    server.interruptions = [100_000, 50_000]
+    path = download_model(tiny_model(server, f"sha256:{SHA256}"), tmp_path)
     assert path.read_bytes() == CONTENT
-    assert server.asked == [None, "bytes=100000-", "bytes=150000-"]
+    assert server.ranges == [None, "bytes=100000-", "bytes=150000-"]
 
 
-def test_the_next_command_resumes_what_this_one_could_not_finish(
-    server: Server, tmp_path: Path
-) -> None:
-    model = weights(server, f"sha256:{SHA256}")
-    server.cuts = [1000] * module.ATTEMPTS
+def test_a_failed_download_is_resumed_by_the_next_call(server: Server, tmp_path: Path) -> None:
+    model = tiny_model(server, f"sha256:{SHA256}")
+    server.interruptions = [1000] * ATTEMPTS
     with pytest.raises(InputError, match="same command again to resume"):
         download_model(model, tmp_path)
     kept = (tmp_path / "tiny.part").read_bytes()
-    assert kept == CONTENT[: 1000 * module.ATTEMPTS]
+    assert kept == CONTENT[: 1000 * ATTEMPTS]
 
-    server.asked.clear()
+    server.ranges.clear()
     assert download_model(model, tmp_path).read_bytes() == CONTENT
-    assert server.asked == [f"bytes={len(kept)}-"]
+    assert server.ranges == [f"bytes={len(kept)}-"]
 
 
-def test_a_server_that_cannot_resume_sends_it_all_again(server: Server, tmp_path: Path) -> None:
-    server.resumes = False
-    server.cuts = [100_000]
-    path = download_model(weights(server, f"sha256:{SHA256}"), tmp_path)
-    assert path.read_bytes() == CONTENT
-    assert server.asked == [None, "bytes=100000-"]
-
-
-def test_a_part_longer_than_the_file_is_begun_again(server: Server, tmp_path: Path) -> None:
-    (tmp_path / "tiny.part").write_bytes(CONTENT + b"more")
-    path = download_model(weights(server, f"sha256:{SHA256}"), tmp_path)
-    assert path.read_bytes() == CONTENT
-    assert server.asked == [f"bytes={len(CONTENT) + 4}-", None]
-
-
-def test_a_part_of_another_file_does_not_pass(server: Server, tmp_path: Path) -> None:
-    (tmp_path / "tiny.part").write_bytes(b"PK\x03\x04 of yesterday")
-    with pytest.raises(InputError, match="not the file that was published"):
-        download_model(weights(server, f"sha256:{SHA256}"), tmp_path)
-    assert download_model(weights(server, f"sha256:{SHA256}"), tmp_path).read_bytes() == CONTENT
-
-
-def test_a_cut_is_seen_by_the_size_where_the_server_gives_none(
+def test_a_server_without_ranges_sends_the_complete_file_again(
     server: Server, tmp_path: Path
 ) -> None:
-    server.gives_length = False
-    server.cuts = [100_000]
-    path = download_model(weights(server, size=len(CONTENT)), tmp_path)
+    server.supports_range = False
+    server.interruptions = [100_000]
+    path = download_model(tiny_model(server, f"sha256:{SHA256}"), tmp_path)
     assert path.read_bytes() == CONTENT
-    assert server.asked == [None, "bytes=100000-"]
+    assert server.ranges == [None, "bytes=100000-"]
 
 
-def test_a_server_that_is_busy_is_asked_again(server: Server, tmp_path: Path) -> None:
+def test_a_part_longer_than_the_file_is_replaced(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "tiny.part").write_bytes(CONTENT + b"more")
+    path = download_model(tiny_model(server, f"sha256:{SHA256}"), tmp_path)
+    assert path.read_bytes() == CONTENT
+    assert server.ranges == [f"bytes={len(CONTENT) + 4}-", None]
+
+
+def test_a_part_of_another_file_is_removed(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "tiny.part").write_bytes(b"PK\x03\x04 of yesterday")
+    with pytest.raises(InputError, match="removed, since it is not the published one"):
+        download_model(tiny_model(server, f"sha256:{SHA256}"), tmp_path)
+    assert download_model(tiny_model(server, f"sha256:{SHA256}"), tmp_path).read_bytes() == CONTENT
+
+
+def test_an_interruption_without_content_length_is_detected_by_the_published_size(
+    server: Server, tmp_path: Path
+) -> None:
+    server.sends_length = False
+    server.interruptions = [100_000]
+    path = download_model(tiny_model(server, size=len(CONTENT)), tmp_path)
+    assert path.read_bytes() == CONTENT
+    assert server.ranges == [None, "bytes=100000-"]
+
+
+def test_a_busy_server_is_tried_again(server: Server, tmp_path: Path) -> None:
     server.statuses = [503, 429]
-    assert download_model(weights(server), tmp_path).read_bytes() == CONTENT
+    assert download_model(tiny_model(server), tmp_path).read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize("status", [403, 404])
-def test_a_file_that_is_gone(server: Server, tmp_path: Path, status: int) -> None:
+def test_a_missing_file_is_reported_with_the_page_of_the_model(
+    server: Server, tmp_path: Path, status: int
+) -> None:
     server.statuses = [status]
     with pytest.raises(InputError, match=rf"weights.pth: {status} .*http://page.test.* convert"):
-        download_model(weights(server), tmp_path)
-    assert len(server.asked) == 1
+        download_model(tiny_model(server), tmp_path)
+    assert len(server.ranges) == 1
 
 
-def test_a_web_page_instead_of_the_file(server: Server, tmp_path: Path) -> None:
+def test_a_web_page_instead_of_the_file_is_refused(server: Server, tmp_path: Path) -> None:
     server.content_type = "text/html; charset=utf-8"
     with pytest.raises(InputError, match=r"web page.*http://page.test.* convert"):
-        download_model(weights(server), tmp_path)
+        download_model(tiny_model(server), tmp_path)
     assert not list(tmp_path.glob("tiny.p*"))
 
 
-def test_no_server_at_all(server: Server, tmp_path: Path) -> None:
-    model = weights(server)
+def test_an_unreachable_server_is_reported(server: Server, tmp_path: Path) -> None:
+    model = tiny_model(server)
     server.shutdown()
     server.server_close()
     with pytest.raises(InputError, match=r"connection failed .* same command again"):
         download_model(model, tmp_path)
 
 
-def test_only_the_web_is_read(tmp_path: Path) -> None:
+def test_only_http_is_supported(tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_bytes(CONTENT)
     model = PublishedModel("tiny", secret.as_uri(), "http://page.test", "authors", 8, "MIT")
@@ -239,41 +244,41 @@ def test_only_the_web_is_read(tmp_path: Path) -> None:
         download_model(model, tmp_path)
 
 
-def test_a_folder_that_cannot_be_made(server: Server, tmp_path: Path) -> None:
-    (tmp_path / "file").touch()  # permissions would not stop root, a file in the way does
+def test_a_folder_that_cannot_be_created_is_reported(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()  # permissions do not apply to root
     with pytest.raises(InputError, match=r"file/cache: .*HIGHERHRNET_CACHE"):
-        download_model(weights(server), tmp_path / "file" / "cache")
-    assert server.asked == []
+        download_model(tiny_model(server), tmp_path / "file" / "cache")
+    assert server.ranges == []
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
-def test_a_full_disk(server: Server, tmp_path: Path) -> None:
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
+def test_a_full_disk_is_reported(server: Server, tmp_path: Path) -> None:
     (tmp_path / "tiny.part").symlink_to("/dev/full")
     with pytest.raises(InputError, match=r"No space left.*HIGHERHRNET_CACHE"):
-        download_model(weights(server), tmp_path)
+        download_model(tiny_model(server), tmp_path)
 
 
-def test_two_at_once_fetch_it_once(server: Server, tmp_path: Path) -> None:
-    server.may_answer.clear()
-    model = weights(server, f"sha256:{SHA256}")
+def test_concurrent_calls_download_once(server: Server, tmp_path: Path) -> None:
+    server.may_respond.clear()
+    model = tiny_model(server, f"sha256:{SHA256}")
     with ThreadPoolExecutor() as pool:
-        both = [pool.submit(download_model, model, tmp_path) for _ in range(2)]
-        wait(both, timeout=0.2)  # time enough for the second to ask as well, if it would
-        server.may_answer.set()
-        paths = {one.result() for one in both}
+        calls = [pool.submit(download_model, model, tmp_path) for _ in range(2)]
+        wait(calls, timeout=0.2)  # enough for a second request
+        server.may_respond.set()
+        paths = {call.result() for call in calls}
     assert paths == {tmp_path / "tiny.pth"}
     assert (tmp_path / "tiny.pth").read_bytes() == CONTENT
-    assert server.asked == [None]
+    assert server.ranges == [None]
 
 
-def test_nothing_is_drawn_where_there_is_no_terminal(
+def test_no_progress_bar_is_shown_without_a_terminal(
     server: Server, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    download_model(weights(server), tmp_path, progress=True)
+    download_model(tiny_model(server), tmp_path, progress=True)
     assert capfd.readouterr() == ("", "")
 
 
-def test_cache_folder_follows_the_environment(
+def test_the_environment_determines_the_cache_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -286,8 +291,8 @@ def test_cache_folder_follows_the_environment(
     assert cache_folder() == tmp_path / "weights"
 
 
-def test_the_cache_folder_is_where_downloads_go(
+def test_downloads_go_into_the_cache_folder_by_default(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HIGHERHRNET_CACHE", str(tmp_path / "own"))
-    assert download_model(weights(server)) == tmp_path / "own" / "tiny.pth"
+    assert download_model(tiny_model(server)) == tmp_path / "own" / "tiny.pth"

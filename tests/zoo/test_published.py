@@ -1,4 +1,4 @@
-"""What is listed must be what the package can build, and only what the record gives."""
+"""The listed models can be built by the package, and their table is complete."""
 
 import re
 from urllib.parse import urlsplit
@@ -14,7 +14,7 @@ each_model = pytest.mark.parametrize("model", PUBLISHED, ids=lambda model: model
 
 
 @each_model
-def test_addresses_are_https_and_names_are_file_names(model: PublishedModel) -> None:
+def test_addresses_are_https_and_names_are_valid_file_names(model: PublishedModel) -> None:
     for address in (model.url, model.page):
         assert urlsplit(address).scheme == "https"
         assert urlsplit(address).netloc
@@ -22,13 +22,13 @@ def test_addresses_are_https_and_names_are_file_names(model: PublishedModel) -> 
 
 
 @each_model
-def test_pose_models_fit_the_package(model: PublishedModel) -> None:
+def test_models_have_a_known_skeleton_and_a_valid_configuration(model: PublishedModel) -> None:
     if model.source == "imagenet":
         assert (model.skeleton, model.input_size, model.ap) == (None, None, None)
         return
     assert model.skeleton in SKELETONS
     assert model.input_size is not None
-    assert model.measured_on is not None
+    assert model.evaluated_on is not None
     skeleton = SKELETONS[model.skeleton]
     Header(ModelConfig(model.width, len(skeleton)), skeleton, InputConfig(model.input_size))
     assert model.ap is not None
@@ -37,14 +37,14 @@ def test_pose_models_fit_the_package(model: PublishedModel) -> None:
 
 
 @each_model
-def test_digests_have_the_form_that_is_checked(model: PublishedModel) -> None:
+def test_digests_have_a_supported_format(model: PublishedModel) -> None:
     if model.digest is None:
         return
     assert re.fullmatch("sha256:[0-9a-f]{8,64}|sha384:[0-9a-f]{96}", model.digest)
     if model.source == "mmpose":
-        in_name = re.search(r"-([0-9a-f]{8})_\d{8}\.pth$", model.url)
-        assert in_name is not None
-        assert model.digest == f"sha256:{in_name[1]}"
+        digest = re.search(r"-([0-9a-f]{8})_\d{8}\.pth$", model.url)
+        assert digest is not None
+        assert model.digest == f"sha256:{digest[1]}"
 
 
 def test_names_and_addresses_are_unique() -> None:
@@ -52,42 +52,50 @@ def test_names_and_addresses_are_unique() -> None:
     assert len({model.url for model in PUBLISHED}) == len(PUBLISHED)
 
 
-def test_the_weights_of_the_paper_and_both_skeletons_are_there() -> None:
+def test_the_models_of_the_paper_and_both_skeletons_are_listed() -> None:
     assert {"w32-512", "w32-640", "w48-640"} <= {model.name for model in PUBLISHED}
     assert {model.skeleton for model in PUBLISHED} == {"coco", "crowdpose", None}
 
 
-def test_found_by_name() -> None:
+def test_a_model_is_returned_by_name() -> None:
     assert published_model("w48-640").width == 48
 
 
 @pytest.mark.parametrize(
-    ("name", "way_out"), [("w32_512", "did you mean w32-512"), ("yolo", "higherhrnet models")]
+    ("name", "hint"), [("w32_512", "did you mean w32-512"), ("yolo", "higherhrnet models")]
 )
-def test_unknown_name_says_what_there_is(name: str, way_out: str) -> None:
-    with pytest.raises(InputError, match=way_out):
+def test_an_unknown_name_is_refused_with_a_hint(name: str, hint: str) -> None:
+    with pytest.raises(InputError, match=hint):
         published_model(name)
 
 
-def test_table_has_a_line_a_model_and_columns_that_line_up() -> None:
-    lines, places = (part.splitlines() for part in format_models(PUBLISHED).split("\n\n"))
-    for place, model in zip(places, PUBLISHED, strict=True):
-        assert place == f"{model.name}: {model.url}, {model.digest or 'no digest'}"
-    assert len(lines) == len(PUBLISHED) + 1
-    column = lines[0].index("width")
-    for line, model in zip(lines[1:], PUBLISHED, strict=True):
-        assert line.startswith(f"{model.name} ")
-        assert line[column:].startswith(f"{model.width} ")
+def test_the_table_has_aligned_columns_and_lists_the_address_of_each_model() -> None:
+    table, files = (part.splitlines() for part in format_models(PUBLISHED).split("\n\n"))
+    assert files == [f"{m.name}: {m.url}, {m.digest or 'no digest'}" for m in PUBLISHED]
+    heading, *rows = table
+    column = heading.index("width")
+    for row, model in zip(rows, PUBLISHED, strict=True):
+        assert row.startswith(f"{model.name} ")
+        assert row[column:].startswith(f"{model.width} ")
 
 
-def test_table_tells_what_is_known_and_what_is_not() -> None:
-    known = format_models([published_model("w32-512")]).splitlines()[1]
-    assert re.split("  +", known) == [
-        "w32-512", "32", "512", "67.1 / 69.9 on COCO val2017", "115 MB", "MIT", "sha384",
+def cells(name: str) -> list[str]:
+    heading, row = format_models([published_model(name)]).splitlines()[:2]
+    starts = [match.start() for match in re.finditer(r"(?<!\S)\S+(?: \S+)*", heading)]
+    return [row[a:b].strip() for a, b in zip(starts, [*starts[1:], None], strict=True)]
+
+
+def test_the_table_states_the_published_values() -> None:
+    assert cells("w32-512") == [
+        "w32-512", "32", "512 px", "67.1", "69.9", "COCO val2017", "115 MB", "MIT",
     ]  # fmt: skip
-    unknown = format_models([published_model("w48-640")]).splitlines()[1]
-    assert re.split("  +", unknown)[-3:] == ["unknown", "MIT", "unknown"]
 
 
-def test_table_of_nothing_is_its_heading() -> None:
+def test_the_table_marks_unknown_values_and_backbones() -> None:
+    assert cells("imagenet-w32") == [
+        "imagenet-w32", "32", "–", "–", "–", "– (backbone)", "unknown", "MIT",
+    ]  # fmt: skip
+
+
+def test_the_table_of_no_models_is_its_heading() -> None:
     assert format_models([]).startswith("name")

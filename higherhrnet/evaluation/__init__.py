@@ -1,1 +1,1 @@
-"""How good the people found are: figures, curves, kinds of mistakes, a page to look at."""
+"""Evaluation of predictions: metrics, precision and recall, kinds of errors, and a report page."""

@@ -1,4 +1,4 @@
-"""How crowded an image is: CrowdPose's crowd index, for any data set with boxes and keypoints."""
+"""The crowd index of images, as CrowdPose defines it, for any data set with boxes and keypoints."""
 
 from __future__ import annotations
 
@@ -10,46 +10,49 @@ from higherhrnet.evaluation.pairing import PairedResults
 from higherhrnet.io.coco import Entry
 
 
-def crowd_indices(comparison: PairedResults) -> list[float]:
-    """The crowd index of each image, 0 to 1: the file's `crowdIndex` where it has one."""
-    pairs = zip(comparison.images, comparison.people_by_image, strict=True)
+def crowd_indices(paired: PairedResults) -> list[float]:
+    """The crowd index of each image, 0 to 1: the file's `crowdIndex`, or computed if missing."""
+    pairs = zip(paired.images, paired.people_by_image, strict=True)
     return [
-        float(image["crowdIndex"]) if _is_indexed(image) else crowd_index(people)
+        float(image["crowdIndex"]) if _has_crowd_index(image) else crowd_index(people)
         for image, people in pairs
     ]
 
 
 def crowd_index_note(images: Sequence[Entry]) -> str:
-    """A sentence on the images whose crowd index the file does not have; empty if it has all."""
-    count = sum(not _is_indexed(image) for image in images)
-    computed = (
-        f"The file has no crowdIndex for {count:,} images: computed from boxes and keypoints."
+    """A sentence on the number of images without `crowdIndex`; empty if every image has one."""
+    count = sum(not _has_crowd_index(image) for image in images)
+    if not count:
+        return ""
+    return (
+        f"The crowd index of {count:,} images is missing in the file and was computed from boxes "
+        "and keypoints."
     )
-    return computed if count else ""
 
 
 def crowd_index(people: Sequence[Entry]) -> float:
-    """The mean over people of others' keypoints in their box to their own there, 1 at the most.
+    """Computes the crowd index of an image (Li et al., CVPR 2019, section 4).
 
-    As the paper defines it (Li et al., CVPR 2019, section 4). How the data set's authors
-    counted is not published, and their figures differ a little.
+    For each person, the number of other people's keypoints inside the person's box is divided by
+    the number of the person's own keypoints inside it. The index is the mean of these ratios,
+    limited to 1. The authors of CrowdPose have not published their code for it, and the values in
+    their files differ slightly.
 
     Args:
-        people: of one image; crowd regions and people without labelled keypoints do not count.
+        people: the annotations of one image; crowd regions and people without labeled keypoints
+            are ignored.
     """
     counted = [p for p in people if p["num_keypoints"] and not p["iscrowd"]]
     if len(counted) < 2:
         return 0.0
     keypoints = np.array([p["keypoints"] for p in counted], float).reshape(len(counted), -1, 3)
     boxes = np.array([p["bbox"] for p in counted], float)[:, None, None]  # (P, 1, 1, 4)
-    from_corner = keypoints[..., :2] - boxes[..., :2]  # (P, P, K, 2): of whose box, whose keypoints
-    inside = ((from_corner >= 0) & (from_corner <= boxes[..., 2:])).all(-1) & (
-        keypoints[..., 2] > 0
-    )
-    held = inside.sum(-1)
-    own = np.diag(held)
-    return float(min(1.0, np.mean((held.sum(1) - own) / np.maximum(own, 1))))
+    from_corner = keypoints[..., :2] - boxes[..., :2]  # (P, P, K, 2): box, person, keypoint
+    inside = (from_corner >= 0) & (from_corner <= boxes[..., 2:])
+    counts = (inside.all(-1) & (keypoints[..., 2] > 0)).sum(-1)  # (P, P): box, person
+    own = np.diag(counts)
+    return float(min(1.0, np.mean((counts.sum(1) - own) / np.maximum(own, 1))))
 
 
-def _is_indexed(image: Entry) -> bool:
+def _has_crowd_index(image: Entry) -> bool:
     return isinstance(image.get("crowdIndex"), int | float)

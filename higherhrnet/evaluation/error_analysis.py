@@ -1,7 +1,7 @@
-"""Comparison → which kinds of mistakes were made, after Ronchi & Perona (ICCV 2017).
+"""Kinds of errors in results, after Ronchi & Perona (ICCV 2017).
 
-Each person, each result, and each labelled keypoint of a person found counts once. Results beyond
-the 20 that COCO's code looks at in an image are not seen here either.
+Each annotated person, each result, and each labeled keypoint of a matched person is counted as one
+kind. As in COCO's code, only the 20 results with the highest scores of an image are considered.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from higherhrnet.arrays import BoolArray, DoubleArray, IndexArray
 from higherhrnet.evaluation.keypoint_similarity import (
     KeypointSimilarity,
     box_similarity,
-    is_judged,
+    is_evaluated,
     keypoint_similarity,
 )
 from higherhrnet.evaluation.pairing import PairedResults
@@ -24,137 +24,148 @@ from higherhrnet.io.coco import Entry
 from higherhrnet.skeleton import Skeleton
 
 PEOPLE = {
-    "found": "has a result of their own, with an OKS of at least 0.5",
-    "found badly": "has a result of their own, but with an OKS below 0.5",
-    "merged": "has none, but a part in one that is another person as well",
-    "missed": "has no result at all",
+    "matched": "matched to a result with an OKS of at least 0.5",
+    "poorly matched": "matched to a result with an OKS below 0.5",
+    "merged": "not matched, but covered by a result that covers another person as well",
+    "missed": "not covered by any result",
 }
+"""The kinds of annotated people, and what they mean."""
 RESULTS = {
-    "a person's own": "the one result, or of several the best, on a person",
-    "duplicate": "a further result on a person who has one",
-    "merged": "one result for two people, with at least a quarter of its keypoints on each",
-    "background": "a result on nobody: its OKS with everybody is below 0.1",
-    "not judged": "on a crowd, or on somebody without labelled keypoints: COCO lets it pass",
+    "matched": "matched to a person; of several results on a person, one is matched",
+    "duplicate": "an additional result on a person who is already matched",
+    "merged": "one result on two people, with at least a quarter of its keypoints on each",
+    "background false positive": "a result on nobody: its OKS with every person is below 0.1",
+    "ignored": "a result on a crowd region or a person without labeled keypoints, as in COCO",
 }
+"""The kinds of results, and what they mean."""
 KEYPOINTS = {
-    "good": "off by no more than human annotators are (keypoint similarity of at least 0.85)",
-    "jitter": "near, but not on (0.5 to 0.85)",
-    "left for right": "on the keypoint of the person's other side (inversion)",
-    "another's": "on the keypoint of another person (swap)",
-    "astray": "on none of these, or not found at all (miss)",
+    "good": "as exact as human annotators: keypoint similarity of at least 0.85",
+    "jitter": "close to the keypoint: keypoint similarity from 0.5 to 0.85",
+    "inversion": "on the same keypoint of the other side of the body, left instead of right",
+    "swap": "on a keypoint of another person",
+    "miss": "on none of these, or not detected",
 }
+"""The kinds of labeled keypoints, and what they mean."""
 
 MAX_RESULTS = 20
-FOUND, NEAR = 0.5, 0.1  # OKS
-GOOD, ON = 0.85, 0.5  # similarity of one keypoint
-PART = 0.25  # of a result's keypoints; so many on a second person merge the two
+MATCH_OKS, MIN_OKS = 0.5, 0.1
+GOOD_SIMILARITY, MIN_SIMILARITY = 0.85, 0.5
+MERGED_FRACTION = 0.25
+"""The fraction of a result's keypoints that must be on a person for the result to cover them."""
 
 
 @dataclass(frozen=True, eq=False)
 class ErrorCounts:
-    """What became of the people, results and keypoints of one image, or of several."""
+    """The number of people, results and keypoints of each kind, in one image or several."""
 
     people: Counter[str]
     """By the kinds of `PEOPLE`."""
     results: Counter[str]
     """By the kinds of `RESULTS`."""
     keypoints: Counter[str]
-    """By the kinds of `KEYPOINTS`; of people who have a result of their own."""
-    lost: float
-    """1 − OKS for each person, and the score of each duplicate and each result on nobody."""
+    """By the kinds of `KEYPOINTS`; of matched and poorly matched people only."""
+    total_error: float
+    """The sum of 1 − OKS of each person and the scores of duplicates and background false
+    positives."""
 
 
-def analyze_errors(comparison: PairedResults) -> list[ErrorCounts]:
-    """What went wrong in each image, in their order."""
-    skeleton = comparison.annotations.skeleton
-    pairs = zip(comparison.people_by_image, comparison.found_by_image, strict=True)
-    return [_in_image(people, found, skeleton) for people, found in pairs]
+def analyze_errors(paired: PairedResults) -> list[ErrorCounts]:
+    """Counts the errors of each image, in the order of `paired.images`."""
+    skeleton = paired.annotations.skeleton
+    pairs = zip(paired.people_by_image, paired.results_by_image, strict=True)
+    return [_analyze_image(people, results, skeleton) for people, results in pairs]
 
 
-def total_errors(mistakes: Sequence[ErrorCounts]) -> ErrorCounts:
-    """The mistakes of several images together."""
+def sum_errors(counts: Sequence[ErrorCounts]) -> ErrorCounts:
+    """Adds the errors of several images."""
     return ErrorCounts(
-        sum((one.people for one in mistakes), Counter()),
-        sum((one.results for one in mistakes), Counter()),
-        sum((one.keypoints for one in mistakes), Counter()),
-        sum(one.lost for one in mistakes),
+        sum((image.people for image in counts), Counter()),
+        sum((image.results for image in counts), Counter()),
+        sum((image.keypoints for image in counts), Counter()),
+        sum(image.total_error for image in counts),
     )
 
 
-def top_results(found: Sequence[Entry]) -> list[Entry]:
-    """The results of one image that COCO's code looks at, best first."""
-    return sorted(found, key=lambda result: -result["score"])[:MAX_RESULTS]
+def top_results(results: Sequence[Entry]) -> list[Entry]:
+    """The results of one image that COCO's code considers, in descending order of score."""
+    return sorted(results, key=lambda result: -result["score"])[:MAX_RESULTS]
 
 
-def _in_image(people: list[Entry], found: list[Entry], skeleton: Skeleton) -> ErrorCounts:
-    found = top_results(found)
-    judged = [person for person in people if is_judged(person)]
-    ignored = [person for person in people if not is_judged(person)]
-    alike = keypoint_similarity(found, judged, skeleton)
-    parts = _parts(alike.either)
-    merged = parts.sum(1) > 1
-    owners = _owners(alike, merged)
-    passes = (box_similarity(found, ignored, skeleton) >= FOUND).any(1)
-    results = np.select(
-        [owners >= 0, merged, passes, alike.fit.max(1, initial=0) >= NEAR],
-        ["a person's own", "merged", "not judged", "duplicate"],
-        "background",
+def _analyze_image(people: list[Entry], results: list[Entry], skeleton: Skeleton) -> ErrorCounts:
+    results = top_results(results)
+    evaluated = [person for person in people if is_evaluated(person)]
+    ignored = [person for person in people if not is_evaluated(person)]
+    similarity = keypoint_similarity(results, evaluated, skeleton)
+    covered = _covered_people(similarity.either)
+    merged = covered.sum(1) > 1
+    matches = _match(similarity, merged)
+    on_ignored = (box_similarity(results, ignored, skeleton) >= MATCH_OKS).any(1)
+    on_person = similarity.side_invariant_oks.max(1, initial=0) >= MIN_OKS
+    kinds = np.select(
+        [matches >= 0, merged, on_ignored, on_person],
+        ["matched", "merged", "ignored", "duplicate"],
+        "background false positive",
     )
-    oks = np.zeros(len(judged))
-    oks[owners[owners >= 0]] = alike.oks[owners >= 0, owners[owners >= 0]]
-    scores = np.array([result["score"] for result in found], float).clip(0, 1)
-    wasted = np.isin(results, ("duplicate", "background"))
+    oks = np.zeros(len(evaluated))
+    oks[matches[matches >= 0]] = similarity.oks[matches >= 0, matches[matches >= 0]]
+    scores = np.array([result["score"] for result in results], float).clip(0, 1)
+    false_positives = np.isin(kinds, ("duplicate", "background false positive"))
     return ErrorCounts(
-        _people_kinds(oks, owners, parts[merged].any(0)),
-        Counter(results.tolist()),
-        _keypoint_kinds(alike, owners),
-        float((1 - oks).sum() + scores[wasted].sum()),
+        _count_people(oks, matches, covered[merged].any(0)),
+        Counter(kinds.tolist()),
+        _count_keypoints(similarity, matches),
+        float((1 - oks).sum() + scores[false_positives].sum()),
     )
 
 
-def _parts(alike: DoubleArray) -> BoolArray:
-    """(D, P, K) likeness → (D, P) whether a result has a good part of its keypoints on a person."""
-    nearest = alike == alike.max(1, keepdims=True, initial=0)
-    held = (nearest & (alike >= ON)).sum(-1)
-    return np.asarray(held >= np.maximum(2, PART * held.sum(1, keepdims=True)))
+def _covered_people(similarity: DoubleArray) -> BoolArray:
+    """(D, P, K) similarity → (D, P) whether enough keypoints of a result are on a person."""
+    nearest = similarity == similarity.max(1, keepdims=True, initial=0)
+    counts = (nearest & (similarity >= MIN_SIMILARITY)).sum(-1)
+    return np.asarray(counts >= np.maximum(2, MERGED_FRACTION * counts.sum(1, keepdims=True)))
 
 
-def _owners(alike: KeypointSimilarity, merged: BoolArray) -> IndexArray:
-    """(D,) whose own a result is, -1 for nobody's; best score first, as COCO's code goes about it.
+def _match(similarity: KeypointSimilarity, merged: BoolArray) -> IndexArray:
+    """(D,) the index of the person to whom a result is matched, or −1.
 
-    Where COCO's code stops, at an OKS of 0.5, who is left may have a poor result if that fits
-    nobody else better, left and right forgiven.
+    Results are matched in descending order of score, as in COCO's code, which requires an OKS of
+    `MATCH_OKS`. The remaining people are then matched to results that are poor but fit nobody else
+    better; exchanged left and right sides are allowed for that.
     """
-    owners = np.full(len(merged), -1)
-    free = np.ones(len(alike.labeled), bool)
+    matches = np.full(len(merged), -1)
+    free = np.ones(len(similarity.labeled), bool)
     if not len(free):
-        return owners
-    for least, fits, rivals in ((FOUND, alike.oks, False), (NEAR, alike.fit, True)):
-        for result in np.flatnonzero((owners < 0) & ~merged):
-            person = (fits[result] * (free | rivals)).argmax()
-            if free[person] and fits[result, person] >= least:
-                owners[result], free[person] = person, False
-    return owners
+        return matches
+    for min_oks, oks, consider_matched in (
+        (MATCH_OKS, similarity.oks, False),
+        (MIN_OKS, similarity.side_invariant_oks, True),
+    ):
+        for result in np.flatnonzero((matches < 0) & ~merged):
+            person = (oks[result] * (free | consider_matched)).argmax()
+            if free[person] and oks[result, person] >= min_oks:
+                matches[result], free[person] = person, False
+    return matches
 
 
-def _people_kinds(oks: DoubleArray, owners: IndexArray, merged: BoolArray) -> Counter[str]:
-    has_own = np.isin(np.arange(len(oks)), owners)
-    conditions = [has_own & (oks >= FOUND), has_own, merged]
-    kinds = np.select(conditions, ["found", "found badly", "merged"], "missed")
+def _count_people(oks: DoubleArray, matches: IndexArray, merged: BoolArray) -> Counter[str]:
+    is_matched = np.isin(np.arange(len(oks)), matches)
+    conditions = [is_matched & (oks >= MATCH_OKS), is_matched, merged]
+    kinds = np.select(conditions, ["matched", "poorly matched", "merged"], "missed")
     return Counter(kinds.tolist())
 
 
-def _keypoint_kinds(alike: KeypointSimilarity, owners: IndexArray) -> Counter[str]:
-    """The labelled keypoints of the people who have a result of their own."""
-    results = np.flatnonzero(owners >= 0)
-    people, rows = owners[results], np.arange(len(results))
-    others = alike.either[results]  # (M, P, K)
+def _count_keypoints(similarity: KeypointSimilarity, matches: IndexArray) -> Counter[str]:
+    """Counts the labeled keypoints of the people who are matched."""
+    results = np.flatnonzero(matches >= 0)
+    people, rows = matches[results], np.arange(len(results))
+    same, opposite = similarity.same[results, people], similarity.opposite[results, people]
+    others = similarity.either[results]  # (M, P, K)
     others[rows, people] = 0
-    choices = (alike.own[results, people], alike.mirror[results, people], others.max(1, initial=0))
-    best = np.argmax(choices, 0)  # the first of equals: a nose is not left for right
+    choices = (same, opposite, others.max(1, initial=0))
+    best = np.argmax(choices, 0)  # the first of equal values, so that a nose is never inverted
     kinds = np.select(
-        [choices[0] >= GOOD, np.max(choices, 0) < ON, best == 0, best == 1],
-        ["good", "astray", "jitter", "left for right"],
-        "another's",
+        [same >= GOOD_SIMILARITY, np.max(choices, 0) < MIN_SIMILARITY, best == 0, best == 1],
+        ["good", "miss", "jitter", "inversion"],
+        "swap",
     )
-    return Counter(kinds[alike.labeled[people]].tolist())
+    return Counter(kinds[similarity.labeled[people]].tolist())

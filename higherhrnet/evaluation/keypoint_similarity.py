@@ -1,4 +1,4 @@
-"""The people and results of one image → how alike they are, keypoint by keypoint."""
+"""Similarity of the results and the annotated people of one image, keypoint by keypoint."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from higherhrnet import oks
 from higherhrnet.arrays import BoolArray, DoubleArray
 from higherhrnet.io.coco import Entry
 from higherhrnet.skeleton import Skeleton
@@ -14,56 +15,61 @@ from higherhrnet.skeleton import Skeleton
 
 @dataclass(frozen=True, eq=False)
 class KeypointSimilarity:
-    """Of D results to P people with K keypoints: 1 where it is the same place, down to 0."""
+    """The similarity, 0 to 1, of D results to P people with K keypoints; 1 at the same place."""
 
-    own: DoubleArray
-    """(D, P, K) to the same keypoint; 0 where that is not labelled."""
-    mirror: DoubleArray
-    """(D, P, K) to the keypoint of the other side; a nose is its own mirror image."""
+    same: DoubleArray
+    """(D, P, K) to the same keypoint; 0 where that is not labeled."""
+    opposite: DoubleArray
+    """(D, P, K) to the keypoint of the other side of the body, which is the same keypoint for one
+    on the midline such as the nose; 0 where that is not labeled."""
     labeled: BoolArray
-    """(P, K) of the people."""
+    """(P, K) whether a keypoint is labeled."""
 
     @property
     def oks(self) -> DoubleArray:
-        """(D, P) Object Keypoint Similarity, as COCO's code has it."""
-        return np.asarray(self.own.sum(-1) / self.labeled.sum(-1))
+        """(D, P) Object Keypoint Similarity, as COCO's code computes it."""
+        return np.asarray(self.same.sum(-1) / self.labeled.sum(-1))
 
     @property
-    def fit(self) -> DoubleArray:
-        """(D, P) the same with left and right forgiven."""
+    def side_invariant_oks(self) -> DoubleArray:
+        """(D, P) Object Keypoint Similarity that ignores whether left and right are exchanged."""
         return np.asarray((self.either * self.labeled).sum(-1) / self.labeled.sum(-1))
 
     @property
     def either(self) -> DoubleArray:
-        """(D, P, K) to the keypoint of either side."""
-        return np.maximum(self.own, self.mirror)
+        """(D, P, K) the higher of the similarities to the same and to the opposite keypoint."""
+        return np.maximum(self.same, self.opposite)
 
 
-def is_judged(person: Entry) -> bool:
-    """Whether COCO's code judges by this person: labelled keypoints, and no crowd region."""
+def is_evaluated(person: Entry) -> bool:
+    """Whether COCO's code evaluates a person: one with labeled keypoints, and no crowd region."""
     labeled = person["num_keypoints"] and any(person["keypoints"][2::3])
     return bool(labeled and not person["iscrowd"])
 
 
 def keypoint_similarity(
-    found: Sequence[Entry], people: Sequence[Entry], skeleton: Skeleton
+    results: Sequence[Entry], people: Sequence[Entry], skeleton: Skeleton
 ) -> KeypointSimilarity:
-    """Compare results with people who have labelled keypoints."""
-    points, triples = _triples(found, skeleton)[:, None, :, :2], _triples(people, skeleton)
+    """Compares results with people who have labeled keypoints."""
+    points, triples = _triples(results, skeleton)[:, None, :, :2], _triples(people, skeleton)
     labeled, flip = triples[..., 2] > 0, list(skeleton.flip_index)
-    own = _similarity(points - triples[..., :2], people, skeleton)
-    mirror = _similarity(points - triples[:, flip, :2], people, skeleton)
-    return KeypointSimilarity(own * labeled, mirror * labeled[:, flip], labeled)
+    same = _similarity(points - triples[..., :2], people, skeleton)
+    opposite = _similarity(points - triples[:, flip, :2], people, skeleton)
+    return KeypointSimilarity(same * labeled, opposite * labeled[:, flip], labeled)
 
 
 def box_similarity(
-    found: Sequence[Entry], people: Sequence[Entry], skeleton: Skeleton
+    results: Sequence[Entry], people: Sequence[Entry], skeleton: Skeleton
 ) -> DoubleArray:
-    """(D, P) how far results lie in boxes of twice the size: COCO's rule without keypoints."""
-    points = _triples(found, skeleton)[:, None, :, :2]
+    """(D, P) similarity of results to people without labeled keypoints, as COCO's code computes it.
+
+    Distances are measured to a box that extends the person's box by its size on each side; a
+    keypoint inside has distance 0.
+    """
+    points = _triples(results, skeleton)[:, None, :, :2]
     boxes = np.array([person["bbox"] for person in people], float).reshape(-1, 1, 4)
-    inside = points.clip(boxes[..., :2] - boxes[..., 2:], boxes[..., :2] + 2 * boxes[..., 2:])
-    return np.asarray(_similarity(points - inside, people, skeleton).mean(-1))
+    nearest = points.clip(boxes[..., :2] - boxes[..., 2:], boxes[..., :2] + 2 * boxes[..., 2:])
+    return np.asarray(_similarity(points - nearest, people, skeleton).mean(-1))
 
 
 def _triples(entries: Sequence[Entry], skeleton: Skeleton) -> DoubleArray:
@@ -72,7 +78,6 @@ def _triples(entries: Sequence[Entry], skeleton: Skeleton) -> DoubleArray:
 
 
 def _similarity(offsets: DoubleArray, people: Sequence[Entry], skeleton: Skeleton) -> DoubleArray:
-    """(D, P, K, 2) offsets in pixels → (D, P, K)."""
+    """(D, P, K, 2) offsets in pixels → (D, P, K) similarity."""
     areas = np.array([person["area"] for person in people], float) + np.spacing(1)
-    falloff = 8 * np.square(skeleton.sigmas) * areas[:, None]
-    return np.asarray(np.exp(-np.square(offsets).sum(-1) / falloff))
+    return np.asarray(oks.keypoint_similarity(offsets, areas, np.array(skeleton.sigmas)), float)

@@ -1,4 +1,4 @@
-"""Annotations + results → people and results side by side, whatever their images are called."""
+"""Pairing of ground truth and results: both indexed by image, however the images are named."""
 
 from __future__ import annotations
 
@@ -13,66 +13,66 @@ from higherhrnet.io.coco import Annotations, Entry
 from higherhrnet.skeleton import CROWDPOSE
 
 CROWDPOSE_AREA = 0.53
-"""CrowdPose's files have no areas: its own code takes this share of a person's box for OKS."""
+"""CrowdPose's files contain no areas; its own code uses this fraction of the area of the box."""
 
 
 @dataclass(frozen=True, eq=False)
 class PairedResults:
-    """Who is there and who was found, each with the place of their image in `images`."""
+    """The ground truth and the results of a data set; `image_id` is an index into `images`."""
 
     annotations: Annotations
     images: list[Entry]
-    """In the order of their ids, by which COCO's code breaks ties in score."""
+    """Sorted by ID, because COCO's code orders results of equal score by image ID."""
     people: list[Entry]
-    """All annotated people of these images; `image_id` counts from 0, `id` from 1."""
-    found: list[Entry]
-    """All results; `image_id` counts from 0."""
+    """All annotated people of these images; their `id` counts from 1."""
+    results: list[Entry]
 
     @property
     def people_by_image(self) -> list[list[Entry]]:
-        """For each image its people."""
-        return _by_image(self.people, len(self.images))
+        """The annotated people of each image."""
+        return _group_by_image(self.people, len(self.images))
 
     @property
-    def found_by_image(self) -> list[list[Entry]]:
-        """For each image its results."""
-        return _by_image(self.found, len(self.images))
+    def results_by_image(self) -> list[list[Entry]]:
+        """The results of each image."""
+        return _group_by_image(self.results, len(self.images))
 
 
 def pair_results(annotations: Annotations, results: Sequence[Mapping[str, Any]]) -> PairedResults:
-    """Bring people and results together.
+    """Assigns ground truth and results to images.
 
-    A result belongs to the image that its `file_name` names, else to the one with its `image_id`,
-    be it a number or a string.
+    A result belongs to the image that its `file_name` names, else to the image with its `image_id`,
+    which may be a number or a string.
 
     Args:
-        annotations: the truth.
-        results: as `load_predictions` gives them. Those of another category than the people's are
-            left out, unless all are: then the category is taken for a matter of counting.
+        annotations: the ground truth.
+        results: COCO keypoint results, as `load_predictions` returns them. Results of a category
+            other than that of the people are ignored, unless all results are: then their
+            `category_id` is disregarded.
 
     Raises:
-        InputError: a result is of an image that is not annotated, or of another skeleton.
+        InputError: a result belongs to an image without annotations, or to another skeleton.
     """
     category = annotations.category_id
-    judged = [r for r in results if r.get("category_id", category) == category] or results
+    of_category = [r for r in results if r.get("category_id", category) == category]
     images = sorted(
         annotations.images, key=lambda image: (isinstance(image["id"], str), image["id"])
     )
-    numbers = {str(image["id"]): number for number, image in enumerate(images)}
+    indices = {str(image["id"]): index for index, image in enumerate(images)}
     return PairedResults(
         annotations,
         images,
-        _true_people(annotations, numbers),
-        _found_people(judged, annotations, numbers),
+        _indexed_people(annotations, indices),
+        _indexed_results(of_category or results, annotations, indices),
     )
 
 
-def _true_people(annotations: Annotations, numbers: Mapping[str, int]) -> list[Entry]:
-    """The annotated people, counted from 1: COCO's code takes the person 0 for nobody."""
+def _indexed_people(annotations: Annotations, indices: Mapping[str, int]) -> list[Entry]:
+    """The annotated people, with IDs from 1 because COCO's code takes ID 0 for "no match"."""
     people = [
-        person | {"id": id_, "image_id": numbers[str(person["image_id"])], "category_id": 1}
+        person | {"id": id_, "image_id": indices[str(person["image_id"])], "category_id": 1}
         for id_, person in enumerate(annotations.people, 1)
-        if str(person["image_id"]) in numbers
+        if str(person["image_id"]) in indices
     ]
     if annotations.skeleton == CROWDPOSE:
         for person in people:
@@ -80,21 +80,25 @@ def _true_people(annotations: Annotations, numbers: Mapping[str, int]) -> list[E
     return people
 
 
-def _found_people(
-    results: Sequence[Mapping[str, Any]], annotations: Annotations, numbers: Mapping[str, int]
+def _indexed_results(
+    results: Sequence[Mapping[str, Any]], annotations: Annotations, indices: Mapping[str, int]
 ) -> list[Entry]:
-    """The results in the form that COCO's code takes, each with its image's number."""
-    path, count, files = annotations.path, len(annotations.skeleton), _ids_by_file(annotations)
-    images = [numbers.get(_image_id(result, files)) for result in results]
-    if lost := images.count(None):
+    """The results in the form that COCO's code expects, with the index of their image."""
+    path, count = annotations.path, len(annotations.skeleton)
+    ids_by_file_name = _ids_by_file_name(annotations)
+    images = [indices.get(_image_id(result, ids_by_file_name)) for result in results]
+    if missing := images.count(None):
         first = results[images.index(None)]
         name = first.get("file_name") or first["image_id"]
         raise InputError(
-            f"{path}: lacks the images of {lost} of {len(images)} results, first {name}"
+            f"{path}: contains no image for {missing} of {len(images)} results; "
+            f"the first of these results is of image {name}"
         )
     if other := {len(result["keypoints"]) for result in results} - {3 * count}:
-        raise InputError(f"{path}: {count} keypoints a person, but {other.pop() / 3:g} in a result")
-    # Without a box the keypoints' own counts; COCO's code wants one in all results or in none.
+        raise InputError(
+            f"{path}: people have {count} keypoints, but a result has {other.pop() / 3:g}"
+        )
+    # COCO's code requires a box in all results or in none; without one it uses the keypoints.
     kept = {"keypoints", "score"} | ({"bbox"} if all(r.get("bbox") for r in results) else set())
     return [
         {key: result[key] for key in kept} | {"image_id": image, "category_id": 1}
@@ -102,18 +106,20 @@ def _found_people(
     ]
 
 
-def _image_id(result: Mapping[str, Any], files: Mapping[str, str]) -> str:
-    """The id of a result's image: by its file's path, base name or stem, else its `image_id`.
+def _image_id(result: Mapping[str, Any], ids_by_file_name: Mapping[str, str]) -> str:
+    """The ID of a result's image: by the path, base name or stem of its file, else its `image_id`.
 
-    The file goes first: `predict` makes the id from its name, as the annotations may not have.
+    The file name has priority because `predict` derives IDs from file names, and the annotations
+    may use other IDs.
     """
     file = PurePath(str(result.get("file_name") or ""))
     names = (str(file), file.name, file.stem)
-    return next((files[name] for name in names if name in files), str(result["image_id"]))
+    known = (ids_by_file_name[name] for name in names if name in ids_by_file_name)
+    return next(known, str(result["image_id"]))
 
 
-def _ids_by_file(annotations: Annotations) -> dict[str, str]:
-    """Image ids by their file's stem, base name and path, where no other image has the same."""
+def _ids_by_file_name(annotations: Annotations) -> dict[str, str]:
+    """Image IDs by the stem, base name and path of the files, where these are unique."""
     images = [image for image in annotations.images if image.get("file_name")]
     paths = [PurePath(str(image["file_name"])) for image in images]
     ids: dict[str, str] = {}
@@ -123,8 +129,8 @@ def _ids_by_file(annotations: Annotations) -> dict[str, str]:
     return ids
 
 
-def _by_image(entries: list[Entry], count: int) -> list[list[Entry]]:
-    listed: list[list[Entry]] = [[] for _ in range(count)]
+def _group_by_image(entries: list[Entry], count: int) -> list[list[Entry]]:
+    groups: list[list[Entry]] = [[] for _ in range(count)]
     for entry in entries:
-        listed[entry["image_id"]].append(entry)
-    return listed
+        groups[entry["image_id"]].append(entry)
+    return groups

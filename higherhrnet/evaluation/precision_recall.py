@@ -1,4 +1,4 @@
-"""Comparison → precision over recall, for any images and sizes of people, as COCO's code has it."""
+"""Precision–recall curves of COCO's keypoint evaluation, for any images and sizes of people."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from higherhrnet.arrays import DoubleArray
 from higherhrnet.evaluation.pairing import PairedResults
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
-"""Object Keypoint Similarity from which a result is right."""
+"""The OKS from which a result counts as correct."""
 RECALLS = np.linspace(0, 1, 101)
 AREAS = {
     "all": (0, 1e10),
@@ -19,61 +19,66 @@ AREAS = {
     "medium": (32**2, 96**2),
     "large": (96**2, 1e10),
 }
-"""Square pixels a person covers; the protocol itself has no small people."""
+"""Ranges of a person's area in square pixels. COCO's metrics do not include small people."""
 
 
 @dataclass(frozen=True, eq=False)
 class PrecisionRecall:
-    """Precision and recall at each OKS of `THRESHOLDS`; −1 where there is nobody to judge by."""
+    """Precision and recall at each OKS of `THRESHOLDS`; −1 where there is no ground truth."""
 
     precision: DoubleArray
-    """(10, 101) the best precision from each recall of `RECALLS` on."""
+    """(10, 101) the highest precision at each recall of `RECALLS` or above."""
     recall: DoubleArray
     """(10,) the highest recall."""
 
     def ap(self, oks: float | None = None) -> float:
-        """Average precision, at one OKS or over all."""
+        """Average precision at one OKS, or the mean over all."""
         return _mean(self.precision, oks)
 
     def ar(self, oks: float | None = None) -> float:
-        """The highest recall, at one OKS or as a mean over all."""
+        """The highest recall at one OKS, or the mean over all."""
         return _mean(self.recall, oks)
 
 
 def precision_recall_by_area(
-    comparison: PairedResults, images: Sequence[int] | None = None
+    paired: PairedResults, image_indices: Sequence[int] | None = None
 ) -> dict[str, PrecisionRecall]:
-    """The curves of people of each size of `AREAS`; of all images, or of those that are named."""
-    from faster_coco_eval import COCO, COCOeval_faster  # slower to import than all the rest
+    """Computes the curves for each range of `AREAS`.
 
-    numbers = range(len(comparison.images)) if images is None else images
-    if not len(numbers):
-        nothing = PrecisionRecall(np.full((10, 101), -1.0), np.full(10, -1.0))
-        return dict.fromkeys(AREAS, nothing)
-    listed = [{"id": number} for number in range(len(comparison.images))]
-    # COCO's code writes into what it is given.
-    people, found = ([dict(e) for e in some] for some in (comparison.people, comparison.found))
-    truth = COCO({"images": listed, "annotations": people, "categories": [{"id": 1}]})
-    judge = COCOeval_faster(
-        truth,
-        truth.loadRes(found),
+    Args:
+        paired: the ground truth and the results.
+        image_indices: the images to evaluate, as indices into `paired.images`; default: all.
+    """
+    from faster_coco_eval import COCO, COCOeval_faster  # its import takes long
+
+    indices = range(len(paired.images)) if image_indices is None else image_indices
+    if not len(indices):
+        empty = PrecisionRecall(np.full((10, 101), -1.0), np.full(10, -1.0))
+        return dict.fromkeys(AREAS, empty)
+    images = [{"id": index} for index in range(len(paired.images))]
+    people = [dict(person) for person in paired.people]  # copies, because COCO's code modifies them
+    results = [dict(result) for result in paired.results]
+    ground_truth = COCO({"images": images, "annotations": people, "categories": [{"id": 1}]})
+    evaluator = COCOeval_faster(
+        ground_truth,
+        ground_truth.loadRes(results),
         "keypoints",
         print_function=lambda *_: None,
-        kpt_oks_sigmas=list(comparison.annotations.skeleton.sigmas),
+        kpt_oks_sigmas=list(paired.annotations.skeleton.sigmas),
     )
-    judge.params.imgIds = list(numbers)
-    judge.params.catIds = [1]  # where nobody is annotated, it would not find the category itself
-    judge.params.areaRng, judge.params.areaRngLbl = list(AREAS.values()), list(AREAS)
-    judge.evaluate()
-    judge.accumulate()
-    precision, recall = (np.asarray(judge.eval[what]) for what in ("precision", "recall"))
+    evaluator.params.imgIds = list(indices)
+    evaluator.params.catIds = [1]  # not detected by itself where no person is annotated
+    evaluator.params.areaRng, evaluator.params.areaRngLbl = list(AREAS.values()), list(AREAS)
+    evaluator.evaluate()
+    evaluator.accumulate()
+    precision, recall = (np.asarray(evaluator.eval[key]) for key in ("precision", "recall"))
     return {
-        name: PrecisionRecall(precision[:, :, 0, place, 0], recall[:, 0, place, 0])
-        for place, name in enumerate(AREAS)
+        name: PrecisionRecall(precision[:, :, 0, index, 0], recall[:, 0, index, 0])
+        for index, name in enumerate(AREAS)
     }
 
 
 def _mean(values: DoubleArray, oks: float | None) -> float:
-    chosen = values if oks is None else values[np.isclose(THRESHOLDS, oks)]
-    known = chosen[chosen > -1]
-    return float(known.mean()) if known.size else -1.0
+    selected = values if oks is None else values[np.isclose(THRESHOLDS, oks)]
+    valid = selected[selected > -1]
+    return float(valid.mean()) if valid.size else -1.0

@@ -1,4 +1,4 @@
-"""A model and a data set's photographs → results, read, run and decoded at once, and resumable."""
+"""Runs a model on the images of a data set; interrupted runs can be resumed."""
 
 from __future__ import annotations
 
@@ -18,90 +18,97 @@ from higherhrnet.io.predictions import PredictionWriter
 from higherhrnet.io.sources import Frame, Source
 from higherhrnet.poses import Poses
 
-_FAILURES = 20
-"""When so many cannot be read and none can, it is the wrong folder."""
+MAX_INITIAL_FAILURES = 20
+"""The number of unreadable images at the beginning after which a run ends with an error."""
 
 
 def predict_dataset(
     predictor: Predictor,
     annotations: Annotations,
-    pictures: Path,
+    images: Path,
     folder: Path | None = None,
     resume: bool = False,
-    speaks: bool = True,
+    progress: bool = True,
 ) -> tuple[list[Entry], list[str]]:
-    """COCO results of a data set's photographs, as they lie in their files, unturned.
+    """Predicts the poses in the images of a data set.
 
-    A photograph that cannot be read is reported and left out: its people are then missed.
+    The images are used as they are stored, without the rotation in their EXIF data, because COCO
+    annotations refer to stored pixels. An image that cannot be read is skipped.
 
     Args:
-        predictor: finds the people.
-        annotations: which photographs.
-        pictures: the folder or .zip that they are in.
-        folder: where to write the results down as they come; nowhere if not said.
-        resume: go on where an earlier run into the same folder stopped.
-        speaks: show a bar and what cannot be read.
+        predictor: predicts the poses.
+        annotations: the data set; only its skeleton and its list of images are used.
+        images: the folder or .zip file of the images.
+        folder: the folder into which predictions are written as they are made; None for none.
+        resume: continue an earlier run into the same folder.
+        progress: whether to show a progress bar. Skipped images are always reported.
 
     Returns:
-        The results, and a line for each photograph that could not be read.
+        The COCO keypoint results, and a message for each image that could not be read.
 
     Raises:
-        InputError: none of the first photographs can be read, the folder cannot be written to, or
-            the annotations do not fit the model or do not name their photographs.
+        InputError: none of the first images can be read, the folder cannot be written to, the model
+            lacks a keypoint of the annotations, or the images have no unique file names.
     """
-    ids, opened = _ids_by_name(predictor, annotations), ImageStore(pictures)
-    failed: list[str] = []
+    image_ids, store = _ids_by_file_name(predictor, annotations), ImageStore(images)
+    sources = [Source(name, images / name) for name in image_ids]
     results: list[Entry] = []
-
+    failures: list[str] = []
     with (
-        PredictionWriter(folder, resume, look=predictor.settings())
+        PredictionWriter(folder, predictor.settings(), resume=resume)
         if folder
-        else nullcontext() as journal
+        else nullcontext() as writer
     ):
-        sources = [Source(name, pictures / name) for name in ids]
-        left = [source for source in sources if not (journal and journal.holds(source))]
-        frames = predict_stream(
-            predictor, left, _poses_of, read=lambda source: opened.read(source.name)
+        remaining = [source for source in sources if not (writer and writer.contains(source))]
+        completed = len(sources) - len(remaining)
+        predictions = predict_stream(
+            predictor, remaining, _frame_and_poses, read=lambda source: store.read(source.name)
         )
-        done = len(sources) - len(left)
-        quiet = None if speaks else True
-        bar = tqdm(frames, total=len(sources), initial=done, unit=" images", disable=quiet)
-        for found in bar:
-            if isinstance(found, FailedSource):
-                if found.read:  # the model or the engine fails, so not this photograph alone
-                    raise found.reason
-                tqdm.write(f"skipped: {found.reason}", file=sys.stderr)
-                failed.append(str(found.reason))
-                if len(failed) == min(_FAILURES, len(sources)) and not done:
-                    raise InputError(
-                        f"{pictures}: the first {len(failed)} photographs cannot be read"
-                    )
+        for prediction in tqdm(
+            predictions,
+            total=len(sources),
+            initial=completed,
+            unit=" images",
+            disable=None if progress else True,
+        ):
+            if isinstance(prediction, FailedSource):
+                failures.append(_skip(prediction))
+                if not completed and len(failures) == min(MAX_INITIAL_FAILURES, len(sources)):
+                    raise InputError(f"{images}: the first {len(failures)} images cannot be read")
                 continue
-            done += 1
-            frame, poses = found[0], found[1].of(annotations.skeleton)
-            if journal:
-                journal.add(frame, poses)
+            completed += 1
+            frame, poses = prediction[0], prediction[1].with_skeleton(annotations.skeleton)
+            if writer:
+                writer.add(frame, poses)
             else:
                 name = frame.source.name
-                results += poses.to_coco(ids[name], annotations.category_id, file_name=name)
-        return list(journal.people()) if journal else results, failed
+                results += poses.to_coco(image_ids[name], annotations.category_id, file_name=name)
+        return list(writer.results()) if writer else results, failures
 
 
-def _poses_of(found: FrameResult) -> tuple[Frame, Poses]:
-    return found.frame, found.poses
+def _frame_and_poses(result: FrameResult) -> tuple[Frame, Poses]:
+    return result.frame, result.poses
 
 
-def _ids_by_name(predictor: Predictor, annotations: Annotations) -> dict[str, int | str]:
-    """The id of each photograph by its file name."""
+def _skip(failed: FailedSource) -> str:
+    """Reports an image that cannot be read; raises the error of one on which the engine failed."""
+    if failed.was_read:
+        raise failed.reason
+    tqdm.write(f"skipped: {failed.reason}", file=sys.stderr)
+    return str(failed.reason)
+
+
+def _ids_by_file_name(predictor: Predictor, annotations: Annotations) -> dict[str, int | str]:
     path = annotations.path
-    theirs, ours = annotations.skeleton.names, predictor.header.skeleton.names
-    if missing := [name for name in theirs if name not in ours]:
+    model_names = predictor.header.skeleton.names
+    if missing := [name for name in annotations.skeleton.names if name not in model_names]:
         raise InputError(
-            f"{path}: its keypoints are not the model's, which finds no {', '.join(missing)}"
+            f"{path}: has keypoints that the model does not predict: {', '.join(missing)}"
         )
     if any("file_name" not in image for image in annotations.images):
-        raise InputError(f"{path}: not every image has a file_name to find it by")
-    names = Counter(str(image["file_name"]) for image in annotations.images)
-    if twice := [name for name, times in names.items() if times > 1]:
-        raise InputError(f"{path}: several images have the file_name {twice[0]}")
+        raise InputError(f"{path}: images without file_name; every image needs one")
+    counts = Counter(str(image["file_name"]) for image in annotations.images)
+    name, count = counts.most_common(1)[0]
+    if count > 1:
+        raise InputError(f"{path}: {count} images have the same file_name, {name}")
     return {str(image["file_name"]): image["id"] for image in annotations.images}

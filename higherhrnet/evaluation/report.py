@@ -1,134 +1,198 @@
-"""Annotations + results → a folder with a page: figures, curves, mistakes, worst photographs."""
+"""The evaluation report: an HTML page of metrics, curves, kinds of errors and the worst images."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from higherhrnet.evaluation import html as page
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+
 from higherhrnet.evaluation.crowd_index import crowd_index_note, crowd_indices
 from higherhrnet.evaluation.error_analysis import (
     KEYPOINTS,
     PEOPLE,
     RESULTS,
+    ErrorCounts,
     analyze_errors,
-    total_errors,
+    sum_errors,
 )
-from higherhrnet.evaluation.keypoint_similarity import is_judged
+from higherhrnet.evaluation.keypoint_similarity import is_evaluated
 from higherhrnet.evaluation.metrics import compute_metrics, format_metric, metric_table
 from higherhrnet.evaluation.pairing import PairedResults, pair_results
-from higherhrnet.evaluation.precision_recall import AREAS, PrecisionRecall, precision_recall_by_area
-from higherhrnet.evaluation.worst_images import draw_worst
+from higherhrnet.evaluation.precision_recall import (
+    AREAS,
+    RECALLS,
+    THRESHOLDS,
+    PrecisionRecall,
+    precision_recall_by_area,
+)
+from higherhrnet.evaluation.worst_images import draw_worst_images
 from higherhrnet.io.atomic import atomic_path
 from higherhrnet.io.coco import Annotations
 
-CROWDING = (0.0, 0.1, 0.2, 0.5, 0.8)
-"""Crowd indices at which the bins begin."""
+CROWD_INDEX_BINS = (0.0, 0.1, 0.2, 0.5, 0.8)
+"""The lower limits of the ranges of the crowd index."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The precision–recall curve at one OKS."""
+
+    label: str
+    points: str
+    """Pairs recall,precision as the SVG attribute has them."""
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A row of a bar chart."""
+
+    name: str
+    value: str
+    fraction: float
+    """The length of the bar, 0 to 1."""
+    note: str
+
+
+@dataclass(frozen=True)
+class BarChart:
+    """A section of the page with a bar chart."""
+
+    title: str
+    note: str
+    bars: list[Bar]
 
 
 def write_report(
     folder: Path,
     annotations: Annotations,
     results: Sequence[Mapping[str, Any]],
-    pictures: Path | None = None,
+    images: Path | None = None,
     title: str = "Evaluation",
 ) -> Path:
-    """Writes `index.html`, with the worst photographs beside it, and returns its path.
+    """Writes `index.html` and drawings of the worst images into a folder.
+
+    The page opens without a server and loads nothing from elsewhere.
 
     Args:
-        folder: made if need be.
-        annotations: the truth.
-        results: as `load_predictions` gives them.
-        pictures: the folder or .zip of the photographs; without it none are drawn.
-        title: of the page.
+        folder: the folder to write to; it is created if necessary.
+        annotations: the ground truth.
+        results: COCO keypoint results, as `load_predictions` returns them.
+        images: the folder or .zip file of the images; None to draw none.
+        title: the title of the page.
+
+    Returns:
+        The path of `index.html`.
 
     Raises:
         InputError: the results do not fit the annotations, or the folder cannot be written to.
     """
-    comparison = pair_results(annotations, results)
-    curves, mistakes = precision_recall_by_area(comparison), analyze_errors(comparison)
-    kinds = total_errors(mistakes)
-    sections = [
-        _figures(comparison),
-        page.section(
-            "Precision and recall",
-            "Precision: how many of the results are right. Recall: how many of the people have "
-            "one. A line for each Object Keypoint Similarity (OKS) from which a result is right, "
-            "with its average precision (AP) in the key.",
-            page.precision_recall(curves["all"]),
-        ),
-        _by_size(curves, comparison),
-        _by_crowding(comparison),
-        _counted("People", "What became of each labelled person.", PEOPLE, kinds.people),
-        _counted("Results", "What each of an image's 20 best results is.", RESULTS, kinds.results),
-        _counted(
-            "Keypoints",
-            "Where the labelled keypoints of the people with a result of their own were found.",
-            KEYPOINTS,
-            kinds.keypoints,
-        ),
-        draw_worst(folder, comparison, mistakes, pictures),
-    ]
+    paired = pair_results(annotations, results)
+    curves, errors = precision_recall_by_area(paired), analyze_errors(paired)
+    headings, rows = metric_table(compute_metrics(paired))
+    page = _template().render(
+        title=title,
+        num_images=len(paired.images),
+        num_people=annotations.num_people,
+        num_results=len(paired.results),
+        headings=headings,
+        rows=rows,
+        curves=_curves(curves["all"]),
+        charts=[
+            _size_chart(curves, paired),
+            _crowd_index_chart(paired),
+            *_error_charts(sum_errors(errors)),
+        ],
+        worst_images=draw_worst_images(folder, paired, errors, images),
+    )
     target = folder / "index.html"
-    with atomic_path(target) as beside:
-        beside.write_text(page.page(title, sections), encoding="utf-8")
+    with atomic_path(target) as temporary:
+        temporary.write_text(page, encoding="utf-8")
     return target
 
 
-def _figures(comparison: PairedResults) -> str:
-    heads, (precision, recall) = metric_table(compute_metrics(comparison))
-    images, people = len(comparison.images), comparison.annotations.num_people
-    return page.section(
-        "Figures",
-        f"{images:,} images, {people:,} people, {len(comparison.found):,} results.",
-        page.table(heads, {"precision (AP)": precision, "recall (AR)": recall}),
+def _template() -> Template:
+    environment = Environment(
+        loader=PackageLoader("higherhrnet", "evaluation"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
+    return environment.get_template("report.html.j2")
 
 
-def _by_size(curves: Mapping[str, PrecisionRecall], comparison: PairedResults) -> str:
-    areas = [person["area"] for person in comparison.people if is_judged(person)]
-    rows = []
-    for name, (low, high) in list(AREAS.items())[1:]:
-        count = sum(low <= area <= high for area in areas)
-        rows.append(_bar(name, curves[name], f"{count:,} people"))
-    return page.section(
-        "By size of the person",
-        "AP for people of less than 32², up to 96², and more square pixels. Many data sets, COCO "
-        "among them, label no keypoints of small people.",
-        page.bars(rows),
-    )
-
-
-def _by_crowding(comparison: PairedResults) -> str:
-    indices = crowd_indices(comparison)
-    rows = []
-    for low, high in zip(CROWDING, (*CROWDING[1:], float("inf")), strict=True):
-        images = [number for number, index in enumerate(indices) if low <= index < high]
-        name = f"{low:g} to {high:g}" if high < 1 else f"{low:g} to 1"
-        rows.append(
-            _bar(
-                name, precision_recall_by_area(comparison, images)["all"], f"{len(images):,} images"
-            )
+def _curves(curves: PrecisionRecall) -> list[Curve]:
+    return [
+        Curve(
+            f"OKS {oks:.2f}: {format_metric(curves.ap(oks))}",
+            " ".join(f"{r:g},{p:.4g}" for r, p in zip(RECALLS, precision.clip(0), strict=True)),
         )
-    return page.section(
-        "By crowding",
-        "AP over the images of each crowd index: how many of others' keypoints lie in a person's "
-        "box for each of their own, on average over the people. "
-        f"{crowd_index_note(comparison.images)}",
-        page.bars(rows),
+        for oks, precision in zip(THRESHOLDS, curves.precision, strict=True)
+    ]
+
+
+def _size_chart(curves: Mapping[str, PrecisionRecall], paired: PairedResults) -> BarChart:
+    areas = [person["area"] for person in paired.people if is_evaluated(person)]
+    bars = []
+    for name in ("small", "medium", "large"):
+        low, high = AREAS[name]
+        count = sum(low <= area <= high for area in areas)
+        bars.append(_ap_bar(name, curves[name].ap(), f"{count:,} people"))
+    return BarChart(
+        "AP by size",
+        "AP of small people, with an area below 32² pixels, of medium people, up to 96² pixels, "
+        "and of large people. Many data sets, such as COCO, label no keypoints of small people.",
+        bars,
     )
 
 
-def _bar(name: str, curves: PrecisionRecall, note: str) -> tuple[str, str, float, str]:
-    return name, format_metric(curves.ap()), curves.ap(), note
+def _crowd_index_chart(paired: PairedResults) -> BarChart:
+    indices = crowd_indices(paired)
+    bars = []
+    for low, high in zip(CROWD_INDEX_BINS, (*CROWD_INDEX_BINS[1:], float("inf")), strict=True):
+        images = [image for image, index in enumerate(indices) if low <= index < high]
+        ap = precision_recall_by_area(paired, images)["all"].ap()
+        bars.append(_ap_bar(f"{low:g} to {min(high, 1):g}", ap, f"{len(images):,} images"))
+    return BarChart(
+        "AP by crowd index",
+        "AP over the images of each range of the crowd index, which is the number of other "
+        "people's keypoints in a person's box per own keypoint, averaged over the people. "
+        f"{crowd_index_note(paired.images)}",
+        bars,
+    )
 
 
-def _counted(title: str, note: str, kinds: Mapping[str, str], counts: Counter[str]) -> str:
-    whole = max(counts.total(), 1)
-    rows = [
-        (kind, f"{counts[kind]:,}", counts[kind] / whole, meaning)
+def _ap_bar(name: str, ap: float, note: str) -> Bar:
+    return Bar(name, format_metric(ap), max(ap, 0.0), note)
+
+
+def _error_charts(errors: ErrorCounts) -> list[BarChart]:
+    return [
+        _kinds_chart("People", "The labeled people by kind.", PEOPLE, errors.people),
+        _kinds_chart(
+            "Results",
+            "The results by kind; at most 20 of an image, those with the highest scores.",
+            RESULTS,
+            errors.results,
+        ),
+        _kinds_chart(
+            "Keypoints",
+            "The labeled keypoints of matched and poorly matched people, by where the matched "
+            "result has them.",
+            KEYPOINTS,
+            errors.keypoints,
+        ),
+    ]
+
+
+def _kinds_chart(title: str, note: str, kinds: Mapping[str, str], counts: Counter[str]) -> BarChart:
+    total = max(counts.total(), 1)
+    bars = [
+        Bar(kind, f"{counts[kind]:,}", counts[kind] / total, meaning)
         for kind, meaning in kinds.items()
     ]
-    return page.section(title, note, page.bars(rows))
+    return BarChart(title, note, bars)

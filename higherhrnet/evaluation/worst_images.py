@@ -1,9 +1,9 @@
-"""The photographs in which most was lost, the truth beside what was found."""
+"""The images with the highest total error, with ground truth and results drawn."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -11,7 +11,6 @@ import numpy as np
 
 from higherhrnet.arrays import Image
 from higherhrnet.errors import InputError
-from higherhrnet.evaluation import html as page
 from higherhrnet.evaluation.error_analysis import ErrorCounts, top_results
 from higherhrnet.evaluation.pairing import PairedResults
 from higherhrnet.io.coco import Entry
@@ -21,68 +20,79 @@ from higherhrnet.poses import Poses
 from higherhrnet.skeleton import Skeleton
 from higherhrnet.visualization.poses import draw
 
-COUNT = 20
-SIDE = 800
-"""Pixels of a drawn photograph's longer side: small ones are enlarged, for finer lines."""
+NUM_IMAGES = 20
+LONG_SIDE = 800
+"""Pixels of a drawn image's longer side; small images are enlarged so that lines are fine."""
 
 
-def draw_worst(
-    folder: Path, comparison: PairedResults, mistakes: Sequence[ErrorCounts], pictures: Path | None
-) -> str:
-    """Draws the worst photographs into a folder `worst`, and returns their part of the page.
+@dataclass(frozen=True)
+class WorstImage:
+    """One of the images with the highest total error."""
 
-    Without `pictures` their names are listed. One that cannot be read is named with the reason.
+    caption: str
+    """The image's name and errors, or why it could not be read."""
+    files: list[tuple[str, str]]
+    """The path, relative to the report, and the description of each drawing."""
+
+
+def draw_worst_images(
+    folder: Path, paired: PairedResults, errors: Sequence[ErrorCounts], images: Path | None
+) -> list[WorstImage]:
+    """Draws the images with the highest total error into the folder `worst` of a report.
+
+    Args:
+        folder: the folder of the report.
+        paired: the ground truth and the results.
+        errors: the errors of each image of `paired.images`.
+        images: the folder or .zip file of the images; None to draw nothing.
     """
-    opened = ImageStore(pictures) if pictures else None
-    people, found = comparison.people_by_image, comparison.found_by_image
-    losses = np.array([one.lost for one in mistakes])
-    order = np.argsort(-losses, kind="stable")[:COUNT]
-    figures = []
-    for place, number in enumerate(order[losses[order] > 0], 1):
-        image, skeleton = comparison.images[number], comparison.annotations.skeleton
-        name = str(image.get("file_name", image["id"]))
-        caption = f"{name}: {_summary(mistakes[number])}"
-        files = []
+    store = ImageStore(images) if images else None
+    people, results = paired.people_by_image, paired.results_by_image
+    totals = np.array([image.total_error for image in errors])
+    order = np.argsort(-totals, kind="stable")[:NUM_IMAGES]
+    worst = []
+    for rank, index in enumerate(order[totals[order] > 0], 1):
+        entry, skeleton = paired.images[index], paired.annotations.skeleton
+        name = str(entry.get("file_name", entry["id"]))
+        caption, files = f"{name}: {_describe(errors[index])}", []
         try:
-            photograph = opened.read(name) if opened else None
+            image = store.read(name) if store else None
         except InputError as error:
-            photograph, caption = None, f"{caption} ({error})"
-        if photograph is not None:
-            for what, entries in (("truth", people[number]), ("found", top_results(found[number]))):
-                address = f"worst/{place:02}_{what}.jpg"
-                write_image(folder / address, _drawn(photograph, entries, skeleton))
-                files.append((address, f"{name}, {what}"))
-        figures.append(page.pictures(files, caption))
-    return page.section(
-        "Worst photographs",
-        "Where most was lost: 1 − OKS for each person, and the score of each duplicate and each "
-        "result on the background. First the truth, then the 20 best results.",
-        "".join(figures),
-    )
+            image, caption = None, f"{caption} ({error})"
+        if image is not None:
+            for kind, entries in (
+                ("ground truth", people[index]),
+                ("results", top_results(results[index])),
+            ):
+                path = f"worst/{rank:02}_{kind.replace(' ', '_')}.jpg"
+                write_image(folder / path, _draw(image, entries, skeleton))
+                files.append((path, f"{name}, {kind}"))
+        worst.append(WorstImage(caption, files))
+    return worst
 
 
-def _summary(mistakes: ErrorCounts) -> str:
-    """What went wrong, in a few words."""
-    parts = [
-        f"{count} {kind}{what}"
-        for counts, right, what in (
-            (mistakes.people, {"found"}, ""),
-            (mistakes.results, {"a person's own", "not judged", "merged"}, ""),
-            (mistakes.keypoints, {"good"}, " keypoints"),
-        )
-        for kind, count in counts.most_common()
-        if kind not in right
-    ]
-    return ", ".join([f"{mistakes.lost:.1f} lost", *parts])
+def _describe(errors: ErrorCounts) -> str:
+    return "; ".join([f"total error {errors.total_error:.1f}", *_list_errors(errors)])
 
 
-def _drawn(photograph: Image, entries: Sequence[Entry], skeleton: Skeleton) -> Image:
+def _list_errors(errors: ErrorCounts) -> Iterator[str]:
+    for name, counts, excluded in (
+        ("people", errors.people, {"matched"}),
+        ("results", errors.results, {"matched", "ignored", "merged"}),  # merged: see people
+        ("keypoints", errors.keypoints, {"good"}),
+    ):
+        kinds = [f"{n} {kind}" for kind, n in counts.most_common() if kind not in excluded]
+        if kinds:
+            yield f"{name}: {', '.join(kinds)}"
+
+
+def _draw(image: Image, entries: Sequence[Entry], skeleton: Skeleton) -> Image:
     poses = Poses.from_coco(entries, skeleton)
-    height, width = photograph.shape[:2]
-    scale = SIDE / max(height, width)
+    height, width = image.shape[:2]
+    scale = LONG_SIDE / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    resized = np.asarray(cv2.resize(photograph, size, interpolation=way), np.uint8)
-    # Annotations count pixels by their index: the first one's centre is at 0.
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    resized = np.asarray(cv2.resize(image, size, interpolation=interpolation), np.uint8)
+    # In annotations the center of the first pixel is at 0, in a resize at 0.5.
     keypoints = (poses.keypoints + 0.5) * scale - 0.5
     return draw(resized, replace(poses, keypoints=keypoints.astype(np.float32)))

@@ -1,1 +1,1 @@
-"""A float network and a folder of photographs → the same network in int8, and what that costs."""
+"""Quantization of ONNX models to 8-bit integers, and measurement of its effects."""

@@ -1,4 +1,4 @@
-"""A folder of photographs → the range of every value in a network that is shown them."""
+"""Calibration: measurement of the ranges of a network's values on images."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
-from onnxruntime.quantization import create_calibrator
+from onnxruntime.quantization import CalibrationDataReader, create_calibrator
 from tqdm import tqdm
 
 from higherhrnet.arrays import FloatArray
-from higherhrnet.errors import InputError, require
+from higherhrnet.errors import InputError, reading, require
 from higherhrnet.inference.predictor import Predictor
 from higherhrnet.io.sources import Source, list_sources, read_frames
 from higherhrnet.quantization.network import OPERATIONS, FloatNetwork
@@ -23,65 +23,68 @@ if TYPE_CHECKING:
     from onnxruntime.quantization import TensorsData
 
 
-def choose(folder: Path, count: int) -> list[Source]:
-    """At most so many photographs, spread evenly over a folder and the folders in it.
+def select_calibration_images(folder: Path, count: int) -> list[Source]:
+    """Selects up to `count` images, spread evenly over a folder and its subfolders.
 
     Raises:
-        InputError: it is no folder, or has no photographs.
+        InputError: the folder is missing or contains no images, or `count` is below 1.
     """
     require(count >= 1, f"--calibration-images must be at least 1, not {count}")
-    require(folder.is_dir(), f"{folder}: no such folder of photographs to calibrate on")
-    found = [source for source in list_sources([str(folder)], sys.stdin) if not source.is_video]
-    require(bool(found), f"{folder}: has videos, but no photographs to calibrate on")
-    places = np.linspace(0, len(found) - 1, min(count, len(found))).round().astype(int)
-    return [found[place] for place in places]
+    with reading(folder):
+        require(folder.is_dir(), f"--calibrate {folder}: no such folder")
+    images = [source for source in list_sources([str(folder)], sys.stdin) if not source.is_video]
+    require(bool(images), f"--calibrate {folder}: contains videos, but no images")
+    indices = np.linspace(0, len(images) - 1, min(count, len(images))).round().astype(int)
+    return [images[index] for index in indices]
 
 
 def calibrate(
-    network: FloatNetwork, predictor: Predictor, photographs: Iterable[Source]
+    network: FloatNetwork, predictor: Predictor, images: Iterable[Source]
 ) -> tuple[TensorsData, list[Source]]:
-    """Shows a network photographs as its predictor does, and notes the range of each value.
+    """Measures the range of each value of a network on images that the predictor preprocesses.
 
-    One that cannot be read is reported and left out.
+    Images that cannot be read are reported and skipped.
 
     Returns:
-        The ranges, and the photographs that were read.
+        The ranges, and the images that were used.
 
     Raises:
-        InputError: none of them can be read.
+        InputError: none of the images can be read.
     """
-    shown = []
+    used = []
     with TemporaryDirectory() as folder:
-        plain = Path(folder, "plain.onnx")
-        onnx.save(network.proto, str(plain))
+        model = Path(folder, "float.onnx")
+        onnx.save(network.proto, str(model))
         calibrator = create_calibrator(
-            plain, OPERATIONS, augmented_model_path=str(Path(folder, "augmented.onnx"))
+            model, OPERATIONS, augmented_model_path=str(Path(folder, "augmented.onnx"))
         )
-        for source in tqdm(photographs, "calibrating", unit=" images", disable=None):
+        for source in tqdm(images, "calibrating", unit=" images", disable=None):
             try:
-                views = read_views(predictor, source)
+                inputs = network_inputs(predictor, source)
             except InputError as error:
                 tqdm.write(f"skipped: {error}", file=sys.stderr)
                 continue
-            calibrator.collect_data(_Views(views))
-            shown.append(source)
-    if not shown:
-        raise InputError("none of the photographs to calibrate on can be read")
-    return calibrator.compute_data(), shown
+            calibrator.collect_data(_InputReader(inputs))
+            used.append(source)
+    if not used:
+        raise InputError("none of the images of --calibrate can be read")
+    return calibrator.compute_data(), used
 
 
-def read_views(predictor: Predictor, source: Source) -> list[FloatArray]:
-    """A photograph as the network will see it: (V, 3, H, W) a scale."""
+def network_inputs(predictor: Predictor, source: Source) -> list[FloatArray]:
+    """Reads and preprocesses an image: an array (views, 3, H, W) for each scale."""
     image = next(read_frames(source)).image
-    return [np.asarray(views, np.float32) for views in predictor.preprocess(image).inputs.values()]
+    inputs = predictor.preprocess(image).inputs.values()
+    return [np.asarray(views, np.float32) for views in inputs]
 
 
-class _Views:
-    """What ONNX Runtime draws inputs from until there are none."""
+class _InputReader(CalibrationDataReader):  # type: ignore[misc]
+    """Passes inputs of the network to ONNX Runtime."""
 
-    def __init__(self, views: Iterable[FloatArray]) -> None:
-        self._left = iter(views)
+    def __init__(self, inputs: Iterable[FloatArray]) -> None:
+        self._inputs = iter(inputs)
 
     def get_next(self) -> dict[str, FloatArray] | None:
-        views = next(self._left, None)
+        """The next input by its name in the model, or None at the end."""
+        views = next(self._inputs, None)
         return None if views is None else {"images": views}

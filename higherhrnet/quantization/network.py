@@ -1,4 +1,4 @@
-"""A float ONNX network and the ranges of its values → int8, with any of its layers left float."""
+"""A float ONNX network that can be written in int8, with selected layers in float."""
 
 from __future__ import annotations
 
@@ -21,50 +21,52 @@ if TYPE_CHECKING:
     from onnxruntime.quantization import TensorsData
 
 OPERATIONS = ["Conv", "ConvTranspose", "Add", "Relu", "Clip", "Resize"]
-"""All that the network is made of but Concat, which would round the first maps as they leave."""
+"""All operations of the network except Concat, which would round the network's first output."""
 
 
 class FloatNetwork:
-    """A float network that can be written in int8.
+    """A float ONNX network that can be written in int8.
 
     Args:
-        path: a .onnx file.
-        header: what it is.
+        path: an .onnx file.
+        header: the header of the model.
 
     Raises:
-        InputError: it is in int8 already.
+        InputError: the network is quantized already.
     """
 
     def __init__(self, path: Path, header: Header) -> None:
         with TemporaryDirectory() as folder:
-            folded = Path(folder, "folded.onnx")  # weights stored in half precision among others
+            folded = Path(folder, "folded.onnx")  # without casts of weights in half precision
             quant_pre_process(path, folded, skip_symbolic_shape=True)
             self.proto = onnx.load(folded)
         if any(node.op_type == "QuantizeLinear" for node in self.proto.graph.node):
-            raise InputError(f"{path}: is in int8 already; start from the float model")
+            raise InputError(f"{path}: the model is int8 already; use the float model")
         for node in self.proto.graph.node:
-            node.name = node.output[0]  # by which the quantiser is told what to leave out
+            node.name = node.output[0]  # the quantizer selects nodes by their names
         self.header = header
         self._nodes = _nodes_by_layer(self.proto.graph)
         self.heads = [layer for layer in self._nodes if layer.startswith("final_layers")]
-        """These give the maps: rounding those costs the most and saves next to nothing."""
+        """The layers that output the maps. They always remain in float, since int8 costs the most
+        accuracy and saves little time there."""
         self.layers = [layer for layer in self._nodes if layer not in self.heads]
+        """All other layers, in order."""
 
-    def write(self, path: Path, ranges: TensorsData, floats: Collection[str]) -> None:
+    def write(self, path: Path, ranges: TensorsData, float_layers: Collection[str]) -> None:
         """Writes the network in int8 as an ONNX file that any engine can run.
 
-        Weights are int8, a scale a channel; values uint8, which processors multiply by them at
-        once. Where two layers in int8 meet, engines compute in it from one to the other.
+        Weights are int8 with a scale for each channel; activations are uint8, which processors
+        multiply by int8 in one instruction. Engines compute in integers between int8 layers.
 
         Args:
             path: the file to write.
-            ranges: the least and greatest of each of its values.
-            floats: the layers to leave as they are, besides the heads.
+            ranges: the range of each value, as `calibrate` returns them.
+            float_layers: the layers of `layers` that remain in float in addition to the heads.
 
         Raises:
-            InputError: the place cannot be written to.
+            InputError: the file cannot be written.
         """
-        left = [node for layer in [*self.heads, *floats] for node in self._nodes[layer]]
+        excluded = [node for layer in [*self.heads, *float_layers] for node in self._nodes[layer]]
         quantizer = QDQQuantizer(
             deepcopy(self.proto),
             per_channel=True,
@@ -73,7 +75,7 @@ class FloatNetwork:
             activation_qType=QuantType.QUInt8,
             tensors_range=ranges,
             nodes_to_quantize=[],
-            nodes_to_exclude=left,
+            nodes_to_exclude=excluded,
             op_types_to_quantize=OPERATIONS,
             extra_options={},
         )
@@ -82,33 +84,33 @@ class FloatNetwork:
         domains = [domain for domain in proto.opset_import if domain.domain in used]
         del proto.opset_import[:]
         proto.opset_import.extend(domains)
-        facts = {"int8": {"float_layers": [*self.heads, *floats]}}
-        header = replace(self.header, training=self.header.training | facts)
+        entry = {"int8": {"float_layers": [*self.heads, *float_layers]}}
+        header = replace(self.header, training=self.header.training | entry)
         onnx.helper.set_model_props(proto, header.to_metadata())
-        with atomic_path(path) as beside:
-            onnx.save(proto, str(beside))
+        with atomic_path(path) as temporary:
+            onnx.save(proto, str(temporary))
 
 
 def _nodes_by_layer(graph: onnx.GraphProto) -> dict[str, list[str]]:
-    """For each layer, in order, its nodes: convolutions, and what is done to their results."""
+    """The names of each layer's nodes: convolutions, and the operations on their results."""
     weights = {tensor.name for tensor in graph.initializer}
-    layer_of: dict[str, str] = {}
+    layer_of_value: dict[str, str] = {}
     nodes = defaultdict(list)
     for node in graph.node:
-        known = [layer_of[name] for name in node.input if name in layer_of]
+        input_layers = [layer_of_value[name] for name in node.input if name in layer_of_value]
         if node.op_type.startswith("Conv") and node.input[1] in weights:
             layer = _layer(node.input[1])
         else:
-            layer = next(iter(known), "images")
-        layer_of.update(dict.fromkeys(node.output, layer))
+            layer = next(iter(input_layers), "images")
+        layer_of_value.update(dict.fromkeys(node.output, layer))
         nodes[layer].append(node.name)
     return dict(nodes)
 
 
 def _layer(weight: str) -> str:
-    """The part of the network that is put back to float as one: a block, a branch, a fusion.
+    """The layer of a weight: the block, branch or fuse layer that is quantized as one.
 
-    `stage4.2.branches.1.3.conv2.weight` is in `stage4.2.branches.1`.
+    For example, `stage4.2.branches.1.3.conv2.weight` belongs to `stage4.2.branches.1`.
     """
     parts = weight.removesuffix(".weight").split(".")[:4]
     while len(parts) > 1 and not parts[-1].isdigit():

@@ -1,4 +1,4 @@
-"""A float model and photographs → an int8 model whose AP is nearly the same, and a report of it."""
+"""Quantization of a model to int8 while its AP stays nearly the same."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from higherhrnet.arrays import FloatArray
 from higherhrnet.engines.base import MAX_STREAMS, EngineName, EngineOptions
 from higherhrnet.engines.load import load_engine
 from higherhrnet.errors import require
@@ -22,108 +21,124 @@ from higherhrnet.evaluation.predict_dataset import predict_dataset
 from higherhrnet.inference.predictor import Predictor
 from higherhrnet.io.coco import Annotations
 from higherhrnet.io.sources import Source
-from higherhrnet.quantization.calibration import calibrate, read_views
+from higherhrnet.quantization.calibration import calibrate, network_inputs
+from higherhrnet.quantization.latency import measure_latencies
 from higherhrnet.quantization.network import FloatNetwork
-from higherhrnet.quantization.report import Change, Report, time_in_turn
-from higherhrnet.quantization.sensitivity import Maps, map_errors, rank_layers
+from higherhrnet.quantization.report import EngineReport, QuantizationReport
+from higherhrnet.quantization.sensitivity import Sample, map_errors, rank_layers
 
 if TYPE_CHECKING:
     from onnxruntime.quantization import TensorsData
 
-LOSS = 0.01
-"""AP falls by less than this."""
-SAMPLES = 8
-"""Photographs of those calibrated on by which layers are ranked and engines timed."""
+MAX_AP_DROP = 0.01
+"""AP may drop by less than this."""
+NUM_SAMPLES = 8
+"""The number of calibration images on which layers are ranked and latencies are measured."""
 ENGINES: tuple[EngineName, ...] = ("onnxruntime", "openvino")
 
 
 @dataclass(frozen=True)
-class Judge:
-    """Annotated photographs to measure AP on."""
+class AccuracyCheck:
+    """Measures AP on annotated images."""
 
     annotations: Annotations
-    pictures: Path
-    """The folder or .zip that they are in."""
+    images: Path
+    """The folder or .zip file of the images."""
 
     def measure(self, model: Path) -> dict[str, float]:
-        """A model's AP in each engine that is installed."""
-        found: dict[str, float] = {}
-        for engine in _installed():
+        """Measures the AP of a model in each installed engine."""
+        ap: dict[str, float] = {}
+        for engine in _installed_engines():
             predictor = Predictor.load(model, engine=engine, streams=MAX_STREAMS)
-            results, _ = predict_dataset(predictor, self.annotations, self.pictures)
-            found[engine] = evaluate_results(self.annotations, results)["AP"]
-        return found
+            results, _ = predict_dataset(predictor, self.annotations, self.images)
+            ap[engine] = evaluate_results(self.annotations, results)["AP"]
+        return ap
 
 
 def quantize(
-    model: Path, out: Path, photographs: Sequence[Source], judge: Judge | None = None
-) -> Report:
-    """Writes a model in int8, calibrated on photographs.
+    model: Path, out: Path, images: Sequence[Source], check: AccuracyCheck | None = None
+) -> QuantizationReport:
+    """Writes a model in int8.
 
-    With a judge, its layers are put back to float, the most sensitive first, until AP falls by less
-    than `LOSS` in each engine. Without one only the heads are float.
+    With an accuracy check, layers are returned to float, the most sensitive first, until AP drops
+    by less than `MAX_AP_DROP` in each engine. Without one, only the heads remain in float.
 
     Args:
         model: a float .onnx file.
         out: the .onnx file to write.
-        photographs: what to calibrate on; those that cannot be read are reported and left out.
-        judge: measures AP.
+        images: the images for calibration; those that cannot be read are reported and skipped.
+        check: measures AP; None to measure none.
 
     Raises:
-        InputError: the model is foreign or in int8 already, no photograph can be read, nobody is
-            labelled to measure AP by, or the place cannot be written to.
+        InputError: the model is not of this package or is int8 already, none of the images can be
+            read, no person is labeled in the annotations, or the file cannot be written.
     """
-    require(not (out.exists() and out.samefile(model)), f"{out}: is the model itself; name another")
+    require(
+        not (out.exists() and out.samefile(model)),
+        f"{out}: the output would overwrite the model; choose another file name",
+    )
     predictor = Predictor.load(model, engine="onnxruntime")
     network = FloatNetwork(model, predictor.header)
-    before = judge.measure(model) if judge else {}
-    require(min(before.values(), default=0) >= 0, "nobody is labelled in --annotations: no AP")
-    ranges, shown = calibrate(network, predictor, photographs)
-    chosen = shown[:: -(-len(shown) // SAMPLES)]
-    samples = [views for source in chosen for views in read_views(predictor, source)]
-    truth = [predictor.engine(views) for views in samples]
-    floats, after = _keep_ap(network, ranges, samples, truth, judge, before) if judge else ([], {})
-    network.write(out, ranges, floats)
-    changes: dict[str, Change] = {}
-    for name in _installed():
-        engines = [load_engine(EngineOptions(str(path), name))[0] for path in (model, out)]
-        slow, fast = time_in_turn(engines, samples)
-        heatmaps, tags = map_errors(engines[1], samples, truth, len(predictor.header.skeleton))
-        ap = (before[name], after[name]) if judge else None
-        changes[name] = Change((slow, fast), ap, heatmaps, tags)
-    sizes = model.stat().st_size, out.stat().st_size
-    kept = [*network.heads, *floats]
-    total = len(network.heads) + len(network.layers)
-    return Report(len(shown), total, kept, sizes, changes)
+    ap_before = check.measure(model) if check else {}
+    require(
+        min(ap_before.values(), default=0) >= 0,
+        "--annotations: no person is labeled, so AP cannot be measured",
+    )
+    ranges, used = calibrate(network, predictor, images)
+    selected = used[:: -(-len(used) // NUM_SAMPLES)]
+    inputs = [batch for source in selected for batch in network_inputs(predictor, source)]
+    samples = [Sample(batch, predictor.engine(batch)) for batch in inputs]
+    float_layers, ap_after = list[str](), dict[str, float]()
+    if check:
+        float_layers, ap_after = _select_float_layers(network, ranges, samples, check, ap_before)
+    network.write(out, ranges, float_layers)
+    engines: dict[str, EngineReport] = {}
+    for name in _installed_engines():
+        pair = [load_engine(EngineOptions(str(path), name))[0] for path in (model, out)]
+        before, after = measure_latencies(pair, inputs)
+        errors = map_errors(pair[1], samples, len(predictor.header.skeleton))
+        ap = (ap_before[name], ap_after[name]) if check else None
+        engines[name] = EngineReport((before, after), ap, *errors)
+    return QuantizationReport(
+        calibration_images=len(used),
+        layers=len(network.heads) + len(network.layers),
+        float_layers=[*network.heads, *float_layers],
+        file_bytes=(model.stat().st_size, out.stat().st_size),
+        engines=engines,
+    )
 
 
-def _keep_ap(
+def _select_float_layers(
     network: FloatNetwork,
     ranges: TensorsData,
-    samples: Sequence[FloatArray],
-    truth: Sequence[Maps],
-    judge: Judge,
-    before: dict[str, float],
+    samples: Sequence[Sample],
+    check: AccuracyCheck,
+    ap_before: dict[str, float],
 ) -> tuple[list[str], dict[str, float]]:
-    """About the fewest layers that must stay float, found by halving, and the AP that is left."""
-    found: dict[int, dict[str, float]] = {}
+    """Finds about the smallest number of float layers with which AP is kept, by bisection.
+
+    Returns:
+        The layers that remain in float in addition to the heads, and the AP in each engine.
+    """
+    ap_by_count: dict[int, dict[str, float]] = {}
     with TemporaryDirectory() as folder:
         trial = Path(folder, "trial.onnx")
 
-        def holds(floats: Sequence[str]) -> bool:
-            network.write(trial, ranges, floats)
-            found[len(floats)] = after = judge.measure(trial)
-            figures = ", ".join(f"{name} {before[name]:.3f} → {after[name]:.3f}" for name in after)
-            tqdm.write(f"AP with {len(floats)} more layers in float: {figures}", file=sys.stderr)
-            return all(before[name] - after[name] < LOSS for name in before)
+        def keeps_ap(float_layers: Sequence[str]) -> bool:
+            count = len(float_layers)
+            network.write(trial, ranges, float_layers)
+            ap_by_count[count] = ap = check.measure(trial)
+            changes = ", ".join(f"{name} {ap_before[name]:.3f} → {ap[name]:.3f}" for name in ap)
+            tqdm.write(f"AP with {count} additional float layers: {changes}", file=sys.stderr)
+            return all(ap_before[name] - ap[name] < MAX_AP_DROP for name in ap)
 
-        if holds([]):
-            return [], found[0]
-        order = rank_layers(network, ranges, samples, truth)
-        places = range(len(order))  # with all of them in float nothing changes
-        count = bisect_left(places, True, lo=1, key=lambda count: holds(order[:count]))
-        return order[:count], found.get(count, before)
+        if keeps_ap([]):
+            return [], ap_by_count[0]
+        order = rank_layers(network, ranges, samples)
+        counts = range(len(order))  # with all layers in float the model is unchanged
+        count = bisect_left(counts, True, lo=1, key=lambda count: keeps_ap(order[:count]))
+        return order[:count], ap_by_count.get(count, ap_before)
 
 
-def _installed() -> list[EngineName]:
+def _installed_engines() -> list[EngineName]:
     return [name for name in ENGINES if find_spec(name)]

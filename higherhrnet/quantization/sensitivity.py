@@ -1,11 +1,11 @@
-"""How far int8 puts a network's maps off, and which of its layers do so most."""
+"""The errors that int8 causes in a network's maps, and the layers that cause most of them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -19,45 +19,55 @@ if TYPE_CHECKING:
     from onnxruntime.quantization import TensorsData
 
 
-Maps = Sequence[FloatArray]
-"""A network's outputs, coarse to fine."""
+class Sample(NamedTuple):
+    """An input of the network, and what the float network outputs for it."""
+
+    images: FloatArray
+    """(B, 3, H, W)"""
+    float_maps: Sequence[FloatArray]
+    """The outputs, coarse to fine."""
 
 
-def rank_layers(
-    network: FloatNetwork, ranges: TensorsData, samples: Sequence[FloatArray], truth: Sequence[Maps]
-) -> list[str]:
-    """The layers, first the one that disturbs the maps most when it alone is in int8.
+def rank_layers(network: FloatNetwork, ranges: TensorsData, samples: Sequence[Sample]) -> list[str]:
+    """Sorts the layers by the error of the maps when only that layer is int8, largest first.
 
     Args:
-        network: whose layers.
-        ranges: of its values.
-        samples: (V, 3, H, W) what to show it.
-        truth: what it makes of each sample in float.
+        network: the network.
+        ranges: the range of each value, as `calibrate` returns them.
+        samples: the inputs on which the errors are measured.
     """
     errors = {}
     with TemporaryDirectory() as folder:
         trial = Path(folder, "trial.onnx")
-        for layer in tqdm(network.layers, "layers", unit=" layers", disable=None):
+        for layer in tqdm(network.layers, "ranking", unit=" layers", disable=None):
             network.write(trial, ranges, [other for other in network.layers if other != layer])
             engine, _ = load_engine(EngineOptions(str(trial), "onnxruntime"))
-            errors[layer] = sum(map_errors(engine, samples, truth, len(network.header.skeleton)))
+            errors[layer] = sum(map_errors(engine, samples, len(network.header.skeleton)))
     return sorted(errors, key=lambda layer: -errors[layer])
 
 
 def map_errors(
-    engine: Engine, samples: Iterable[FloatArray], truth: Iterable[Maps], keypoints: int
+    engine: Engine, samples: Iterable[Sample], num_keypoints: int
 ) -> tuple[float, float]:
-    """How far off an engine's heatmaps and tags are: root mean squares, as parts of the truth's."""
-    off, size = np.zeros(2), np.zeros(2)
-    for views, right in zip(samples, truth, strict=True):
-        pairs = zip(_parts(right, keypoints), _parts(engine(views), keypoints), strict=True)
-        for part, (exact, given) in enumerate(pairs):
-            off[part] += np.square(given - exact).sum()
-            size[part] += np.square(exact).sum()
-    heatmaps, tags = np.sqrt(off / np.maximum(size, np.finfo(float).tiny)).tolist()
+    """Measures the errors of an engine's heatmaps and tags.
+
+    Returns:
+        The root mean square errors of heatmaps and of tags, divided by the root mean square of the
+        float maps.
+    """
+    errors, norms = np.zeros(2), np.zeros(2)
+    for images, float_maps in samples:
+        maps = _split(engine(images), num_keypoints)
+        for kind, (exact, quantized) in enumerate(
+            zip(_split(float_maps, num_keypoints), maps, strict=True)
+        ):
+            errors[kind] += np.square(quantized - exact).sum()
+            norms[kind] += np.square(exact).sum()
+    heatmaps, tags = np.sqrt(errors / np.maximum(norms, np.finfo(float).tiny)).tolist()
     return heatmaps, tags
 
 
-def _parts(maps: Maps, keypoints: int) -> tuple[FloatArray, FloatArray]:
-    heatmaps = np.concatenate([level[:, :keypoints].ravel() for level in maps])
-    return heatmaps, maps[0][:, keypoints:].ravel()
+def _split(maps: Sequence[FloatArray], num_keypoints: int) -> tuple[FloatArray, FloatArray]:
+    """All values of the heatmaps, and all values of the tags."""
+    heatmaps = np.concatenate([level[:, :num_keypoints].ravel() for level in maps])
+    return heatmaps, maps[0][:, num_keypoints:].ravel()

@@ -1,1 +1,1 @@
-"""Photographs on any filesystem → people in Parquet files, on one machine or many."""
+"""Prediction on a Ray cluster, from images on any filesystem into Parquet tables."""

@@ -1,4 +1,4 @@
-"""Paths and URIs → files on whatever filesystem they are."""
+"""Images and folders on any filesystem, addressed by local paths or URIs."""
 
 from __future__ import annotations
 
@@ -12,60 +12,67 @@ from urllib.parse import quote
 from pyarrow import fs
 
 from higherhrnet.arrays import Image
-from higherhrnet.errors import InputError, require
+from higherhrnet.errors import InputError, reading, require
 from higherhrnet.io.image_store import NamedBytes
-from higherhrnet.io.images import read_image
-from higherhrnet.io.sources import IMAGE_EXTENSIONS, VIDEO_EXTENSIONS
+from higherhrnet.io.images import IMAGE_EXTENSIONS, read_image
+from higherhrnet.io.sources import VIDEO_EXTENSIONS
 
 
 @dataclass(frozen=True)
 class Location:
     """A file or folder on some filesystem."""
 
-    files: fs.FileSystem
+    filesystem: fs.FileSystem
     path: str
-    """As the filesystem names it."""
+    """The path within the filesystem."""
     scheme: str
-    """What leads a path to make a name of it: `s3://` and so on; nothing for a local one."""
+    """What turns a path of the filesystem into a URI, for example `s3://`; empty if local."""
 
-    def pictures(self) -> Iterator[str]:
-        """The paths of all pictures below, but for what is hidden, in an order that stays.
+    @property
+    def uri(self) -> str:
+        """The URI, or the absolute path if local."""
+        return self.scheme + self.path
+
+    def images(self) -> Iterator[str]:
+        """The paths of all images in the folder and its subfolders, in a reproducible order.
+
+        Hidden files and folders are omitted. The location of a file yields that file.
 
         Raises:
             InputError: a folder cannot be listed.
         """
-        if self.files.get_file_info(self.path).is_file:
+        if self.filesystem.get_file_info(self.path).is_file:
             yield self.path
             return
-        folders, entered = [self.path], set[str]()
+        folders, visited = [self.path], set[str]()
         while folders:
             folder = folders.pop()
             real = folder if self.scheme else os.path.realpath(folder)
-            if real in entered:  # a link led back
+            if real in visited:  # through a symbolic link
                 continue
-            entered.add(real)
-            listed = [info for info in self._listed(folder) if not info.base_name.startswith(".")]
-            folders += [i.path for i in reversed(listed) if i.type == fs.FileType.Directory]
-            for info in listed:
-                if info.is_file and _suffix(info.path) in IMAGE_EXTENSIONS:
-                    yield info.path
+            visited.add(real)
+            entries = [info for info in self._list(folder) if not info.base_name.startswith(".")]
+            folders += [e.path for e in reversed(entries) if e.type == fs.FileType.Directory]
+            for entry in entries:
+                if entry.is_file and _extension(entry.path) in IMAGE_EXTENSIONS:
+                    yield entry.path
 
-    def _listed(self, folder: str) -> list[fs.FileInfo]:
+    def _list(self, folder: str) -> list[fs.FileInfo]:
         try:
-            listed = self.files.get_file_info(fs.FileSelector(folder))
-            return sorted(listed, key=lambda info: str(info.path))
+            entries = self.filesystem.get_file_info(fs.FileSelector(folder))
+            return sorted(entries, key=lambda info: str(info.path))
         except (OSError, ValueError) as error:
             raise InputError(f"{self.scheme}{folder}: cannot be listed: {error}") from error
 
     def read(self, path: str) -> Image:
-        """A picture of this filesystem as (H, W, 3) RGB.
+        """Reads an image of this filesystem.
 
         Raises:
-            InputError: it is not there, or not a picture.
+            InputError: the file is missing or not an image.
         """
         name = self.scheme + path
         try:
-            with self.files.open_input_file(path) as file:
+            with self.filesystem.open_input_file(path) as file:
                 data = file.read()
         except (OSError, ValueError) as error:
             raise InputError(f"{name}: cannot be read: {error}") from error
@@ -73,57 +80,61 @@ class Location:
 
 
 @cache
-def location(uri: str) -> Location:
-    """Where a local path or a URI leads, on pyarrow's filesystems or those of fsspec.
+def locate(uri: str) -> Location:
+    """The location of a local path or a URI, on a filesystem of pyarrow or fsspec.
 
     Raises:
-        InputError: nothing that is installed knows such a filesystem.
+        InputError: no installed package supports the filesystem.
     """
     scheme, separator, _ = uri.partition("://")
     if not separator:
-        return Location(fs.LocalFileSystem(), absolute(uri), "")
+        return Location(fs.LocalFileSystem(), absolute_uri(uri), "")
     try:
-        files, path = fs.FileSystem.from_uri(quote(uri, safe="/:@?=&+,%"))
-    except ValueError:  # none of pyarrow's
+        filesystem, path = fs.FileSystem.from_uri(quote(uri, safe="/:@?=&+,%"))
+    except ValueError:  # not a filesystem of pyarrow
         from fsspec.core import url_to_fs
 
         try:
-            other, path = url_to_fs(uri)
+            fsspec_filesystem, path = url_to_fs(uri)
         except (ValueError, ImportError) as error:
-            raise InputError(f"{uri}: no filesystem for it: {error}") from error
-        files = fs.PyFileSystem(fs.FSSpecHandler(other))
-    except OSError as error:  # Hadoop's library is missing, say
+            raise InputError(f"{uri}: unsupported filesystem: {error}") from error
+        filesystem = fs.PyFileSystem(fs.FSSpecHandler(fsspec_filesystem))
+    except OSError as error:  # for example because Hadoop's library is missing
         reason = str(error).partition("\n")[0]
-        raise InputError(f"{uri}: its filesystem cannot be used: {reason}") from error
-    local = isinstance(files, fs.LocalFileSystem)
-    return Location(files, path.rstrip("/"), "" if local else f"{scheme}://")
+        raise InputError(f"{uri}: the filesystem cannot be used: {reason}") from error
+    local = isinstance(filesystem, fs.LocalFileSystem)
+    return Location(filesystem, path.rstrip("/"), "" if local else f"{scheme}://")
 
 
-def absolute(uri: str) -> str:
-    """The same on any machine: a URI as it is, a path from the root."""
+def absolute_uri(uri: str) -> str:
+    """A URI as it is, or the absolute path of a local path, which is valid on other machines."""
     if "://" in uri:
         return uri
     return Path(os.path.abspath(uri)).as_posix()  # noqa: PTH100 (drops `..`)
 
 
 def deduplicate(uris: Sequence[str]) -> list[str]:
-    """What was named, without what is named twice or lies in another folder that is named.
+    """Sorts sources, and omits those that are repeated or inside another source.
 
     Raises:
-        InputError: something is not there, or is a video.
+        InputError: a source is missing or a video.
     """
     kept: list[str] = []
     last = "\0"
-    named = ((f"{(at := location(uri)).scheme}{at.path}".rstrip("/") + "/", uri) for uri in uris)
-    for full, uri in sorted(named):
-        kind = location(uri).files.get_file_info(location(uri).path).type
+    for folder, uri in sorted((locate(uri).uri.rstrip("/") + "/", uri) for uri in uris):
+        location = locate(uri)
+        with reading(uri):
+            kind = location.filesystem.get_file_info(location.path).type
         require(kind != fs.FileType.NotFound, f"{uri}: no such file or folder")
-        require(_suffix(uri) not in VIDEO_EXTENSIONS, f"{uri}: --ray looks at pictures, not videos")
-        if not full.startswith(last):
-            kept.append(absolute(uri))
-            last = full
+        require(
+            _extension(uri) not in VIDEO_EXTENSIONS,
+            f"{uri}: predict-ray processes images only; use predict for videos",
+        )
+        if not folder.startswith(last):
+            kept.append(absolute_uri(uri))
+            last = folder
     return kept
 
 
-def _suffix(path: str) -> str:
+def _extension(path: str) -> str:
     return PurePosixPath(path).suffix.lower()

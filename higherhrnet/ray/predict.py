@@ -1,53 +1,36 @@
-"""Work handed out by Ray Data, a unit of some hundred paths at a time, to actors with an engine.
+"""Prediction of the poses in very many images with Ray Data.
 
-An actor reads a unit's pictures straight from where they are, so that none passes through Ray's
-object store, and writes the unit's files. What a unit wrote that was lost with its machine before
-its last file is removed before its pictures are looked at again, in another unit.
+Ray distributes the shards of a run to actors. Ray itself retries nothing: an actor whose machine is
+lost may never be replaced, and a repeated listing could differ. Instead, the files of shards that
+were lost are removed, and another pass processes all images that have no result yet.
 """
 
 from __future__ import annotations
 
-import json
-import socket
 import sys
-import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property
-from itertools import chain, groupby, islice
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 from time import perf_counter
-from types import MappingProxyType
 from typing import Any
 
 import ray
 import ray.data
-from pyarrow.fs import FileType
 from tqdm import tqdm
 
-from higherhrnet.arrays import Image
-from higherhrnet.errors import InputError, require
-from higherhrnet.inference.predictor import Predictor
+from higherhrnet.errors import require
 from higherhrnet.inference.run import Summary
-from higherhrnet.inference.stream import FailedSource, FrameResult, predict_stream
-from higherhrnet.io.sources import Source
+from higherhrnet.ray.actor import InferenceActor, Load
 from higherhrnet.ray.cluster import cluster, max_actors
-from higherhrnet.ray.paths import absolute, deduplicate, location
+from higherhrnet.ray.paths import absolute_uri, deduplicate, locate
+from higherhrnet.ray.shards import Row, list_shards, shard_result, shard_rows
 from higherhrnet.ray.tables import (
-    ProcessedImage,
     begin_run,
-    completed_images,
     count_results,
-    failures,
+    failure_messages,
     remove_incomplete,
     write_shard,
 )
-
-ROUNDS = None, None, 1
-"""Images to a unit, as wanted if None: what was lost with its machine is done once more, then one
-by one, to know the picture that kills whoever looks at it."""
-
-Load = Callable[[], Predictor]
-Row = dict[str, Any]
+from higherhrnet.skeleton import Skeleton
 
 
 def run_predict_ray(
@@ -62,179 +45,123 @@ def run_predict_ray(
     images_per_shard: int = 256,
     resume: bool = False,
 ) -> Summary:
-    """Finds the people of all pictures, wherever pictures and machines are.
+    """Predicts the poses in images on a Ray cluster and writes them into Parquet tables.
 
     Args:
-        load: makes the predictor: here, to see that it can be, and in each actor.
-        sources: pictures and folders of them, as paths or URIs.
-        out: the folder to write to, which all machines must see; a path or a URI.
-        address: of the cluster; if None the one on this machine, or one started for this run.
-        actors: how many; as many as the cluster has room for if None.
-        cpus: that each takes.
-        gpus: that each takes, perhaps a part of one.
-        images_per_shard: images to a unit.
-        resume: go on with what the folder holds.
+        load: loads the predictor; called once here, to find errors early, and in each actor.
+        sources: images and folders, as paths or URIs.
+        out: the output folder, as a path or URI that all machines of the cluster can reach.
+        address: HOST:PORT of the cluster; None for the cluster of this machine, or for a new one if
+            there is none.
+        actors: the number of actors; None for as many as the cluster has room for.
+        cpus: the number of CPUs that each actor uses.
+        gpus: the number of GPUs that each actor uses, which may be a fraction.
+        images_per_shard: the number of images in each shard.
+        resume: continue an earlier run into the same folder.
 
     Raises:
-        InputError: there is nothing to look at, the folder or the cluster cannot be used, or an
+        InputError: there are no images, the output folder or the cluster cannot be used, or an
             actor cannot load the model.
     """
-    named, out, predictor = deduplicate(sources), absolute(out), load()
+    sources, out, predictor = deduplicate(sources), absolute_uri(out), load()
     summary, start = Summary(), perf_counter()
-    run = begin_run(location(out), predictor.settings(), resume)
-    summary.skipped, people = count_results(location(out))
+    folder = locate(out)
+    run = begin_run(folder, predictor.settings(), resume)
+    summary.already_finished, people_before = count_results(folder)
+    job = _Job(load, sources, out, run, {"num_cpus": cpus, "num_gpus": gpus})
     try:
-        with cluster(address), tqdm(unit=" images", disable=None, smoothing=0.1) as bar:
-            free = max_actors(cpus, gpus)
-            size = actors or free
-            require(
-                size > 0, f"no machine of the cluster has {cpus} CPUs and {gpus:g} GPUs to spare"
+        with cluster(address):
+            job.process(
+                images_per_shard, _num_actors(actors, cpus, gpus), predictor.header.skeleton
             )
-            if size > free:
-                tqdm.write(f"room for {free} of {size} actors; waiting for more", file=sys.stderr)
-            finder: dict[str, Any] = {
-                # one unit at a time, since those that wait in an actor die with it
-                "compute": ray.data.ActorPoolStrategy(size=size, max_tasks_in_flight_per_actor=1),
-                "num_cpus": cpus,
-                "num_gpus": gpus,
-            }
-            work: Row = {"sources": named, "out": out}
-            for most in ROUNDS:
-                finder["fn_constructor_args"] = (load, out, run)
-                if _look(work | {"images_per_shard": most or images_per_shard}, finder, bar):
-                    break
-                run = remove_incomplete(location(out), run)
-            else:
-                for unit in _units(work | {"images_per_shard": 1}):
-                    if unit["result"] is not None:
-                        break
-                    failed = dict.fromkeys(_names(unit), "the process that looked at it died")
-                    write_shard(
-                        location(out), run, [*failed], [], failed, predictor.header.skeleton
-                    )
-                    _show(_result(failed=failed), bar)
     except KeyboardInterrupt:
         summary.interrupted = True
-    remove_incomplete(location(out), run)
-    # by the tables, since a machine may die between writing and saying so
-    images, found = count_results(location(out))
-    summary.images, summary.people = images - summary.skipped, found - people
-    summary.failed = failures(location(out))
-    looked_at = images or summary.failed or summary.interrupted
-    require(bool(looked_at), f"{', '.join(sources)}: no picture in there")
+    remove_incomplete(folder, job.run)
+    # Counted from the tables, since a machine may be lost after it has written a shard and before
+    # it has reported it.
+    images, people = count_results(folder)
+    summary.images, summary.people = images - summary.already_finished, people - people_before
+    summary.failed = failure_messages(folder)
+    has_images = bool(images or summary.failed or summary.interrupted)
+    require(has_images, f"{', '.join(sources)}: contains no images")
     summary.seconds = perf_counter() - start
     return summary
 
 
-def _look(work: Row, finder: dict[str, Any], bar: tqdm[Any]) -> bool:
-    """Has the cluster look at all that is not done yet; says whether nothing of it was lost.
-
-    Nothing is tried again by Ray: an actor whose machine is gone may never find another, and a
-    listing begun anew would not be the same.
-    """
-    here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
-    begun = ray.data.from_items([work])
-    units = begun.flat_map(
-        _units, num_cpus=0, label_selector=here, ray_remote_args_fn=lambda: {"max_retries": 0}
+def _num_actors(actors: int | None, cpus: int, gpus: float) -> int:
+    available = max_actors(cpus, gpus)
+    require(
+        bool(actors or available),
+        f"no machine of the cluster has room for an actor (CPUs: {cpus}, GPUs: {gpus:g}); reduce "
+        "--threads or --gpus",
     )
-    once = {"ray_remote_args_fn": lambda: {"max_task_retries": 0}}
-    open_units = -1
-    for result in units.map(_Finder, **once, **finder).iter_rows():  # type: ignore[arg-type]
-        if "\n" in result["error"]:
-            raise RuntimeError(result["error"])  # a bug, as its machine saw it
-        require(not result["error"], result["error"])
-        open_units += result["units"]
-        _show(result, bar)
-    return open_units == 0
+    if actors and actors > available:
+        print(
+            f"The cluster has room for {available} of {actors} actors; the others start when there "
+            "is more room.",
+            file=sys.stderr,
+        )
+    return actors or available
 
 
-def _show(result: Row, bar: tqdm[Any]) -> None:
-    for reason in result["failed"]:
-        tqdm.write(f"skipped: {reason}", file=sys.stderr)
+@dataclass
+class _Job:
+    """A run on a connected cluster."""
+
+    load: Load
+    sources: Sequence[str]
+    out: str
+    run: str
+    """The identifier of the run; it changes with each pass."""
+    resources: dict[str, float]
+    """The CPUs and GPUs of each actor, as Ray's arguments."""
+
+    def process(self, images_per_shard: int, actors: int, skeleton: Skeleton) -> None:
+        """Processes all images without a result, in up to three passes.
+
+        The second pass repeats shards that were lost with a process or machine. The third has one
+        image in each shard; an image that is lost once more is recorded as failed, because it
+        probably kills the process.
+        """
+        with tqdm(unit=" images", disable=None, smoothing=0.1) as bar:
+            for size in (images_per_shard, images_per_shard, 1):
+                if self._run_pass(size, actors, bar):
+                    return
+                self.run = remove_incomplete(locate(self.out), self.run)
+            for shard in list_shards(self.sources, self.out, 1):
+                failed = dict.fromkeys(shard.names, "the process died while it processed the image")
+                write_shard(locate(self.out), self.run, shard.names, [], failed, skeleton)
+                _report(shard_result(failed=failed), bar)
+
+    def _run_pass(self, images_per_shard: int, actors: int, bar: tqdm[Any]) -> bool:
+        """Processes all images without a result; returns whether no shard was lost."""
+        task = {"sources": self.sources, "out": self.out, "images_per_shard": images_per_shard}
+        this_node = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
+        rows = ray.data.from_items([task]).flat_map(
+            shard_rows,
+            num_cpus=0,
+            label_selector=this_node,
+            ray_remote_args_fn=lambda: {"max_retries": 0},
+        )
+        results = rows.map(
+            InferenceActor,  # type: ignore[arg-type]
+            fn_constructor_args=(self.load, self.out, self.run),
+            # One shard at a time, since those that wait in an actor are lost with it.
+            compute=ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=1),
+            ray_remote_args_fn=lambda: {"max_task_retries": 0},
+            **self.resources,  # type: ignore[arg-type]
+        )
+        pending = 0
+        for result in results.iter_rows():
+            if "\n" in result["error"]:
+                raise RuntimeError(result["error"])  # a bug, with the traceback of its machine
+            require(not result["error"], result["error"])
+            pending += result["pending"]
+            _report(result, bar)
+        return pending == 1
+
+
+def _report(result: Row, bar: tqdm[Any]) -> None:
+    for message in result["failed"]:
+        tqdm.write(f"skipped: {message}", file=sys.stderr)
     bar.update(result["images"])
-
-
-def _units(work: Row) -> Iterator[Row]:
-    """All that is still to be looked at, in units of one filesystem each; last how many."""
-    count = 0
-    try:
-        before = completed_images(location(work["out"]))
-        for _, group in groupby(work["sources"], lambda uri: location(uri).files):
-            uris = list(group)
-            scheme = location(uris[0]).scheme
-            paths = chain.from_iterable(location(uri).pictures() for uri in uris)
-            new = (path for path in paths if scheme + path not in before)
-            while unit := list(islice(new, work["images_per_shard"])):
-                count += 1
-                yield {"root": uris[0], "paths": unit, "result": None}
-        end = _result(units=count + 1)
-    except (InputError, OSError) as error:
-        end = _result(error=str(error).partition("\n")[0])
-    yield {"root": None, "paths": None, "result": json.dumps(end)}
-
-
-def _names(unit: Row) -> list[str]:
-    return [location(unit["root"]).scheme + path for path in unit["paths"]]
-
-
-def _result(
-    images: int = 0,
-    failed: Mapping[str, str] = MappingProxyType({}),
-    units: int = -1,
-    error: str = "",
-) -> Row:
-    """What became of a unit; `units` are those still open after it, added up."""
-    reasons = [f"{name}: {reason}" for name, reason in failed.items()]
-    return {"images": images, "failed": reasons, "units": units, "error": error}
-
-
-class _Finder:
-    """An actor: finds the people of one unit after the other."""
-
-    def __init__(self, load: Load, out: str, run: str) -> None:
-        self._load, self._out, self._run = load, out, run
-
-    @cached_property
-    def _predictor(self) -> Predictor:
-        """Made at the first unit: what fails there is said as what fails later."""
-        return self._load()
-
-    def __call__(self, unit: Row) -> Row:
-        """Looks at a unit's pictures and says what became of them; never raises."""
-        if unit["result"] is not None:
-            return dict(json.loads(unit["result"]))
-        try:
-            return self._look(unit)
-        except OSError as error:
-            reason = str(error).partition("\n")[0]
-            return _result(error=f"{reason}; do all machines see the same folders?")
-        except InputError as error:
-            return _result(error=str(error).partition("\n")[0])
-        except Exception:
-            return _result(error=traceback.format_exc())
-
-    def _look(self, unit: Row) -> Row:
-        root = location(unit["root"])
-        if root.files.get_file_info(root.path).type == FileType.NotFound:
-            raise FileNotFoundError(f"{unit['root']}: is not there on {socket.gethostname()}")
-
-        def read(source: Source) -> Image:
-            return root.read(source.name.removeprefix(root.scheme))
-
-        names = _names(unit)
-        sources = [Source(name, Path(name)) for name in names]
-        results = list(predict_stream(self._predictor, sources, _seen, read=read))
-        seen = [result for result in results if isinstance(result, ProcessedImage)]
-        failed = {
-            result.source.name: str(result.reason).removeprefix(f"{result.source.name}: ")
-            for result in results
-            if isinstance(result, FailedSource)
-        }
-        skeleton = self._predictor.header.skeleton
-        write_shard(location(self._out), self._run, names, seen, failed, skeleton)
-        return _result(len(seen), failed)
-
-
-def _seen(found: FrameResult) -> ProcessedImage:
-    height, width = found.frame.image.shape[:2]
-    return ProcessedImage(found.frame.source.name, (height, width), found.poses)

@@ -1,12 +1,12 @@
-"""The folder of a run: three tables in Parquet, a file of each for a unit of work.
+"""The output folder of a run: three tables of Parquet files, with one file of each for a shard.
 
-people/    a row a person: image, person (from 0), score, keypoints by name, box
-images/    a row an image that was looked at, whoever was in it: image, width, height, people
-failed/    a row an image that could not be: image, reason
-look.json  how they were looked at
-run        who may write here: the latest run, in its latest round
+people/        one row for each person: image, person (from 0), score, keypoints by name, box
+images/        one row for each image that was processed: image, width, height, people
+failed/        one row for each image that was not: image, reason
+settings.json  the model and the inference settings
+run            an identifier of the latest run and pass, which alone may write into the folder
 
-A unit has a file in each table, the one in `images` written last: without it the unit was not done.
+The file of a shard in `images` is written last; without it the shard is incomplete.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as datasets
 import pyarrow.parquet as parquet
-from numpy.typing import NDArray
 from pyarrow import fs
 
+from higherhrnet.arrays import FloatArray
 from higherhrnet.errors import InputError, require
 from higherhrnet.io.predictions import SETTINGS_FILE
 from higherhrnet.poses import Poses
@@ -33,94 +33,106 @@ from higherhrnet.ray.paths import Location
 from higherhrnet.skeleton import Skeleton
 
 PEOPLE, IMAGES, FAILED = "people", "images", "failed"
-_RUN = "run"
-_OURS = re.compile(r"[0-9a-f]{16}\.parquet|\.[0-9a-f]{16}\.[0-9a-f]{8}\.part")
+_RUN_FILE = "run"
+_SHARD_FILE = re.compile(r"[0-9a-f]{16}\.parquet|\.[0-9a-f]{16}\.[0-9a-f]{8}\.part")
 
 
 @dataclass(frozen=True)
 class ProcessedImage:
-    """An image that was looked at."""
+    """The result of an image."""
 
     image: str
+    """The path or URI."""
     size: tuple[int, int]
-    """Height and width."""
+    """Height and width in pixels."""
     poses: Poses
 
 
-def begin_run(out: Location, look: Mapping[str, Any], resume: bool) -> str:
-    """Makes the folder ready: what was cut off is removed, and what failed is to be tried again.
+def begin_run(out: Location, settings: Mapping[str, Any], resume: bool) -> str:
+    """Prepares the output folder of a run.
+
+    Files of incomplete shards are removed, and images that failed before will be tried again.
 
     Args:
-        out: the folder.
-        look: the model and how it looks at pictures, in plain values.
-        resume: go on with what the folder holds.
+        out: the folder; it is created if necessary.
+        settings: the model and the inference settings, as plain JSON values.
+        resume: continue an earlier run into the folder.
 
     Returns:
-        The name of this run: what an earlier one still writes is refused from now on.
+        The identifier of the run. Actors of earlier runs can no longer write into the folder.
 
     Raises:
-        InputError: the folder holds a run that is not to be gone on with, or one that looked at
-            pictures otherwise, or files of others; or it cannot be written to.
+        InputError: the folder contains a run and `resume` is not set, a run with other settings, or
+            other files; or it cannot be written to.
     """
-    text, name, run = json.dumps(look, indent=1) + "\n", f"{out.scheme}{out.path}", token_hex(8)
+    text, run = json.dumps(settings, indent=1) + "\n", token_hex(8)
     try:
-        for kind in (PEOPLE, IMAGES, FAILED):
-            out.files.create_dir(f"{out.path}/{kind}")
-            for info in _files(out, kind):
-                ours = info.is_file and _OURS.fullmatch(info.base_name)
-                require(bool(ours), f"{out.scheme}{info.path}: is none of ours; take another --out")
-        if any(not info.base_name.startswith(".") for info in _files(out, IMAGES)):
-            require(resume, f"{name} holds a run: --resume goes on with it, or take another --out")
-            with out.files.open_input_file(f"{out.path}/{SETTINGS_FILE}") as file:
-                same = file.read().decode() == text
-            require(same, f"{name}: made with another model or settings; take another --out")
-        _write_text(out, _RUN, run)
+        for table in (PEOPLE, IMAGES, FAILED):
+            out.filesystem.create_dir(f"{out.path}/{table}")
+            for info in _list_files(out, table):
+                require(
+                    info.is_file and bool(_SHARD_FILE.fullmatch(info.base_name)),
+                    f"{out.scheme}{info.path}: not a file of predict-ray; choose another --out",
+                )
+        if any(not info.base_name.startswith(".") for info in _list_files(out, IMAGES)):
+            require(
+                resume,
+                f"--out {out.uri}: contains an earlier run; continue it with --resume or choose "
+                "another --out",
+            )
+            require(
+                _read_text(out, SETTINGS_FILE) == text,
+                f"--out {out.uri}: made with another model or other inference settings; use the "
+                "same or choose another --out",
+            )
+        _write_text(out, _RUN_FILE, run)
         _write_text(out, SETTINGS_FILE, text)
-        for info in _files(out, FAILED):
-            out.files.delete_file(info.path)
+        for info in _list_files(out, FAILED):
+            out.filesystem.delete_file(info.path)
         return remove_incomplete(out, run)
     except OSError as error:
-        raise InputError(f"{name}: cannot be written to: {error}") from error
+        raise InputError(f"--out {out.uri}: cannot be used: {error}") from error
 
 
 def remove_incomplete(out: Location, run: str) -> str:
-    """Removes what units that did not come to their end have written.
+    """Removes the files of incomplete shards.
 
     Args:
-        out: the folder.
-        run: which asks.
+        out: the output folder.
+        run: the identifier of the run.
 
     Returns:
-        The name under which the run goes on: what still works on such a unit is refused.
+        A new identifier of the run. Actors that still work on an incomplete shard can no longer
+        write into the folder.
 
     Raises:
-        InputError: a later run has begun in this folder.
+        InputError: another run has begun in this folder.
     """
     _check_latest(out, run)
     run = token_hex(8)
-    _write_text(out, _RUN, run)
-    whole = {f.base_name for f in _files(out, IMAGES) if not f.base_name.startswith(".")}
-    for kind in (PEOPLE, IMAGES, FAILED):
-        for info in _files(out, kind):
-            if info.base_name not in whole:
-                out.files.delete_file(info.path)
+    _write_text(out, _RUN_FILE, run)
+    complete = {f.base_name for f in _list_files(out, IMAGES) if not f.base_name.startswith(".")}
+    for table in (PEOPLE, IMAGES, FAILED):
+        for info in _list_files(out, table):
+            if info.base_name not in complete:
+                out.filesystem.delete_file(info.path)
     return run
 
 
 def completed_images(out: Location) -> frozenset[str]:
-    """The names of the images that this run or an earlier one is done with."""
-    tables = (_read(out, kind, image=pa.string()) for kind in (IMAGES, FAILED))
-    return frozenset(name for table in tables for name in table["image"].to_pylist())
+    """The paths or URIs of the images in complete shards, failed ones included."""
+    tables = (_read(out, name, image=pa.string()) for name in (IMAGES, FAILED))
+    return frozenset(image for table in tables for image in table["image"].to_pylist())
 
 
 def count_results(out: Location) -> tuple[int, int]:
-    """How many images were looked at, and how many people were found."""
+    """The number of images that were processed, and the number of people in them."""
     people = _read(out, IMAGES, people=pa.int32())["people"].to_numpy()
     return len(people), int(people.sum())
 
 
-def failures(out: Location) -> list[str]:
-    """Which images could not be looked at, and why."""
+def failure_messages(out: Location) -> list[str]:
+    """The path or URI of each image that failed, and the reason."""
     rows = _read(out, FAILED, image=pa.string(), reason=pa.string()).to_pylist()
     return [f"{row['image']}: {row['reason']}" for row in rows]
 
@@ -129,84 +141,88 @@ def write_shard(
     out: Location,
     run: str,
     paths: Sequence[str],
-    seen: Sequence[ProcessedImage],
+    processed: Sequence[ProcessedImage],
     failed: Mapping[str, str],
     skeleton: Skeleton,
 ) -> None:
-    """Writes what became of a unit's images.
+    """Writes the results of a shard.
 
     Args:
-        out: the folder.
-        run: which writes.
-        paths: those of the unit, by which its files are named.
-        seen: what was looked at.
-        failed: the others, and why they were not.
-        skeleton: of the people.
+        out: the output folder.
+        run: the identifier of the run.
+        paths: the images of the shard, from which the names of its files are derived.
+        processed: the results.
+        failed: the reasons why images failed, by path or URI.
+        skeleton: the skeleton of the poses.
 
     Raises:
-        InputError: a later run has begun in this folder.
+        InputError: another run has begun in this folder.
     """
-    unit = hashlib.sha256("\n".join(paths).encode("utf-8", "replace")).hexdigest()[:16]
-    _write(out, PEOPLE, unit, _people(seen, skeleton))
+    shard = hashlib.sha256("\n".join(paths).encode("utf-8", "replace")).hexdigest()[:16]
+    _write(out, PEOPLE, shard, _people_table(processed, skeleton))
     reasons = {"image": list(failed), "reason": list(failed.values())}
     texts = {name: pa.array(column, pa.string()) for name, column in reasons.items()}
-    _write(out, FAILED, unit, pa.table(texts))
-    sizes = np.array([one.size for one in seen], np.int32).reshape(-1, 2)
+    _write(out, FAILED, shard, pa.table(texts))
+    sizes = np.array([image.size for image in processed], np.int32).reshape(-1, 2)
     columns = {
-        "image": pa.array([one.image for one in seen], pa.string()),
+        "image": pa.array([image.image for image in processed], pa.string()),
         "width": sizes[:, 1],
         "height": sizes[:, 0],
-        "people": np.array([len(one.poses) for one in seen], np.int32),
+        "people": np.array([len(image.poses) for image in processed], np.int32),
     }
     _check_latest(out, run)
-    _write(out, IMAGES, unit, pa.table(columns))
+    _write(out, IMAGES, shard, pa.table(columns))
 
 
 def _check_latest(out: Location, run: str) -> None:
-    with out.files.open_input_file(f"{out.path}/{_RUN}") as file:
-        latest = file.read().decode() == run
-    require(latest, f"{out.scheme}{out.path}: another run has begun to write there")
+    latest = _read_text(out, _RUN_FILE) == run
+    require(latest, f"--out {out.uri}: another run has begun to write into this folder")
+
+
+def _read_text(out: Location, name: str) -> str:
+    with out.filesystem.open_input_file(f"{out.path}/{name}") as file:
+        return str(file.read().decode())
 
 
 def _write_text(out: Location, name: str, text: str) -> None:
-    with out.files.open_output_stream(f"{out.path}/{name}") as file:
+    with out.filesystem.open_output_stream(f"{out.path}/{name}") as file:
         file.write(text.encode())
 
 
-def _people(seen: Sequence[ProcessedImage], skeleton: Skeleton) -> pa.Table:
-    none = Poses.from_coco([], skeleton)
-    poses = [none, *(one.poses for one in seen)]
-    places = np.concatenate([np.dstack([p.keypoints, p.keypoint_scores]) for p in poses])
-    keypoints = [_struct(places[:, k], "x", "y", "score") for k in range(len(skeleton))]
+def _people_table(processed: Sequence[ProcessedImage], skeleton: Skeleton) -> pa.Table:
+    no_poses = Poses.from_coco([], skeleton)
+    poses = [no_poses, *(image.poses for image in processed)]
+    triples = np.concatenate([np.dstack([p.keypoints, p.keypoint_scores]) for p in poses])
+    keypoints = [_structs(triples[:, k], "x", "y", "score") for k in range(len(skeleton))]
     columns = {
-        "image": pa.array([one.image for one in seen for _ in one.poses], pa.string()),
+        "image": pa.array([image.image for image in processed for _ in image.poses], pa.string()),
         "person": np.concatenate([np.arange(len(p), dtype=np.int32) for p in poses]),
         "score": np.concatenate([p.scores for p in poses]),
         "keypoints": pa.StructArray.from_arrays(keypoints, skeleton.names),
-        "box": _struct(np.concatenate([p.boxes for p in poses]), "x", "y", "width", "height"),
+        "box": _structs(np.concatenate([p.boxes for p in poses]), "x", "y", "width", "height"),
     }
     return pa.table(columns)
 
 
-def _struct(values: NDArray[np.float32], *names: str) -> pa.StructArray:
+def _structs(values: FloatArray, *names: str) -> pa.StructArray:
     """(N, F) values → N structs of F named values."""
     return pa.StructArray.from_arrays([pa.array(column) for column in values.T], names)
 
 
-def _write(out: Location, kind: str, unit: str, table: pa.Table) -> None:
-    path = beside = f"{out.path}/{kind}/{unit}.parquet"
-    if not out.scheme:  # an object store shows nothing of a file before all of it is there
-        beside = f"{out.path}/{kind}/.{unit}.{token_hex(4)}.part"
-    parquet.write_csv(table, beside, filesystem=out.files)
-    if beside != path:
-        out.files.move(beside, path)
+def _write(out: Location, table: str, shard: str, rows: pa.Table) -> None:
+    path = temporary = f"{out.path}/{table}/{shard}.parquet"
+    if not out.scheme:  # an object store shows a file only when it is complete
+        temporary = f"{out.path}/{table}/.{shard}.{token_hex(4)}.part"
+    parquet.write_table(rows, temporary, filesystem=out.filesystem)
+    if temporary != path:
+        out.filesystem.move(temporary, path)
 
 
-def _files(out: Location, kind: str) -> list[fs.FileInfo]:
-    folder = fs.FileSelector(f"{out.path}/{kind}", allow_not_found=True)
-    return list(out.files.get_file_info(folder))
+def _list_files(out: Location, table: str) -> list[fs.FileInfo]:
+    folder = fs.FileSelector(f"{out.path}/{table}", allow_not_found=True)
+    return list(out.filesystem.get_file_info(folder))
 
 
-def _read(out: Location, kind: str, **columns: pa.DataType) -> pa.Table:
-    paths = [info.path for info in _files(out, kind) if not info.base_name.startswith(".")]
-    return datasets.dataset(paths, pa.schema(columns), "parquet", out.files).to_table()
+def _read(out: Location, table: str, **columns: pa.DataType) -> pa.Table:
+    paths = [info.path for info in _list_files(out, table) if not info.base_name.startswith(".")]
+    return datasets.dataset(paths, pa.schema(columns), "parquet", out.filesystem).to_table()

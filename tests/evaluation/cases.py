@@ -1,4 +1,4 @@
-"""Random annotations and results, and what pycocotools says of them."""
+"""Random annotations and results, and their metrics as pycocotools computes them."""
 
 import contextlib
 import copy
@@ -24,7 +24,7 @@ HAND = Skeleton(
 
 
 def random_person(rng: np.random.Generator, count: int) -> File:
-    """Someone of any size: mostly labelled, sometimes not at all, sometimes a crowd region."""
+    """A person of any size: usually labeled, sometimes not, sometimes a crowd region."""
     side = rng.choice([20, 60, 150, 400])
     corner = rng.uniform(0, 400, 2)
     xy = corner + rng.uniform(0, side, (count, 2))
@@ -43,7 +43,7 @@ def random_person(rng: np.random.Generator, count: int) -> File:
 def random_result(
     rng: np.random.Generator, image_id: int, count: int, near: File | None, boxed: bool
 ) -> File:
-    """A result near someone, or anywhere; one decimal of score, so that many are equal."""
+    """A result near a person or anywhere; scores have one decimal, so that many are equal."""
     if near is None:
         xy, side = rng.uniform(0, 500, (count, 2)), 100.0
     else:
@@ -63,7 +63,7 @@ def random_result(
 def random_case(
     seed: int, skeleton: Skeleton = COCO, images: int = 12, people: int = 6
 ) -> tuple[File, Results]:
-    """Annotations and results; images without people, without results, with more than 20."""
+    """Annotations and results of images without people, without results, and with more than 20."""
     rng = np.random.default_rng(seed)
     ids = rng.permutation(1000)[:images].tolist()
     content: File = {
@@ -73,9 +73,9 @@ def random_case(
     }
     results: Results = []
     for id_ in ids:
-        here = [random_person(rng, len(skeleton)) for _ in range(rng.integers(0, people + 1))]
-        content["annotations"] += [person | {"image_id": id_} for person in here]
-        nears = [None] * int(rng.choice([0, 2, 25])) + [p for p in here for _ in range(2)]
+        in_image = [random_person(rng, len(skeleton)) for _ in range(rng.integers(0, people + 1))]
+        content["annotations"] += [person | {"image_id": id_} for person in in_image]
+        nears = [None] * int(rng.choice([0, 2, 25])) + [p for p in in_image for _ in range(2)]
         rng.shuffle(nears)
         results += [random_result(rng, id_, len(skeleton), near, bool(seed % 2)) for near in nears]
     for number, person in enumerate(content["annotations"], 1):
@@ -84,17 +84,17 @@ def random_case(
 
 
 def oracle(content: File, results: Results, sigmas: tuple[float, ...] = COCO.sigmas) -> File:
-    """What pycocotools says of the category 1."""
+    """The metrics of category 1 as pycocotools computes them."""
     with contextlib.redirect_stdout(io.StringIO()):
-        truth, found = OracleCOCO(), OracleCOCO()
-        truth.dataset = copy.deepcopy(content)
-        truth.createIndex()
+        ground_truth, predictions = OracleCOCO(), OracleCOCO()
+        ground_truth.dataset = copy.deepcopy(content)
+        ground_truth.createIndex()
         if results:
-            found = truth.loadRes(copy.deepcopy(results))
-        else:  # which loadRes does not take
-            found.dataset = {**truth.dataset, "annotations": []}
-            found.createIndex()
-        evaluation = OracleEvaluation(truth, found, "keypoints")
+            predictions = ground_truth.loadRes(copy.deepcopy(results))
+        else:  # loadRes does not accept an empty list
+            predictions.dataset = {**ground_truth.dataset, "annotations": []}
+            predictions.createIndex()
+        evaluation = OracleEvaluation(ground_truth, predictions, "keypoints")
         evaluation.params.kpt_oks_sigmas = np.array(sigmas)
         evaluation.params.catIds = [1]
         evaluation.evaluate()

@@ -1,4 +1,4 @@
-"""CrowdPose's figures equal a plain implementation of its protocol, person by person."""
+"""CrowdPose's metrics equal those of a plain implementation with one loop over people."""
 
 import json
 import math
@@ -28,7 +28,7 @@ def load(tmp_path: Path) -> Load:
 
 
 def crowdpose_case(seed: int, images: int = 8) -> tuple[File, Results]:
-    """As CrowdPose's files are: no areas, no segmentations, a crowd index in each image."""
+    """A case like CrowdPose's files: no areas or segmentations, a crowd index in each image."""
     content, results = random_case(seed, CROWDPOSE, images)
     rng = np.random.default_rng(seed)
     for image in content["images"]:
@@ -41,7 +41,7 @@ def crowdpose_case(seed: int, images: int = 8) -> tuple[File, Results]:
 def oks(result: File, person: File) -> float:
     area = 0.53 * person["bbox"][2] * person["bbox"][3]
     left, top, width, height = person["bbox"]
-    near, labeled = [], any(person["keypoints"][2::3])
+    similarities, labeled = [], any(person["keypoints"][2::3])
     for k, sigma in enumerate(CROWDPOSE.sigmas):
         x, y = result["keypoints"][3 * k : 3 * k + 2]
         true_x, true_y, visible = person["keypoints"][3 * k : 3 * k + 3]
@@ -50,35 +50,38 @@ def oks(result: File, person: File) -> float:
             true_y = min(max(y, top - height), top + 2 * height)
         if visible or not labeled:
             squared = (x - true_x) ** 2 + (y - true_y) ** 2
-            near.append(math.exp(-squared / (2 * (2 * sigma) ** 2 * area)))
-    return sum(near) / len(near)
+            similarities.append(math.exp(-squared / (2 * (2 * sigma) ** 2 * area)))
+    return sum(similarities) / len(similarities)
 
 
-def hits(content: File, results: Results, image: int, threshold: float) -> list[tuple[float, str]]:
-    """Of the 20 best results in an image the score, and whether each is right, wrong or neither."""
+def rate_results(
+    content: File, results: Results, image: int, threshold: float
+) -> list[tuple[float, str]]:
+    """The scores of an image's 20 best results, and whether each is correct, wrong or ignored."""
     people = [p for p in content["annotations"] if p["image_id"] == image]
     free = {p["id"] for p in people}
-    marks = []
-    here = [r for r in results if r["image_id"] == image]
-    for result in sorted(here, key=lambda r: -r["score"])[:20]:
-        fits: list[tuple[float, int, File]] = []
-        for rank, wanted in ((1, True), (0, False)):  # labelled people are tried first
+    ratings = []
+    in_image = [r for r in results if r["image_id"] == image]
+    for result in sorted(in_image, key=lambda r: -r["score"])[:20]:
+        candidates: list[tuple[float, int, File]] = []
+        for rank, wanted in ((1, True), (0, False)):  # labeled people have priority
             for number, person in enumerate(people):
-                judged = person["num_keypoints"] > 0 and not person["iscrowd"]
-                open_ = person["id"] in free or person["iscrowd"]
-                if judged == wanted and open_ and (fit := oks(result, person)) >= threshold:
-                    fits.append((rank + fit / 2, number, person))
-        if not fits:
-            marks.append((result["score"], "wrong"))
+                evaluated = person["num_keypoints"] > 0 and not person["iscrowd"]
+                available = person["id"] in free or person["iscrowd"]
+                similarity = oks(result, person)
+                if evaluated == wanted and available and similarity >= threshold:
+                    candidates.append((rank + similarity / 2, number, person))
+        if not candidates:
+            ratings.append((result["score"], "wrong"))
             continue
-        person = max(fits, key=lambda fit: fit[:2])[2]
+        person = max(candidates, key=lambda candidate: candidate[:2])[2]
         free.discard(person["id"])
         ignored = person["num_keypoints"] == 0 or person["iscrowd"]
-        marks.append((result["score"], "neither" if ignored else "right"))
-    return marks
+        ratings.append((result["score"], "ignored" if ignored else "correct"))
+    return ratings
 
 
-def average(
+def average_precision_and_recall(
     content: File, results: Results, images: Sequence[int], thresholds: Sequence[float]
 ) -> tuple[float, float]:
     """AP and AR over some of the images."""
@@ -90,55 +93,61 @@ def average(
         return -1.0, -1.0
     precisions, recalls = [], []
     for threshold in thresholds:
-        marks = [m for i in sorted(images) for m in hits(content, results, i, threshold)]
-        marks = [m for m in sorted(marks, key=lambda m: -m[0]) if m[1] != "neither"]
-        right, curve = 0, []
-        for place, (_, mark) in enumerate(marks, 1):
-            right += mark == "right"
-            curve.append((right / count, right / place))
+        ratings = [r for i in sorted(images) for r in rate_results(content, results, i, threshold)]
+        ratings = [r for r in sorted(ratings, key=lambda r: -r[0]) if r[1] != "ignored"]
+        correct, curve = 0, []
+        for rank, (_, rating) in enumerate(ratings, 1):
+            correct += rating == "correct"
+            curve.append((correct / count, correct / rank))
         for step in range(101):
             reached = [p for r, p in curve if r >= RECALLS[step]]
             precisions.append(max(reached, default=0.0))
-        recalls.append(right / count)
+        recalls.append(correct / count)
     return sum(precisions) / len(precisions), sum(recalls) / len(recalls)
 
 
-def plain_figures(content: File, results: Results) -> dict[str, float]:
+def plain_metrics(content: File, results: Results) -> dict[str, float]:
     every = np.linspace(0.5, 0.95, 10).tolist()
     ids = [image["id"] for image in content["images"]]
     index = {image["id"]: image["crowdIndex"] for image in content["images"]}
     easy = [i for i in ids if index[i] < 0.2]
     medium = [i for i in ids if 0.2 <= index[i] < 0.8]
     hard = [i for i in ids if index[i] >= 0.8]
-    overall = [average(content, results, ids, t) for t in (every, every[:1], every[5:6])]
-    levels = [average(content, results, some, every)[0] for some in (easy, medium, hard)]
+    overall = [
+        average_precision_and_recall(content, results, ids, t)
+        for t in (every, every[:1], every[5:6])
+    ]
+    levels = [
+        average_precision_and_recall(content, results, level, every)[0]
+        for level in (easy, medium, hard)
+    ]
     values = [*(ap for ap, _ in overall), *levels, *(ar for _, ar in overall)]
     return dict(zip(CROWDPOSE_METRICS, values, strict=True))
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_figures_are_those_of_the_plain_protocol(seed: int, load: Load) -> None:
+def test_metrics_equal_the_plain_implementation(seed: int, load: Load) -> None:
     content, results = crowdpose_case(seed)
-    expected = plain_figures(content, results)
+    expected = plain_metrics(content, results)
     assert 0.02 < expected["AP"] < 0.98
     assert len({expected[f"AP_{level}"] for level in ("easy", "medium", "hard")}) == 3
     assert evaluate_results(load(content), results) == pytest.approx(expected, abs=1e-6)
 
 
-def test_the_figures_it_shares_with_coco_are_pycocotools_over_its_areas(load: Load) -> None:
+def test_metrics_shared_with_coco_equal_pycocotools(load: Load) -> None:
     content, results = crowdpose_case(5)
-    figures = evaluate_results(load(content), results)
+    metrics = evaluate_results(load(content), results)
     for person in content["annotations"]:
         person["area"] = 0.53 * person["bbox"][2] * person["bbox"][3]
     expected = oracle(content, results, CROWDPOSE.sigmas)
     shared = set(expected) & set(CROWDPOSE_METRICS)
     assert len(shared) == 6
-    assert {name: figures[name] for name in shared} == pytest.approx(
+    assert {name: metrics[name] for name in shared} == pytest.approx(
         {name: expected[name] for name in shared}, abs=1e-6
     )
 
 
-def test_areas_in_the_file_do_not_count(load: Load) -> None:
+def test_areas_in_the_file_are_ignored(load: Load) -> None:
     content, results = crowdpose_case(6)
     expected = evaluate_results(load(content), results)
     for person in content["annotations"]:
@@ -146,15 +155,15 @@ def test_areas_in_the_file_do_not_count(load: Load) -> None:
     assert evaluate_results(load(content), results) == expected
 
 
-def test_a_level_without_people_is_minus_one_and_a_dash(load: Load) -> None:
+def test_level_without_people_is_minus_one_and_shown_as_a_dash(load: Load) -> None:
     content, results = crowdpose_case(7)
     for image in content["images"]:
         image["crowdIndex"] = 0.3
-    figures = evaluate_results(load(content), results)
-    assert (figures["AP_easy"], figures["AP_hard"]) == (-1, -1)
-    assert figures["AP_medium"] == figures["AP"]
-    figures = {name: place / 10 for place, name in enumerate(CROWDPOSE_METRICS)} | {"AP_easy": -1.0}
-    table = format_metrics(figures, 12, 34).splitlines()
+    metrics = evaluate_results(load(content), results)
+    assert (metrics["AP_easy"], metrics["AP_hard"]) == (-1, -1)
+    assert metrics["AP_medium"] == metrics["AP"]
+    metrics = {name: index / 10 for index, name in enumerate(CROWDPOSE_METRICS)} | {"AP_easy": -1.0}
+    table = format_metrics(metrics, 12, 34).splitlines()
     assert [line.split()[-6:] for line in table[:2]] == [
         [".50", "OKS", ".75", "easy", "medium", "hard"],
         ["0.000", "0.100", "0.200", "–", "0.400", "0.500"],
@@ -165,14 +174,14 @@ def test_a_level_without_people_is_minus_one_and_a_dash(load: Load) -> None:
     ]
 
 
-def test_nobody_found_and_nobody_there(load: Load) -> None:
+def test_without_results_and_without_people(load: Load) -> None:
     content, results = crowdpose_case(8)
     assert set(evaluate_results(load(content), []).values()) <= {0.0, -1.0}
     content["annotations"] = []
     assert set(evaluate_results(load(content), results).values()) == {-1.0}
 
 
-def test_a_missing_crowd_index_is_computed(load: Load) -> None:
+def test_missing_crowd_index_is_computed(load: Load) -> None:
     content, results = crowdpose_case(9)
     by_image = {
         image["id"]: [
@@ -208,7 +217,7 @@ def plain_crowd_index(people: list[File]) -> float:
     return min(1.0, sum(ratios) / len(ratios)) if len(people) > 1 else 0.0
 
 
-def test_two_people_in_one_place_are_a_crowd_and_two_apart_are_none() -> None:
+def test_crowd_index_of_overlapping_and_separate_people() -> None:
     def person(x: float) -> File:
         keypoints = [value for k in range(14) for value in (x + k, 10 + k, 2)]
         box = [x, 10, 13, 13]

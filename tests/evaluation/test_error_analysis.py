@@ -1,4 +1,4 @@
-"""What is done to the truth is what is counted."""
+"""Errors that are made in the ground truth on purpose are counted as such."""
 
 import json
 from collections import Counter
@@ -31,12 +31,12 @@ STANDING = np.array(
 AREA = 6000.0
 
 
-def crowd_of(people: int) -> Poses:
-    """People side by side, far enough from each other that nobody is near another's keypoints."""
+def people_in_a_row(people: int) -> Poses:
+    """People in a row, so far apart that nobody is near another person's keypoints."""
     return STANDING + np.stack([200.0 * np.arange(people), np.zeros(people)], 1)[:, None]
 
 
-def file_of(people: Poses, visible: int = 2) -> File:
+def annotation_file(people: Poses, visible: int = 2) -> File:
     annotations = [
         {
             "id": number,
@@ -53,210 +53,213 @@ def file_of(people: Poses, visible: int = 2) -> File:
     return {"images": images, "categories": [COCO.to_category()], "annotations": annotations}
 
 
-def results_of(poses: Poses) -> Results:
-    """The first has the best score."""
+def results_from(poses: Poses) -> Results:
+    """Results in descending order of score."""
     return [
         {
             "image_id": 1,
             "category_id": 1,
             "keypoints": np.column_stack([pose, np.ones(17)]).ravel().tolist(),
-            "score": 0.9 - 0.01 * place,
+            "score": 0.9 - 0.01 * rank,
         }
-        for place, pose in enumerate(poses)
+        for rank, pose in enumerate(poses)
     ]
 
 
-Find = Callable[[File, Results], ErrorCounts]
+Analyze = Callable[[File, Results], ErrorCounts]
 
 
 @pytest.fixture
-def find(tmp_path: Path) -> Find:
-    def find(content: File, results: Results) -> ErrorCounts:
-        (tmp_path / "truth.json").write_text(json.dumps(content))
-        annotations = load_annotations(tmp_path / "truth.json")
-        (mistakes,) = analyze_errors(pair_results(annotations, results))
-        assert set(mistakes.people) <= set(PEOPLE)
-        assert set(mistakes.results) <= set(RESULTS)
-        assert set(mistakes.keypoints) <= set(KEYPOINTS)
-        return mistakes
+def analyze(tmp_path: Path) -> Analyze:
+    def analyze(content: File, results: Results) -> ErrorCounts:
+        (tmp_path / "annotations.json").write_text(json.dumps(content))
+        annotations = load_annotations(tmp_path / "annotations.json")
+        (errors,) = analyze_errors(pair_results(annotations, results))
+        assert set(errors.people) <= set(PEOPLE)
+        assert set(errors.results) <= set(RESULTS)
+        assert set(errors.keypoints) <= set(KEYPOINTS)
+        return errors
 
-    return find
+    return analyze
 
 
-def offset(keypoint: int, similarity: float) -> float:
-    """Pixels by which a keypoint is off at a similarity: the formula's inverse."""
+def distance(keypoint: int, similarity: float) -> float:
+    """The distance in pixels at which a keypoint has a similarity: the inverse of OKS."""
     return float(np.sqrt(-np.log(similarity) * 8 * AREA) * COCO.sigmas[keypoint])
 
 
-def test_the_truth_has_no_mistakes(find: Find) -> None:
-    people = crowd_of(4)
-    mistakes = find(file_of(people), results_of(people))
-    assert mistakes.people == {"found": 4}
-    assert mistakes.results == {"a person's own": 4}
-    assert mistakes.keypoints == {"good": 68}
-    assert mistakes.lost == 0
+def test_ground_truth_has_no_errors(analyze: Analyze) -> None:
+    people = people_in_a_row(4)
+    errors = analyze(annotation_file(people), results_from(people))
+    assert errors.people == {"matched": 4}
+    assert errors.results == {"matched": 4}
+    assert errors.keypoints == {"good": 68}
+    assert errors.total_error == 0
 
 
-def test_people_left_out_are_missed(find: Find) -> None:
-    people = crowd_of(5)
-    mistakes = find(file_of(people), results_of(people[[0, 2]]))
-    assert mistakes.people == {"found": 2, "missed": 3}
-    assert mistakes.keypoints == {"good": 34}
-    assert mistakes.lost == 3
+def test_people_without_results_are_missed(analyze: Analyze) -> None:
+    people = people_in_a_row(5)
+    errors = analyze(annotation_file(people), results_from(people[[0, 2]]))
+    assert errors.people == {"matched": 2, "missed": 3}
+    assert errors.keypoints == {"good": 34}
+    assert errors.total_error == 3
 
 
-def test_nobody_found_and_nobody_there(find: Find) -> None:
-    people = crowd_of(3)
-    assert find(file_of(people), []).people == {"missed": 3}
-    mistakes = find(file_of(people[:0]), results_of(people))
-    assert (mistakes.people, mistakes.results) == ({}, {"background": 3})
-    assert mistakes.lost == pytest.approx(0.9 + 0.89 + 0.88)
+def test_without_results_and_without_people(analyze: Analyze) -> None:
+    people = people_in_a_row(3)
+    assert analyze(annotation_file(people), []).people == {"missed": 3}
+    errors = analyze(annotation_file(people[:0]), results_from(people))
+    assert (errors.people, errors.results) == ({}, {"background false positive": 3})
+    assert errors.total_error == pytest.approx(0.9 + 0.89 + 0.88)
 
 
-def test_further_results_on_a_person_are_duplicates(find: Find) -> None:
-    people = crowd_of(3)
-    again = people[[0, 1, 2, 0, 0, 1]] + np.array([0, 0, 0, 1, 2, 3])[:, None, None]
-    mistakes = find(file_of(people), results_of(again))
-    assert mistakes.people == {"found": 3}
-    assert mistakes.results == {"a person's own": 3, "duplicate": 3}
-    assert mistakes.keypoints == {"good": 51}
+def test_additional_results_on_a_person_are_duplicates(analyze: Analyze) -> None:
+    people = people_in_a_row(3)
+    copies = people[[0, 1, 2, 0, 0, 1]] + np.array([0, 0, 0, 1, 2, 3])[:, None, None]
+    errors = analyze(annotation_file(people), results_from(copies))
+    assert errors.people == {"matched": 3}
+    assert errors.results == {"matched": 3, "duplicate": 3}
+    assert errors.keypoints == {"good": 51}
 
 
-def test_results_on_nobody_are_background(find: Find) -> None:
-    people = crowd_of(2)
-    mistakes = find(
-        file_of(people), results_of(np.concatenate([people, people + np.array([0, 900])]))
+def test_results_on_nobody_are_background_false_positives(analyze: Analyze) -> None:
+    people = people_in_a_row(2)
+    errors = analyze(
+        annotation_file(people), results_from(np.concatenate([people, people + np.array([0, 900])]))
     )
-    assert mistakes.results == {"a person's own": 2, "background": 2}
-    assert mistakes.people == {"found": 2}
+    assert errors.results == {"matched": 2, "background false positive": 2}
+    assert errors.people == {"matched": 2}
 
 
-def test_results_beyond_twenty_do_not_count(find: Find) -> None:
-    people = crowd_of(1)
-    mistakes = find(file_of(people), results_of(people.repeat(30, 0)))
-    assert mistakes.results == {"a person's own": 1, "duplicate": 19}
+def test_only_the_twenty_best_results_are_counted(analyze: Analyze) -> None:
+    people = people_in_a_row(1)
+    errors = analyze(annotation_file(people), results_from(people.repeat(30, 0)))
+    assert errors.results == {"matched": 1, "duplicate": 19}
 
 
 @pytest.mark.parametrize("pairs", [[(9, 10)], [(9, 10), (15, 16)], [(5, 6), (11, 12), (13, 14)]])
-def test_left_for_right(pairs: list[tuple[int, int]], find: Find) -> None:
-    people, found = crowd_of(3), crowd_of(3)
+def test_exchanged_left_and_right_keypoints_are_inversions(
+    pairs: list[tuple[int, int]], analyze: Analyze
+) -> None:
+    people, poses = people_in_a_row(3), people_in_a_row(3)
     for left, right in pairs:
-        found[1, [left, right]] = found[1, [right, left]]
-    mistakes = find(file_of(people), results_of(found))
-    assert mistakes.people == {"found": 3}
+        poses[1, [left, right]] = poses[1, [right, left]]
+    errors = analyze(annotation_file(people), results_from(poses))
+    assert errors.people == {"matched": 3}
     wrong = 2 * len(pairs)
-    assert mistakes.keypoints == {"good": 51 - wrong, "left for right": wrong}
+    assert errors.keypoints == {"good": 51 - wrong, "inversion": wrong}
 
 
-def test_a_person_seen_from_behind(find: Find) -> None:
-    """All of left and right: too bad for any OKS that counts, but plainly that person."""
-    people = crowd_of(2)
-    found = people.copy()
-    found[0] = found[0, FLIP]
-    mistakes = find(file_of(people), results_of(found))
-    assert mistakes.people == {"found": 1, "found badly": 1}
-    assert mistakes.results == {"a person's own": 2}
-    # The nose is right whichever way.
-    assert mistakes.keypoints == {"good": 18, "left for right": 16}
+def test_fully_inverted_person_is_poorly_matched(analyze: Analyze) -> None:
+    """The OKS of a person with all sides exchanged is below 0.5, but it is clearly that person."""
+    people = people_in_a_row(2)
+    poses = people.copy()
+    poses[0] = poses[0, FLIP]
+    errors = analyze(annotation_file(people), results_from(poses))
+    assert errors.people == {"matched": 1, "poorly matched": 1}
+    assert errors.results == {"matched": 2}
+    # The nose has no other side.
+    assert errors.keypoints == {"good": 18, "inversion": 16}
 
 
-def test_keypoints_of_another_person(find: Find) -> None:
-    people, found = crowd_of(3), crowd_of(3)
-    found[0, [9, 10]] = people[1, [9, 10]]  # both wrists of the neighbour
-    found[2, 15] = people[1, 16]  # and a foot: left here, right there
-    mistakes = find(file_of(people), results_of(found))
-    assert mistakes.people == {"found": 3}
-    assert mistakes.results == {"a person's own": 3}
-    assert mistakes.keypoints == {"good": 48, "another's": 3}
+def test_keypoints_on_another_person_are_swaps(analyze: Analyze) -> None:
+    people, poses = people_in_a_row(3), people_in_a_row(3)
+    poses[0, [9, 10]] = people[1, [9, 10]]  # both wrists of the neighbor
+    poses[2, 15] = people[1, 16]  # and a foot, with left and right exchanged
+    errors = analyze(annotation_file(people), results_from(poses))
+    assert errors.people == {"matched": 3}
+    assert errors.results == {"matched": 3}
+    assert errors.keypoints == {"good": 48, "swap": 3}
 
 
 @pytest.mark.parametrize(
-    ("similarity", "kind"), [(0.9, "good"), (0.84, "jitter"), (0.51, "jitter"), (0.49, "astray")]
+    ("similarity", "kind"), [(0.9, "good"), (0.84, "jitter"), (0.51, "jitter"), (0.49, "miss")]
 )
-def test_keypoints_off_by_so_much(similarity: float, kind: str, find: Find) -> None:
-    people, found = crowd_of(2), crowd_of(2)
+def test_kind_of_a_keypoint_depends_on_its_distance(
+    similarity: float, kind: str, analyze: Analyze
+) -> None:
+    people, poses = people_in_a_row(2), people_in_a_row(2)
     for keypoint in (9, 13):
-        found[0, keypoint, 1] += offset(keypoint, similarity)
-    mistakes = find(file_of(people), results_of(found))
-    assert mistakes.keypoints == Counter({"good": 32}) + Counter({kind: 2})
+        poses[0, keypoint, 1] += distance(keypoint, similarity)
+    errors = analyze(annotation_file(people), results_from(poses))
+    assert errors.keypoints == Counter({"good": 32}) + Counter({kind: 2})
 
 
-def test_keypoints_that_were_not_found_are_astray(find: Find) -> None:
-    people = crowd_of(2) + 50
-    found = people.copy()
-    found[1, :3] = 0
-    mistakes = find(file_of(people), results_of(found))
-    assert mistakes.keypoints == {"good": 31, "astray": 3}
+def test_undetected_keypoints_are_misses(analyze: Analyze) -> None:
+    people = people_in_a_row(2) + 50
+    poses = people.copy()
+    poses[1, :3] = 0
+    errors = analyze(annotation_file(people), results_from(poses))
+    assert errors.keypoints == {"good": 31, "miss": 3}
 
 
-@pytest.mark.parametrize("of_the_second", [5, 8, 12])
-def test_two_people_in_one_result(of_the_second: int, find: Find) -> None:
-    people = crowd_of(4)
-    both = people[1].copy()
-    both[:of_the_second] = people[2, :of_the_second]
-    found = np.stack([people[0], both, people[3]])
-    mistakes = find(file_of(people), results_of(found))
-    assert mistakes.people == {"found": 2, "merged": 2}
-    assert mistakes.results == {"a person's own": 2, "merged": 1}
-    assert mistakes.keypoints == {"good": 34}
-    assert mistakes.lost == 2
+@pytest.mark.parametrize("num_of_second", [5, 8, 12])
+def test_one_result_on_two_people_merges_them(num_of_second: int, analyze: Analyze) -> None:
+    people = people_in_a_row(4)
+    merged = people[1].copy()
+    merged[:num_of_second] = people[2, :num_of_second]
+    poses = np.stack([people[0], merged, people[3]])
+    errors = analyze(annotation_file(people), results_from(poses))
+    assert errors.people == {"matched": 2, "merged": 2}
+    assert errors.results == {"matched": 2, "merged": 1}
+    assert errors.keypoints == {"good": 34}
+    assert errors.total_error == 2
 
 
-def test_merged_people_who_have_a_result_of_their_own_too(find: Find) -> None:
-    people = crowd_of(2)
-    both = people[0].copy()
-    both[:8] = people[1, :8]
-    mistakes = find(file_of(people), results_of(np.stack([both, people[0]])))
-    assert mistakes.people == {"found": 1, "merged": 1}
+def test_person_with_another_result_is_not_merged(analyze: Analyze) -> None:
+    people = people_in_a_row(2)
+    merged = people[0].copy()
+    merged[:8] = people[1, :8]
+    errors = analyze(annotation_file(people), results_from(np.stack([merged, people[0]])))
+    assert errors.people == {"matched": 1, "merged": 1}
 
 
-def test_a_poor_result_is_still_the_persons_own(find: Find) -> None:
-    people, found = crowd_of(2), crowd_of(2)
-    found[0, 5:] += [0, 60]
-    mistakes = find(file_of(people), results_of(found))
-    assert mistakes.people == {"found": 1, "found badly": 1}
-    assert mistakes.results == {"a person's own": 2}
-    assert mistakes.lost == pytest.approx(12 / 17, abs=0.05)
+def test_poor_result_is_matched(analyze: Analyze) -> None:
+    people, poses = people_in_a_row(2), people_in_a_row(2)
+    poses[0, 5:] += [0, 60]
+    errors = analyze(annotation_file(people), results_from(poses))
+    assert errors.people == {"matched": 1, "poorly matched": 1}
+    assert errors.results == {"matched": 2}
+    assert errors.total_error == pytest.approx(12 / 17, abs=0.05)
 
 
-def test_a_poor_duplicate_takes_nobody_from_a_neighbour(find: Find) -> None:
+def test_duplicate_is_not_matched_to_a_neighbor(analyze: Analyze) -> None:
     people = STANDING + np.array([[0, 0], [25, 0]])[:, None]
-    found = np.stack([people[0], people[0] + [3, 0], people[1]])
-    mistakes = find(file_of(people), results_of(found))
-    assert mistakes.people == {"found": 2}
-    assert mistakes.results == {"a person's own": 2, "duplicate": 1}
+    poses = np.stack([people[0], people[0] + [3, 0], people[1]])
+    errors = analyze(annotation_file(people), results_from(poses))
+    assert errors.people == {"matched": 2}
+    assert errors.results == {"matched": 2, "duplicate": 1}
 
 
-def test_unlabelled_people_and_crowds_are_not_judged(find: Find) -> None:
-    people = crowd_of(4)
-    content = file_of(people)
+def test_unlabeled_people_and_crowds_are_ignored(analyze: Analyze) -> None:
+    people = people_in_a_row(4)
+    content = annotation_file(people)
     content["annotations"][1]["iscrowd"] = 1
     content["annotations"][2]["keypoints"] = [0] * 51
-    mistakes = find(content, results_of(people))
-    assert mistakes.people == {"found": 2}
-    assert mistakes.results == {"a person's own": 2, "not judged": 2}
-    assert mistakes.lost == 0
+    errors = analyze(content, results_from(people))
+    assert errors.people == {"matched": 2}
+    assert errors.results == {"matched": 2, "ignored": 2}
+    assert errors.total_error == 0
 
 
-def test_unlabelled_keypoints_do_not_count(find: Find) -> None:
-    people, found = crowd_of(1), crowd_of(1)
-    content = file_of(people)
+def test_unlabeled_keypoints_are_ignored(analyze: Analyze) -> None:
+    people, poses = people_in_a_row(1), people_in_a_row(1)
+    content = annotation_file(people)
     content["annotations"][0]["keypoints"][2::3] = [0, 0, 0, 0, 0] + [1] * 12
-    found[0, :5] += 500
-    mistakes = find(content, results_of(found))
-    assert mistakes.keypoints == {"good": 12}
-    assert mistakes.lost == 0
+    poses[0, :5] += 500
+    errors = analyze(content, results_from(poses))
+    assert errors.keypoints == {"good": 12}
+    assert errors.total_error == 0
 
 
-def test_everything_is_counted_once(find: Find) -> None:
-    """However results lie about, each person and each of twenty results is of one kind."""
+def test_each_person_and_result_is_counted_once(analyze: Analyze) -> None:
     rng = np.random.default_rng(0)
     for _ in range(30):
         people = STANDING + rng.uniform(0, 150, (rng.integers(0, 6), 1, 2))
         near = people.repeat(3, 0) + rng.normal(0, 25, (3 * len(people), 17, 2))
-        mistakes = find(file_of(people), results_of(near))
-        assert mistakes.people.total() == len(people)
-        assert mistakes.results.total() == min(len(near), 20)
-        own = mistakes.results["a person's own"]
-        assert own == mistakes.people["found"] + mistakes.people["found badly"]
-        assert mistakes.keypoints.total() == 17 * own
+        errors = analyze(annotation_file(people), results_from(near))
+        assert errors.people.total() == len(people)
+        assert errors.results.total() == min(len(near), 20)
+        matched = errors.results["matched"]
+        assert matched == errors.people["matched"] + errors.people["poorly matched"]
+        assert errors.keypoints.total() == 17 * matched

@@ -1,4 +1,4 @@
-"""The COCO figures equal pycocotools'."""
+"""COCO metrics equal those of pycocotools."""
 
 import copy
 import json
@@ -11,42 +11,48 @@ from typing import Any
 import pytest
 
 from higherhrnet.errors import InputError
-from higherhrnet.evaluation.metrics import COCO_METRICS, evaluate_results, format_metrics
+from higherhrnet.evaluation.metrics import (
+    COCO_METRICS,
+    evaluate,
+    evaluate_results,
+    format_metrics,
+)
 from higherhrnet.io.coco import load_annotations, load_predictions
 from higherhrnet.poses import Poses
 from higherhrnet.skeleton import COCO, Skeleton
+from higherhrnet.synthetic.scenes import write_scenes
 from tests.evaluation.cases import HAND, File, Results, oracle, random_case
 
 
 @pytest.fixture
-def ours(tmp_path: Path) -> Callable[[File, Results], dict[str, float]]:
-    """Our figures, by way of files."""
+def measure(tmp_path: Path) -> Callable[[File, Results], dict[str, float]]:
+    """Computes the metrics from files."""
 
-    def figures(content: File, results: Results) -> dict[str, float]:
-        (tmp_path / "truth.json").write_text(json.dumps(content))
+    def measure(content: File, results: Results) -> dict[str, float]:
+        (tmp_path / "annotations.json").write_text(json.dumps(content))
         (tmp_path / "predictions.json").write_text(json.dumps(results))
-        annotations = load_annotations(tmp_path / "truth.json")
+        annotations = load_annotations(tmp_path / "annotations.json")
         return evaluate_results(annotations, load_predictions(tmp_path / "predictions.json"))
 
-    return figures
+    return measure
 
 
-def same(figures: dict[str, float]) -> Any:  # noqa: ANN401
-    return pytest.approx(figures, abs=1e-6)
+def close_to(metrics: dict[str, float]) -> Any:  # noqa: ANN401
+    return pytest.approx(metrics, abs=1e-6)
 
 
-Ours = Callable[[File, Results], dict[str, float]]
+Measure = Callable[[File, Results], dict[str, float]]
 
 
 @pytest.mark.parametrize("skeleton", [COCO, HAND], ids=lambda skeleton: skeleton.name)
 @pytest.mark.parametrize("seed", range(12))
-def test_random_results_score_as_in_pycocotools(seed: int, skeleton: Skeleton, ours: Ours) -> None:
+def test_metrics_of_random_results(seed: int, skeleton: Skeleton, measure: Measure) -> None:
     content, results = random_case(seed, skeleton)
     expected = oracle(content, results, skeleton.sigmas)
     assert 0.02 < expected["AP"] < 0.98
-    figures = ours(content, results)
-    assert figures == same(expected)
-    assert {type(figure) for figure in figures.values()} == {float}
+    metrics = measure(content, results)
+    assert metrics == close_to(expected)
+    assert {type(metric) for metric in metrics.values()} == {float}
 
 
 def crowds_only(content: File, results: Results) -> None:
@@ -59,29 +65,29 @@ def crowd_regions_without_keypoints(content: File, results: Results) -> None:
         person |= {"iscrowd": 1, "num_keypoints": 0, "keypoints": [0] * 51}
 
 
-def nobody_annotated(content: File, results: Results) -> None:
+def no_annotations(content: File, results: Results) -> None:
     content["annotations"] = []
 
 
-def nobody_in_half_the_images(content: File, results: Results) -> None:
+def no_annotations_in_half_the_images(content: File, results: Results) -> None:
     empty = {image["id"] for image in content["images"][::2]}
     content["annotations"] = [p for p in content["annotations"] if p["image_id"] not in empty]
 
 
-def nobody_found(content: File, results: Results) -> None:
+def no_results(content: File, results: Results) -> None:
     results.clear()
 
 
-def one_score_for_all(content: File, results: Results) -> None:
+def equal_scores(content: File, results: Results) -> None:
     for result in results:
         result["score"] = 0.5
 
 
-def many_more_than_twenty_an_image(content: File, results: Results) -> None:
+def more_than_twenty_results_per_image(content: File, results: Results) -> None:
     results *= 3
 
 
-def nobody_large(content: File, results: Results) -> None:
+def no_large_people(content: File, results: Results) -> None:
     for person in content["annotations"]:
         person["area"] = min(person["area"], 2000.0)
 
@@ -94,7 +100,7 @@ def other_categories(content: File, results: Results) -> None:
     results.append(results[0] | {"category_id": 7, "score": 1.0})
 
 
-def annotations_of_no_image(content: File, results: Results) -> None:
+def annotations_of_unknown_images(content: File, results: Results) -> None:
     content["annotations"].append(content["annotations"][0] | {"id": 5000, "image_id": 123456})
 
 
@@ -108,71 +114,72 @@ def results_in_another_order(content: File, results: Results) -> None:
     [
         crowds_only,
         crowd_regions_without_keypoints,
-        nobody_annotated,
-        nobody_in_half_the_images,
-        nobody_found,
-        one_score_for_all,
-        many_more_than_twenty_an_image,
-        nobody_large,
+        no_annotations,
+        no_annotations_in_half_the_images,
+        no_results,
+        equal_scores,
+        more_than_twenty_results_per_image,
+        no_large_people,
         other_categories,
-        annotations_of_no_image,
+        annotations_of_unknown_images,
         results_in_another_order,
     ],
     ids=lambda change: change.__name__,
 )
-def test_edge_cases_score_as_in_pycocotools(
-    change: Callable[[File, Results], None], ours: Ours
-) -> None:
+def test_metrics_of_edge_cases(change: Callable[[File, Results], None], measure: Measure) -> None:
     content, results = random_case(100)
     change(content, results)
-    assert ours(content, results) == same(oracle(content, results))
+    assert measure(content, results) == close_to(oracle(content, results))
 
 
-def test_figures_without_anyone_to_judge_by_are_minus_one(ours: Ours) -> None:
+def test_metrics_without_ground_truth_are_minus_one(measure: Measure) -> None:
     content, results = random_case(101)
-    nobody_large(content, results)
-    assert {name for name, figure in ours(content, results).items() if figure == -1} == {
+    no_large_people(content, results)
+    assert {name for name, metric in measure(content, results).items() if metric == -1} == {
         "APL",
         "ARL",
     }
-    nobody_annotated(content, results)
-    assert set(ours(content, results).values()) == {-1.0}
+    no_annotations(content, results)
+    assert set(measure(content, results).values()) == {-1.0}
 
 
-def test_what_annotations_leave_out_is_filled_in(ours: Ours) -> None:
+def test_missing_fields_of_annotations_are_completed(measure: Measure) -> None:
     content, results = random_case(102)
     filled = copy.deepcopy(content)
-    for person, whole in zip(content["annotations"], filled["annotations"], strict=True):
+    for person, complete in zip(content["annotations"], filled["annotations"], strict=True):
         del person["area"], person["iscrowd"], person["num_keypoints"]
-        whole |= {"iscrowd": 0, "area": whole["bbox"][2] * whole["bbox"][3]}
-    assert ours(content, results) == same(oracle(filled, results))
+        complete |= {"iscrowd": 0, "area": complete["bbox"][2] * complete["bbox"][3]}
+    assert measure(content, results) == close_to(oracle(filled, results))
 
 
-def test_the_skeleton_can_be_given(tmp_path: Path) -> None:
+def test_skeleton_can_be_passed(tmp_path: Path) -> None:
     content, results = random_case(104, HAND)
     content["categories"] = [{"id": 1, "name": "thing"}]
-    path = tmp_path / "truth.json"
+    path = tmp_path / "annotations.json"
     path.write_text(json.dumps(content))
-    figures = evaluate_results(load_annotations(path, HAND), results)
-    assert figures == same(oracle(content, results, HAND.sigmas))
+    metrics = evaluate_results(load_annotations(path, HAND), results)
+    assert metrics == close_to(oracle(content, results, HAND.sigmas))
 
 
-def renamed(
-    content: File, results: Results, truth: Callable[[int], Any], found: Callable[[int], Any]
+def with_new_ids(
+    content: File,
+    results: Results,
+    annotation_id: Callable[[int], Any],
+    result_id: Callable[[int], Any],
 ) -> tuple[File, Results]:
-    """The same images under other ids in annotations and results."""
+    """The same images with other IDs in annotations and results."""
     content, results = copy.deepcopy((content, results))
     for image in content["images"]:
-        image["id"] = truth(image["id"])
+        image["id"] = annotation_id(image["id"])
     for person in content["annotations"]:
-        person["image_id"] = truth(person["image_id"])
+        person["image_id"] = annotation_id(person["image_id"])
     for result in results:
-        result["image_id"] = found(result["image_id"])
+        result["image_id"] = result_id(result["image_id"])
     return content, results
 
 
 @pytest.mark.parametrize(
-    ("truth", "found"),
+    ("annotation_id", "result_id"),
     [
         ("image-{:03}".format, "image-{:03}".format),
         (int, str),
@@ -180,27 +187,28 @@ def renamed(
     ],
 )
 def test_image_ids_are_numbers_or_strings(
-    truth: Callable[[int], Any], found: Callable[[int], Any], ours: Ours
+    annotation_id: Callable[[int], Any], result_id: Callable[[int], Any], measure: Measure
 ) -> None:
     content, results = random_case(105)
     expected = oracle(content, results)
-    assert ours(*renamed(content, results, truth, found)) == same(expected)
+    assert measure(*with_new_ids(content, results, annotation_id, result_id)) == close_to(expected)
 
 
 @pytest.mark.parametrize("form", ["{:012}.jpg", "somewhere/else/{:012}.jpg", "{:012}.png"])
-def test_a_result_belongs_to_the_image_of_its_file(form: str, ours: Ours) -> None:
+def test_result_is_paired_by_its_file_name(form: str, measure: Measure) -> None:
     content, results = random_case(106)
     expected = oracle(content, results)
     for result in results:
         result |= {"file_name": form.format(result["image_id"])}
     order = sorted(image["id"] for image in content["images"])
-    # The results' id is the next image's in the annotations: only the file's name tells them apart.
+    # Each image has the ID in the annotations that the next image has in the results, so that only
+    # the file name is correct.
     following = dict(zip(order, order[1:] + order[:1], strict=True))
-    content, results = renamed(content, results, int, following.__getitem__)
-    assert ours(content, results) == same(expected)
+    content, results = with_new_ids(content, results, int, following.__getitem__)
+    assert measure(content, results) == close_to(expected)
 
 
-def test_files_of_one_name_are_told_apart_by_folder_or_id(ours: Ours) -> None:
+def test_files_of_equal_name_are_distinguished_by_folder_or_id(measure: Measure) -> None:
     content, results = random_case(107, images=2)
     expected = oracle(content, results)
     assert 0 < expected["AP"] < 1
@@ -209,41 +217,41 @@ def test_files_of_one_name_are_told_apart_by_folder_or_id(ours: Ours) -> None:
     folder = {first["id"]: "a", second["id"]: "b"}
     for form in ("{}/photo.jpg", "photo.jpg"):
         named = [r | {"file_name": form.format(folder[r["image_id"]])} for r in results]
-        assert ours(content, named) == same(expected)
+        assert measure(content, named) == close_to(expected)
 
 
-def test_the_number_of_the_category_does_not_matter_where_results_have_only_one(ours: Ours) -> None:
+def test_category_id_is_ignored_where_results_have_only_one(measure: Measure) -> None:
     content, results = random_case(108)
     expected = oracle(content, results)
     content["categories"][0]["id"] = 0
     for person in content["annotations"]:
         person["category_id"] = 0
-    assert ours(content, results) == same(expected)
+    assert measure(content, results) == close_to(expected)
 
 
-def test_the_person_of_id_0_counts(ours: Ours) -> None:
+def test_person_with_id_0_is_counted(measure: Measure) -> None:
     content, results = random_case(109)
     expected = oracle(content, results)
     for person in content["annotations"]:
         person["id"] -= 1
-    assert ours(content, results) == same(expected)
+    assert measure(content, results) == close_to(expected)
 
 
-def test_poses_that_are_the_truth_score_one(tmp_path: Path, ours: Ours) -> None:
+def test_ap_and_ar_of_the_ground_truth_are_one(tmp_path: Path, measure: Measure) -> None:
     content, _ = random_case(110)
     results: Results = []
     for image in content["images"]:
-        here = [p for p in content["annotations"] if p["image_id"] == image["id"]]
-        results += Poses.from_coco(here).to_coco(image["id"], file_name=image["file_name"])
-    figures = ours(content, results)
-    assert [figures["AP"], figures["AR"]] == pytest.approx([1, 1])
+        in_image = [p for p in content["annotations"] if p["image_id"] == image["id"]]
+        results += Poses.from_coco(in_image).to_coco(image["id"], file_name=image["file_name"])
+    metrics = measure(content, results)
+    assert [metrics["AP"], metrics["AR"]] == pytest.approx([1, 1])
 
 
-def test_nothing_is_printed_and_nothing_given_is_changed(
+def test_arguments_are_not_modified_and_nothing_is_printed(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     content, results = random_case(111)
-    path = tmp_path / "truth.json"
+    path = tmp_path / "annotations.json"
     path.write_text(json.dumps(content))
     annotations = load_annotations(path)
     before = copy.deepcopy((annotations.people, annotations.images, results))
@@ -252,9 +260,9 @@ def test_nothing_is_printed_and_nothing_given_is_changed(
     assert capfd.readouterr() == ("", "")
 
 
-def test_the_table_shows_every_figure() -> None:
-    figures = {name: (number + 1) / 20 for number, name in enumerate(COCO_METRICS)} | {"APL": -1.0}
-    assert format_metrics(figures, 1346, 973).splitlines() == [
+def test_table_contains_every_metric() -> None:
+    metrics = {name: (index + 1) / 20 for index, name in enumerate(COCO_METRICS)} | {"APL": -1.0}
+    assert format_metrics(metrics, 1346, 973).splitlines() == [
         "                OKS .50–.95      OKS .50      OKS .75       medium        large",
         "precision (AP)        0.050        0.100        0.150        0.200            –",
         "recall (AR)           0.300        0.350        0.400        0.450        0.500",
@@ -262,7 +270,7 @@ def test_the_table_shows_every_figure() -> None:
     ]
 
 
-def one_person() -> File:
+def file_with_one_person() -> File:
     return {
         "images": [{"id": 1, "file_name": "a.jpg"}],
         "categories": [COCO.to_category()],
@@ -276,33 +284,52 @@ RESULT = {"image_id": 1, "category_id": 1, "keypoints": [1, 2, 0.5] * 17, "score
 @pytest.mark.parametrize(
     ("results", "message"),
     [
-        ([RESULT | {"image_id": n} for n in (1, 8, 9)], "2 of 3 results, first 8"),
-        ([RESULT | {"image_id": 2, "file_name": "b.jpg"}], "1 of 1 results, first b.jpg"),
-        ([RESULT | {"keypoints": [1, 2, 0.5] * 14}], "17 keypoints a person, but 14"),
+        ([RESULT | {"image_id": n} for n in (1, 8, 9)], "no image for 2 of 3 results.* image 8$"),
+        (
+            [RESULT | {"image_id": 2, "file_name": "b.jpg"}],
+            r"no image for 1 of 1 results.* image b\.jpg$",
+        ),
+        (
+            [RESULT | {"keypoints": [1, 2, 0.5] * 14}],
+            "people have 17 keypoints, but a result has 14",
+        ),
     ],
 )
-def test_results_of_other_images_or_skeletons_are_named(
+def test_results_of_other_images_or_skeletons_are_rejected(
     results: Results, message: str, tmp_path: Path
 ) -> None:
-    path = tmp_path / "truth.json"
-    path.write_text(json.dumps(one_person()))
+    path = tmp_path / "annotations.json"
+    path.write_text(json.dumps(file_with_one_person()))
     with pytest.raises(InputError, match=message) as caught:
         evaluate_results(load_annotations(path), results)
     assert str(caught.value).startswith(f"{path}: ")
 
 
-def test_works_without_torch(tmp_path: Path) -> None:
+def test_evaluation_needs_no_torch(tmp_path: Path) -> None:
     content, results = random_case(112)
-    (tmp_path / "truth.json").write_text(json.dumps(content))
+    (tmp_path / "annotations.json").write_text(json.dumps(content))
     (tmp_path / "predictions.json").write_text(json.dumps(results))
     script = """
 import sys
-sys.modules["torch"] = None  # importing it fails
+sys.modules["torch"] = None  # makes its import fail
 from higherhrnet.io.coco import load_annotations, load_predictions
 from higherhrnet.evaluation.metrics import evaluate_results
-assert "faster_coco_eval" not in sys.modules  # it is slow to import
-print(evaluate_results(load_annotations("truth.json"), load_predictions("predictions.json"))["AP"])
+assert "faster_coco_eval" not in sys.modules  # its import takes long
+results = load_predictions("predictions.json")
+print(evaluate_results(load_annotations("annotations.json"), results)["AP"])
 """
     command = [sys.executable, "-c", script]
     printed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert float(printed.stdout) == pytest.approx(oracle(content, results)["AP"], abs=1e-6)
+
+
+def test_evaluate_accepts_files_and_results(tmp_path: Path) -> None:
+    truth = write_scenes(tmp_path, 4, height=64, width=64)
+    people = json.loads(truth.read_text())["annotations"]
+    results = [person | {"score": 1.0} for person in people if person["num_keypoints"]]
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    metrics = evaluate(truth, results)
+    assert metrics["AP"] == pytest.approx(1)
+    assert evaluate(str(truth), tmp_path / "results.json") == metrics
+    with pytest.raises(InputError, match=r"missing\.json"):
+        evaluate(truth, tmp_path / "missing.json")

@@ -1,4 +1,4 @@
-"""A real cluster of two machines, one of which dies; and what is refused without one."""
+"""predict-ray on a cluster of two nodes, with failures; its output folder; invalid flags."""
 
 from __future__ import annotations
 
@@ -30,122 +30,122 @@ from higherhrnet.engines.base import Engine
 from higherhrnet.errors import InputError
 from higherhrnet.io.images import write_image
 from higherhrnet.poses import Poses
-from higherhrnet.ray import tables
-from higherhrnet.ray.paths import Location, location
+from higherhrnet.ray.paths import locate
 from higherhrnet.ray.predict import run_predict_ray
 from higherhrnet.ray.tables import (
+    IMAGES,
     ProcessedImage,
     begin_run,
     completed_images,
     count_results,
-    failures,
+    failure_messages,
     remove_incomplete,
     write_shard,
 )
 from higherhrnet.skeleton import COCO
 from higherhrnet.synthetic.scenes import draw_scene
-from tests.conftest import WITHOUT, Model
+from tests.conftest import HIDE_PACKAGES, ModelFiles
 
-COUNT, PER_FILE = 60, 3
-LOST = {"health_check_period_ms": 500, "health_check_failure_threshold": 3}
-"""How soon Ray sees that a machine is gone."""
+COUNT, PER_SHARD = 60, 3
+HEALTH_CHECK = {"health_check_period_ms": 500, "health_check_failure_threshold": 3}
+"""Lets Ray notice a lost node within seconds."""
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
-    """A folder of drawn scenes, some deeper; one file is broken and some are none of ours."""
+def images(tmp_path: Path) -> Path:
+    """A folder of scenes, some in a subfolder, with a broken image and files to be ignored."""
     drawn = [draw_scene(seed, height=64, width=64).image for seed in range(6)]
-    folder = tmp_path / "pictures"
+    folder = tmp_path / "images"
     for number in range(COUNT):
         write_image(folder / ("deep" if number % 3 else "") / f"{number}.png", drawn[number % 6])
-    (folder / "broken.jpg").write_bytes(b"no picture")
-    (folder / "notes.txt").write_text("no picture, and none by its name")
+    (folder / "broken.jpg").write_bytes(b"not an image")
+    (folder / "notes.txt").write_text("not an image")
     (folder / ".hidden.png").write_bytes((folder / "0.png").read_bytes())
     return folder
 
 
-class Machines:
-    """A cluster on this machine that believes to be two, each with room for one actor."""
+class TwoNodes:
+    """A cluster of two nodes on this machine, each with room for one actor."""
 
     def __init__(self) -> None:
-        small: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
-        head = {**small, "include_dashboard": False, "_system_config": LOST}
+        node: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
+        head = {**node, "include_dashboard": False, "_system_config": HEALTH_CHECK}
         self.cluster = Cluster(True, head_node_args=head)
-        self.other = self.cluster.add_node(**small)
+        self.second_node = self.cluster.add_node(**node)
 
-    def other_is_at_work(self) -> bool:
-        """Whether an actor of the other one has a unit under way; Ray names processes so."""
-        raylet = self.other.all_processes["raylet"][0].process.pid
+    def second_node_is_busy(self) -> bool:
+        """Whether an actor of the second node processes a shard, by the name of its process."""
+        raylet = self.second_node.all_processes["raylet"][0].process.pid
         for status in Path("/proc").glob("[0-9]*/status"):
-            with suppress(OSError):  # it ended meanwhile
+            with suppress(OSError):  # the process may have ended
                 if f"PPid:\t{raylet}\n" in status.read_text():
                     name = status.with_name("cmdline").read_bytes()
-                    if b"_Finder" in name and b".submit" in name:
+                    if b"InferenceActor" in name and b".submit" in name:
                         return True
         return False
 
-    def kill_the_other(self) -> None:
-        self.cluster.remove_node(self.other, allow_graceful=False)
+    def kill_second_node(self) -> None:
+        self.cluster.remove_node(self.second_node, allow_graceful=False)
 
 
 @pytest.fixture
-def machines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Machines]:
+def two_nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[TwoNodes]:
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    machines = Machines()
-    yield machines
-    machines.cluster.shutdown()  # type: ignore[no-untyped-call]
+    nodes = TwoNodes()
+    yield nodes
+    nodes.cluster.shutdown()  # type: ignore[no-untyped-call]
 
 
 def start(*arguments: object) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "higherhrnet", "predict", *map(str, arguments)]
+    command = [sys.executable, "-m", "higherhrnet", "predict-ray", *map(str, arguments)]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True)
 
 
-def rows(out: Path, kind: str) -> list[dict[str, Any]]:
-    return list(parquet.read_table(out / kind).to_pylist())
+def rows(out: Path, table: str) -> list[dict[str, Any]]:
+    return list(parquet.read_table(out / table).to_pylist())
 
 
 @pytest.mark.slow
-def test_a_machine_dies_and_every_image_is_there_once(
-    machines: Machines, pictures: Path, lively: Model, tmp_path: Path
+def test_every_image_appears_once_if_a_node_dies(
+    two_nodes: TwoNodes, images: Path, small_model: ModelFiles, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    model = ["--model", lively.onnx, "--engine", "onnxruntime"]
-    flags = ["--ray", machines.cluster.address, pictures, *model, "--per-file", PER_FILE]
-    flags += ["--out", out]
-    running = start(*flags)
+    model = ["--model", small_model.onnx, "--engine", "onnxruntime"]
+    flags = ["--address", two_nodes.cluster.address, images, *model]
+    flags += ["--images-per-shard", PER_SHARD, "--out", out]
+    process = start(*flags)
     written = list[Path]()
-    while running.poll() is None and not (len(written) > 3 and machines.other_is_at_work()):
+    while process.poll() is None and not (len(written) > 3 and two_nodes.second_node_is_busy()):
         written = list(out.glob("images/[!.]*.parquet"))
         time.sleep(0.02)
-    machines.kill_the_other()
+    two_nodes.kill_second_node()
     before = len(list(out.glob("images/*.parquet")))
-    said, complained = running.communicate(timeout=300)
-    assert running.returncode == 3, complained
-    assert before < COUNT // PER_FILE  # it died in the middle
-    assert f"in {COUNT} images, 1 skipped" in said
-    check(out, pictures, lively)
-    assert [row["image"] for row in rows(out, "failed")] == [str(pictures / "broken.jpg")]
-    assert "not a picture of a known kind" in rows(out, "failed")[0]["reason"]
+    stdout, stderr = process.communicate(timeout=300)
+    assert process.returncode == 3, stderr
+    assert before < COUNT // PER_SHARD  # the node died during the run
+    assert f"in {COUNT} images, 1 skipped" in stdout
+    check(out, images, small_model)
+    assert [row["image"] for row in rows(out, "failed")] == [str(images / "broken.jpg")]
+    assert "not an image of a supported format" in rows(out, "failed")[0]["reason"]
 
     times = {path: path.stat().st_mtime_ns for path in out.glob("images/*.parquet")}
-    (out / "people" / "0123456789abcdef.parquet").write_bytes(b"by a machine that died")
+    (out / "people" / "0123456789abcdef.parquet").write_bytes(b"of a lost shard")
     for name in ("broken.jpg", "new.jpg"):
-        write_image(pictures / name, draw_scene(7, height=64, width=64).image)
-    again = start(*flags, "--resume")
-    said, complained = again.communicate(timeout=300)
-    assert again.returncode == 0, complained
-    assert f"in 2 images, {COUNT} done before" in said
-    check(out, pictures, lively)
+        write_image(images / name, draw_scene(7, height=64, width=64).image)
+    resumed = start(*flags, "--resume")
+    stdout, stderr = resumed.communicate(timeout=300)
+    assert resumed.returncode == 0, stderr
+    assert f"in 2 images, {COUNT} already finished" in stdout
+    check(out, images, small_model)
     assert rows(out, "failed") == []
-    assert all(path.stat().st_mtime_ns == then for path, then in times.items())
+    assert all(path.stat().st_mtime_ns == modified for path, modified in times.items())
 
 
-class Deadly(Engine):
-    """An engine that dies of one picture, known by its shape."""
+class FatalEngine(Engine):
+    """An engine that kills its process if the input is not square."""
 
-    description, streams = "deadly", 1
+    description, streams = "fatal", 1
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -156,77 +156,80 @@ class Deadly(Engine):
         return self.engine(images)
 
 
-def deadly(model: Path) -> Predictor:
+def load_fatal(model: Path) -> Predictor:
     predictor = Predictor.load(model, engine="onnxruntime", threads=1)
-    predictor.processing.engine = Deadly(predictor.engine)
+    predictor.processing.engine = FatalEngine(predictor.engine)
     return predictor
 
 
 @pytest.mark.slow
-def test_a_picture_that_kills_is_named_and_costs_no_other(
-    machines: Machines, pictures: Path, lively: Model, tmp_path: Path
+def test_only_the_image_that_kills_its_process_fails(
+    two_nodes: TwoNodes, images: Path, small_model: ModelFiles, tmp_path: Path
 ) -> None:
-    write_image(pictures / "7" / "deadly.png", draw_scene(0, height=64, width=160).image)
-    out, address = tmp_path / "out", machines.cluster.address
-    load = partial(deadly, lively.onnx)
+    write_image(images / "7" / "fatal.png", draw_scene(0, height=64, width=160).image)
+    out, address = tmp_path / "out", two_nodes.cluster.address
+    load = partial(load_fatal, small_model.onnx)
     summary = run_predict_ray(
-        load, [str(pictures)], str(out), address=address, images_per_shard=PER_FILE
+        load, [str(images)], str(out), address=address, images_per_shard=PER_SHARD
     )
     assert summary.images == COUNT and len(summary.failed) == 2
-    images = Counter(row["image"] for row in rows(out, "images"))
-    assert len(images) == COUNT and set(images.values()) == {1}
+    counts = Counter(row["image"] for row in rows(out, "images"))
+    assert len(counts) == COUNT and set(counts.values()) == {1}
     failed = {Path(row["image"]).name: row["reason"] for row in rows(out, "failed")}
-    assert failed.keys() == {"broken.jpg", "deadly.png"}
-    assert failed["deadly.png"] == "the process that looked at it died"
+    assert failed.keys() == {"broken.jpg", "fatal.png"}
+    assert failed["fatal.png"] == "the process died while it processed the image"
 
 
-def dying(model: Path, mark: Path, driver: int) -> Predictor:
-    """In one actor, has it die after the people of the unit with the broken picture, once."""
+def load_dying(model: Path, mark: Path, driver: int) -> Predictor:
+    """Lets one actor die once, in the shard with the broken image, before its last file."""
     if os.getpid() != driver:
-        write = tables._write
+        write = parquet.write_table
 
-        def write_or_die(out: Location, kind: str, unit: str, table: pa.Table) -> None:
-            if kind == tables.IMAGES and table.num_rows == PER_FILE - 1 and not mark.exists():
+        def write_or_die(table: pa.Table, path: str, **options: Any) -> None:  # noqa: ANN401
+            last = Path(path).parent.name == IMAGES
+            if last and table.num_rows == PER_SHARD - 1 and not mark.exists():
                 mark.touch()
                 os.kill(os.getpid(), signal.SIGKILL)
-            write(out, kind, unit, table)
+            write(table, path, **options)
 
-        tables._write = write_or_die
+        parquet.write_table = write_or_die
     return Predictor.load(model, engine="onnxruntime", threads=1)
 
 
 @pytest.mark.slow
-def test_what_a_process_wrote_before_it_died_is_not_there_twice(
-    machines: Machines, pictures: Path, lively: Model, tmp_path: Path
+def test_files_of_an_incomplete_shard_are_removed(
+    two_nodes: TwoNodes, images: Path, small_model: ModelFiles, tmp_path: Path
 ) -> None:
-    out, mark, address = tmp_path / "out", tmp_path / "mark", machines.cluster.address
-    load = partial(dying, lively.onnx, mark, os.getpid())
+    out, mark, address = tmp_path / "out", tmp_path / "mark", two_nodes.cluster.address
+    load = partial(load_dying, small_model.onnx, mark, os.getpid())
     summary = run_predict_ray(
-        load, [str(pictures)], str(out), address=address, images_per_shard=PER_FILE
+        load, [str(images)], str(out), address=address, images_per_shard=PER_SHARD
     )
     assert mark.exists()
     assert summary.images == COUNT and len(summary.failed) == 1
-    check(out, pictures, lively)
+    check(out, images, small_model)
 
 
-def check(out: Path, pictures: Path, model: Model) -> None:
-    """Every picture is there once, with the people that one process finds in it."""
-    names = [path for path in pictures.rglob("[!.]*") if path.suffix in {".png", ".jpg"}]
-    readable = [path for path in names if path.read_bytes() != b"no picture"]
-    images, people = rows(out, "images"), rows(out, "people")
-    assert Counter(row["image"] for row in images) == Counter(map(str, readable))
+def check(out: Path, images: Path, model: ModelFiles) -> None:
+    """Every image appears once, with the people that a single process predicts in it."""
+    paths = [path for path in images.rglob("[!.]*") if path.suffix in {".png", ".jpg"}]
+    readable = [path for path in paths if path.read_bytes() != b"not an image"]
+    processed, people = rows(out, "images"), rows(out, "people")
+    assert Counter(row["image"] for row in processed) == Counter(map(str, readable))
     predictor = Predictor.load(model.onnx, engine="onnxruntime", threads=1)
-    for row in images:
-        picture = read_image(row["image"])
-        assert (row["height"], row["width"]) == picture.shape[:2]
-        mine = [person for person in people if person["image"] == row["image"]]
-        mine.sort(key=lambda person: int(person["person"]))
-        poses = predictor(picture)
-        assert row["people"] == len(mine) == len(poses)
-        assert [person["person"] for person in mine] == list(range(len(mine)))
-        for person, pose in zip(mine, poses, strict=True):
-            found = person["keypoints"]
-            triples = [[found[name][axis] for axis in ("x", "y", "score")] for name in COCO.names]
+    for row in processed:
+        image = read_image(row["image"])
+        assert (row["height"], row["width"]) == image.shape[:2]
+        of_image = [person for person in people if person["image"] == row["image"]]
+        of_image.sort(key=lambda person: int(person["person"]))
+        poses = predictor(image)
+        assert row["people"] == len(of_image) == len(poses)
+        assert [person["person"] for person in of_image] == list(range(len(of_image)))
+        for person, pose in zip(of_image, poses, strict=True):
+            keypoints = person["keypoints"]
+            triples = [
+                [keypoints[name][axis] for axis in ("x", "y", "score")] for name in COCO.names
+            ]
             # Kernels may depend on the alignment of memory, so processes agree to rounding only.
             expected = np.column_stack([pose.keypoints[0], pose.keypoint_scores[0]])
             np.testing.assert_allclose(np.array(triples), expected, rtol=1e-5, atol=1e-5)
@@ -234,78 +237,80 @@ def check(out: Path, pictures: Path, model: Model) -> None:
             assert person["score"] == pytest.approx(float(pose.scores[0]), rel=1e-5)
 
 
-def test_what_cannot_be_done_is_said_in_a_line(
-    pictures: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_invalid_flags_are_one_line_errors(
+    images: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.chdir(pictures.parent)
-    monkeypatch.setattr(signal, "signal", lambda *_: None)  # ours stays, whatever `main` sets
+    monkeypatch.chdir(images.parent)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # keep pytest's handlers
     write_image(Path("clip.mp4.png"), draw_scene(0, height=64, width=64).image)
     Path("clip.mp4.png").rename("clip.mp4")
-    Path("nothing").mkdir()
-    Path("mine/people").mkdir(parents=True)
-    Path("mine/people/1.jpg").touch()
-    for flags, said in [
-        ("--ray --show-maps pictures", "leave out --show-maps"),
-        ("--ray localhost:1 pictures", "--ray localhost:1: no cluster can be joined"),
-        ("nowhere --ray", "nowhere: no such file or folder"),
-        ("--ray clip.mp4", "clip.mp4: --ray looks at pictures, not videos"),
-        ("--ray abc://bucket/pictures", "abc://bucket/pictures: no filesystem for it"),
-        ("--ray --out x", "name a picture or folder"),
-        ("--ray ray://first:10001 pictures", "say HOST:6379 instead"),
-        ("--ray pictures --out mine", "1.jpg: is none of ours; take another --out"),
-        ("--ray nothing", "nothing: no picture in there"),
-        ("--ray pictures --actors 0", "must be at least 1"),
-        ("pictures --gpus 1", "go with --ray"),
+    Path("empty").mkdir()
+    Path("other/people").mkdir(parents=True)
+    Path("other/people/1.jpg").touch()
+    for flags, message in [
+        ("images --address localhost:1", "--address localhost:1: cannot connect to a cluster"),
+        ("nowhere", "nowhere: no such file or folder"),
+        ("clip.mp4", "clip.mp4: predict-ray processes images only"),
+        ("abc://bucket/images", "abc://bucket/images: unsupported filesystem"),
+        ("--out x", "name at least one image or folder"),
+        ("images --address ray://first:10001", "for example HOST:6379"),
+        ("images --out other", "1.jpg: not a file of predict-ray; choose another --out"),
+        ("empty", "empty: contains no images"),
+        ("images --actors 0", "--actors must be at least 1"),
+        ("images --images-per-shard 0", "--images-per-shard must be at least 1"),
+        ("images --gpus 1000", "has room for an actor (CPUs: 1, GPUs: 1000)"),
     ]:
-        with pytest.raises(SystemExit) as ended:
-            main(["predict", *flags.split()])
-        assert ended.value.code == 1
+        with pytest.raises(SystemExit) as caught:
+            main(["predict-ray", *flags.split()])
+        assert caught.value.code == 1
         (line,) = capsys.readouterr().err.splitlines()
-        assert line.startswith("higherhrnet: ") and said in line
+        assert line.startswith("higherhrnet: ") and message in line
 
 
-def test_a_run_goes_on_only_as_it_began(tmp_path: Path) -> None:
-    out, look = location(str(tmp_path)), {"size": 512}
-    run = begin_run(out, look, resume=False)
-    assert count_results(out) == (0, 0) and failures(out) == []
+def test_run_is_resumed_with_equal_settings_only(tmp_path: Path) -> None:
+    out, settings = locate(str(tmp_path)), {"size": 512}
+    run = begin_run(out, settings, resume=False)
+    assert count_results(out) == (0, 0) and failure_messages(out) == []
     poses = Poses.from_coco([])
-    seen, failed = [ProcessedImage("a.png", (4, 8), poses)], {"b.png": "broken"}
-    write_shard(out, run, ["a.png", "b.png"], seen, failed, COCO)
+    processed, failed = [ProcessedImage("a.png", (4, 8), poses)], {"b.png": "broken"}
+    write_shard(out, run, ["a.png", "b.png"], processed, failed, COCO)
     assert rows(tmp_path, "people") == []
-    with pytest.raises(InputError, match="holds a run: --resume goes on with it"):
-        begin_run(out, look, resume=False)
-    with pytest.raises(InputError, match="made with another model or settings"):
+    with pytest.raises(InputError, match="contains an earlier run; continue it with --resume"):
+        begin_run(out, settings, resume=False)
+    with pytest.raises(InputError, match="made with another model or other inference settings"):
         begin_run(out, {"size": 256}, resume=True)
     assert rows(tmp_path, "failed") == [{"image": "b.png", "reason": "broken"}]
-    assert completed_images(out) == {"a.png", "b.png"} and failures(out) == ["b.png: broken"]
-    assert begin_run(out, look, resume=True) != run
+    assert completed_images(out) == {"a.png", "b.png"}
+    assert failure_messages(out) == ["b.png: broken"]
+    assert begin_run(out, settings, resume=True) != run
     assert completed_images(out) == {"a.png"} and count_results(out) == (1, 0)
     assert rows(tmp_path, "images") == [{"image": "a.png", "width": 8, "height": 4, "people": 0}]
-    with pytest.raises(InputError, match="another run has begun to write there"):
+    with pytest.raises(InputError, match="another run has begun to write into this folder"):
         write_shard(out, run, ["c.png"], [ProcessedImage("c.png", (4, 8), poses)], {}, COCO)
     assert completed_images(out) == {"a.png"}
-    with pytest.raises(InputError, match="another run has begun to write there"):
+    with pytest.raises(InputError, match="another run has begun to write into this folder"):
         remove_incomplete(out, run)
 
 
-def test_a_unit_done_again_with_another_outcome_leaves_only_that(tmp_path: Path) -> None:
-    out = location(str(tmp_path))
+def test_repeated_shard_replaces_its_earlier_files(tmp_path: Path) -> None:
+    out = locate(str(tmp_path))
     run = begin_run(out, {}, resume=False)
     person = {"keypoints": [1.0, 2.0, 0.5] * 17, "score": 0.5}
-    found = ProcessedImage("a.png", (4, 8), Poses.from_coco([person]))
-    write_shard(out, run, ["a.png"], [found], {}, COCO)
+    processed = ProcessedImage("a.png", (4, 8), Poses.from_coco([person]))
+    write_shard(out, run, ["a.png"], [processed], {}, COCO)
     write_shard(out, run, ["a.png"], [], {"a.png": "gone"}, COCO)
     assert rows(tmp_path, "people") == rows(tmp_path, "images") == []
-    write_shard(out, run, ["a.png"], [found], {}, COCO)
+    write_shard(out, run, ["a.png"], [processed], {}, COCO)
     assert rows(tmp_path, "failed") == []
     assert len(rows(tmp_path, "people")) == 1 and count_results(out) == (1, 1)
 
 
-def test_without_ray_it_says_what_to_install(tmp_path: Path) -> None:
+def test_missing_ray_is_a_one_line_error(tmp_path: Path) -> None:
     code = (
-        WITHOUT.format(names=["ray"]) + "from higherhrnet.cli.main import main\nmain(sys.argv[1:])"
+        HIDE_PACKAGES.format(names=["ray"])
+        + "from higherhrnet.cli.main import main\nmain(sys.argv[1:])"
     )
-    command = [sys.executable, "-c", code, "predict", "--ray", str(tmp_path)]
-    ended = subprocess.run(command, capture_output=True, text=True)
-    assert ended.returncode == 1
-    assert ended.stderr == 'higherhrnet: --ray needs Ray: pip install "higherhrnet[ray]"\n'
+    command = [sys.executable, "-c", code, "predict-ray", str(tmp_path)]
+    process = subprocess.run(command, capture_output=True, text=True)
+    assert process.returncode == 1
+    assert process.stderr == 'higherhrnet: predict-ray needs ray: pip install "higherhrnet[ray]"\n'

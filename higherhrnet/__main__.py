@@ -1,4 +1,4 @@
-"""`python -m higherhrnet` is `higherhrnet`."""
+"""`python -m higherhrnet` runs the command line, as `higherhrnet` does."""
 
 from higherhrnet.cli.main import main
 

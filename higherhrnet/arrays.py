@@ -1,4 +1,4 @@
-"""The array types of the package, each defined once."""
+"""The array types of the package."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 Image = NDArray[np.uint8]
-"""(H, W, 3) red, green and blue, 0 to 255."""
+"""(H, W, 3) RGB values, 0 to 255."""
 FloatArray = NDArray[np.float32]
-"""Images and maps of a network, keypoints, scores."""
+"""Network inputs, maps, keypoints and scores."""
 DoubleArray = NDArray[np.float64]
-"""Coordinates and measurements that are computed in double precision."""
+"""Coordinates and measurements in double precision."""
 IndexArray = NDArray[np.intp]
 """Indices into another array."""
 BoolArray = NDArray[np.bool_]

@@ -1,59 +1,68 @@
-"""Configuration: frozen dataclasses, one a concern, checked when made, the paper's values first."""
+"""The configuration of a model: architecture, input, inference settings and file header.
+
+Frozen dataclasses that check their values when they are created. The defaults are the published
+settings of the paper.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from math import isfinite
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
+
+import dacite
 
 from higherhrnet.errors import InputError, require
-from higherhrnet.plain import from_dict
+from higherhrnet.flags import flag
 from higherhrnet.skeleton import COCO, Skeleton
 
 Convention = Literal["reference", "unbiased"]
-"""How pixels are counted; see geometry.py."""
+"""How pixel coordinates are counted; see `higherhrnet.geometry`."""
 
 StemName = Literal["hrnet", "efficientnet-lite0", "efficientnet-lite2", "movenet"]
-"""What makes a network's first features."""
+"""The first layers of the network."""
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The network's shape: all that is needed to build it."""
+    """The architecture of the network."""
 
     width: int = 32
-    """Channels of the finest branch, doubling at each coarser one; the paper uses 32 and 48."""
+    """Number of channels at the highest resolution of the backbone; each lower resolution has twice
+    as many. The paper uses 32 and 48."""
     num_keypoints: int = 17
-    """Heatmaps the network gives: 17 for COCO, 14 for CrowdPose."""
+    """Number of keypoints of the skeleton, which is the number of heatmaps: 17 for COCO, 14 for
+    CrowdPose. Training sets it to that of the training skeleton."""
     tag_per_keypoint: bool = True
-    """One tag map a keypoint, as the paper; False: one that all keypoints share."""
+    """Predict one tag map for each keypoint, as in the paper; otherwise one map for all of them."""
     deconv_kernels: tuple[int, ...] = (4,)
-    """Kernel size (2, 3 or 4) of each transposed-convolution module; every one doubles the
-    resolution, and their number is how many there are."""
+    """Kernel size (2, 3 or 4) of each transposed convolution. There are as many transposed
+    convolutions as values, and each doubles the resolution of the maps."""
     deconv_blocks: int = 4
-    """Residual blocks after each transposed convolution."""
+    """Number of residual blocks after each transposed convolution."""
     stem: StemName = "hrnet"
-    """What makes the first features: the paper's own stem, or a small network that can start from
-    ImageNet or from MoveNet, whose four resolutions open the branches (EfficientHRNet). Both were
-    trained on pixels from -1 to 1: a mean and std of about 0.5."""
+    """The first layers of the network. hrnet is the stem of the paper. The others are small
+    networks that can start from pretrained weights (--init): EfficientNet-Lite from ImageNet, as in
+    EfficientHRNet, or MoveNet. They need a mean and standard deviation of about 0.5."""
     modules: tuple[int, int, int] = (1, 4, 3)
-    """Modules in stages 2, 3 and 4, where the resolutions run side by side."""
+    """Number of modules in stages 2, 3 and 4 of the backbone, in which 2, 3 and 4 resolutions run
+    in parallel."""
     blocks: int = 4
-    """Residual blocks a branch, in each module."""
+    """Number of residual blocks per resolution in each module."""
 
     def __post_init__(self) -> None:
         require(self.width >= 1, f"width must be at least 1, not {self.width}")
-        require(self.num_keypoints >= 1, f"num_keypoints must be at least 1: {self.num_keypoints}")
+        require(
+            self.num_keypoints >= 1, f"num_keypoints must be at least 1, not {self.num_keypoints}"
+        )
         require(
             self.stem in get_args(StemName),
-            f"trunk must be one of {', '.join(get_args(StemName))}, not {self.stem!r}",
+            f"stem must be one of {', '.join(get_args(StemName))}, not {self.stem!r}",
         )
-        require(
-            min(self.modules) >= 1 and self.blocks >= 1,
-            f"modules and blocks must be at least 1: {self.modules}, {self.blocks}",
-        )
+        require(min(self.modules) >= 1, f"modules must be at least 1, not {self.modules}")
+        require(self.blocks >= 1, f"blocks must be at least 1, not {self.blocks}")
         require(
             self.deconv_blocks >= 0, f"deconv_blocks must not be negative: {self.deconv_blocks}"
         )
@@ -64,22 +73,25 @@ class ModelConfig:
 
     @property
     def num_tags(self) -> int:
-        """Tag maps the network gives."""
+        """The number of tag maps."""
         return self.num_keypoints if self.tag_per_keypoint else 1
 
 
 @dataclass(frozen=True)
 class InputConfig:
-    """What the network was trained to see."""
+    """The input of the network."""
 
     size: int = 512
-    """Pixels of the photograph's shorter side as the network sees it; a multiple of 32."""
+    """Length in pixels of the sides of the square training crops, and by default of the shorter
+    side of images at inference; a multiple of 32."""
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    """Of red, green and blue in 0 to 1, subtracted first."""
+    """Mean of the red, green and blue values, from 0 to 1, which is subtracted from each pixel."""
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
-    """Of red, green and blue, divided by after."""
+    """Standard deviation of the red, green and blue values, from 0 to 1, by which each pixel is
+    divided after the mean is subtracted."""
     convention: Convention = "reference"
-    """How pixels are counted: as the authors' code, or with exact flips and resizes."""
+    """How pixel coordinates are counted: reference as in the reference implementation, unbiased
+    with pixel centers at half-integers, so that flips and resizes are exact."""
 
     def __post_init__(self) -> None:
         require(
@@ -89,58 +101,67 @@ class InputConfig:
         require(min(self.std) > 0, f"std must be above 0, not {self.std}")
         require(
             self.convention in get_args(Convention),
-            f"convention must be one of {get_args(Convention)}, not {self.convention!r}",
+            f"convention must be one of {', '.join(get_args(Convention))}, not {self.convention!r}",
         )
 
 
 @dataclass(frozen=True)
 class DecodeConfig:
-    """How maps become people. The defaults are the original's published settings."""
+    """How maps are decoded into people; the defaults are those of the reference implementation."""
 
     max_people: int = 30
-    """Peaks kept a keypoint, and groups that a peak can join."""
+    """Maximum number of peaks per keypoint, and maximum number of people to which a peak can be
+    assigned."""
     min_peak: float = 0.1
-    """A peak is a candidate when its heatmap is above this (DETECTION_THRESHOLD)."""
+    """Heatmap value above which a local maximum is a peak (DETECTION_THRESHOLD in the reference
+    implementation)."""
     max_tag_distance: float = 1.0
-    """A candidate joins a group when their tags are nearer than this (TAG_THRESHOLD)."""
+    """Distance between the tags of a peak and of a person below which the peak can be assigned to
+    the person (TAG_THRESHOLD in the reference implementation)."""
     position_weight: float = 0.0
-    """Where a keypoint is counts as two tags more, each this number times x or y in shorter sides
-    of the map: people who are far apart may then share a tag. The original has only tags."""
+    """Weight of positions in grouping: x and y, in lengths of the map's shorter side and multiplied
+    by this weight, count as two more tags, so that people who are far apart may have similar tags.
+    0 groups by tags only, as in the paper."""
     score_in_cost: bool = True
-    """Tag distances are rounded, and among equals the higher peak is served first."""
+    """Round tag distances when peaks are assigned to people, and prefer higher peaks where the
+    rounded distances are equal."""
     peak_window: int = 5
-    """Side of the square, in pixels of the decoded map, in which a peak must be the largest.
-    The original's 5 spans half a cell of the network's output; larger values merge twin peaks."""
+    """Side in pixels of the square window on the decoded maps in which a peak must have the highest
+    value; an odd number. Larger windows suppress double peaks."""
     adjust: bool = True
-    """Move each keypoint a quarter pixel towards its higher neighbours."""
+    """Move each keypoint a quarter of a pixel towards its higher neighbor in the heatmap."""
     refine: bool = True
-    """Give each person its missing keypoints from where map and tag agree best."""
+    """Find each person's missing keypoints where the heatmap and the tag agree best."""
     min_refined_score: float = 0.0
-    """A refined keypoint below this is left out. The original keeps all above 0."""
+    """Minimum score of keypoints that are found by refinement, 0 to 1; others stay missing. The
+    reference implementation uses 0."""
     min_score: float = 0.0
-    """People below this score are left out."""
-    oks_nms: float | None = None
-    """Of two people more alike than this (Object Keypoint Similarity, 0 to 1), keep the better."""
-    limit: int | None = None
-    """Give no more than this many people, the best first to stay; the original has no limit."""
+    """Minimum score of a person, 0 to 1; people with lower scores are omitted."""
+    oks_nms: Annotated[float | None, flag("nobody is omitted", "FLOAT")] = None
+    """Omit a person whose Object Keypoint Similarity with a person of a higher score is above this
+    value, 0 to 1."""
+    limit: Annotated[int | None, flag("no limit", "INT")] = None
+    """Maximum number of people per image; those with the highest scores are kept."""
 
     def __post_init__(self) -> None:
         require(self.max_people >= 1, f"max_people must be at least 1, not {self.max_people}")
         require(
             self.peak_window >= 1 and self.peak_window % 2 == 1,
-            f"peak_window must be odd, not {self.peak_window}",
+            f"peak_window must be odd and positive, not {self.peak_window}",
         )
         require(
             self.position_weight >= 0,
             f"position_weight must not be negative: {self.position_weight}",
         )
         for name in ("min_peak", "max_tag_distance"):
-            require(isfinite(getattr(self, name)), f"{name} must be a number")
+            value = getattr(self, name)
+            require(isfinite(value), f"{name} must be a finite number, not {value}")
         for name in ("min_refined_score", "min_score"):
-            require(0 <= getattr(self, name) <= 1, f"{name} must be between 0 and 1")
+            value = getattr(self, name)
+            require(0 <= value <= 1, f"{name} must be between 0 and 1, not {value}")
         require(
             self.oks_nms is None or 0 < self.oks_nms <= 1,
-            f"oks_nms must be between 0 and 1, not {self.oks_nms}",
+            f"oks_nms must be above 0 and at most 1, not {self.oks_nms}",
         )
         require(
             self.limit is None or self.limit >= 1,
@@ -150,23 +171,23 @@ class DecodeConfig:
 
 @dataclass(frozen=True)
 class InferenceConfig:
-    """How a photograph is shown to the network at test time, and how its maps are read."""
+    """How images are presented to the network and how its maps are decoded."""
 
-    __test__ = False  # not a test class, whatever pytest thinks of its name
-
-    size: int | None = None
-    """Pixels of the photograph's shorter side, a multiple of 32; the input's own size if not said.
-    Networks trained on crops see people best where these are as large as in the crops."""
+    size: Annotated[int | None, flag("the model's input size", "INT")] = None
+    """Length in pixels of the shorter side to which images are resized for the network, a multiple
+    of 32. Accuracy is highest where people are about as large as in the training crops."""
     flip: bool = True
-    """Show the mirrored photograph too, and average."""
+    """Also run the network on the horizontally flipped image and average the maps. Doubles the
+    computation."""
     align_flip: bool = False
-    """Shift the mirrored view so that its maps fall exactly on the plain view's, where the
-    original's training leaves them three pixels apart."""
+    """Shift the flipped view so that its maps align exactly with those of the plain view. Without
+    it, maps of the reference convention are three input pixels apart."""
     scales: tuple[float, ...] = (1.0,)
-    """Sizes at which the photograph is shown, relative to the input size; heatmaps are averaged,
-    tags come from scale 1."""
+    """Sizes at which the network sees each image, as factors of the input size; must include 1 if
+    there are several. Heatmaps are averaged, tags are taken from scale 1."""
     project: bool = True
-    """Decode at the network's input resolution, as the original; False: at its finest map's."""
+    """Decode maps at the resolution of the network's input, as the reference implementation does;
+    otherwise at the resolution of the network's finest output."""
     decode: DecodeConfig = field(default_factory=DecodeConfig)
 
     def __post_init__(self) -> None:
@@ -180,26 +201,26 @@ class InferenceConfig:
         )
         require(
             len(self.scales) == 1 or 1 in self.scales,
-            f"scales must include 1, whose tags are used, not {self.scales}",
+            f"scales must include 1, from which the tags are taken, not {self.scales}",
         )
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a weight file says about itself: enough to build, feed and read the network."""
+    """The metadata of a model file: what is needed to build, feed and decode the network."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
     skeleton: Skeleton = COCO
     input: InputConfig = field(default_factory=InputConfig)
     inference: InferenceConfig = field(default_factory=InferenceConfig)
-    """The settings that suit these weights best."""
+    """The inference settings that suit these weights best."""
     training: dict[str, Any] = field(default_factory=dict)
-    """Facts about how the weights came to be: data, recipe, epochs, figures, licence."""
+    """Facts about the training: data, recipe, epochs, metrics, license."""
 
     def __post_init__(self) -> None:
         require(
             self.model.num_keypoints == len(self.skeleton),
-            f"the network gives {self.model.num_keypoints} keypoints, "
+            f"the network has {self.model.num_keypoints} keypoints, "
             f"the skeleton {self.skeleton.name} has {len(self.skeleton)}",
         )
 
@@ -207,35 +228,68 @@ class Header:
     """The entry of a file's metadata that holds the header."""
 
     def to_metadata(self) -> dict[str, str]:
-        """The header as the one string entry that safetensors and ONNX files carry."""
+        """The header as the one entry that it takes in the metadata of a safetensors or ONNX
+        file."""
         return {self.KEY: json.dumps(asdict(self))}
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str] | None, source: str) -> Header:
-        """The header out of a file's metadata.
+        """Reads the header from the metadata of a file.
 
         Args:
-            metadata: the file's own entries.
-            source: the file, for the error's sake.
+            metadata: the entries of the file.
+            source: the name of the file, for error messages.
 
         Raises:
-            InputError: there is none, or it does not make sense.
+            InputError: there is no header, or it has unknown, missing or invalid fields.
         """
         try:
-            return from_dict(cls, _with_current_names(json.loads((metadata or {})[cls.KEY])))
+            text = (metadata or {})[cls.KEY]
         except KeyError as error:
             raise InputError(
-                f"{source}: no higherhrnet header inside, so its shape is unknown; for weights "
-                f"of the paper's authors or MMPose run `higherhrnet convert {source} OUT` first"
+                f"{source}: has no higherhrnet header, so the architecture is unknown; convert "
+                f"weights of the paper's authors or of MMPose first: higherhrnet convert {source} "
+                "OUT.safetensors"
             ) from error
-        except (TypeError, ValueError) as error:
-            raise InputError(f"{source}: its header cannot be read: {error}") from error
+        try:
+            return _parse(json.loads(text))
+        except (ValueError, dacite.DaciteError) as error:
+            reason = " ".join(str(error).split())
+            raise InputError(f"{source}: the header is invalid: {reason}") from error
 
 
-def _with_current_names(header: Any) -> Any:  # noqa: ANN401 (JSON)
-    """A header whose names are those of today, where it was written with earlier ones."""
-    if not isinstance(header, dict):
-        return header
+def _parse(values: Any) -> Header:  # noqa: ANN401 (JSON)
+    """The header that JSON values describe; names of earlier versions are accepted."""
+    if not isinstance(values, dict):
+        raise InputError(f"it must be an object, not {values!r}")
+    values = _with_current_names(values)
+    # The dataclasses have tuples for JSON's lists, except in the free-form facts.
+    values = {key: value if key == "training" else _tuples(value) for key, value in values.items()}
+    config = dacite.Config(strict=True, type_hooks={k: _no_bool(k) for k in (int, float)})
+    return dacite.from_dict(Header, values, config)
+
+
+def _tuples(value: Any) -> Any:  # noqa: ANN401 (JSON)
+    if isinstance(value, list):
+        return tuple(map(_tuples, value))
+    if isinstance(value, dict):
+        return {key: _tuples(item) for key, item in value.items()}
+    return value
+
+
+def _no_bool(kind: type) -> Callable[[Any], Any]:
+    """A check for dacite, which accepts true and false as numbers since Python does."""
+
+    def check(value: Any) -> Any:  # noqa: ANN401 (JSON)
+        if isinstance(value, bool):
+            raise dacite.WrongTypeError(kind, value)
+        return value
+
+    return check
+
+
+def _with_current_names(header: dict[str, Any]) -> dict[str, Any]:
+    """The values of a header under the names of this version."""
     header = dict(header)
     if "test" in header:
         header["inference"] = header.pop("test")
@@ -243,11 +297,11 @@ def _with_current_names(header: Any) -> Any:  # noqa: ANN401 (JSON)
         (("model",), "trunk", "stem"),
         (("inference", "decode"), "position", "position_weight"),
     ):
-        parts: Any = header
+        parent: Any = header
         for key in path:
-            parts = parts.get(key) if isinstance(parts, dict) else None
-        if isinstance(parts, dict) and old in parts:
-            parts[new] = parts.pop(old)
+            parent = parent.get(key) if isinstance(parent, dict) else None
+        if isinstance(parent, dict) and old in parent:
+            parent[new] = parent.pop(old)
     if isinstance(header.get("input"), dict) and header["input"].get("convention") == "original":
         header["input"]["convention"] = "reference"
     return header

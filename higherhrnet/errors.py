@@ -1,15 +1,51 @@
-"""The one error that is the user's to mend."""
+"""The error for mistakes that the user can correct."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
 
 
 class InputError(ValueError):
-    """Something a person gave (a file, a flag, a model) cannot be used.
+    """A file, a flag, a model or another input from the user cannot be used.
 
-    Its message is one line: what was wrong, where, and the way out. The command line prints it
-    without a traceback; every other exception is a bug and keeps its traceback.
+    The message is one line: what is wrong, where, and what to do about it. The command line prints
+    it without a traceback; every other exception is a bug and keeps its traceback.
     """
 
 
-def require(holds: bool, message: str) -> None:
-    """Raises InputError with the message unless something holds."""
-    if not holds:
+def require(condition: bool, message: str) -> None:
+    """Raises InputError with the message if the condition is false."""
+    if not condition:
         raise InputError(message)
+
+
+@contextmanager
+def reading(path: str | Path) -> Iterator[None]:
+    """Converts an OSError within the block to an InputError that names the path.
+
+    Not only reading a file raises OSError: `Path.is_file` does for a name that is too long or in a
+    folder without permission.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = str(error.strerror or error).partition("\n")[0]
+        raise InputError(f"{path}: cannot be read: {reason}") from error
+
+
+def require_packages(feature: str, extra: str, *packages: str) -> None:
+    """Raises InputError if a package is not installed.
+
+    Args:
+        feature: what needs the packages, for the message.
+        extra: the extra of higherhrnet that installs them.
+        packages: the names under which they are imported.
+    """
+    missing = [name for name in packages if find_spec(name) is None]
+    require(
+        not missing,
+        f'{feature} needs {" and ".join(missing)}: pip install "higherhrnet[{extra}]"',
+    )

@@ -1,9 +1,10 @@
-"""Where a pixel goes: every resize, flip and offset between photograph and maps is decided here.
+"""The transforms between images, the network's input and its maps.
 
-Two conventions. `original` is what the paper's authors' code does: coordinates count pixels by
-their index and are scaled as they are, so that a flip at stride s is off by 1 - 1/s cells; their
-weights have learnt it. `unbiased` counts from the image's edge: the first pixel's centre is at 0.5,
-and resizes and flips are exact inverses of themselves (the idea known as UDP, CVPR 2020).
+There are two conventions for coordinates. `reference` is that of the reference implementation: the
+center of the first pixel is at 0, and coordinates are scaled without regard to pixel centers, so
+that a flip at stride s is off by 1 - 1/s cells. Weights of the paper's authors are trained with it.
+`unbiased` counts from the edge of the image: the center of the first pixel is at 0.5, and resizes
+and flips are exact (known as UDP, Huang et al., CVPR 2020).
 """
 
 from __future__ import annotations
@@ -14,28 +15,30 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from higherhrnet.arrays import DoubleArray
 from higherhrnet.config import Convention
 from higherhrnet.errors import InputError
 
 Matrix = NDArray[np.float64]
-"""(2, 3): (x, y, 1) to (x', y')."""
+"""(2, 3) affine transform from (x, y, 1) to (x', y')."""
 
 FIRST_PIXEL_CENTER: dict[Convention, float] = {"reference": 0.0, "unbiased": 0.5}
-"""The coordinates of the first pixel's centre. Annotations and OpenCV count pixels by their index:
-this is what is added to theirs."""
+"""For each convention, the coordinate of the center of the first pixel. In annotations and in
+OpenCV it is 0, so this is the offset to their coordinates."""
 
 MAX_NETWORK_PIXELS = 2**23
+"""Maximum number of pixels of the network's input."""
 STRIDE = 32
-"""The network's coarsest; its input's sides are multiples of it."""
+"""Stride of the network's lowest resolution; the sides of its input are multiples of it."""
 
 
-def transform(points: NDArray[np.floating], matrix: Matrix) -> NDArray[np.float64]:
-    """(..., 2) points through an affine matrix."""
+def transform(points: NDArray[np.floating], matrix: Matrix) -> DoubleArray:
+    """Applies an affine transform to (..., 2) points."""
     return points @ matrix[:, :2].T + matrix[:, 2]
 
 
 def invert(matrix: Matrix) -> Matrix:
-    """The matrix that undoes an affine matrix."""
+    """The inverse of an affine transform."""
     linear = np.linalg.inv(matrix[:, :2])
     return np.concatenate([linear, -linear @ matrix[:, 2:]], 1)
 
@@ -43,10 +46,20 @@ def invert(matrix: Matrix) -> Matrix:
 def network_size(
     height: int, width: int, input_size: int, scale: float = 1.0, min_scale: float = 1.0
 ) -> tuple[int, int]:
-    """Width and height at which a photograph is shown to the network (the original's rule).
+    """The size to which an image is resized for the network, as the reference implementation does.
 
-    The shorter side becomes `input_size` times `scale`. The longer is rounded up to a multiple of
-    64 at the smallest scale, so that the maps of all scales lie over each other.
+    The shorter side becomes `input_size * scale`. The longer side is rounded up to a multiple of 64
+    at the smallest scale, so that the maps of all scales cover the same part of the image.
+
+    Args:
+        height: height of the image in pixels.
+        width: width of the image in pixels.
+        input_size: length of the shorter side at scale 1, in pixels.
+        scale: scale of this view.
+        min_scale: the smallest scale of all views.
+
+    Returns:
+        Width and height in pixels.
     """
 
     def round_up(pixels: float) -> int:
@@ -66,9 +79,18 @@ def warp(
     convention: Convention,
     border: int = 0,
 ) -> NDArray[np.uint8]:
-    """(h, w) or (h, w, C) image through a matrix in the convention's coordinates, linearly.
+    """Applies an affine transform to an image, with bilinear interpolation.
 
-    The result is (height, width) or (height, width, C), and `border` where the image is not.
+    Args:
+        image: (h, w) or (h, w, C).
+        matrix: maps the image to the result, in the coordinates of the convention.
+        width: width of the result in pixels.
+        height: height of the result in pixels.
+        convention: how pixel coordinates are counted.
+        border: value of pixels outside the image.
+
+    Returns:
+        (height, width) or (height, width, C).
     """
     center = FIRST_PIXEL_CENTER[convention]
     matrix = matrix.copy()
@@ -82,40 +104,55 @@ def warp(
 
 @dataclass(frozen=True)
 class Resize:
-    """A photograph's way into the network, and its own undo."""
+    """The transform of an image to the network's input, and its inverse."""
 
     width: int
+    """Width of the network's input in pixels."""
     height: int
+    """Height of the network's input in pixels."""
     matrix: Matrix
-    """Photograph to network input, both in the convention's coordinates."""
+    """Maps the image to the network's input, both in the coordinates of the convention."""
     convention: Convention
 
     def warp(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """(h, w, 3) photograph → (height, width, 3) network input; black where there is none.
+        """Resizes an image for the network.
+
+        Args:
+            image: (h, w, 3).
+
+        Returns:
+            (height, width, 3); black outside the image.
 
         Raises:
-            InputError: the network's input would be too large for memory, or of a size that it
-                cannot take.
+            InputError: the network's input would be too large, or its sides are not multiples of
+                32.
         """
         if self.width % STRIDE or self.height % STRIDE:
             raise InputError(
-                f"these scales would show the network {self.width}×{self.height} pixels, no "
-                f"multiples of {STRIDE}; use scales that halve or double, like 0.5 1 2"
+                f"these scales would resize the image to {self.width}×{self.height} pixels, which "
+                f"are not multiples of {STRIDE}; use powers of 2 as scales, for example 0.5 1 2"
             )
         if self.width * self.height > MAX_NETWORK_PIXELS:
             raise InputError(
-                f"{image.shape[1]}×{image.shape[0]} pixels would be shown to the network at "
-                f"{self.width}×{self.height}, past {MAX_NETWORK_PIXELS / 1e6:.1f} million pixels; "
-                "crop it, or use smaller scales"
+                f"an image of {image.shape[1]}×{image.shape[0]} pixels would be resized to "
+                f"{self.width}×{self.height} pixels for the network, more than the maximum of "
+                f"{MAX_NETWORK_PIXELS / 1e6:.1f} million; crop it, or use smaller scales"
             )
         return warp(image, self.matrix, self.width, self.height, self.convention)
 
     def to_image(
         self, points: NDArray[np.floating], map_width: int, map_height: int
-    ) -> NDArray[np.float64]:
-        """(..., 2) points on a map that spans the network's input → the photograph's pixels.
+    ) -> DoubleArray:
+        """Transforms points on a map to points on the image.
 
-        In both conventions the result counts pixels by their index, as annotations do.
+        Args:
+            points: (..., 2) x and y on the map, in the coordinates of the convention.
+            map_width: width of the map, which covers the network's input.
+            map_height: height of the map.
+
+        Returns:
+            (..., 2) x and y in pixels. As in annotations, the center of the first pixel is at 0 in
+            both conventions.
         """
         strides = np.array([self.width / map_width, self.height / map_height])
         return (
@@ -123,7 +160,11 @@ class Resize:
         )
 
     def box(self) -> tuple[float, float, float, float]:
-        """x, y, width and height of the network's input on the photograph, pixels from its edge."""
+        """The part of the image that the network's input covers.
+
+        Returns:
+            x, y, width and height in pixels, where (0, 0) is the corner of the image.
+        """
         sides = (
             np.array([[0, 0], [self.width, self.height]])
             + FIRST_PIXEL_CENTER[self.convention]
@@ -141,21 +182,21 @@ def resize_for_network(
     min_scale: float = 1.0,
     convention: Convention = "reference",
 ) -> Resize:
-    """How a photograph of this size is resized and centred for the network.
+    """The transform that resizes and centers an image for the network.
 
     Args:
-        height: of the photograph, pixels.
-        width: of the photograph, pixels.
-        input_size: pixels of the shorter side at scale 1.
-        scale: this view's size.
-        min_scale: the smallest of all views' sizes.
-        convention: how pixels are counted.
+        height: height of the image in pixels.
+        width: width of the image in pixels.
+        input_size: length of the shorter side at scale 1, in pixels.
+        scale: scale of this view.
+        min_scale: the smallest scale of all views.
+        convention: how pixel coordinates are counted.
     """
     w, h = network_size(height, width, input_size, scale, min_scale)
     factor = w / width if width < height else h / height
     center = np.array([width / 2, height / 2])
     if convention == "reference":
-        center = np.floor(center + 0.5)  # on a whole pixel
+        center = np.floor(center + 0.5)  # the reference implementation rounds to whole pixels
     offset = np.array([w / 2, h / 2]) - factor * center
     matrix = np.array([[factor, 0, offset[0]], [0, factor, offset[1]]])
     return Resize(w, h, matrix, convention)

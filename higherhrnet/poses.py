@@ -1,4 +1,4 @@
-"""Poses: the people found in one photograph, in the photograph's own pixels."""
+"""Poses: the keypoints of the people in one image, in pixels of the image."""
 
 from __future__ import annotations
 
@@ -9,82 +9,95 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from higherhrnet.arrays import FloatArray
-from higherhrnet.errors import InputError
+from higherhrnet.arrays import BoolArray, FloatArray
+from higherhrnet.errors import InputError, require
 from higherhrnet.skeleton import COCO, Skeleton
+
+_DISPLAY_SIZE, _DISPLAY_MARGIN = 480, 24
+"""Pixels of the longer side of the drawing in a notebook, and of its margin."""
 
 
 @dataclass(frozen=True, eq=False)
 class Poses:
-    """P people with K keypoints each; slicing, masking and filtering give Poses again.
+    """The poses of P people with K keypoints each.
+
+    `poses[index]` selects people as from an array and returns Poses; iterating yields Poses of one
+    person each. Notebooks display Poses as a drawing.
 
     Raises:
-        InputError: the arrays' shapes do not belong together or are not the skeleton's, they hold
-            NaN or infinity, or tracks are no whole numbers.
+        InputError: the shapes of the arrays do not match each other or the skeleton, a value is NaN
+            or infinite, or a track ID is not an integer.
     """
 
     keypoints: FloatArray
-    """(P, K, 2) x and y in pixels; (0, 0) for a keypoint that was not found."""
+    """(P, K, 2) x and y in pixels; (0, 0) where the keypoint was not found."""
     keypoint_scores: FloatArray
-    """(P, K) the heatmap's value, about 0 to 1; 0 for a keypoint that was not found."""
+    """(P, K) heatmap values, about 0 to 1; 0 where the keypoint was not found."""
     scores: FloatArray
-    """(P,) one score a person, about 0 to 1; the people keep the order of their finding."""
+    """(P,) confidence of each person, about 0 to 1. People are not sorted by it."""
     skeleton: Skeleton = COCO
     track_ids: NDArray[np.int64] | None = None
-    """(P,) each person's number over time, where a `Tracker` gave one; else None."""
+    """(P,) the track ID of each person; None if the poses do not come from a `Tracker`."""
 
     def __post_init__(self) -> None:
-        for field in ("keypoints", "keypoint_scores", "scores"):
-            object.__setattr__(self, field, np.asarray(getattr(self, field), np.float32))
-        people, count = self.scores.size, len(self.skeleton)
-        wanted = {
-            "keypoints": (people, count, 2),
-            "keypoint_scores": (people, count),
-            "scores": (people,),
-        }
-        for field, shape in wanted.items():
-            if (given := getattr(self, field).shape) != shape:
-                raise InputError(f"{field} must have the shape {shape}, not {given}")
-            if not np.isfinite(getattr(self, field)).all():
-                raise InputError(f"{field} must be numbers; it holds NaN or infinity")
+        people, count = np.size(self.scores), len(self.skeleton)
+        for name, shape in (
+            ("keypoints", (people, count, 2)),
+            ("keypoint_scores", (people, count)),
+            ("scores", (people,)),
+        ):
+            array = np.asarray(getattr(self, name), np.float32)
+            require(array.shape == shape, f"{name} must have the shape {shape}, not {array.shape}")
+            require(bool(np.isfinite(array).all()), f"{name} must not contain NaN or infinity")
+            object.__setattr__(self, name, array)
         if self.track_ids is None:
             return
         try:
-            object.__setattr__(self, "track_ids", np.asarray(self.track_ids, np.int64))
+            track_ids = np.asarray(self.track_ids, np.int64)
         except (TypeError, ValueError, OverflowError) as error:
-            raise InputError(f"track_ids must be whole numbers: {error}") from error
-        if self.track_ids.shape != (people,):
-            raise InputError(
-                f"track_ids must have the shape {(people,)}, not {self.track_ids.shape}"
-            )
+            raise InputError(f"track_ids must be integers: {error}") from error
+        require(
+            track_ids.shape == (people,),
+            f"track_ids must have the shape {(people,)}, not {track_ids.shape}",
+        )
+        object.__setattr__(self, "track_ids", track_ids)
 
     def __len__(self) -> int:
         return len(self.scores)
 
+    def __repr__(self) -> str:
+        scores = np.array2string(self.scores, precision=2, threshold=8, max_line_width=1000)
+        return (
+            f"Poses(people={len(self)}, keypoints={len(self.skeleton)}, "
+            f"skeleton={self.skeleton.name!r}, scores={scores})"
+        )
+
     def __getitem__(self, index: int | slice | NDArray[Any] | list[int]) -> Poses:
-        """The chosen people: an index, a slice, a list of indices or a boolean mask."""
-        chosen = np.arange(len(self))[index]
-        chosen = np.atleast_1d(chosen)
+        """Selects people by an index, a slice, a list of indices or a boolean mask."""
+        selected = np.atleast_1d(np.arange(len(self))[index])
         return replace(
             self,
-            keypoints=self.keypoints[chosen],
-            keypoint_scores=self.keypoint_scores[chosen],
-            scores=self.scores[chosen],
-            track_ids=None if self.track_ids is None else self.track_ids[chosen],
+            keypoints=self.keypoints[selected],
+            keypoint_scores=self.keypoint_scores[selected],
+            scores=self.scores[selected],
+            track_ids=None if self.track_ids is None else self.track_ids[selected],
         )
 
     def __iter__(self) -> Iterator[Poses]:
-        """The people one by one."""
+        """Yields each person."""
         return (self[person] for person in range(len(self)))
 
     @property
-    def found(self) -> NDArray[np.bool_]:
-        """(P, K) which keypoints were found."""
+    def found(self) -> BoolArray:
+        """(P, K) whether each keypoint was found."""
         return self.keypoint_scores > 0
 
     @property
     def boxes(self) -> FloatArray:
-        """(P, 4) x, y, width and height around each person's found keypoints; zeros if none."""
+        """(P, 4) x, y, width and height of the box around each person's found keypoints.
+
+        The box of a person without any is zero.
+        """
         found = self.found[..., None]
         low = np.where(found, self.keypoints, np.inf).min(1, initial=np.inf)
         high = np.where(found, self.keypoints, -np.inf).max(1, initial=-np.inf)
@@ -92,40 +105,48 @@ class Poses:
         return np.where(np.isfinite(boxes), boxes, 0).astype(np.float32)
 
     def with_skeleton(self, skeleton: Skeleton) -> Poses:
-        """The same people with the keypoints of another skeleton, by name.
+        """The same people with the keypoints of another skeleton, matched by name.
 
         Raises:
-            InputError: it has keypoints that these people do not.
+            InputError: the other skeleton has keypoints that this one lacks.
         """
         if self.skeleton.names == skeleton.names:
             return replace(self, skeleton=skeleton)
         if missing := set(skeleton.names) - set(self.skeleton.names):
-            raise InputError(f"{self.skeleton.name} has no {', '.join(sorted(missing))}")
+            raise InputError(
+                f"the skeleton {self.skeleton.name} has no keypoint {', '.join(sorted(missing))}"
+            )
         index = [self.skeleton.names.index(name) for name in skeleton.names]
         keypoints, scores = self.keypoints[:, index], self.keypoint_scores[:, index]
         return replace(self, keypoints=keypoints, keypoint_scores=scores, skeleton=skeleton)
 
-    def above(self, score: float) -> Poses:
-        """The people whose score is at least `score`."""
-        return self[self.scores >= score]
+    def above(self, min_score: float) -> Poses:
+        """The people whose score is at least `min_score`."""
+        return self[self.scores >= min_score]
 
     def to_coco(
-        self, image_id: int | str, category_id: int | str = 1, **facts: float | str
+        self, image_id: int | str, category_id: int | str = 1, **extra: float | str
     ) -> list[dict[str, Any]]:
-        """One COCO keypoint result a person; `facts` (a file name, a frame) go into each.
+        """Converts the people to COCO keypoint results.
 
-        People with tracks have a `track_id`, too.
+        Args:
+            image_id: the ID of the image in the data set.
+            category_id: the ID of the category.
+            extra: further entries of each result, for example `frame=5`.
+
+        Returns:
+            One result per person, with a `track_id` if the person has one.
         """
-        places = np.round(self.keypoints.astype(np.float64), 3)  # to the thousandth of a pixel
+        points = np.round(self.keypoints.astype(np.float64), 3)
         values = np.round(self.keypoint_scores.astype(np.float64), 7)[..., None]
-        triples = np.concatenate([places, values], 2).reshape(len(self), 3 * len(self.skeleton))
+        triples = np.concatenate([points, values], 2).reshape(len(self), 3 * len(self.skeleton))
         tracks: list[dict[str, int]] = [{}] * len(self)
         if self.track_ids is not None:
             tracks = [{"track_id": number} for number in self.track_ids.tolist()]
         return [
             {
                 "image_id": image_id,
-                **facts,
+                **extra,
                 **track,
                 "category_id": category_id,
                 "keypoints": person.tolist(),
@@ -139,17 +160,38 @@ class Poses:
 
     @classmethod
     def from_coco(cls, results: Iterable[Mapping[str, Any]], skeleton: Skeleton = COCO) -> Poses:
-        """The people of COCO keypoint results or annotations, all of one image.
+        """Converts COCO keypoint results or annotations of one image to Poses.
 
-        Annotations have no score: it is then 1, and keypoint scores are the visibility. Tracks are
-        there where every person has a `track_id`.
+        Annotations have no scores: each person's score is then 1, and the keypoint scores are the
+        visibilities. The poses have track IDs if every result has a `track_id`.
+
+        Raises:
+            InputError: a result does not have three numbers for each keypoint of the skeleton.
         """
-        listed = list(results)
-        if any(len(result.get("keypoints", ())) != 3 * len(skeleton) for result in listed):
-            raise InputError(f"keypoints must hold {len(skeleton)} triples x, y, score")
-        triples = np.array([result["keypoints"] for result in listed], np.float32)
-        triples = triples.reshape(len(listed), len(skeleton), 3)
-        scores = np.array([result.get("score", 1.0) for result in listed], np.float32)
-        numbers: Any = [result.get("track_id") for result in listed]
-        tracks = None if not listed or None in numbers else numbers
-        return cls(triples[..., :2], triples[..., 2], scores, skeleton, tracks)
+        people = list(results)
+        if any(len(person.get("keypoints", ())) != 3 * len(skeleton) for person in people):
+            raise InputError(
+                f"keypoints must be x, y and score for each of the {len(skeleton)} keypoints"
+            )
+        triples = np.array([person["keypoints"] for person in people], np.float32)
+        triples = triples.reshape(len(people), len(skeleton), 3)
+        scores = np.array([person.get("score", 1.0) for person in people], np.float32)
+        ids: Any = [person.get("track_id") for person in people]
+        track_ids = None if not people or None in ids else ids
+        return cls(triples[..., :2], triples[..., 2], scores, skeleton, track_ids)
+
+    def _repr_png_(self) -> bytes | None:
+        """The poses on a plain background, which notebooks display; None if there are no people."""
+        if not self.found.any():
+            return None
+        # Drawing is a layer above; only this method reaches up to it.
+        from higherhrnet.io.images import encode_image
+        from higherhrnet.visualization.poses import draw
+
+        corner = self.keypoints[self.found].min(0)
+        extent = self.keypoints[self.found].max(0) - corner
+        factor = _DISPLAY_SIZE / max(extent.max(), 1)
+        width, height = (extent * factor).astype(int) + 2 * _DISPLAY_MARGIN
+        keypoints = (self.keypoints - corner) * factor + _DISPLAY_MARGIN
+        canvas = np.full((height, width, 3), 64, np.uint8)
+        return encode_image(draw(canvas, replace(self, keypoints=keypoints)), ".png")

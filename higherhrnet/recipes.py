@@ -1,7 +1,8 @@
-"""How to train: frozen dataclasses, checked when made, and recipes as differences from the paper's.
+"""The configuration of a training run, and recipes, which are named configurations.
 
-Defaults are what the authors' code really does ("HigherHRNet", CVPR 2020, section 4, and its
-published configuration w32-512); every other published training is a few changes to it.
+Frozen dataclasses that check their values when they are created. The defaults are what the code of
+the paper's authors does ("HigherHRNet", CVPR 2020, section 4, and its published configuration
+w32-512); every other recipe changes a few of them.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from tyro.conf import arg
 
 from higherhrnet.config import InferenceConfig, InputConfig, ModelConfig
 from higherhrnet.errors import require
+from higherhrnet.flags import flag, required
 
 BaseSide = Literal["short", "long"]
 PushType = Literal["exp", "max"]
@@ -24,25 +26,31 @@ TrainPrecision = Literal["bf16", "f32"]
 
 @dataclass(frozen=True)
 class DataConfig:
-    """What is learnt from."""
+    """The data sets of a training run."""
 
-    train: tuple[str, ...] = ()
-    """Data sets, each ANNOTATIONS[,PICTURES[,WEIGHT]]: a COCO keypoints file; the folder or .zip of
-    its pictures, found beside it if not said; how often an epoch shows each picture. Several are
-    merged by the names of their keypoints."""
-    val: str | None = None
-    """ANNOTATIONS[,PICTURES] to measure AP on, never trained on."""
-    skeleton: str | None = None
-    """coco, crowdpose or a .toml file; all keypoints that the data sets name if not said."""
+    train: Annotated[
+        tuple[str, ...],
+        required("ANNOTATIONS[,IMAGES[,WEIGHT]] ..."),
+    ] = ()
+    """Training data sets. ANNOTATIONS is a COCO keypoints file; IMAGES is the folder or .zip file
+    of its images, searched for next to ANNOTATIONS if it is omitted; WEIGHT is how often each
+    image is used per epoch, 1 if it is omitted. Several data sets are merged by the names of their
+    keypoints."""
+    val: Annotated[str | None, flag("none; AP is not measured", "ANNOTATIONS[,IMAGES]")] = None
+    """Validation data set, on which AP is measured during training."""
+    skeleton: Annotated[
+        str | None, flag("all keypoints of the training data sets", "NAME|FILE")
+    ] = None
+    """Keypoints that the network learns: coco, crowdpose or a .toml file that describes them."""
     mask: bool = True
-    """Learn nothing where people are whose keypoints are not annotated. CrowdPose, which does not
-    say where, is never masked."""
-    overfit: int | None = None
-    """Train and validate on this many pictures of the first data set, hardly varied whatever
-    the augment flags say, to see that they can be learnt. An epoch is then a few steps: allow a
-    thousand or more."""
-    workers: int | None = None
-    """Processes that read pictures; a core less than there are, at most 16, if not said."""
+    """Exclude regions with people whose keypoints are not annotated from the loss. Has no effect on
+    CrowdPose, which does not annotate such regions."""
+    overfit: Annotated[int | None, flag("use all images", "INT")] = None
+    """Train and validate on only this many images of the first data set, with almost no
+    augmentation, to test that the network can learn them. An epoch then has few steps: set --epochs
+    to 1000 or more."""
+    workers: Annotated[int | None, flag("one less than the CPU cores, at most 16", "INT")] = None
+    """Number of processes that load and augment images, for each training process."""
 
     def __post_init__(self) -> None:
         require(
@@ -57,53 +65,58 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """How a photograph is varied each time it is shown."""
+    """Random changes of the training images."""
 
     rotation: float = 30.0
-    """Degrees, at most, either way."""
+    """Maximum rotation in degrees, in either direction."""
     scale: tuple[float, float] = (0.75, 1.5)
-    """Least and largest side of the crop, in sides of the photograph: above 1 people shrink."""
+    """Minimum and maximum side of the square crop, as factors of the image's side that base_side
+    selects. Larger crops make people smaller."""
     base_side: BaseSide = "short"
-    """Which side of the photograph that is."""
+    """The side of the image that the factors of scale refer to."""
     translation: float = 0.2
-    """How far the crop moves from the middle at most, in sides of itself, along x and y."""
+    """Maximum offset of the crop's center along x and y, as a factor of the crop's side."""
     center_on_keypoint: float = 0.0
-    """Probability that the middle is not the photograph's but a random keypoint: crops that are
-    smaller than the photograph then seldom miss the people."""
+    """Probability that the crop is centered on a random keypoint instead of on the image. Useful if
+    crops are smaller than the images, because fewer crops are without people."""
     flip: float = 0.5
-    """Probability of the mirror image."""
+    """Probability of a horizontal flip."""
     mask_padding: bool = True
-    """Learn nothing beyond the photograph's edge, as the original; False: that nobody is there."""
+    """Exclude the area outside the image from the loss, as the reference implementation does;
+    otherwise it is background."""
     color: float = 0.0
-    """Strength, 0 to 1, of random changes of brightness, contrast, saturation and hue."""
+    """Strength of random changes of brightness, contrast, saturation and hue, 0 to 1."""
     paste: float = 0.0
-    """Probability of people from another photograph being pasted in."""
+    """Probability that people from another training image are pasted into the image."""
 
     def __post_init__(self) -> None:
         require(self.rotation >= 0, f"rotation must not be negative: {self.rotation}")
         require(
             0 < self.scale[0] <= self.scale[1],
-            f"scale must be a least and a largest above 0, not {self.scale}",
+            f"scale must be a minimum above 0 and a maximum, not {self.scale}",
         )
         require(
             self.base_side in get_args(BaseSide),
-            f"fit must be short or long, not {self.base_side!r}",
+            f"base_side must be short or long, not {self.base_side!r}",
         )
         require(self.translation >= 0, f"translation must not be negative: {self.translation}")
         for name in ("center_on_keypoint", "flip", "color", "paste"):
-            require(0 <= getattr(self, name) <= 1, f"{name} must be between 0 and 1")
+            value = getattr(self, name)
+            require(0 <= value <= 1, f"{name} must be between 0 and 1, not {value}")
 
 
 @dataclass(frozen=True)
 class TargetConfig:
-    """What the network should answer."""
+    """The target heatmaps."""
 
     sigma: float = 2.0
-    """Of the Gaussian around a keypoint, in cells, at every resolution alike."""
+    """Standard deviation of the Gaussian at each keypoint, in map cells at every resolution."""
     scale_aware: bool = False
-    """Let sigma grow with the person: it is then `sigma` for one of `scale_base` pixels."""
+    """Make sigma proportional to the size of the person; it is then the value for people whose box
+    has a longer side of scale_base pixels."""
     scale_base: float = 256.0
-    """Pixels of the longer side of a person's box, in the network's input."""
+    """Length in pixels, at the network's input, of the longer side of the box of people for whom
+    scale_aware leaves sigma unchanged."""
 
     def __post_init__(self) -> None:
         require(self.sigma > 0, f"sigma must be above 0, not {self.sigma}")
@@ -112,23 +125,30 @@ class TargetConfig:
 
 @dataclass(frozen=True)
 class LossConfig:
-    """What is made small."""
+    """The loss."""
 
     heatmap: tuple[float, ...] = (1.0, 1.0)
-    """Factor of the heatmaps' mean square error at each resolution, coarse first."""
+    """Weight of the mean squared error of the heatmaps at each resolution, lowest first."""
     pull: float = 1e-3
-    """Factor of the distance of a person's tags from their mean."""
+    """Weight of the pull loss, which makes the tags of one person similar."""
     push: float = 1e-3
-    """Factor of the nearness of different people's tags; the half in the paper comes on top."""
+    """Weight of the push loss, which makes the tags of different people differ. The factor 1/2 of
+    the paper's push loss applies as well."""
     push_type: PushType = "exp"
-    """How push measures nearness: exp(-d²), or max(0, 1 - d)."""
+    """Push loss of two people as a function of the difference d of their mean tags: exp is
+    exp(-d²), max is max(0, 1 - d)."""
     swahr: bool = False
-    """Scale- and weight-adaptive heatmaps (SWAHR, CVPR 2021): the network learns each keypoint's
-    sigma, and easy background counts less."""
+    """Use scale- and weight-adaptive heatmaps (SWAHR, CVPR 2021): the network predicts the sigma of
+    each keypoint, and background that is already right has less weight."""
 
     def __post_init__(self) -> None:
-        require(min(self.heatmap, default=-1) >= 0, f"heatmap factors: {self.heatmap}")
-        require(self.pull >= 0 and self.push >= 0, "pull and push must not be negative")
+        require(
+            min(self.heatmap, default=-1) >= 0,
+            f"heatmap must be weights that are not negative, not {self.heatmap}",
+        )
+        for name in ("pull", "push"):
+            value = getattr(self, name)
+            require(value >= 0, f"{name} must not be negative: {value}")
         require(
             self.push_type in get_args(PushType),
             f"push_type must be exp or max, not {self.push_type!r}",
@@ -137,37 +157,39 @@ class LossConfig:
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """How it is made small: Adam, and a learning rate that changes with the epochs."""
+    """The optimizer, which is Adam, and the schedule of its learning rate."""
 
     batch_size: int = 12
-    """Pictures a step in each process; the authors had 4 GPUs."""
+    """Number of images per batch in each process. The paper's authors used 4 processes."""
     accumulate: int = 1
-    """Batches whose gradients are added up before a step."""
+    """Number of batches whose gradients are averaged for one step of the optimizer."""
     epochs: float = 300.0
-    """How often each photograph is shown."""
+    """Number of passes over the training data."""
     lr: float = 1e-3
-    """Learning rate of Adam."""
+    """Base learning rate of Adam, which the schedule decreases."""
     scale_lr: bool = False
-    """Multiply it by the number of processes."""
+    """Multiply the learning rate by the number of processes."""
     schedule: Schedule = "steps"
-    """steps: a tenth after each milestone; linear or cosine: down to 0 at the end."""
+    """Schedule of the learning rate: steps divides it by 10 at each milestone; linear and cosine
+    decrease it to 0 at the end of training."""
     milestones: tuple[float, ...] = (200 / 300, 260 / 300)
-    """Fractions of the training after which the learning rate is a tenth."""
+    """Fractions of the training at which the schedule steps divides the learning rate by 10."""
     warmup: float = 0.0
-    """Epochs in which the learning rate rises to its value from a tenth of it."""
+    """Number of epochs in which the learning rate rises linearly from a tenth of its value."""
     weight_decay: float = 0.0
-    """0 is what the original did: the 1e-4 of its configuration never reached Adam."""
-    freeze: tuple[str, ...] = ()
-    """Parts of the network that stay as they are, say `backbone.blocks.0`: neither weights nor
-    batch norms change, and no gradient is computed."""
-    slow: tuple[str, ...] = ()
-    """Parts that learn at a tenth of the learning rate, say `backbone`, for what they knew before
-    to last."""
-    clip: float | None = None
-    """Largest norm of the gradient."""
-    ema: float | None = None
-    """Decay, say 0.999, of a running average of the weights, which is then what is measured and
-    kept; none in the paper."""
+    """L2 penalty of Adam. The configuration of the reference implementation has 1e-4, but its code
+    does not use it."""
+    freeze: Annotated[tuple[str, ...], flag("none", "MODULE ...")] = ()
+    """Modules that are not trained, for example stem.blocks.0: their weights and batch-norm
+    statistics do not change."""
+    slow: Annotated[tuple[str, ...], flag("none", "MODULE ...")] = ()
+    """Modules that are trained with a tenth of the learning rate, for example stem, so that
+    pretrained weights change less."""
+    clip: Annotated[float | None, flag("gradients are not clipped", "FLOAT")] = None
+    """Maximum norm to which the gradient is clipped."""
+    ema: Annotated[float | None, flag("not used", "FLOAT")] = None
+    """Decay of an exponential moving average of the weights, for example 0.999. If it is set, the
+    averaged weights are evaluated and saved."""
 
     def __post_init__(self) -> None:
         require(self.batch_size >= 1, f"batch_size must be at least 1, not {self.batch_size}")
@@ -176,46 +198,53 @@ class OptimConfig:
         require(self.lr > 0, f"lr must be above 0, not {self.lr}")
         require(
             self.schedule in get_args(Schedule),
-            f"schedule must be one of {get_args(Schedule)}, not {self.schedule!r}",
+            f"schedule must be one of {', '.join(get_args(Schedule))}, not {self.schedule!r}",
         )
         require(self.warmup >= 0, f"warmup must not be negative: {self.warmup}")
         require(self.weight_decay >= 0, f"weight_decay must not be negative: {self.weight_decay}")
         require(self.clip is None or self.clip > 0, f"clip must be above 0, not {self.clip}")
-        require(self.ema is None or 0 < self.ema < 1, f"ema must be between 0 and 1: {self.ema}")
+        require(
+            self.ema is None or 0 < self.ema < 1,
+            f"ema must be above 0 and below 1, not {self.ema}",
+        )
 
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Where and on what."""
+    """The output folder, the initial weights and the hardware of a training run."""
 
     out: Path = Path("run")
-    """The folder of the run: configuration, metrics, pictures, `last` and `best` weights."""
+    """The folder to write to: configuration, metrics, images of predictions, and the weights
+    last.safetensors and best.safetensors."""
     resume: bool = False
-    """Go on where an earlier run into the same folder stopped."""
-    init: str | None = None
-    """Weights to start from: a .safetensors file, a trunk (.pth from ImageNet, or MoveNet's .json),
-    or the name of a downloaded model. Heads of another skeleton are made anew."""
+    """Continue an earlier run in the same --out folder."""
+    init: Annotated[str | None, flag("random weights, see --initialization", "FILE|NAME")] = None
+    """Initial weights: a .safetensors file, the name of a downloaded model, or weights of a
+    backbone (.pth from ImageNet, .json of MoveNet). Heads for another skeleton are initialized
+    randomly."""
     initialization: Initialization = "reference"
-    """Of weights that start from nothing: the authors' N(0, 0.001), or kaiming, which learns faster
-    without a pre-trained trunk."""
-    device: str | None = None
-    """cpu, cuda, mps; the best that is there if not said."""
+    """Distribution of random initial weights: reference is the normal distribution of the paper's
+    authors with standard deviation 0.001; kaiming learns faster without a pretrained backbone."""
+    device: Annotated[str | None, flag("cuda or mps if available, else cpu", "cpu|cuda|mps")] = None
+    """The device to train on."""
     precision: TrainPrecision = "bf16"
-    """Of the network's arithmetic in training; losses and weights are always f32."""
+    """Arithmetic of the network in training; losses and weights are always f32."""
     compile: bool = False
-    """Compile the network with torch.compile: minutes at the start, faster after."""
+    """Compile the network with torch.compile, which takes minutes and makes the steps faster."""
     sync_bn: bool = False
-    """Batch norm over all processes' pictures together."""
+    """Compute batch-norm statistics over the batches of all processes together."""
     seed: int = 0
-    """Of all chance: the same seed and data, the same training."""
-    max_hours: float | None = None
-    """End after so many hours: the schedule is planned to fit, whatever `epochs` says."""
+    """Seed of all random numbers; equal seeds, data and settings give equal runs."""
+    max_hours: Annotated[float | None, flag("no limit", "FLOAT")] = None
+    """Duration of the training in hours, which then replaces --epochs: the schedule of the learning
+    rate is scaled to end after this time."""
     eval_every: float = 10.0
-    """Epochs between measurements of AP on the validation set."""
+    """Number of epochs between measurements of AP on the validation data set."""
     save_minutes: float = 10.0
-    """Minutes between saves; the end of each epoch saves too, but not more than once a minute."""
+    """Number of minutes between checkpoints. A checkpoint is also saved at the end of each epoch,
+    but at most once per minute."""
     preview_images: int = 8
-    """Validation pictures whose predictions are drawn at every measurement."""
+    """Number of validation images whose predictions are drawn at each measurement of AP."""
 
     def __post_init__(self) -> None:
         require(
@@ -223,15 +252,16 @@ class RunConfig:
             f"max_hours must be above 0, not {self.max_hours}",
         )
         require(self.eval_every > 0, f"eval_every must be above 0, not {self.eval_every}")
-        require(self.preview_images >= 0, f"pictures must not be negative: {self.preview_images}")
+        require(
+            self.preview_images >= 0, f"preview_images must not be negative: {self.preview_images}"
+        )
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """A whole training."""
+    """The configuration of a training run."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
-    """Its number of keypoints follows the skeleton, whatever is said here."""
     input: InputConfig = field(default_factory=InputConfig)
     data: Annotated[DataConfig, arg(name="")] = field(default_factory=DataConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -240,18 +270,19 @@ class TrainConfig:
     optim: Annotated[OptimConfig, arg(name="")] = field(default_factory=OptimConfig)
     run: Annotated[RunConfig, arg(name="")] = field(default_factory=RunConfig)
     inference: InferenceConfig = field(default_factory=InferenceConfig)
-    """How the validation set is looked at, and what the weights' header will say suits them."""
+    """The inference settings for validation, which are also saved in the header of the weights."""
 
     def __post_init__(self) -> None:
         outputs = 1 + len(self.model.deconv_kernels)
         require(
             len(self.losses.heatmap) == outputs,
-            f"losses.heatmap needs {outputs} factors, one a resolution, not {self.losses.heatmap}",
+            f"losses.heatmap must have {outputs} weights, one for each resolution, not "
+            f"{self.losses.heatmap}",
         )
 
 
 def _swahr(recipe: TrainConfig) -> TrainConfig:
-    """The schedule of SWAHR's authors (8 GPUs, 20 pictures each), and their losses."""
+    """Adds the losses and the schedule of SWAHR's authors (8 GPUs, 20 images each)."""
     optim = OptimConfig(
         batch_size=20, lr=2.5e-4, scale_lr=True, schedule="linear", warmup=3, epochs=300
     )
@@ -273,11 +304,11 @@ RECIPES = {
     for size, recipe in _PAPER.items()
     for form, change in (("", replace), ("-swahr", _swahr))
 }
-"""Trainings by name: data set, width and input size, and the form of the loss."""
+"""The recipes by name: data set, width, input size and form of the loss."""
 
 
 def describe(recipe: TrainConfig) -> str:
-    """A recipe in a few words."""
+    """A short description of a recipe, for help texts."""
     skeleton = "CrowdPose" if recipe.data.skeleton == "crowdpose" else "COCO"
     form = ", adaptive heatmaps" if recipe.losses.swahr else ""
     return f"{skeleton}, width {recipe.model.width}, {recipe.input.size} pixels{form}"

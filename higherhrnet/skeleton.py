@@ -1,4 +1,4 @@
-"""Skeletons as data: which keypoints there are, how they mirror, how exactly people place them."""
+"""Skeletons: keypoints with their names, limbs, sigmas, grouping order and flip pairs."""
 
 from __future__ import annotations
 
@@ -10,63 +10,71 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from higherhrnet.errors import InputError
+from higherhrnet.errors import InputError, reading, require
 
-_MIRRORED = {"left": "right", "right": "left", "Left": "Right", "Right": "Left"}
+_OPPOSITE = {"left": "right", "right": "left", "Left": "Right", "Right": "Left"}
 
 
-def mirrored(name: str) -> str:
-    """The name of the same keypoint on the other side of the body; itself where there is none."""
-    return re.sub("left|right|Left|Right", lambda side: _MIRRORED[side.group()], name)
+def opposite_name(name: str) -> str:
+    """The name of the same keypoint on the other side of the body, or the name itself."""
+    return re.sub("left|right|Left|Right", lambda side: _OPPOSITE[side.group()], name)
 
 
 @dataclass(frozen=True)
 class Skeleton:
-    """A set of keypoints; checked when made, so a Skeleton that exists is whole.
+    """The keypoints of a kind of body.
 
     Raises:
-        InputError: a name repeats, a limb names an unknown keypoint, or the lengths differ.
+        InputError: there are no keypoints, a name repeats, a limb or flip pair has an unknown
+            keypoint, or the lengths differ.
     """
 
     name: str
+    """The name of the skeleton."""
     names: tuple[str, ...]
-    """Keypoint names, in the order of the network's channels."""
+    """The names of the keypoints, in the order of the network's heatmaps."""
     limbs: tuple[tuple[str, str], ...]
-    """Pairs of keypoints that a line joins when a person is drawn."""
+    """Pairs of keypoints that are connected by a line when a pose is drawn."""
     sigmas: tuple[float, ...]
-    """Per keypoint, the spread of human annotators that Object Keypoint Similarity divides by."""
+    """For each keypoint, the standard deviation of human annotators relative to the size of the
+    person, as in Object Keypoint Similarity."""
     grouping_order: tuple[int, ...] = ()
-    """The order in which grouping visits the keypoints; the order of `names` when empty."""
+    """The order in which grouping visits the keypoints (default: that of `names`)."""
     flip_pairs: tuple[tuple[str, str], ...] = ()
-    """Keypoints that change places in a mirror; derived from left and right in `names` if empty."""
+    """Keypoints that are exchanged by a flip (default: those with left and right in `names`)."""
 
     def __post_init__(self) -> None:
-        known = set(self.names)
-        if not self.names or len(known) != len(self.names):
-            raise InputError(f"skeleton {self.name}: keypoint names must be there and differ")
-        for a, b in (*self.limbs, *self.flip_pairs):
-            if not {a, b} <= known:
-                raise InputError(f"skeleton {self.name}: {a}–{b} names a keypoint it does not have")
-        if sorted(self.flip_index) != list(range(len(self))):
-            raise InputError(f"skeleton {self.name}: flip_pairs name a keypoint twice")
-        if len(self.sigmas) != len(self.names) or min(self.sigmas) <= 0:
-            raise InputError(f"skeleton {self.name}: needs one sigma > 0 for each keypoint")
+        title, known = f"skeleton {self.name}", set(self.names)
+        require(
+            0 < len(known) == len(self.names),
+            f"{title}: there must be keypoint names, each only once",
+        )
+        for pair in (*self.limbs, *self.flip_pairs):
+            for name in set(pair) - known:
+                raise InputError(f"{title}: {'–'.join(pair)} has the unknown keypoint {name}")
+        every = list(range(len(self)))
+        require(sorted(self.flip_index) == every, f"{title}: flip_pairs has a keypoint twice")
+        require(
+            len(self.sigmas) == len(self.names) and min(self.sigmas) > 0,
+            f"{title}: there must be one sigma above 0 for each keypoint",
+        )
         if not self.grouping_order:
-            object.__setattr__(self, "grouping_order", tuple(range(len(self))))
-        if sorted(self.grouping_order) != list(range(len(self))):
-            raise InputError(f"skeleton {self.name}: grouping_order must hold each keypoint once")
+            object.__setattr__(self, "grouping_order", tuple(every))
+        require(
+            sorted(self.grouping_order) == every,
+            f"{title}: grouping_order must contain each keypoint once",
+        )
 
     def __len__(self) -> int:
         return len(self.names)
 
     @cached_property
     def flip_index(self) -> tuple[int, ...]:
-        """For each keypoint, the index of its mirror image."""
-        given = {a: b for pair in self.flip_pairs for a, b in (pair, pair[::-1])}
-        partner = given.get if given else mirrored
-        other = {name: partner(name) for name in self.names}
+        """For each keypoint, the index of the keypoint that replaces it in a flipped image."""
+        partners = {a: b for pair in self.flip_pairs for a, b in (pair, pair[::-1])}
+        partner = partners.get if partners else opposite_name
         index = {name: i for i, name in enumerate(self.names)}
-        return tuple(index.get(other[name] or name, index[name]) for name in self.names)
+        return tuple(index.get(partner(name) or name, index[name]) for name in self.names)
 
     @cached_property
     def limb_index(self) -> tuple[tuple[int, int], ...]:
@@ -75,24 +83,29 @@ class Skeleton:
 
     @classmethod
     def from_category(cls, category: Mapping[str, Any], name: str | None = None) -> Skeleton:
-        """The skeleton of a COCO `categories` entry; sigmas and limbs by name where COCO has them.
+        """Creates the skeleton of an entry of COCO's `categories`.
+
+        A category with the keypoint names of COCO or CrowdPose gives `COCO` or `CROWDPOSE`. Missing
+        sigmas and limbs are those of COCO keypoints with the same names.
 
         Args:
-            category: has `keypoints` (names) and may have `skeleton` (pairs counted from 1),
-                `sigmas`, `grouping_order` (counted from 0) and `flip_pairs` (pairs of names).
-            name: what to call it; else the category's own name.
+            category: has `keypoints` (names) and may have `skeleton` (pairs of numbers from 1),
+                `sigmas`, `grouping_order` (numbers from 0) and `flip_pairs` (pairs of names).
+            name: the name of the skeleton (default: that of the category).
+
+        Raises:
+            InputError: the category has no keypoints, or they do not form a skeleton.
         """
         title = name or str(category.get("name", "custom"))
         names = tuple(map(str, category.get("keypoints", ())))
-        if not names:
-            raise InputError(f"category {title} lists no keypoints")
+        require(len(names) > 0, f"category {title} has no keypoints")
         for known in (COCO, CROWDPOSE):
             if names == known.names:
                 return known
         try:
             pairs = [(int(a) - 1, int(b) - 1) for a, b in category.get("skeleton", ())]
             if any(not 0 <= end < len(names) for pair in pairs for end in pair):
-                raise ValueError("its skeleton counts keypoints past the last one")
+                raise ValueError(f"skeleton has numbers outside 1 to {len(names)}")
             return cls(
                 title,
                 names,
@@ -105,7 +118,7 @@ class Skeleton:
             raise InputError(f"category {title}: {error}") from error
 
     def to_category(self) -> dict[str, Any]:
-        """This skeleton as a COCO `categories` entry, from which it can be made again."""
+        """Converts the skeleton to an entry of COCO's `categories`; see `from_category`."""
         return {
             "id": 1,
             "name": self.name,
@@ -118,45 +131,53 @@ class Skeleton:
 
 
 def _known_limbs(names: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """COCO's limbs whose both ends there are."""
+    """COCO's limbs between keypoints of these names."""
     return tuple(limb for limb in COCO.limbs if set(limb) <= set(names))
 
 
 def default_sigmas(names: Sequence[str]) -> tuple[float, ...]:
-    """COCO's sigma for each name that COCO has, and COCO's mean for any other."""
+    """COCO's sigma of each name, or the mean of COCO's sigmas for a name that COCO lacks."""
     known = dict(zip(COCO.names, COCO.sigmas, strict=True))
     mean = sum(COCO.sigmas) / len(COCO)
     return tuple(known.get(name, mean) for name in names)
 
 
-_TABLE = {"name", "names", "limbs", "flip_pairs", "sigmas", "grouping_order"}
+_FILE_KEYS = {"name", "names", "limbs", "flip_pairs", "sigmas", "grouping_order"}
 
 
-def load_skeleton(name_or_file: str) -> Skeleton:
-    """A skeleton by name (`coco`, `crowdpose`) or from a TOML file.
+def load_skeleton(name_or_file: str | Path) -> Skeleton:
+    """Loads a skeleton by its name or from a file.
 
-    The file has `names`, and if wanted `name`, `limbs` and `flip_pairs` (pairs of names), `sigmas`
-    and `grouping_order` (names).
+    Args:
+        name_or_file: `coco`, `crowdpose`, or a TOML file with `names` and optionally `name`,
+            `limbs` and `flip_pairs` (pairs of names), `sigmas` and `grouping_order` (names).
+
+    Raises:
+        InputError: there is no such skeleton or file, or the file does not describe a skeleton.
     """
-    if name_or_file in SKELETONS:
-        return SKELETONS[name_or_file]
+    if str(name_or_file) in SKELETONS:
+        return SKELETONS[str(name_or_file)]
     path = Path(name_or_file)
-    if not path.is_file():
-        raise InputError(f"{path}: no such skeleton; known are {', '.join(SKELETONS)}, or a file")
+    with reading(path):
+        is_file = path.is_file()
+        require(is_file, f"{path}: no such skeleton; use {', '.join(SKELETONS)} or a .toml file")
+        content = path.read_bytes()
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-        if unknown := set(table) - _TABLE:
-            raise ValueError(f"it has an unknown {', '.join(sorted(unknown))}")
+        table = tomllib.loads(content.decode())
+        if unknown := set(table) - _FILE_KEYS:
+            raise ValueError(f"unknown key {', '.join(sorted(unknown))}")
+        if "names" not in table:
+            raise ValueError("the key names is missing")
         names = tuple(map(str, table["names"]))
         return Skeleton(
             str(table.get("name", path.stem)),
             names,
             tuple((a, b) for a, b in table.get("limbs", ())),
             tuple(map(float, table.get("sigmas", ()))) or default_sigmas(names),
-            tuple(names.index(n) for n in table.get("grouping_order", ())),
+            tuple(names.index(name) for name in table.get("grouping_order", ())),
             tuple((a, b) for a, b in table.get("flip_pairs", ())),
         )
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except (TypeError, ValueError) as error:
         raise InputError(f"{path}: not a skeleton: {error}") from error
 
 
@@ -206,8 +227,8 @@ CROWDPOSE = Skeleton(
         0.079, 0.079, 0.072, 0.072, 0.062, 0.062,
         0.107, 0.107, 0.087, 0.087, 0.089, 0.089, 0.079, 0.079,
     ),
-    # The original took the first 14 entries of COCO's order, whatever they mean here; its own
-    # CrowdPose figures were measured so.
+    # The reference implementation uses the first 14 entries of COCO's order although the keypoints
+    # differ; its published CrowdPose metrics were measured with it.
     grouping_order=(0, 1, 2, 3, 4, 5, 6, 11, 12, 7, 8, 9, 10, 13),
 )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""What the tests share: where the golden arrays are, and a small network in every form."""
+"""Fixtures that several tests share: golden arrays, and a small network in both file formats."""
 
 import os
 import signal
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
-WITHOUT = """
+HIDE_PACKAGES = """
 import sys
 from importlib.machinery import PathFinder
 find = PathFinder.find_spec
@@ -15,31 +15,31 @@ PathFinder.find_spec = classmethod(
     lambda cls, name, *rest: None if name.split(".")[0] in {names!r} else find(name, *rest)
 )
 """
-"""Python that makes packages look as if they were not installed; for a process of its own."""
+"""Python code that hides installed packages in its process; `names` is the list of packages."""
 
 
 def pytest_configure() -> None:
-    """A shell's background job ignores Ctrl-C, and so would all that the tests start."""
+    """Restores the handling of Ctrl-C, which background jobs of a shell ignore."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
 def golden() -> Path:
-    """The folder of arrays that the original computed."""
+    """The folder of arrays that the reference implementation computed."""
     return Path(os.environ.get("HIGHERHRNET_GOLDEN", Path(__file__).parent / "golden"))
 
 
-class Model(NamedTuple):
+class ModelFiles(NamedTuple):
     safetensors: Path
     onnx: Path
 
 
 @pytest.fixture(scope="session")
-def lively(tmp_path_factory: pytest.TempPathFactory) -> Model:
-    """A small untrained network for 64 pixels whose maps have peaks above the threshold.
+def small_model(tmp_path_factory: pytest.TempPathFactory) -> ModelFiles:
+    """A small untrained network for 64 pixels whose heatmaps have peaks above the threshold.
 
-    Of each part it has one, since torch's exporter takes seconds for every block.
+    It has one module and block per stage, because the export takes seconds for every block.
     """
     torch = pytest.importorskip("torch")
     from higherhrnet.config import Header, InputConfig, ModelConfig
@@ -57,7 +57,7 @@ def lively(tmp_path_factory: pytest.TempPathFactory) -> Model:
         for final, level in zip(model.final_layers, model(torch.randn(1, 3, 64, 64)), strict=True):
             final.weight /= 4 * level[:, :17].std()
     header = Header(config, input=InputConfig(64))
-    folder = tmp_path_factory.mktemp("lively")
-    checkpoint.save(folder / "lively.safetensors", model, header)
-    export_onnx(model, header, folder / "lively.onnx")
-    return Model(folder / "lively.safetensors", folder / "lively.onnx")
+    folder = tmp_path_factory.mktemp("small_model")
+    checkpoint.save(folder / "small.safetensors", model, header)
+    export_onnx(model, header, folder / "small.onnx")
+    return ModelFiles(folder / "small.safetensors", folder / "small.onnx")

@@ -1,110 +1,245 @@
-"""Who may import whom, and what runs where torch is not."""
+"""Modules import each other in layers; the base installation needs no optional packages."""
 
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 import higherhrnet
-from tests.conftest import WITHOUT, Model
+from tests.conftest import HIDE_PACKAGES, ModelFiles
 
 PACKAGE = Path(higherhrnet.__file__).parent
-GROUND = {
-    "skeleton",
-    "poses",
-    "geometry",
-    "config",
-    "plain",
-    "recipes",
-    "annotations",
-    "errors",
-    "files",
+MODULES = {
+    ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in PACKAGE.rglob("*.py")
 }
 
+ROOMS: dict[str, set[str]] = {
+    "root": set(),
+    "io": {"root"},
+    "decoding": {"root"},
+    "tracking": {"root", "decoding"},
+    "visualization": {"root", "io"},
+    "synthetic": {"root", "io"},
+    "zoo": {"root", "io"},
+    "network": {"root", "io"},
+    "engines": {"root", "io", "zoo", "network"},
+    "inference": {
+        "root", "io", "decoding", "tracking", "visualization", "zoo", "network", "engines",
+    },
+    "evaluation": {"root", "io", "visualization", "inference"},
+    "quantization": {"root", "io", "engines", "inference", "evaluation"},
+    "reference": {"root", "network", "engines", "inference"},
+    "serving": {"root", "io", "visualization", "inference"},
+    "ray": {"root", "io", "inference"},
+    "data": {"root", "io"},
+    "training": {
+        "root", "io", "visualization", "zoo", "network", "engines", "inference", "evaluation",
+        "data",
+    },
+}  # fmt: skip
+"""The folders of the package, and the folders that each may import, also within functions. `root`
+is the modules outside the folders."""
 
-def imports(path: Path, *, deferred: bool) -> set[str]:
-    """Modules that a file imports, at its top or, if wanted, within its functions too."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    nodes = ast.walk(tree) if deferred else iter(tree.body)
-    found: set[str] = set()
-    for node in nodes:
+TOP: dict[str, set[str]] = {"bench": {"cli"}, "cli": set()}
+"""The folders that may import everything, and the folders that may import them."""
+
+EXCEPTIONS = {
+    ("higherhrnet.__main__", "cli"),
+    ("higherhrnet.poses", "io"),  # `Poses` draws itself in notebooks
+    ("higherhrnet.poses", "visualization"),
+}
+
+OPTIONAL = {
+    "torch": {"network", "reference", "data", "training"},
+    "safetensors": {"network"},
+    "onnx": {"network", "quantization"},
+    "openvino": set(),
+    "matplotlib": {"training"},
+    "tensorboard": {"training"},
+    "munkres": {"reference"},
+    "fastapi": {"serving"},
+    "prometheus_client": {"serving"},
+    "pydantic": {"serving"},
+    "starlette": {"serving"},
+    "uvicorn": {"serving"},
+    "pyarrow": {"ray"},
+    "ray": {"ray"},
+    "scipy": set(),
+}
+"""The packages of the extras, and the folders that may import them outside of functions."""
+
+
+def imported_names(source: str, *, deferred: bool) -> set[str]:
+    """The full names that Python code imports, except for annotations.
+
+    Args:
+        source: the code.
+        deferred: also the imports within functions.
+    """
+
+    def statements(node: ast.AST) -> Iterator[ast.AST]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
+                continue
+            if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef) and not deferred:
+                continue
+            yield child
+            yield from statements(child)
+
+    names: set[str] = set()
+    for node in statements(ast.parse(source)):
         if isinstance(node, ast.ImportFrom) and node.module:
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-    return found
+            names |= {alias.name for alias in node.names}
+    return names
 
 
-def own(found: set[str]) -> set[str]:
-    """The parts of our package among the modules: `inference`, `skeleton` and so on."""
-    return {name.split(".")[1] for name in found if name.startswith("higherhrnet.")}
+def imported_modules(module: str, *, deferred: bool) -> set[str]:
+    """The modules of the package that a module imports."""
+    names = imported_names(MODULES[module].read_text(encoding="utf-8"), deferred=deferred)
+    own = {name for name in names if name.startswith("higherhrnet.")}
+    return {name if name in MODULES else name.rpartition(".")[0] for name in own}
 
 
-@pytest.mark.parametrize("name", sorted(GROUND))
-def test_the_ground_rests_on_nothing_above_it(name: str) -> None:
-    assert own(imports(PACKAGE / f"{name}.py", deferred=True)) <= GROUND
+def room(module: str) -> str:
+    folder = module.split(".")[1] if "." in module else ""
+    return folder if (PACKAGE / folder).is_dir() and folder else "root"
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.glob("inference/*.py")), ids=lambda p: p.name)
-def test_inference_needs_no_torch(path: Path) -> None:
-    found = imports(path, deferred=path.name not in {"engine.py", "device.py"})
-    assert not any(name.split(".")[0] in {"torch", "safetensors", "onnx"} for name in found)
-    assert own(found) <= GROUND | {"inference", "zoo", "__version__"}
+def test_imports_are_found_except_for_annotations() -> None:
+    source = (
+        "import a.b\n"
+        "if TYPE_CHECKING:\n    import c\n"
+        "class D:\n    from e import f\n    def g(self):\n        from h import i\n"
+    )
+    assert imported_names(source, deferred=False) == {"a.b", "e.f"}
+    assert imported_names(source, deferred=True) == {"a.b", "e.f", "h.i"}
 
 
-def test_nothing_imports_the_command_line() -> None:
-    for path in PACKAGE.rglob("*.py"):
-        if path.name != "__main__.py" and path.parent.name != "cli":
-            assert "cli" not in own(imports(path, deferred=True)), path
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    graph = {module: imported_modules(module, deferred=False) - {module} for module in MODULES}
+    assert graph["higherhrnet.poses"] >= {"higherhrnet.skeleton"}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"circle: {' ← '.join(error.args[1])}")
 
 
-def test_importing_the_package_imports_nothing_else() -> None:
-    code = (
+def test_the_table_of_rooms_is_ordered() -> None:
+    before: set[str] = set()
+    for name, allowed in ROOMS.items():
+        assert allowed <= before, f"{name} may import only rooms above it in the table"
+        before.add(name)
+    folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    assert before == {"root", *folders} - TOP.keys()
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_modules_import_only_from_the_rooms_that_theirs_may_import(module: str) -> None:
+    own = room(module)
+    imported = {room(name) for name in imported_modules(module, deferred=True)} - {own}
+    imported -= {name for importer, name in EXCEPTIONS if importer == module}
+    assert imported <= ROOMS.get(own, ROOMS.keys()) | {top for top in TOP if own in TOP[top]}
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_optional_packages_are_imported_only_where_they_are_needed(module: str) -> None:
+    names = imported_names(MODULES[module].read_text(encoding="utf-8"), deferred=False)
+    # Modules that are imported only where the package is installed.
+    separate = {"higherhrnet.engines.torch", "higherhrnet.inference.gpu"}
+    for package in {name.partition(".")[0] for name in names} & OPTIONAL.keys():
+        assert room(module) in OPTIONAL[package] | {"bench"} or module in separate, package
+
+
+def test_modules_are_public_and_import_no_private_names() -> None:
+    for module in MODULES:
+        name = module.rpartition(".")[2]
+        assert not name.startswith("_") or name == "__main__", module
+        for imported in imported_names(MODULES[module].read_text("utf-8"), deferred=True):
+            last = imported.rpartition(".")[2]
+            if imported.startswith("higherhrnet."):
+                assert not last.startswith("_") or last == "__version__", (module, imported)
+
+
+def run_python(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_importing_the_package_imports_no_dependencies() -> None:
+    result = run_python(
         "import sys; before = set(sys.modules); import higherhrnet; "
         "print({name.split('.')[0] for name in set(sys.modules) - before})"
     )
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert not {"numpy", "cv2", "torch", "onnxruntime", "tqdm"} & ast.literal_eval(ended.stdout)
+    imported = ast.literal_eval(result.stdout)
+    assert "higherhrnet" in imported
+    assert not (imported - {"higherhrnet"}) - set(sys.stdlib_module_names)
 
 
-def test_every_public_name_is_there() -> None:
+def test_every_public_name_can_be_imported() -> None:
+    assert set(dir(higherhrnet)) == set(higherhrnet.__all__)
     for name in higherhrnet.__all__:
         assert getattr(higherhrnet, name) is not None
     import_module("higherhrnet.visualization.poses")
-    assert callable(higherhrnet.draw)  # the function, whatever has been imported
+    assert callable(higherhrnet.draw) and callable(higherhrnet.evaluate)
     with pytest.raises(AttributeError, match="nothing"):
         higherhrnet.nothing  # noqa: B018
 
 
-def test_predict_and_evaluate_run_without_torch(lively: Model, tmp_path: Path) -> None:
-    code = WITHOUT.format(names=["torch", "safetensors", "openvino", "onnx", "scipy"]) + (
-        "from higherhrnet.cli.main import main\nmain(sys.argv[1:])"
+def test_only_the_network_needs_torch() -> None:
+    names = [name for name in higherhrnet.__all__ if name != "HigherHRNet"]
+    result = run_python(
+        HIDE_PACKAGES.format(names=[name for name in OPTIONAL])
+        + f"import higherhrnet\nfor name in {names}: getattr(higherhrnet, name)"
     )
+    assert result.returncode == 0, result.stderr
+
+
+MAIN = "from higherhrnet.cli.main import main\nmain(sys.argv[1:])"
+
+
+def test_the_base_installation_predicts_and_evaluates(
+    small_model: ModelFiles, tmp_path: Path
+) -> None:
+    code = HIDE_PACKAGES.format(names=[name for name in OPTIONAL]) + MAIN
 
     def run(*arguments: object) -> None:
-        command = [sys.executable, "-c", code, *map(str, arguments)]
-        ended = subprocess.run(command, capture_output=True, text=True)
-        assert ended.returncode == 0, ended.stderr
+        result = run_python(code, *arguments)
+        assert result.returncode == 0, result.stderr
 
     run("scenes", tmp_path / "set", "--count", 2, "--size", 64)
     images, annotations = tmp_path / "set" / "images", tmp_path / "set" / "annotations.json"
-    run("predict", images, "--model", lively.onnx, "--out", tmp_path / "out")
-    run("evaluate", "--annotations", annotations, "--images", images, "--model", lively.onnx)
-    found = tmp_path / "out" / "predictions.json"
-    run("evaluate", "--annotations", annotations, "--predictions", found)
-    run("info", lively.onnx)
-    run("info", lively.safetensors)
+    run("predict", images, "--model", small_model.onnx, "--out", tmp_path / "out")
+    run("evaluate", "--annotations", annotations, "--images", images, "--model", small_model.onnx)
+    predictions = tmp_path / "out" / "predictions.json"
+    run("evaluate", "--annotations", annotations, "--predictions", predictions)
+    run("info", small_model.onnx)
+    run("info", small_model.safetensors)
 
 
-@pytest.mark.parametrize("name", ["fastapi", "uvicorn", "python_multipart", "prometheus_client"])
-def test_serve_says_what_to_install(name: str, lively: Model) -> None:
-    code = WITHOUT.format(names=[name]) + (
-        "from higherhrnet.cli.main import main\nmain(sys.argv[1:])"
-    )
-    command = [sys.executable, "-c", code, "serve", "--model", str(lively.onnx)]
-    ended = subprocess.run(command, capture_output=True, text=True)
-    assert ended.returncode == 1 and f"serve needs {name}:" in ended.stderr
-    assert 'pip install "higherhrnet[serve]"' in ended.stderr
+@pytest.mark.parametrize(
+    ("arguments", "missing", "message"),
+    [
+        (["serve"], "fastapi", 'serve needs fastapi: pip install "higherhrnet[serve]"'),
+        (["serve"], "uvicorn", 'serve needs uvicorn: pip install "higherhrnet[serve]"'),
+        (["serve"], "prometheus_client", "serve needs prometheus_client: pip install"),
+        (["serve"], "python_multipart", "serve needs python_multipart: pip install"),
+        (["predict-ray", "x"], "pyarrow", 'needs pyarrow: pip install "higherhrnet[ray]"'),
+        (["train", "coco-w32-512"], "tensorboard", 'pip install "higherhrnet[train]"'),
+        (["convert", "a", "b"], "torch", 'convert needs torch: pip install "higherhrnet[torch]"'),
+        (["export", "default", "b"], "onnx", 'export needs onnx: pip install "higherhrnet[torch]"'),
+    ],
+)
+def test_commands_name_the_extra_that_they_need(
+    arguments: list[str], missing: str, message: str
+) -> None:
+    result = run_python(HIDE_PACKAGES.format(names=[missing]) + MAIN, *arguments)
+    assert result.returncode == 1
+    assert message in result.stderr and result.stderr.count("\n") == 1

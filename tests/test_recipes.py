@@ -1,4 +1,4 @@
-"""Recipes against the papers' tables, and as flags and files that people see."""
+"""Recipes: the values of the papers, validation, and their flags on the command line."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_type_hints
 
+import dacite
 import pytest
 
 from higherhrnet import config, recipes
 from higherhrnet.errors import InputError
-from higherhrnet.plain import from_dict
 from higherhrnet.recipes import (
     RECIPES,
     AugmentConfig,
@@ -29,24 +29,24 @@ from higherhrnet.recipes import (
     TrainConfig,
 )
 
-PLAIN = {f"{data}-{size}" for data in ("coco", "crowdpose")
+PAPER = {f"{data}-{size}" for data in ("coco", "crowdpose")
          for size in ("w32-512", "w32-640", "w48-640")}  # fmt: skip
 
 
-def test_every_paper_training_has_a_name_and_an_adaptive_form() -> None:
-    assert set(RECIPES) == PLAIN | {f"{name}-swahr" for name in PLAIN}
+def test_every_configuration_of_the_paper_has_a_recipe_and_an_adaptive_one() -> None:
+    assert set(RECIPES) == PAPER | {f"{name}-swahr" for name in PAPER}
 
 
-def differences(one: Any, other: Any, at: str = "") -> dict[str, Any]:  # noqa: ANN401
-    """What `other` has that `one` has not, by its full name."""
-    found: dict[str, Any] = {}
-    for field in fields(one):
-        mine, theirs = getattr(one, field.name), getattr(other, field.name)
-        if is_dataclass(mine):
-            found |= differences(mine, theirs, f"{at}{field.name}.")
-        elif mine != theirs:
-            found[f"{at}{field.name}"] = theirs
-    return found
+def differences(before: Any, after: Any, prefix: str = "") -> dict[str, Any]:  # noqa: ANN401
+    """The values of `after` that differ from `before`, by their full names."""
+    changed: dict[str, Any] = {}
+    for field in fields(before):
+        old, new = getattr(before, field.name), getattr(after, field.name)
+        if is_dataclass(old):
+            changed |= differences(old, new, f"{prefix}{field.name}.")
+        elif old != new:
+            changed[f"{prefix}{field.name}"] = new
+    return changed
 
 
 WIDE = {"model.width": 48, "input.size": 640, "optim.batch_size": 10}
@@ -59,26 +59,23 @@ ADAPTIVE = {
 @pytest.mark.parametrize(
     ("name", "changes"), [("w32-512", {}), ("w32-640", {"input.size": 640}), ("w48-640", WIDE)]
 )
-def test_recipes_are_what_the_papers_say_and_nothing_else(
-    name: str, changes: dict[str, Any]
-) -> None:
-    paper = TrainConfig()
-    crowd = {"data.skeleton": "crowdpose"}
-    assert differences(paper, RECIPES[f"coco-{name}"]) == changes
-    assert differences(paper, RECIPES[f"crowdpose-{name}"]) == changes | crowd
-    assert differences(paper, RECIPES[f"coco-{name}-swahr"]) == changes | ADAPTIVE
-    assert differences(paper, RECIPES[f"crowdpose-{name}-swahr"]) == changes | ADAPTIVE | crowd
+def test_recipes_change_only_what_the_papers_change(name: str, changes: dict[str, Any]) -> None:
+    default = TrainConfig()
+    crowdpose = {"data.skeleton": "crowdpose"}
+    adaptive = changes | ADAPTIVE
+    assert differences(default, RECIPES[f"coco-{name}"]) == changes
+    assert differences(default, RECIPES[f"crowdpose-{name}"]) == changes | crowdpose
+    assert differences(default, RECIPES[f"coco-{name}-swahr"]) == adaptive
+    assert differences(default, RECIPES[f"crowdpose-{name}-swahr"]) == adaptive | crowdpose
 
 
-def test_the_papers_values() -> None:
+def test_defaults_are_those_of_the_paper() -> None:
     """Section 4 of the paper and the authors' published w32_512_adam_lr1e-3.yaml."""
     paper = RECIPES["coco-w32-512"]
-    model, optim, augment = paper.model, paper.optim, paper.augment
+    model, optim, augment, losses = paper.model, paper.optim, paper.augment, paper.losses
     assert (model.width, model.deconv_kernels, model.deconv_blocks) == (32, (4,), 4)
-    assert model.tag_per_keypoint and (paper.input.size, paper.input.convention) == (
-        512,
-        "reference",
-    )
+    assert model.tag_per_keypoint
+    assert (paper.input.size, paper.input.convention) == (512, "reference")
     assert (optim.batch_size, optim.epochs, optim.lr) == (12, 300, 1e-3)
     assert [round(m * optim.epochs, 6) for m in optim.milestones] == [200, 260]
     assert (optim.schedule, optim.warmup, optim.weight_decay) == ("steps", 0, 0)
@@ -87,110 +84,123 @@ def test_the_papers_values() -> None:
     assert (augment.translation, augment.flip) == (0.2, 0.5)
     assert (augment.color, augment.paste, augment.mask_padding) == (0, 0, True)
     assert (paper.targets.sigma, paper.targets.scale_aware) == (2, False)
-    losses = paper.losses
-    assert (losses.heatmap, losses.pull, losses.push, losses.push_type) == (
-        (1, 1),
-        1e-3,
-        1e-3,
-        "exp",
-    )
-    assert paper.data.mask and not losses.swahr
+    assert (losses.heatmap, losses.pull, losses.push) == ((1, 1), 1e-3, 1e-3)
+    assert (losses.push_type, losses.swahr) == ("exp", False)
+    assert paper.data.mask
 
 
 @pytest.mark.parametrize("name", sorted(RECIPES))
-def test_a_recipe_comes_back_from_the_file_that_a_run_writes(name: str) -> None:
+def test_the_configuration_file_of_a_run_contains_every_setting(name: str) -> None:
     recipe = RECIPES[name]
     recipe = replace(recipe, data=replace(recipe.data, train=("a.json,images,0.5", "b.json")))
     text = json.dumps(asdict(recipe), default=str)
-    assert from_dict(TrainConfig, json.loads(text)) == recipe
+    restored = dacite.from_dict(
+        TrainConfig, json.loads(text), dacite.Config(strict=True, cast=[tuple, Path])
+    )
+    assert restored == recipe
 
 
 @pytest.mark.parametrize(
-    ("kind", "values", "said"),
+    ("kind", "values", "message"),
     [
-        (DataConfig, {"overfit": 0}, "overfit"),
-        (DataConfig, {"workers": -1}, "workers"),
-        (AugmentConfig, {"scale": (1.5, 0.75)}, "scale"),
-        (AugmentConfig, {"fit": "wide"}, "fit"),
-        (AugmentConfig, {"flip": 1.5}, "flip"),
-        (AugmentConfig, {"rotation": -1}, "rotation"),
-        (TargetConfig, {"sigma": 0}, "sigma"),
-        (LossConfig, {"heatmap": (1.0, -1.0)}, "heatmap"),
-        (LossConfig, {"heatmap": ()}, "heatmap"),
-        (LossConfig, {"tags": "sum"}, "tags"),
-        (OptimConfig, {"batch_size": 0}, "batch_size"),
-        (OptimConfig, {"epochs": 0}, "epochs"),
-        (OptimConfig, {"lr": float("nan")}, "lr"),
-        (OptimConfig, {"schedule": "sine"}, "schedule"),
-        (OptimConfig, {"ema": 1.0}, "ema"),
-        (OptimConfig, {"clip": 0}, "clip"),
-        (RunConfig, {"max_hours": 0}, "max_hours"),
-        (RunConfig, {"eval_every": 0}, "eval_every"),
-        (TrainConfig, {"losses": LossConfig((1.0,))}, "needs 2 factors"),
+        (DataConfig, {"overfit": 0}, "overfit must be at least 1, not 0"),
+        (DataConfig, {"workers": -1}, "workers must not be negative: -1"),
+        (AugmentConfig, {"scale": (1.5, 0.75)}, "scale must be a minimum above 0 and a maximum"),
+        (AugmentConfig, {"base_side": "wide"}, "base_side must be short or long, not 'wide'"),
+        (AugmentConfig, {"flip": 1.5}, "flip must be between 0 and 1, not 1.5"),
+        (AugmentConfig, {"rotation": -1}, "rotation must not be negative: -1"),
+        (AugmentConfig, {"translation": -1}, "translation must not be negative: -1"),
+        (TargetConfig, {"sigma": 0}, "sigma must be above 0, not 0"),
+        (TargetConfig, {"scale_base": 0}, "scale_base must be above 0, not 0"),
+        (LossConfig, {"heatmap": (1.0, -1.0)}, "heatmap must be weights that are not negative"),
+        (LossConfig, {"heatmap": ()}, "heatmap must be weights that are not negative"),
+        (LossConfig, {"push": -1}, "push must not be negative: -1"),
+        (LossConfig, {"push_type": "sum"}, "push_type must be exp or max, not 'sum'"),
+        (OptimConfig, {"batch_size": 0}, "batch_size must be at least 1, not 0"),
+        (OptimConfig, {"accumulate": 0}, "accumulate must be at least 1, not 0"),
+        (OptimConfig, {"epochs": 0}, "epochs must be above 0, not 0"),
+        (OptimConfig, {"lr": float("nan")}, "lr must be above 0, not nan"),
+        (OptimConfig, {"schedule": "sine"}, "schedule must be one of steps, linear, cosine"),
+        (OptimConfig, {"warmup": -1}, "warmup must not be negative: -1"),
+        (OptimConfig, {"ema": 1.0}, "ema must be above 0 and below 1, not 1.0"),
+        (OptimConfig, {"clip": 0}, "clip must be above 0, not 0"),
+        (RunConfig, {"max_hours": 0}, "max_hours must be above 0, not 0"),
+        (RunConfig, {"eval_every": 0}, "eval_every must be above 0, not 0"),
+        (RunConfig, {"preview_images": -1}, "preview_images must not be negative: -1"),
+        (TrainConfig, {"losses": LossConfig((1.0,))}, "losses.heatmap must have 2 weights"),
     ],
 )
-def test_what_makes_no_sense_is_refused_in_one_line(
+def test_invalid_values_are_rejected(
     kind: Any,  # noqa: ANN401
     values: dict[str, Any],
-    said: str,
+    message: str,
 ) -> None:
-    with pytest.raises(InputError, match=said) as error:
+    with pytest.raises(InputError) as error:
         kind(**values)
+    assert str(error.value).startswith(message)
     assert "\n" not in str(error.value)
 
 
-def shown(*arguments: str) -> subprocess.CompletedProcess[str]:
+def run_train(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "higherhrnet", "train", *arguments]
-    ended = subprocess.run(command, capture_output=True, text=True, env={"COLUMNS": "100"})
-    assert "Traceback" not in ended.stderr
-    return ended
+    result = subprocess.run(command, capture_output=True, text=True, env={"COLUMNS": "100"})
+    assert "Traceback" not in result.stderr
+    return result
 
 
-def helped(text: str) -> dict[str, str]:
-    """What a help page says of each flag."""
+def help_by_flag(text: str) -> dict[str, str]:
+    """The help text of each flag of a help page."""
     plain = re.sub("[│╭╮╰╯─]", " ", text)
     parts = re.split(r"\n\s+(--[a-z.-]+)", plain)
     return {
-        name: " ".join(said.split()) for name, said in zip(parts[1::2], parts[2::2], strict=True)
+        name: " ".join(words.split()) for name, words in zip(parts[1::2], parts[2::2], strict=True)
     }
 
 
-def leaves(kind: Any, at: str = "--") -> Iterator[str]:  # noqa: ANN401
-    """The flags that a dataclass of dataclasses makes; some parts add no word to their flags."""
+def flags_of(kind: Any, prefix: str = "--") -> Iterator[str]:  # noqa: ANN401
+    """The flags of a dataclass of dataclasses; some groups add no prefix to their flags."""
     hints = get_type_hints(kind)
     for field in fields(kind):
         if is_dataclass(hints[field.name]):
-            silent = field.name in ("data", "optim", "run")
-            yield from leaves(hints[field.name], at if silent else f"{at}{field.name}.")
+            without_prefix = field.name in ("data", "optim", "run")
+            yield from flags_of(
+                hints[field.name], prefix if without_prefix else f"{prefix}{field.name}."
+            )
         else:
-            yield f"{at}{field.name}".replace("_", "-")
+            yield f"{prefix}{field.name}".replace("_", "-")
 
 
-def test_help_shows_a_recipes_values_and_explains_every_flag() -> None:
-    page = shown("coco-w48-640", "--help")
+def test_the_help_of_a_recipe_shows_its_values_and_explains_every_flag() -> None:
+    page = run_train("coco-w48-640", "--help")
     assert page.returncode == 0
-    said = helped(page.stdout)
-    assert set(leaves(TrainConfig)) <= said.keys()
-    for flag in leaves(TrainConfig):
-        explained = re.sub(r"^(, --\S+)*[^a-z]*", "", said[flag].partition("(default:")[0])
-        assert len(explained.split()) >= 3, f"{flag}: {said[flag]}"
+    explanations = help_by_flag(page.stdout)
+    assert set(flags_of(TrainConfig)) <= explanations.keys()
+    for flag in flags_of(TrainConfig):
+        text = re.sub(r"^(, --\S+)*[^a-z]*", "", explanations[flag].partition("(default:")[0])
+        assert len(text.split()) >= 3, f"{flag}: {explanations[flag]}"
     for flag, value in (("--model.width", "48"), ("--input.size", "640"), ("--batch-size", "10")):
-        assert f"(default: {value})" in said[flag]
+        assert f"(default: {value})" in explanations[flag]
 
 
-def test_help_without_a_recipe_lists_them() -> None:
-    page = shown("--help")
+def test_no_flag_has_none_as_its_default() -> None:
+    """A default of None or nothing is described in words."""
+    for text in help_by_flag(run_train("coco-w32-512", "--help").stdout).values():
+        assert not re.search(r"None|\(default: *\)", text), text
+
+
+def test_the_help_of_train_lists_the_recipes() -> None:
+    page = run_train("--help")
     assert page.returncode == 0
     assert all(name in page.stdout for name in RECIPES)
 
 
 @pytest.mark.parametrize("arguments", [["coco-w99-512"], [], ["coco-w32-512", "--fly"]])
-def test_what_is_no_recipe_or_flag_is_a_code_of_its_own(arguments: list[str]) -> None:
-    assert shown(*arguments).returncode == 2
+def test_unknown_recipes_and_flags_exit_with_code_2(arguments: list[str]) -> None:
+    assert run_train(*arguments).returncode == 2
 
 
 def test_every_field_has_a_docstring() -> None:
-    """The string below it, from which tyro takes its help; a part explains itself."""
+    """tyro takes the help text from the string below a field, or from the class of a group."""
     for module in (config, recipes):
         assert module.__file__
         tree = ast.parse(Path(module.__file__).read_text(encoding="utf-8"))
@@ -198,6 +208,6 @@ def test_every_field_has_a_docstring() -> None:
         assert groups
         for group in groups:
             assert ast.get_docstring(group)
-            for field, after in pairwise(group.body):
+            for field, following in pairwise(group.body):
                 if isinstance(field, ast.AnnAssign) and "Config" not in ast.unparse(field):
-                    assert isinstance(after, ast.Expr), ast.unparse(field)
+                    assert isinstance(following, ast.Expr), ast.unparse(field)

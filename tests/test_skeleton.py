@@ -1,4 +1,4 @@
-"""Skeletons: the mirror derived from names or given, files and categories both ways, refusals."""
+"""Skeletons: flip pairs, conversion from and to categories and files, and validation."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +14,7 @@ from higherhrnet.skeleton import (
     Skeleton,
     default_sigmas,
     load_skeleton,
-    mirrored,
+    opposite_name,
 )
 
 DOG = Skeleton(
@@ -30,14 +30,14 @@ PLAIN = Skeleton("plain", ("a", "b"), (), (0.1, 0.1))
 
 
 def to_toml(skeleton: Skeleton) -> str:
-    def words(pairs: tuple[tuple[str, str], ...]) -> list[list[str]]:
+    def lists(pairs: tuple[tuple[str, str], ...]) -> list[list[str]]:
         return [list(pair) for pair in pairs]
 
     return f"""
         name = "{skeleton.name}"
         names = {list(skeleton.names)}
-        limbs = {words(skeleton.limbs)}
-        flip_pairs = {words(skeleton.flip_pairs)}
+        limbs = {lists(skeleton.limbs)}
+        flip_pairs = {lists(skeleton.flip_pairs)}
         sigmas = {list(skeleton.sigmas)}
         grouping_order = {[skeleton.names[i] for i in skeleton.grouping_order]}
     """
@@ -54,9 +54,9 @@ def to_toml(skeleton: Skeleton) -> str:
         ("leftKnee", "rightKnee"),
     ],
 )
-def test_a_names_mirror_image_has_left_and_right_changed(name: str, other: str) -> None:
-    assert mirrored(name) == other
-    assert mirrored(other) == name
+def test_the_opposite_name_exchanges_left_and_right(name: str, other: str) -> None:
+    assert opposite_name(name) == other
+    assert opposite_name(other) == name
 
 
 @pytest.mark.parametrize(
@@ -74,23 +74,23 @@ def test_a_names_mirror_image_has_left_and_right_changed(name: str, other: str) 
     ids=[
         "coco",
         "crowdpose",
-        "given",
+        "pairs",
         "by name",
-        "given are all",
+        "pairs replace names",
         "no sides",
         "no partner",
-        "word",
+        "side within a word",
     ],
 )
-def test_each_keypoint_changes_place_with_its_mirror_image(
+def test_each_keypoint_is_exchanged_with_its_partner(
     skeleton: Skeleton, index: tuple[int, ...]
 ) -> None:
     assert skeleton.flip_index == index
-    assert [index[other] for other in index] == list(range(len(index)))  # twice is nothing
+    assert [index[other] for other in index] == list(range(len(index)))  # its own inverse
 
 
 @pytest.mark.parametrize("skeleton", SKELETONS.values(), ids=SKELETONS)
-def test_the_built_in_skeletons_have_the_originals_numbers(skeleton: Skeleton) -> None:
+def test_predefined_skeletons_match_the_reference_implementation(skeleton: Skeleton) -> None:
     keypoints = {"coco": 17, "crowdpose": 14}[skeleton.name]
     assert len(skeleton) == len(skeleton.names) == len(skeleton.sigmas) == keypoints
     assert len(skeleton.limbs) == {"coco": 19, "crowdpose": 15}[skeleton.name]
@@ -100,48 +100,46 @@ def test_the_built_in_skeletons_have_the_originals_numbers(skeleton: Skeleton) -
     assert list(skeleton.grouping_order) == order[:keypoints]
 
 
-def test_keypoints_are_grouped_in_the_order_of_their_names_if_no_other_is_given() -> None:
+def test_the_default_grouping_order_is_that_of_the_names() -> None:
     assert PLAIN.grouping_order == (0, 1)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"names": ()}, "names must be there and differ"),
-        ({"names": ("a", "a")}, "names must be there and differ"),
-        ({"limbs": (("a", "c"),)}, "a–c names a keypoint it does not have"),
-        ({"flip_pairs": (("d", "b"),)}, "d–b names a keypoint it does not have"),
-        ({"sigmas": (0.1,)}, "one sigma > 0 for each keypoint"),
-        ({"sigmas": (0.1, 0.0)}, "one sigma > 0 for each keypoint"),
-        ({"grouping_order": (0,)}, "grouping_order must hold each keypoint once"),
-        ({"grouping_order": (0, 0)}, "grouping_order must hold each keypoint once"),
-        ({"grouping_order": (1, 2)}, "grouping_order must hold each keypoint once"),
-        ({"flip_pairs": (("a", "b"), ("a", "a"))}, "flip_pairs"),
+        ({"names": ()}, "there must be keypoint names, each only once"),
+        ({"names": ("a", "a")}, "there must be keypoint names, each only once"),
+        ({"limbs": (("a", "c"),)}, "a–c has the unknown keypoint c"),
+        ({"flip_pairs": (("d", "b"),)}, "d–b has the unknown keypoint d"),
+        ({"sigmas": (0.1,)}, "one sigma above 0 for each keypoint"),
+        ({"sigmas": (0.1, 0.0)}, "one sigma above 0 for each keypoint"),
+        ({"grouping_order": (0,)}, "grouping_order must contain each keypoint once"),
+        ({"grouping_order": (0, 0)}, "grouping_order must contain each keypoint once"),
+        ({"grouping_order": (1, 2)}, "grouping_order must contain each keypoint once"),
+        ({"flip_pairs": (("a", "b"), ("a", "a"))}, "flip_pairs has a keypoint twice"),
     ],
     ids=str,
 )
-def test_a_skeleton_that_does_not_hold_together_is_refused(
-    change: dict[str, Any], message: str
-) -> None:
-    with pytest.raises(InputError, match=r"^skeleton plain: ") as refused:
+def test_inconsistent_values_are_rejected(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=r"^skeleton plain: ") as error:
         replace(PLAIN, **change)
-    assert message in str(refused.value)
-    assert "\n" not in str(refused.value)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("skeleton", [DOG, PLAIN, COCO, CROWDPOSE], ids=lambda s: s.name)
-def test_a_skeleton_comes_back_from_a_category(skeleton: Skeleton) -> None:
+def test_a_skeleton_is_restored_from_its_category(skeleton: Skeleton) -> None:
     assert Skeleton.from_category(skeleton.to_category()) == skeleton
 
 
-def test_a_category_may_have_no_more_than_names_and_gets_known_limbs() -> None:
+def test_a_category_with_only_names_gets_the_limbs_and_sigmas_of_coco() -> None:
     skeleton = Skeleton.from_category({"keypoints": ["left_eye", "right_eye", "horn"]}, "cow")
     assert (skeleton.name, skeleton.limbs) == ("cow", (("left_eye", "right_eye"),))
     assert skeleton.sigmas == (*COCO.sigmas[1:3], MEAN_SIGMA)
     assert skeleton.flip_index == (1, 0, 2)
 
 
-def test_a_category_of_coco_or_crowdpose_is_recognised_by_its_names() -> None:
+def test_categories_of_coco_and_crowdpose_are_recognized_by_their_names() -> None:
     for known in SKELETONS.values():
         category = {"name": "person", "keypoints": list(known.names), "skeleton": [[1, 2]]}
         assert Skeleton.from_category(category) is known
@@ -150,43 +148,47 @@ def test_a_category_of_coco_or_crowdpose_is_recognised_by_its_names() -> None:
 @pytest.mark.parametrize(
     ("category", "message"),
     [
-        ({"name": "cat"}, "category cat lists no keypoints"),
-        ({"name": "cat", "keypoints": []}, "category cat lists no keypoints"),
-        ({"keypoints": ["a", "b"], "skeleton": [[1, 3]]}, "category custom: its skeleton counts"),
-        ({"keypoints": ["a", "b"], "skeleton": [[0, 1]]}, "category custom: its skeleton counts"),
-        ({"keypoints": ["a", "a"]}, "skeleton custom: keypoint names"),
-        ({"keypoints": ["a", "b"], "sigmas": [0.1]}, "skeleton custom: needs one sigma"),
+        ({"name": "cat"}, "category cat has no keypoints"),
+        ({"name": "cat", "keypoints": []}, "category cat has no keypoints"),
+        (
+            {"keypoints": ["a", "b"], "skeleton": [[1, 3]]},
+            "skeleton has numbers outside 1 to 2",
+        ),
+        (
+            {"keypoints": ["a", "b"], "skeleton": [[0, 1]]},
+            "skeleton has numbers outside 1 to 2",
+        ),
+        ({"keypoints": ["a", "a"]}, "skeleton custom: there must be keypoint names"),
+        ({"keypoints": ["a", "b"], "sigmas": [0.1]}, "skeleton custom: there must be one sigma"),
         ({"keypoints": ["a", "b"], "skeleton": [[1, 2, 2]]}, "custom"),
         ({"keypoints": ["a", "b"], "skeleton": ["ab"]}, "custom"),
         ({"keypoints": ["a", "b"], "flip_pairs": [["a"]]}, "custom"),
     ],
     ids=str,
 )
-def test_a_category_that_makes_no_skeleton_is_refused(
-    category: dict[str, Any], message: str
-) -> None:
+def test_invalid_categories_are_rejected(category: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         Skeleton.from_category(category)
 
 
-def test_sigmas_are_cocos_by_name_and_its_mean_for_others() -> None:
+def test_default_sigmas_are_those_of_coco_or_their_mean() -> None:
     assert default_sigmas(COCO.names) == COCO.sigmas
     assert default_sigmas(("tail", "nose")) == (MEAN_SIGMA, 0.026)
 
 
 @pytest.mark.parametrize("name", SKELETONS)
-def test_built_in_skeletons_load_by_name(name: str) -> None:
+def test_predefined_skeletons_are_loaded_by_name(name: str) -> None:
     assert load_skeleton(name) is SKELETONS[name]
 
 
 @pytest.mark.parametrize("skeleton", [DOG, PLAIN, CROWDPOSE], ids=lambda s: s.name)
-def test_a_skeleton_comes_back_from_its_file(skeleton: Skeleton, tmp_path: Path) -> None:
+def test_a_skeleton_is_loaded_from_a_file(skeleton: Skeleton, tmp_path: Path) -> None:
     path = tmp_path / "file.toml"
     path.write_text(to_toml(skeleton), encoding="utf-8")
-    assert load_skeleton(str(path)) == skeleton
+    assert load_skeleton(path) == load_skeleton(str(path)) == skeleton
 
 
-def test_a_file_may_have_no_more_than_names_and_names_the_skeleton(tmp_path: Path) -> None:
+def test_a_file_with_only_names_gives_its_own_name_to_the_skeleton(tmp_path: Path) -> None:
     path = tmp_path / "bird.toml"
     path.write_text('names = ["left_wing", "right_wing", "nose"]')
     skeleton = load_skeleton(str(path))
@@ -199,25 +201,26 @@ def test_a_file_may_have_no_more_than_names_and_names_the_skeleton(tmp_path: Pat
     ("text", "message"),
     [
         ("names = [", "not a skeleton"),
-        ("", "names"),
+        ("", "the key names is missing"),
+        ('names = ["a"]\nlinks = []', "unknown key links"),
         ("names = 5", "not a skeleton"),
-        ('names = ["a", "b"]\nlimbs = [["a", "c"]]', "a–c names a keypoint"),
+        ('names = ["a", "b"]\nlimbs = [["a", "c"]]', "a–c has the unknown keypoint c"),
         ('names = ["a", "b"]\nlimbs = [["a"]]', "not a skeleton"),
         ('names = ["a", "b"]\nsigmas = ["x", 1]', "not a skeleton"),
         ('names = ["a", "b"]\ngrouping_order = ["a", "z"]', "not a skeleton"),
         ("names = ['\udcff']", "not a skeleton"),
     ],
 )
-def test_a_file_that_makes_no_skeleton_is_named(text: str, message: str, tmp_path: Path) -> None:
+def test_invalid_files_are_rejected(text: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "bad.toml"
     path.write_text(text, encoding="utf-8", errors="surrogateescape")
-    with pytest.raises(InputError, match=message) as refused:
+    with pytest.raises(InputError, match=message) as error:
         load_skeleton(str(path))
-    assert str(refused.value).startswith(f"{path}: not a skeleton: ")
-    assert "\n" not in str(refused.value)
+    assert str(error.value).startswith(f"{path}: not a skeleton: ")
+    assert "\n" not in str(error.value)
 
 
-def test_an_unknown_skeleton_is_refused_with_the_known_ones(tmp_path: Path) -> None:
+def test_unknown_names_are_rejected_with_the_known_ones(tmp_path: Path) -> None:
     for name in ("horse", str(tmp_path)):
-        with pytest.raises(InputError, match=r"no such skeleton; known are coco, crowdpose"):
+        with pytest.raises(InputError, match="no such skeleton; use coco, crowdpose or a"):
             load_skeleton(name)

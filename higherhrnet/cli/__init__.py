@@ -1,1 +1,1 @@
-"""The command line: one module a verb, `options.py` for the flags that verbs share."""
+"""The command line: one module per command, and `options.py` for what commands share."""

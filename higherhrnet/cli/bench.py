@@ -1,68 +1,42 @@
-"""bench: speed and memory of each engine, compared with the reference implementation."""
+"""bench: measures the speed and memory of each engine."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
-from higherhrnet.cli.options import Flag, write_json
-from higherhrnet.engines.base import MAX_STREAMS, Precision
+from tyro.conf import arg
+
+from higherhrnet.bench.settings import BenchSettings
+from higherhrnet.cli.options import write_json
 from higherhrnet.flags import flag
 
 
 def bench(
-    model: Annotated[
-        str | None, flag("a w32 network with random weights", "FILE|NAME", ("-m",))
-    ] = None,
-    images: Annotated[tuple[str, ...], flag("a synthetic scene", "STR")] = (),
-    sizes: Annotated[tuple[int, ...], flag("the model's input size", "INT")] = (),
-    engines: tuple[Literal["torch", "onnxruntime", "openvino"], ...] = (
-        "torch",
-        "onnxruntime",
-        "openvino",
-    ),
-    precisions: tuple[Precision, ...] = ("f32", "bf16"),
-    people: tuple[int, ...] = (1, 5, 15, 30),
-    runs: int = 5,
-    no_flip: Flag = False,
-    threads: Annotated[int | None, flag("all cores", "INT")] = None,
-    streams: int = MAX_STREAMS,
+    settings: Annotated[BenchSettings, arg(name="")] = BenchSettings(),
     json: Annotated[Path | None, flag("not written", "PATH")] = None,
 ) -> int:
     """Measure latency, throughput and memory of each engine on this machine.
 
-    Every row is compared with the reference implementation, and all decode with its published
+    Every engine is compared with the reference implementation, and all decode with its published
     settings, at one scale.
 
     Args:
-        model: A .onnx or .safetensors file, or the name of a model.
-        images: Images, folders or glob patterns. Latency is measured on the first image, throughput
-            on all of them.
-        sizes: Lengths in pixels of the shorter side to which images are resized for the network.
-        engines: The engines to measure; those that are not installed are skipped.
-        precisions: The arithmetic of the network; what an engine does not support is skipped.
-        people: Numbers of synthetic people for which the decoding of maps is measured.
-        runs: Number of measured runs, after one warm-up run.
-        no_flip: Do not use the flipped image.
-        threads: Number of CPU threads that the network uses.
-        streams: Number of concurrent inference requests on the CPU when throughput is measured;
-            at most the number of threads.
+        settings: What is measured.
         json: Write all measurements to this JSON file as well.
     """
-    from higherhrnet.bench.measure import Plan, measure
-    from higherhrnet.bench.subjects import machine
-    from higherhrnet.bench.tables import format_figures
+    from higherhrnet.bench.machine import MachineInfo
+    from higherhrnet.bench.run import run_bench
+    from higherhrnet.bench.tables import format_result
 
-    plan = Plan(
-        model, images, sizes, engines, precisions, people, runs, not no_flip, threads, streams
-    )
-    on = machine()
-    print(f"{model or 'w32, random weights'}; {on['processor']}, {on['cores']} cores", flush=True)
-    measured = []
-    for figures in measure(plan):
-        print(f"\n{format_figures(figures, runs)}", flush=True)
-        measured.append(asdict(figures))
+    machine = MachineInfo.current()
+    print(f"{settings.model}; {machine.processor}, {machine.cores} cores", flush=True)
+    results = []
+    for result in run_bench(settings):
+        print(f"\n{format_result(result, settings.runs)}", flush=True)
+        results.append(asdict(result))
     if json:
-        write_json(json, {"machine": on, "plan": asdict(plan), "sizes": measured})
+        content = {"machine": asdict(machine), "settings": asdict(settings), "results": results}
+        write_json(json, content)
     return 0

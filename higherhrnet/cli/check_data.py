@@ -1,4 +1,4 @@
-"""check-data: annotation files → the problems in them, and a sheet of training samples."""
+"""check-data: reports problems in data sets and draws training samples."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from typing import Annotated
 
 from tyro.conf import Positional
 
-from higherhrnet.cli.options import require_torch
 from higherhrnet.config import InputConfig
-from higherhrnet.errors import require
-from higherhrnet.flags import flag
+from higherhrnet.errors import require, require_packages
+from higherhrnet.flags import flag, required
 from higherhrnet.recipes import AugmentConfig
 
 
 def check_data(
-    sources: Positional[tuple[str, ...]],
+    sources: Annotated[Positional[tuple[str, ...]], required("DATASET ...")],
     /,
     out: Annotated[Path | None, flag("neither is written", "PATH", ("-o",))] = None,
     samples: int = 16,
@@ -28,21 +27,21 @@ def check_data(
 
     Args:
         sources: Data sets, each as ANNOTATIONS[,IMAGES]: a COCO keypoints file, and the folder or
-            .zip file of its images, which is found beside the annotation file if it is omitted.
-        out: A folder for findings.txt, which lists every case, and samples.jpg, a sheet of random
-            training samples with their targets.
-        samples: Number of samples on the sheet.
-        size: Length in pixels of a sample's sides, a multiple of 32.
-        augment: Augmentation of the samples.
+            .zip file of its images, searched for next to the annotation file if it is omitted.
+        out: A folder for findings.txt, which lists every problem, and samples.jpg, which shows
+            random training samples with their targets.
+        samples: Number of training samples in samples.jpg.
+        size: Length in pixels of the sides of a training sample; a multiple of 32.
+        augment: Random changes of the training samples.
     """
     from higherhrnet.data.check import check_datasets
 
-    require(len(sources) > 0, "name at least one annotation file")
+    require(len(sources) > 0, "name at least one data set: ANNOTATIONS[,IMAGES]")
     require(samples >= 1, f"--samples must be at least 1, not {samples}")
     input_config = InputConfig(size)
     valid = check_datasets(sources, out)
     if out:
-        require_torch()
+        require_packages("check-data --out", "torch", "torch")
         from higherhrnet.training.sample_sheet import write_sheet
 
         print(write_sheet(out / "samples.jpg", sources, augment, input_config, samples))

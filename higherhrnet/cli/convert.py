@@ -1,19 +1,19 @@
-"""convert: weights of other projects → a .safetensors file."""
+"""convert: converts weights of other projects to a .safetensors file."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
-from higherhrnet.cli.options import require_torch
+from higherhrnet.errors import require_packages
 from higherhrnet.flags import flag
 
 
 def convert(
-    source: Positional[Path],
-    out: Positional[Path],
+    source: Annotated[Positional[Path], arg(metavar="SOURCE")],
+    out: Annotated[Positional[Path], arg(metavar="OUT")],
     /,
     skeleton: Annotated[
         str | None, flag("selected by the number of keypoints", "NAME|FILE")
@@ -27,16 +27,16 @@ def convert(
     Args:
         source: The .pth or .pth.tar file.
         out: The .safetensors file to write.
-        skeleton: coco, crowdpose or a .toml file that describes the keypoints.
-        input_size: Length in pixels of the shorter side in training.
+        skeleton: The skeleton of the weights: coco, crowdpose or a .toml file that describes it.
+        input_size: Length in pixels of the sides of the crops on which the weights were trained.
     """
-    require_torch()
+    require_packages("convert", "torch", "torch", "safetensors")
     from higherhrnet.network import checkpoint
     from higherhrnet.network.convert import convert_weights
     from higherhrnet.skeleton import load_skeleton
 
-    given = load_skeleton(skeleton) if skeleton else None
-    model, header = convert_weights(source, input_size=input_size, skeleton=given)
+    keypoints = load_skeleton(skeleton) if skeleton else None
+    model, header = convert_weights(source, input_size=input_size, skeleton=keypoints)
     checkpoint.save(out, model, header)
     print(f"{out}: width {header.model.width}, {header.skeleton.name}, {header.input.size} pixels")
     if "heads" in header.training:

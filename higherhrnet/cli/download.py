@@ -1,15 +1,16 @@
-"""download: a published model → the cache folder."""
+"""download: downloads and converts a published model."""
 
 from __future__ import annotations
 
 from importlib.util import find_spec
+from typing import Annotated
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from higherhrnet.cli.convert import convert
 
 
-def download(name: Positional[str], /) -> int:
+def download(name: Annotated[Positional[str], arg(metavar="NAME")], /) -> int:
     """Download a published model into the cache folder and convert it.
 
     Args:
@@ -29,5 +30,8 @@ def download(name: Positional[str], /) -> int:
     converted = path.with_suffix(".safetensors")
     if find_spec("torch"):
         return convert(path, converted, input_size=published.input_size)
-    print(f"Next, where PyTorch is installed: higherhrnet convert {path} {converted}")
+    print(
+        'It must be converted with PyTorch (pip install "higherhrnet[torch]"): '
+        f"higherhrnet convert {path} {converted}"
+    )
     return 0

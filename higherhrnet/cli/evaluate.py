@@ -1,4 +1,4 @@
-"""evaluate: a model or a file of predictions → COCO or CrowdPose metrics and a report."""
+"""evaluate: measures the accuracy of a model or of a file of predictions."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from higherhrnet.flags import flag
 
 def evaluate(
     annotations: Path,
-    images: Annotated[Path | None, flag("found beside --annotations", "PATH")] = None,
-    predictions: Annotated[Path | None, flag("evaluate a model", "PATH")] = None,
+    images: Annotated[Path | None, flag("searched for next to --annotations", "PATH")] = None,
+    predictions: Annotated[Path | None, flag("a model is evaluated", "PATH")] = None,
     options: Annotated[InferenceOptions, arg(name="")] = InferenceOptions(),
     json: Annotated[Path | None, flag("not written", "PATH")] = None,
     report: Annotated[Path | None, flag("not written", "PATH")] = None,
@@ -62,7 +62,11 @@ def evaluate(
     if failed:
         print(f"{len(failed)} images could not be read; their people count as missed")
     if json:
-        counts = {"images": len(truth.images), "unread": len(failed), "people": truth.num_people}
+        counts = {
+            "images": len(truth.images),
+            "unreadable": len(failed),
+            "people": truth.num_people,
+        }
         write_json(json, {**counts, **metrics})
     if report:
         title = f"{predictions or options.model} on {annotations}"

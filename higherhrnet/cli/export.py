@@ -1,34 +1,33 @@
-"""export: a model → an ONNX file in float or int8."""
+"""export: exports a model to ONNX in float or int8."""
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
-from higherhrnet.cli.options import Flag, require_torch
-from higherhrnet.errors import InputError, require
+from higherhrnet.cli.options import Flag
+from higherhrnet.errors import InputError, require, require_packages
 from higherhrnet.flags import flag
 
 
 def export(
-    model: Positional[str],
-    out: Positional[Path],
+    model: Annotated[Positional[str], arg(metavar="MODEL")],
+    out: Annotated[Positional[Path], arg(metavar="OUT")],
     /,
     half: Flag = False,
     int8: Flag = False,
-    calibrate: Annotated[Path | None, flag("none", "PATH")] = None,
+    calibrate: Annotated[Path | None, flag("no quantization", "PATH")] = None,
     calibration_images: int = 128,
     annotations: Annotated[Path | None, flag("AP is not measured", "PATH")] = None,
-    images: Annotated[Path | None, flag("found beside --annotations", "PATH")] = None,
+    images: Annotated[Path | None, flag("searched for next to --annotations", "PATH")] = None,
 ) -> int:
     """Export a model to ONNX, for any engine, batch size and input size.
 
     --int8 also accepts an .onnx model. It is for processors with fast 8-bit integer arithmetic
-    (VNNI), and writes a report of accuracy and speed beside the output as .json.
+    (VNNI), and writes a report of accuracy and speed next to OUT as .json.
 
     Args:
         model: The .safetensors or .onnx file, or the name of a downloaded model.
@@ -36,11 +35,11 @@ def export(
         half: Store the weights in half precision, which halves the size of the file; the network
             still computes in float32.
         int8: Quantize the network to 8-bit integers. Needs --calibrate.
-        calibrate: A folder of images similar to those that the model will process, from which the
-            ranges of the network's values are measured.
-        calibration_images: Number of these images to use, spread evenly over the folder.
-        annotations: A COCO keypoints file on which AP is measured before and after. Layers are
-            returned to float, the most sensitive first, until AP drops by less than 0.01.
+        calibrate: A folder of images similar to those that the model will process, on which the
+            value ranges of the network's layers are measured for --int8.
+        calibration_images: Number of images of --calibrate to use, spread evenly over the folder.
+        annotations: A COCO keypoints file with which AP is measured before and after --int8. Layers
+            are returned to float, the most sensitive first, until AP drops by less than 0.01.
         images: The folder or .zip file of the images of --annotations.
     """
     from higherhrnet.zoo.models import resolve_model
@@ -60,7 +59,7 @@ def export(
 
 
 def _export_float(path: Path, out: Path, half: bool = False) -> None:
-    require_torch()
+    require_packages("export", "torch", "torch", "safetensors", "onnx", "onnxscript")
     from higherhrnet.network import checkpoint
     from higherhrnet.network.export import export_onnx
     from higherhrnet.zoo.models import torch_weights
@@ -77,22 +76,21 @@ def _export_int8(
     annotations: Path | None,
     images: Path | None,
 ) -> int:
-    if find_spec("onnx") is None:
-        raise InputError('--int8 needs onnx: pip install "higherhrnet[torch]"')
+    require_packages("export --int8", "torch", "onnx")
     from higherhrnet.io.coco import load_annotations
     from higherhrnet.io.image_store import find_images
-    from higherhrnet.quantization.calibration import choose
-    from higherhrnet.quantization.quantize import Judge, quantize
+    from higherhrnet.quantization.calibration import select_calibration_images
+    from higherhrnet.quantization.quantize import AccuracyCheck, quantize
 
-    sources, judge = choose(folder, count), None
+    sources, check = select_calibration_images(folder, count), None
     if annotations:
-        judge = Judge(load_annotations(annotations), images or find_images(annotations))
+        check = AccuracyCheck(load_annotations(annotations), images or find_images(annotations))
     with TemporaryDirectory() as temporary:
         float_model = path
         if path.suffix != ".onnx":
             float_model = Path(temporary, "float.onnx")
             _export_float(path, float_model)
-        report = quantize(float_model, out, sources, judge)
+        report = quantize(float_model, out, sources, check)
     report.write(out.with_suffix(".json"))
-    print(f"{out}, calibrated on {report.photographs} images\n{report}")
-    return 3 if report.photographs < len(sources) else 0
+    print(f"{out}, calibrated on {report.calibration_images} images\n{report}")
+    return 3 if report.calibration_images < len(sources) else 0

@@ -1,13 +1,15 @@
-"""info: what a model file contains."""
+"""info: describes a model file."""
 
 from __future__ import annotations
 
-from tyro.conf import Positional
+from typing import Annotated
+
+from tyro.conf import Positional, arg
 
 from higherhrnet.zoo.models import DEFAULT_MODEL
 
 
-def info(model: Positional[str] = DEFAULT_MODEL, /) -> int:
+def info(model: Annotated[Positional[str], arg(metavar="[FILE|NAME]")] = DEFAULT_MODEL, /) -> int:
     """Print a model's architecture, number of parameters, multiply-adds and settings.
 
     Args:

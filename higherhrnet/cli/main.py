@@ -1,12 +1,13 @@
 """The entry point of the command line.
 
-Exit codes: 0 everything was done; 1 nothing could be done, for the reason that is printed; 2 the
-flags are invalid; 3 done, but some files were skipped; 130 interrupted, with complete output of
-what was done until then.
+Exit codes: 0 success; 1 failure, for the reason that is printed; 2 invalid flags; 3 success, but
+some files were skipped; 130 interrupted, with the output that was complete by then.
 """
 
 from __future__ import annotations
 
+import errno
+import inspect
 import re
 import signal
 import sys
@@ -30,9 +31,9 @@ from higherhrnet.cli.serve import serve
 from higherhrnet.cli.train import train
 from higherhrnet.errors import InputError
 
-VERBS: dict[str, Callable[..., int]] = {
-    verb.__name__.replace("_", "-"): verb
-    for verb in (
+COMMANDS: dict[str, Callable[..., int]] = {
+    command.__name__.replace("_", "-"): command
+    for command in (
         predict,
         predict_ray,
         train,
@@ -50,13 +51,17 @@ VERBS: dict[str, Callable[..., int]] = {
 }
 
 
-def _reflow(text: str) -> str:
+def _join_lines(text: str) -> str:
     """Joins the lines of each paragraph of a help text."""
-    return "\n\n".join(" ".join(part.split()) for part in re.split(r"\n\s*\n", text.strip()))
+    paragraphs = re.split(r"\n\s*\n", text.strip())
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
-# tyro keeps the line breaks of docstrings before indented lines and before digits.
-tyro._strings.remove_single_line_breaks = _reflow  # type: ignore[assignment]
+# tyro breaks a help text where a line of the docstring starts with anything but a letter, and the
+# help text of a function's argument at every line; continuation lines of the latter have 8 spaces.
+tyro._strings.remove_single_line_breaks = _join_lines  # type: ignore[assignment]
+for _command in COMMANDS.values():
+    _command.__doc__ = re.sub(r"\n {8,}", " ", inspect.cleandoc(_command.__doc__ or ""))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -74,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         output.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
         code = tyro.extras.subcommand_cli_from_dict(
-            VERBS,
+            COMMANDS,
             prog="higherhrnet",
             description="Multi-person 2D pose estimation with HigherHRNet. "
             "`higherhrnet --version` prints the version.",
@@ -88,8 +93,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:
         sys.stderr.close()  # the reader of the output has closed the pipe
         sys.exit(0)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        print("higherhrnet: the output cannot be written: the disk is full", file=sys.stderr)
+        sys.exit(1)
     sys.exit(code)
 
 
 def _interrupt(*_: object) -> None:
+    """Handles SIGTERM as Ctrl-C."""
     raise KeyboardInterrupt

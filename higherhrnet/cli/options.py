@@ -1,11 +1,10 @@
-"""The flags that several verbs share."""
+"""Flags and functions that several commands share."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,7 +26,7 @@ Flag = FlagCreatePairsOff[bool]
 class InferenceOptions(EngineOptions):
     """The model, the engine, and the inference settings that replace those of the model."""
 
-    size: Annotated[int | None, flag("as the model's settings say", "INT")] = None
+    size: Annotated[int | None, flag("the model's setting", "INT")] = None
     """Length in pixels of the shorter side to which images are resized for the network, a multiple
     of 32. Smaller sizes are faster and miss small people."""
     flip: Flag = False
@@ -35,17 +34,17 @@ class InferenceOptions(EngineOptions):
     model's settings do not. Doubles the computation."""
     no_flip: Flag = False
     """Do not use the flipped image, even if the model's settings do."""
-    scales: Annotated[tuple[float, ...], flag("as the model's settings say")] = ()
-    """Sizes at which the network sees each image, as factors of --size; must include 1 if there are
-    several, for example --scales 0.5 1 2."""
+    scales: Annotated[tuple[float, ...], flag("the model's setting")] = ()
+    """Sizes at which the network sees each image, as factors of --size, for example 0.5 1 2; must
+    include 1 if there are several."""
     fast: Flag = False
-    """Run the network once for each image: without the flipped image and at one scale, whatever the
-    model's settings are. Faster and less accurate."""
-    min_score: Annotated[float | None, flag("as the model's settings say", "FLOAT")] = None
+    """Run the network once for each image: without the flipped image and at one scale, regardless
+    of the model's settings. Faster and less accurate."""
+    min_score: Annotated[float | None, flag("the model's setting", "FLOAT")] = None
     """Omit people whose score is below this value, 0 to 1."""
 
     def engine_options(self) -> EngineOptions:
-        """The part of the options that selects the model and the engine."""
+        """The options that select the model and the engine."""
         return EngineOptions(**{f.name: getattr(self, f.name) for f in fields(EngineOptions)})
 
     def load(self, streams: int = MAX_STREAMS) -> Predictor:
@@ -55,12 +54,12 @@ class InferenceOptions(EngineOptions):
             streams: number of concurrent inference requests if --streams is not given.
 
         Raises:
-            InputError: the flags contradict each other, or the model or engine cannot be used.
+            InputError: flags exclude each other, or the model or the engine cannot be used.
         """
         from higherhrnet.inference.predictor import Predictor
 
         if self.flip and self.no_flip:
-            raise InputError("--flip and --no-flip contradict each other; use only one of them")
+            raise InputError("--flip and --no-flip exclude each other; use only one of them")
         if self.fast and (self.flip or self.scales):
             raise InputError("--fast excludes --flip and --scales; omit it or them")
         options = self.engine_options()
@@ -79,14 +78,8 @@ class InferenceOptions(EngineOptions):
         return predictor
 
 
-def require_torch() -> None:
-    """Raises InputError where PyTorch is not installed."""
-    if find_spec("torch") is None or find_spec("safetensors") is None:
-        raise InputError('this command needs PyTorch: pip install "higherhrnet[torch]"')
-
-
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes a JSON file, completely or not at all.
+    """Writes a JSON file; it appears complete or not at all.
 
     Raises:
         InputError: the file cannot be written.

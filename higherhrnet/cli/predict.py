@@ -1,4 +1,4 @@
-"""predict: images and videos → predictions, drawn images and drawn videos in a folder."""
+"""predict: finds the people in images and videos."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from tyro.conf import Positional, arg
 from higherhrnet.cli.options import Flag, InferenceOptions
 from higherhrnet.engines.base import MAX_STREAMS
 from higherhrnet.errors import require
+from higherhrnet.flags import required
 from higherhrnet.tracking.tracker import TrackConfig
 
 
 def predict(
-    sources: Positional[tuple[str, ...]],
+    sources: Annotated[Positional[tuple[str, ...]], required("SOURCE ...")],
     /,
     options: Annotated[InferenceOptions, arg(name="")] = InferenceOptions(),
     out: Annotated[Path, arg(aliases=["-o"])] = Path("poses"),
@@ -59,7 +60,7 @@ def predict(
     require(
         track or tracking == TrackConfig(), "--tracking.* has no effect without --track; add it"
     )
-    require(len(sources) > 0, "name at least one image, folder, pattern, video or camera")
+    require(len(sources) > 0, "name at least one image, folder, glob pattern, video or camera")
     settings = PredictSettings(
         out,
         draw,
@@ -78,5 +79,5 @@ def predict(
             f"{options.model}: {predictor.engine.description}; {predictor.config}", file=sys.stderr
         )
     summary = run_predict(predictor, listed, settings)
-    print(f"{summary} in {out}")
+    print(f"{summary}; output in {out}")
     return summary.exit_code

@@ -1,27 +1,26 @@
-"""predict-ray: very many images, anywhere → Parquet tables of people, on a Ray cluster."""
+"""predict-ray: finds the people in very many images with a Ray cluster."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import Positional, arg
 
 from higherhrnet.cli.options import Flag, InferenceOptions
-from higherhrnet.errors import InputError, require
-from higherhrnet.flags import flag
+from higherhrnet.errors import reading, require, require_packages
+from higherhrnet.flags import flag, required
 
 
 def predict_ray(
-    sources: Positional[tuple[str, ...]],
+    sources: Annotated[Positional[tuple[str, ...]], required("SOURCE ...")],
     /,
     options: Annotated[InferenceOptions, arg(name="")] = InferenceOptions(),
     out: Annotated[str, arg(aliases=["-o"], metavar="PATH|URI")] = "poses",
     address: Annotated[
         str | None,
-        flag("the cluster of this machine, else one that is started for the run", "HOST:PORT"),
+        flag("the cluster of this machine; without one, a cluster is started", "HOST:PORT"),
     ] = None,
     actors: Annotated[int | None, flag("as many as the cluster has room for", "INT")] = None,
     gpus: float = 0.0,
@@ -45,8 +44,7 @@ def predict_ray(
             repeated when a machine fails.
         resume: Continue an earlier run into the same folder; images that it finished are skipped.
     """
-    if find_spec("ray") is None or find_spec("pyarrow") is None:
-        raise InputError('predict-ray needs Ray: pip install "higherhrnet[ray]"')
+    require_packages("predict-ray", "ray", "ray", "pyarrow")
     from higherhrnet.ray.predict import run_predict_ray
 
     require(len(sources) > 0, "name at least one image or folder")
@@ -58,8 +56,9 @@ def predict_ray(
     require(actors is None or actors >= 1, f"--actors must be at least 1, not {actors}")
     require(gpus >= 0, f"--gpus must not be negative: {gpus}")
     require(images_per_shard >= 1, f"--images-per-shard must be at least 1, not {images_per_shard}")
-    if Path(options.model).is_file():
-        options = replace(options, model=str(Path(options.model).absolute()))
+    with reading(options.model):
+        if Path(options.model).is_file():
+            options = replace(options, model=str(Path(options.model).absolute()))
     options = replace(options, threads=options.threads or 1)
     summary = run_predict_ray(
         options.load,
@@ -72,5 +71,5 @@ def predict_ray(
         images_per_shard=images_per_shard,
         resume=resume,
     )
-    print(f"{summary} in {out}")
+    print(f"{summary}; output in {out}")
     return summary.exit_code

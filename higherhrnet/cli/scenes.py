@@ -1,33 +1,35 @@
-"""scenes: synthetic people with exact keypoints, as a COCO data set."""
+"""scenes: draws synthetic people with exact keypoints, as a COCO data set."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
-from higherhrnet.errors import require
+from higherhrnet.errors import reading, require
 
 
 def scenes(
-    out: Positional[Path],
+    out: Annotated[Positional[Path], arg(metavar="OUT")],
     /,
     count: int = 100,
     seed: int = 0,
     size: int = 256,
     people: tuple[int, int] = (1, 5),
-    skeleton: str = "coco",
+    skeleton: Annotated[str, arg(metavar="NAME|FILE")] = "coco",
 ) -> int:
     """Draw synthetic scenes of people with exact keypoints, as a COCO data set.
 
     Args:
-        out: The folder to write to; it must not hold a data set already.
+        out: The folder to write to; it must not contain a data set already.
         count: Number of images.
         seed: Seed of the random numbers; equal seeds give equal scenes.
         size: Width and height of the images in pixels.
         people: Minimum and maximum number of people per image, not counting crowds, which have no
             keypoints.
-        skeleton: coco, crowdpose, or a .toml file whose keypoints are among theirs.
+        skeleton: The keypoints to annotate: coco, crowdpose, or a .toml file that describes some of
+            their keypoints.
     """
     from higherhrnet.io.images import MIN_SIDE
     from higherhrnet.skeleton import load_skeleton
@@ -37,10 +39,9 @@ def scenes(
     require(size >= MIN_SIDE, f"--size must be at least {MIN_SIDE}, not {size}")
     low, high = people
     require(0 <= low <= high, f"--people must be a minimum and a maximum, not {low} {high}")
-    require(
-        not (out / "annotations.json").exists(),
-        f"{out} already holds a data set; choose another folder",
-    )
+    with reading(out):
+        exists = (out / "annotations.json").exists()
+    require(not exists, f"{out} already contains a data set; use another folder")
     path = write_scenes(
         out, count, seed, skeleton=load_skeleton(skeleton), height=size, width=size, people=people
     )

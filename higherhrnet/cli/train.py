@@ -1,4 +1,4 @@
-"""train: annotated images → a trained network."""
+"""train: trains a network on annotated images."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import arg
 from tyro.extras import subcommand_type_from_defaults
 
-from higherhrnet.cli.options import require_torch
+from higherhrnet.errors import require_packages
 from higherhrnet.recipes import RECIPES, TrainConfig, describe
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def train(config: Annotated[Recipe, arg(name="")]) -> int:
 
     On several GPUs or machines: torchrun --nproc-per-node 8 -m higherhrnet train RECIPE …
     """
-    require_torch()
+    require_packages("train", "train", "torch", "safetensors", "tensorboard", "matplotlib")
     from higherhrnet.training.loop import run_training
 
     return 0 if run_training(config) else 130

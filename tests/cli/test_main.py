@@ -1,4 +1,4 @@
-"""The command line as people use it: real processes, real files, documented exit codes."""
+"""The command line: output files, exit codes and error messages."""
 
 import json
 import re
@@ -6,27 +6,29 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from higherhrnet.cli.main import main
 from higherhrnet.hardware import usable_cores
-from higherhrnet.synthetic.scenes import draw_scene
-from tests.conftest import Model
+from higherhrnet.synthetic.scenes import draw_scene, write_scenes
+from tests.conftest import ModelFiles
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
+Fail = Callable[..., str]
 
 
-def picture(path: Path, seed: int = 0, size: int = 64) -> Path:
+def write_scene(path: Path, seed: int = 0, size: int = 64) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(path), draw_scene(seed, height=size, width=size).image[:, :, ::-1])
     return path
 
 
-def video(path: Path, frames: int = 6) -> Path:
+def write_video(path: Path, frames: int = 6) -> Path:
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 10, (64, 64))
     for seed in range(frames):
         writer.write(draw_scene(seed, height=64, width=64).image)
@@ -36,37 +38,67 @@ def video(path: Path, frames: int = 6) -> Path:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    def run(*arguments: object, **settings: object) -> subprocess.CompletedProcess[str]:
+    """Runs the command line as a process in the temporary folder."""
+
+    def run(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "higherhrnet", *map(str, arguments)]
-        ended = subprocess.run(  # type: ignore[call-overload]
-            command, capture_output=True, text=True, cwd=tmp_path, timeout=600, **settings
+        result = subprocess.run(  # type: ignore[call-overload]
+            command, capture_output=True, text=True, cwd=tmp_path, timeout=600, **options
         )
-        assert "Traceback" not in ended.stderr, ended.stderr
-        assert isinstance(ended, subprocess.CompletedProcess)
-        return ended
+        assert isinstance(result, subprocess.CompletedProcess)
+        assert "Traceback" not in result.stderr, result.stderr
+        return result
 
     return run
 
 
-def lines(path: Path) -> list[dict[str, object]]:
+@pytest.fixture
+def fail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Fail]:
+    """Runs the command line in this process and returns its error message.
+
+    An exception other than InputError fails the test, because it would print a traceback.
+    """
+    monkeypatch.chdir(tmp_path)
+    handler = signal.getsignal(signal.SIGTERM)
+
+    def fail(*arguments: object) -> str:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as exit:
+            main(list(map(str, arguments)))
+        assert exit.value.code == 1
+        (line,) = capsys.readouterr().err.strip().splitlines()
+        assert line.startswith("higherhrnet: ")
+        return line
+
+    yield fail
+    signal.signal(signal.SIGTERM, handler)
+
+
+def read_jsonl(path: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_a_folder_of_pictures_and_a_video(run: Run, lively: Model, tmp_path: Path) -> None:
-    picture(tmp_path / "in" / "000123.png")
-    picture(tmp_path / "in" / "deep" / "a.jpg", size=96)
-    video(tmp_path / "in" / "clip.mp4")
-    ended = run("predict", "in", "-m", lively.onnx, "-o", "out", "--every", 2, "--show-maps", "-v")
-    assert ended.returncode == 0, ended.stderr
-    assert "in 5 images" in ended.stdout
-    assert "onnx" in ended.stderr or "openvino" in ended.stderr  # -v says what runs
-    assert re.search(r"in \d streams", ended.stderr) or usable_cores() == 1
+def test_predict_writes_results_and_drawings_of_a_folder_with_a_video(
+    run: Run, small_model: ModelFiles, tmp_path: Path
+) -> None:
+    write_scene(tmp_path / "in" / "000123.png")
+    write_scene(tmp_path / "in" / "deep" / "a.jpg", size=96)
+    write_video(tmp_path / "in" / "clip.mp4")
+    result = run(
+        "predict", "in", "-m", small_model.onnx, "-o", "out", "--every", 2, "--save-maps", "-v"
+    )
+    assert result.returncode == 0, result.stderr
+    assert "in 5 images" in result.stdout
+    assert re.search("(?i)onnx ?runtime|openvino", result.stderr)  # -v
+    assert re.search(r"in \d streams", result.stderr) or usable_cores() == 1
     out = tmp_path / "out"
     people = json.loads((out / "predictions.json").read_text())
-    listed = lines(out / "predictions.jsonl")
+    entries = read_jsonl(out / "predictions.jsonl")
     assert {p["image_id"] for p in people} <= {123, "deep/a.jpg", "clip.mp4"}
-    assert len(people) == sum(len(entry.get("people", ())) for entry in listed)  # type: ignore[misc, arg-type]
-    frames = [entry for entry in listed if "frame" in entry]
+    assert len(people) == sum(len(entry.get("people", ())) for entry in entries)  # type: ignore[misc, arg-type]
+    frames = [entry for entry in entries if "frame" in entry]
     assert [entry["frame"] for entry in frames] == [0, 2, 4]
     assert [entry["time"] for entry in frames] == pytest.approx([0, 0.2, 0.4])
     drawn = cv2.imread(str(out / "000123_poses.jpg"))
@@ -78,153 +110,231 @@ def test_a_folder_of_pictures_and_a_video(run: Run, lively: Model, tmp_path: Pat
     assert not [path for path in out.rglob("*") if ".part" in path.name]
 
 
-def test_bad_files_are_skipped_and_the_exit_code_says_so(
-    run: Run, lively: Model, tmp_path: Path
+def test_unreadable_files_are_skipped_with_exit_code_3(
+    run: Run, small_model: ModelFiles, tmp_path: Path
 ) -> None:
-    good = picture(tmp_path / "good.jpg")
-    (tmp_path / "cut.jpg").write_bytes(good.read_bytes()[:200])
-    (tmp_path / "text.jpg").write_text("not a picture")
-    cv2.imwrite(str(tmp_path / "dot.png"), np.zeros((1, 1), np.uint8))
+    good = write_scene(tmp_path / "good.jpg")
+    (tmp_path / "truncated.jpg").write_bytes(good.read_bytes()[:200])
+    (tmp_path / "text.jpg").write_text("not an image")
+    cv2.imwrite(str(tmp_path / "tiny.png"), np.zeros((1, 1), np.uint8))
     cv2.imwrite(str(tmp_path / "strip.png"), np.zeros((20, 30000), np.uint8))
-    names = ["good.jpg", "cut.jpg", "text.jpg", "dot.png", "strip.png", "missing.jpg"]
-    ended = run("predict", *names, "-m", lively.onnx, "-o", "out")
-    assert ended.returncode == 3
-    assert "in 1 images, 5 skipped" in ended.stdout
+    names = ["good.jpg", "truncated.jpg", "text.jpg", "tiny.png", "strip.png", "missing.jpg"]
+    result = run("predict", *names, "-m", small_model.onnx, "-o", "out")
+    assert result.returncode == 3
+    assert "in 1 image, 5 skipped" in result.stdout
     for name in names[1:]:
-        (line,) = [line for line in ended.stderr.splitlines() if name in line]
+        (line,) = [line for line in result.stderr.splitlines() if name in line]
         assert line.startswith("skipped: ")
-    assert run("predict", "text.jpg", "-m", lively.onnx, "-o", "out2").returncode == 1
+    assert run("predict", "text.jpg", "-m", small_model.onnx, "-o", "out2").returncode == 1
+
+
+LONG = "x" * 300
+"""A file name that is too long for any filesystem."""
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["predict", "empty", "-m", "MODEL"], "empty"),
         (["predict", "*.nothing", "-m", "MODEL"], "*.nothing"),
-        (["predict", "a.png", "-m", "no.onnx"], "no.onnx"),
+        (["predict", "a.png", "-m", "no.onnx"], "no.onnx: no such model file"),
         (["predict", "a.png", "-m", "a.png"], "a.png"),
         (["predict", "a.png", "-m", "w32-512"], "higherhrnet download w32-512"),
-        (["predict", "a.png", "-m", "MODEL", "--every", "0"], "--every"),
+        (["predict", "a.png", "-m", "MODEL", "--every", "0"], "--every must be at least 1, not 0"),
         (["predict", "a.png", "-m", "MODEL", "--tracking.beta", "2"], "--track"),
+        (["predict", "a.png", "-m", "MODEL", "--size", "100"], "size must be a multiple of 32"),
         (["predict", "a.png", "-m", "MODEL", "--scales", "0.5", "2"], "scales must include 1"),
+        (["predict", "a.png", "-m", "MODEL", "--threads", "0"], "threads must be at least 1"),
         (["predict", "a.png", "-m", "MODEL", "--min-score", "nan"], "min_score"),
         (["predict", "a.png", "-m", "MODEL", "--min-score", "5"], "min_score"),
-        (["predict"], "name a photograph"),
-        (["evaluate", "--annotations", "a", "--predictions", "b", "--flip"], "--predictions"),
-        (["scenes", "set", "--count", "0"], "--count"),
-        (["predict", "a.png", "-m", "MODEL", "--flip", "--no-flip"], "--flip"),
-        (["predict", "a.png", "-m", "MODEL", "--fast", "--scales", "1", "2"], "--fast"),
-        (["predict", "a.png", "-m", "MODEL", "-o", "a.png/out"], "a.png/out"),
+        (["predict", "a.png", "-m", "MODEL", "--flip", "--no-flip"], "--flip and --no-flip"),
+        (["predict", "a.png", "-m", "MODEL", "--fast", "--scales", "1", "2"], "--fast excludes"),
         (["predict", "a.png", "-m", "MODEL", "--engine", "torch"], "onnxruntime"),
+        (["predict"], "name at least one image"),
+        (["predict-ray"], "name at least one image or folder"),
+        (["predict-ray", "a.png", "--address", "ray://x"], "--address ray://x: use the HOST:PORT"),
+        (["predict-ray", "a.png", "--actors", "0"], "--actors must be at least 1, not 0"),
+        (["predict-ray", "a.png", "--gpus", "-1"], "--gpus must not be negative"),
+        (["predict-ray", "a.png", "--images-per-shard", "0"], "--images-per-shard must be"),
+        (["evaluate", "--annotations", "a", "--predictions", "b", "--flip"], "--predictions"),
+        (["evaluate", "--annotations", "a", "--resume"], "--resume needs --report"),
         (["evaluate", "--annotations", "a.png", "--predictions", "a.png"], "a.png"),
         (["evaluate", "--annotations", "a.png"], "a.png"),
+        (["check-data"], "name at least one data set"),
+        (["check-data", "a.png", "--samples", "0"], "--samples must be at least 1, not 0"),
         (["info", "a.png"], "a.png"),
         (["convert", "a.png", "b.safetensors"], "a.png"),
         (["export", "a.png", "b.onnx"], "a.png"),
+        (["export", "a.png", "b.onnx", "--half", "--int8"], "--half and --int8"),
+        (["export", "a.png", "b.onnx", "--int8"], "--int8 needs --calibrate"),
         (["download", "nothing"], "nothing"),
-        (["scenes", "set", "--skeleton", "dog"], "dog"),
+        (["scenes", "new", "--skeleton", "dog"], "dog"),
+        (["scenes", "new", "--count", "0"], "--count must be at least 1, not 0"),
+        (["scenes", "new", "--size", "8"], "--size must be at least"),
+        (["scenes", "new", "--people", "3", "1"], "--people must be a minimum and a maximum"),
+        (["scenes", "set"], "set already contains a data set"),
         (["serve", "-m", "no.onnx"], "no.onnx"),
-        (["serve", "-m", "MODEL", "--queue", "0"], "--queue"),
+        (["serve", "-m", "MODEL", "--max-queue", "0"], "--max-queue"),
         (["serve", "-m", "MODEL", "--host", "192.0.2.1"], "192.0.2.1"),
-        (["serve", "-m", "MODEL", "--token-file", "a.png/x"], "a.png/x"),
+        (["serve", "-m", "MODEL", "--token-file", "empty.txt"], "--token-file empty.txt: "),
     ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_what_cannot_be_done_is_said_in_one_line(
-    arguments: list[str], said: str, run: Run, lively: Model, tmp_path: Path
+def test_errors_of_the_user_are_reported_in_one_line(
+    arguments: list[str], message: str, fail: Fail, small_model: ModelFiles, tmp_path: Path
 ) -> None:
-    picture(tmp_path / "a.png")
+    write_scene(tmp_path / "a.png")
     (tmp_path / "empty").mkdir()
-    ended = run(*(str(lively.onnx) if a == "MODEL" else a for a in arguments))
-    assert ended.returncode == 1
-    (line,) = ended.stderr.strip().splitlines()
-    assert line.startswith("higherhrnet: ") and said in line
+    (tmp_path / "empty.txt").touch()
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "annotations.json").touch()
+    assert message in fail(*(str(small_model.onnx) if a == "MODEL" else a for a in arguments))
 
 
 @pytest.mark.parametrize(
-    "wrong", [["predict", "a.png", "--engine", "warp"], ["fly"], ["models", "--engine", "x"]]
+    ("arguments", "path"),
+    [
+        (["predict", "a.png", "-m", "MODEL", "-o", "a.png/out"], "a.png/out"),
+        (["predict", "a.png", "-m", "MODEL", "-o", "file_exists"], "file_exists"),
+        (["predict", "a.png", "-m", LONG], LONG),
+        (["predict-ray", LONG, "-m", "MODEL"], LONG),
+        (["predict-ray", "a.png", "-m", LONG], LONG),
+        (["evaluate", "--annotations", "set", "--predictions", "set"], "set"),
+        (["evaluate", "--annotations", "TRUTH", "--predictions", "set"], "set"),
+        (["evaluate", "--annotations", "TRUTH", "--images", LONG, "-m", "MODEL"], LONG),
+        (["evaluate", "--annotations", "TRUTH", "-m", "MODEL", "--json", "a.png/x"], "a.png/x"),
+        (["evaluate", "--annotations", "TRUTH", "-m", "MODEL", "--report", "a.png/x"], "a.png/x"),
+        (["check-data", f"TRUTH,{LONG}"], LONG),
+        (["check-data", "TRUTH", "-o", "a.png/x"], "a.png/x"),
+        (["train", "coco-w32-512", "--train", "TRUTH", "--out", LONG, "--device", "cpu"], LONG),
+        (["train", "coco-w32-512", "--train", "TRUTH", "--skeleton", LONG], LONG),
+        (["info", LONG], LONG),
+        (["convert", LONG, "b.safetensors"], LONG),
+        (["export", "WEIGHTS", "a.png/x.onnx"], "a.png/x.onnx"),
+        (["export", "default", "q.onnx", "--int8", "--calibrate", LONG], LONG),
+        (["scenes", "a.png/x"], "a.png/x"),
+        (["scenes", LONG], LONG),
+        (["scenes", "new", "--skeleton", LONG], LONG),
+        (["serve", "-m", "MODEL", "--token-file", "a.png/x"], "a.png/x"),
+    ],
+    ids=lambda value: " ".join(value).replace(LONG, "LONG") if isinstance(value, list) else "",
 )
-def test_wrong_flags_are_a_code_of_their_own(wrong: list[str], run: Run) -> None:
-    assert run(*wrong).returncode == 2
+def test_paths_that_cannot_be_used_are_reported_in_one_line(
+    arguments: list[str], path: str, fail: Fail, small_model: ModelFiles, tmp_path: Path
+) -> None:
+    write_scene(tmp_path / "a.png")
+    (tmp_path / "file_exists").touch()
+    truth = write_scenes(tmp_path / "set", 2, height=64, width=64)
+    for name, value in (
+        ("MODEL", small_model.onnx), ("WEIGHTS", small_model.safetensors), ("TRUTH", truth),
+    ):  # fmt: skip
+        arguments = [argument.replace(name, str(value)) for argument in arguments]
+    assert re.search(rf"{re.escape(path)}.*: ", fail(*arguments))
 
 
-def test_standard_input_can_list_the_pictures(run: Run, lively: Model, tmp_path: Path) -> None:
-    names = [picture(tmp_path / f"{i}.png", i).name for i in range(3)]
-    ended = run("predict", "-", "-m", lively.onnx, "--no-draw", input="\n".join(names))
-    assert ended.returncode == 0, ended.stderr
-    assert [entry["image_id"] for entry in lines(tmp_path / "poses/predictions.jsonl")] == [0, 1, 2]
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux")
+def test_a_full_disk_is_reported_in_one_line(tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "higherhrnet", "models"]
+        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert result.returncode == 1
+    assert result.stderr == "higherhrnet: the output cannot be written: the disk is full\n"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["predict", "a.png", "--engine", "warp"], ["fly"], ["models", "--engine", "x"]]
+)
+def test_invalid_flags_exit_with_code_2(arguments: list[str], run: Run) -> None:
+    assert run(*arguments).returncode == 2
+
+
+def test_standard_input_lists_images(run: Run, small_model: ModelFiles, tmp_path: Path) -> None:
+    names = [write_scene(tmp_path / f"{i}.png", i).name for i in range(3)]
+    result = run("predict", "-", "-m", small_model.onnx, "--no-draw", input="\n".join(names))
+    assert result.returncode == 0, result.stderr
+    entries = read_jsonl(tmp_path / "poses" / "predictions.jsonl")
+    assert [entry["image_id"] for entry in entries] == [0, 1, 2]
     assert not list((tmp_path / "poses").glob("*.jpg"))
 
 
-def test_settings_change_what_is_found(run: Run, lively: Model, tmp_path: Path) -> None:
-    picture(tmp_path / "a.png")
-    found = {}
+def test_inference_flags_change_the_predictions(
+    run: Run, small_model: ModelFiles, tmp_path: Path
+) -> None:
+    write_scene(tmp_path / "a.png")
+    people = {}
     for flag in ("--flip", "--no-flip", "--fast", "--min-score=0.99"):
         out = tmp_path / flag.strip("-")
-        run("predict", "a.png", "-m", lively.onnx, "-o", out, flag, "--format", "jsonl")
+        run("predict", "a.png", "-m", small_model.onnx, "-o", out, flag, "--format", "jsonl")
         assert not (out / "predictions.json").exists()
-        (entry,) = lines(out / "predictions.jsonl")
-        found[flag] = entry["people"]
-    assert found["--flip"] != found["--no-flip"] == found["--fast"]
-    assert found["--min-score=0.99"] == []
+        (entry,) = read_jsonl(out / "predictions.jsonl")
+        people[flag] = entry["people"]
+    assert people["--flip"] != people["--no-flip"] == people["--fast"]
+    assert people["--min-score=0.99"] == []
 
 
-@pytest.mark.parametrize("kill", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_run_that_was_cut_off_goes_on(
-    kill: signal.Signals, run: Run, lively: Model, tmp_path: Path
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_an_interrupted_run_is_resumed(
+    stop: signal.Signals, run: Run, small_model: ModelFiles, tmp_path: Path
 ) -> None:
-    for i in range(120):
-        picture(tmp_path / "in" / f"{i}.png", i, size=128)
-    command = [sys.executable, "-m", "higherhrnet", "predict", "in", "-m", str(lively.onnx)]
-    log, out = tmp_path / "poses" / "predictions.jsonl", tmp_path / "poses" / "predictions.json"
+    count = 120
+    for i in range(count):
+        write_scene(tmp_path / "in" / f"{i}.png", i, size=128)
+    command = [sys.executable, "-m", "higherhrnet", "predict", "in", "-m", str(small_model.onnx)]
+    log, results = tmp_path / "poses" / "predictions.jsonl", tmp_path / "poses" / "predictions.json"
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE)
     while not log.is_file() or log.read_text().count("\n") < 3:
         assert process.poll() is None
         time.sleep(0.02)
-    process.send_signal(kill)
+    process.send_signal(stop)
     process.communicate()
     done = [line for line in log.read_text().splitlines(keepends=True) if line.endswith("\n")]
-    assert 3 <= len(done) < 120
-    if kill != signal.SIGKILL:
+    assert 3 <= len(done) < count
+    if stop != signal.SIGKILL:
         assert process.returncode == 130
-        assert {p["image_id"] for p in json.loads(out.read_text())} <= set(range(120))
+        assert {p["image_id"] for p in json.loads(results.read_text())} <= set(range(count))
     with log.open("a") as file:
-        file.write('{"image_id": 119, "file_na')  # as a machine that lost its power leaves it
-    ended = run("predict", "in", "-m", lively.onnx, "--resume")
-    assert ended.returncode == 0, ended.stderr
-    assert f"in {120 - len(done)} images, {len(done)} done before" in ended.stdout
-    assert sorted(e["image_id"] for e in lines(log)) == list(range(120))  # type: ignore[type-var]
-    assert json.loads(out.read_text()) == [p for e in lines(log) for p in e["people"]]  # type: ignore[attr-defined]
+        file.write('{"image_id": 119, "file_na')  # an incomplete line, as after a power failure
+    result = run("predict", "in", "-m", small_model.onnx, "--resume")
+    assert result.returncode == 0, result.stderr
+    assert f"in {count - len(done)} images, {len(done)} already finished" in result.stdout
+    entries = read_jsonl(log)
+    assert sorted(entry["image_id"] for entry in entries) == list(range(count))  # type: ignore[type-var]
+    assert json.loads(results.read_text()) == [p for entry in entries for p in entry["people"]]  # type: ignore[attr-defined]
 
 
-def test_half_a_video_is_done_again(run: Run, lively: Model, tmp_path: Path) -> None:
-    video(tmp_path / "clip.mp4")
-    run("predict", "clip.mp4", "-m", lively.onnx)
-    log = tmp_path / "poses" / "predictions.jsonl"
-    whole = log.read_text()
-    log.write_text("".join(whole.splitlines(keepends=True)[:3]))
-    run("predict", "clip.mp4", "-m", lively.onnx, "--resume")
-    assert log.read_text() == whole
-    assert "1 done before" in run("predict", "clip.mp4", "-m", lively.onnx, "--resume").stdout
-
-
-def test_pictures_of_one_stem_do_not_overwrite_each_other(
-    run: Run, lively: Model, tmp_path: Path
+def test_a_partly_processed_video_is_processed_again(
+    run: Run, small_model: ModelFiles, tmp_path: Path
 ) -> None:
-    picture(tmp_path / "in" / "a.png", 1)
-    picture(tmp_path / "in" / "a.jpg", 2)
-    run("predict", "in", "-m", lively.onnx, "-o", "out")
-    drawn = sorted(path.name for path in (tmp_path / "out").glob("*.jpg"))
-    assert drawn == ["a.jpg_poses.jpg", "a.png_poses.jpg"]
+    write_video(tmp_path / "clip.mp4")
+    run("predict", "clip.mp4", "-m", small_model.onnx)
+    log = tmp_path / "poses" / "predictions.jsonl"
+    complete = log.read_text()
+    log.write_text("".join(complete.splitlines(keepends=True)[:3]))
+    run("predict", "clip.mp4", "-m", small_model.onnx, "--resume")
+    assert log.read_text() == complete
+    result = run("predict", "clip.mp4", "-m", small_model.onnx, "--resume")
+    assert "1 already finished" in result.stdout
 
 
-def test_convert_export_info_and_models(run: Run, lively: Model, tmp_path: Path) -> None:
+def test_drawings_of_images_that_differ_only_in_their_suffix_are_kept_apart(
+    run: Run, small_model: ModelFiles, tmp_path: Path
+) -> None:
+    write_scene(tmp_path / "in" / "a.png", 1)
+    write_scene(tmp_path / "in" / "a.jpg", 2)
+    run("predict", "in", "-m", small_model.onnx, "-o", "out")
+    drawings = sorted(path.name for path in (tmp_path / "out").glob("*.jpg"))
+    assert drawings == ["a.jpg_poses.jpg", "a.png_poses.jpg"]
+
+
+def test_convert_info_and_models(run: Run, tmp_path: Path) -> None:
     import torch
 
     from higherhrnet.network.higherhrnet import HigherHRNet
 
     torch.save(HigherHRNet(4).state_dict(), tmp_path / "w4_64.pth")
-    ended = run("convert", "w4_64.pth", "a.safetensors", "--input-size", 64)
-    assert ended.returncode == 0 and "width 4" in ended.stdout
-    shown = run("info", "a.safetensors").stdout
-    assert "parameters" in shown and "multiply-adds" in shown and "w4_64.pth" in shown
+    result = run("convert", "w4_64.pth", "a.safetensors", "--input-size", 64)
+    assert result.returncode == 0 and "width 4" in result.stdout
+    description = run("info", "a.safetensors").stdout
+    assert "parameters" in description and "multiply-adds" in description
+    assert "w4_64.pth" in description
     assert "w32-512" in run("models").stdout

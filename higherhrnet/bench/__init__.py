@@ -1,1 +1,1 @@
-"""How fast: each engine against the original's way, measured in turn."""
+"""Benchmarks: latency, throughput and memory of inference, and of other parts of the package."""

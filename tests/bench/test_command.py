@@ -1,4 +1,4 @@
-"""The bench command as people run it: real engines, real processes, small networks."""
+"""`higherhrnet bench` with real engines and processes, on a small network."""
 
 import json
 import os
@@ -9,128 +9,136 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import WITHOUT
+from higherhrnet.bench.run import run_bench
+from higherhrnet.bench.settings import BenchSettings
+from higherhrnet.errors import InputError
+from tests.conftest import HIDE_PACKAGES, ModelFiles
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
-BRIEF = "--runs", "1", "--threads", "1", "--people", "3", "1"
+SHORT = "--runs", "1", "--threads", "1", "--people", "3", "1"
+STEPS = ["read", "preprocess", "network", "merge", "decode"]
 
 
-def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(*arguments: object, **environment: str) -> str:
     command = [sys.executable, "-m", "higherhrnet", "bench", *map(str, arguments)]
-    env = os.environ | environment
-    ended = subprocess.run(command, capture_output=True, text=True, env=env)
-    assert "Traceback" not in ended.stderr, ended.stderr
-    return ended
+    process = subprocess.run(command, capture_output=True, text=True, env=os.environ | environment)
+    assert process.returncode == 0, process.stderr
+    return process.stdout
 
 
 @pytest.fixture(scope="module")
-def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], str]:
-    """JSON and text of a network too quiet to find anyone."""
-    torch = pytest.importorskip("torch")
-    from higherhrnet.config import Header, InputConfig, ModelConfig
-    from higherhrnet.network import checkpoint
-    from higherhrnet.network.higherhrnet import HigherHRNet
-
-    torch.manual_seed(0)
-    config = ModelConfig(width=4, modules=(1, 1, 1), blocks=1, deconv_blocks=1)
-    model, folder = HigherHRNet.from_config(config), tmp_path_factory.mktemp("bench")
-    checkpoint.save(folder / "a.safetensors", model, Header(config, input=InputConfig(64)))
-    engines = ("--engines", "onnxruntime", "--precisions", "f32", "f16")
-    wanted = ("--sizes", "64", "--json", folder / "out" / "figures.json")
-    ended = run("-m", folder / "a.safetensors", *BRIEF, *engines, *wanted)
-    assert ended.returncode == 0, ended.stderr
-    return json.loads((folder / "out" / "figures.json").read_text()), ended.stdout
+def results(
+    small_model: ModelFiles, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[dict[str, Any], str]:
+    """The JSON file and the text of one run."""
+    folder = tmp_path_factory.mktemp("bench")
+    file = folder / "new folder" / "results.json"
+    flags = "--engines", "onnxruntime", "--precisions", "f32", "f16", "--sizes", 64, "--json", file
+    text = run("-m", small_model.safetensors, *SHORT, *flags, HIGHERHRNET_CACHE=str(folder))
+    return json.loads(file.read_text()), text
 
 
-def test_every_way_is_there_or_left_out(measured: tuple[dict[str, Any], str]) -> None:
-    figures, text = measured
-    assert [(at["width"], at["height"]) for at in figures["sizes"]] == [(128, 64)]
-    for at in figures["sizes"]:
-        ways = [row["way"] for row in at["rows"]]
-        assert ways == ["the original's way", "onnxruntime f32"]
-        assert list(at["left_out"]) == ["onnxruntime f16"]
-        assert at["flip"] and at["shown"] is None and at["photograph"] == "drawn.jpg"
-    assert "left out: onnxruntime f16: " in text
-    assert figures["machine"]["cores"] >= 1 and figures["machine"]["versions"]["torch"]
-    assert figures["plan"]["runs"] == 1
+def test_all_engines_are_measured_or_skipped(results: tuple[dict[str, Any], str]) -> None:
+    content, text = results
+    (result,) = content["results"]
+    names = [engine["name"] for engine in result["engines"]]
+    assert names == ["reference implementation", "onnxruntime f32"]
+    assert list(result["skipped"]) == ["onnxruntime f16"]
+    assert "\nskipped onnxruntime f16: " in text
+    for engine in result["engines"]:
+        pipeline = engine["pipeline"]
+        assert (pipeline["width"], pipeline["height"], pipeline["flip"]) == (128, 64, True)
+    assert content["machine"]["cores"] >= 1 and content["machine"]["versions"]["onnxruntime"]
+    assert content["settings"]["runs"] == 1
 
 
-def test_figures_fit_together(measured: tuple[dict[str, Any], str]) -> None:
-    for at in measured[0]["sizes"]:
-        original = at["rows"][0]
-        for row in at["rows"]:
-            assert [crowd["people"] for crowd in row["crowds"]] == [None, 1, 3]
-            for crowd, before in zip(row["crowds"], original["crowds"], strict=True):
-                steps = [row[name]["median"] for name in ("read", "resize", "network")]
-                steps += [crowd[name]["median"] for name in ("aggregate", "decode")]
-                assert min(steps) > 0
-                assert crowd["all"]["median"] == pytest.approx(sum(steps))  # of a single run
-                ratio = before["all"]["median"] / crowd["all"]["median"]
-                assert crowd["faster"] == pytest.approx(ratio)
-            assert row["memory_alone"]["ram"] > 20e6
-            if row is original:
-                assert row["streamed"] is None
-            else:
-                assert row["streamed"]["least"] > 0 and 0 < row["busy"]["median"] <= 1
-                assert row["streams"] == 1
-                assert row["memory_streamed"]["ram"] >= row["memory_alone"]["ram"]
+def test_total_and_speedup_follow_from_the_steps(results: tuple[dict[str, Any], str]) -> None:
+    reference, engine = results[0]["results"][0]["engines"]
+    for latency, before in zip(engine["latency"], reference["latency"], strict=True):
+        steps = [latency["milliseconds"][step]["median"] for step in STEPS]
+        total = latency["milliseconds"]["total"]["median"]
+        assert min(steps) > 0
+        assert total == pytest.approx(sum(steps))  # of one run
+        assert latency["speedup"] == pytest.approx(
+            before["milliseconds"]["total"]["median"] / total
+        )
+    assert {each["speedup"] for each in reference["latency"]} == {1}
 
 
-def test_the_same_people_are_found(measured: tuple[dict[str, Any], str]) -> None:
-    for at in measured[0]["sizes"]:
-        for row in at["rows"]:
-            assert all(crowd["same"] for crowd in row["crowds"][1:])
-            assert row["crowds"][0]["found"] == 0
+def test_throughput_and_memory(results: tuple[dict[str, Any], str]) -> None:
+    reference, engine = results[0]["results"][0]["engines"]
+    assert reference["throughput"] is None
+    throughput = engine["throughput"]
+    assert throughput["images_per_second"]["minimum"] > 0
+    assert 0 < throughput["network_busy"]["median"] <= 1
+    assert throughput["pipeline"]["streams"] == 1
+    # The engine's process does not contain PyTorch, nor the memory of the export.
+    assert engine["pipeline"]["peak_memory"]["ram"] > 20e6
+    assert engine["pipeline"]["peak_memory"]["ram"] < reference["pipeline"]["peak_memory"]["ram"]
 
 
-def test_tables_are_aligned_markdown(measured: tuple[dict[str, Any], str]) -> None:
-    tables = [part.splitlines() for part in measured[1].split("\n\n") if part.startswith("|")]
-    assert len(tables) == 4
-    for lines in tables:
-        assert len({len(line) for line in lines}) == 1
-        assert len({line.count("|") for line in lines}) == 1
-        assert set(lines[1]) <= set("|-: ")
+def test_the_poses_of_the_reference_implementation_are_found(
+    results: tuple[dict[str, Any], str],
+) -> None:
+    reference, engine = results[0]["results"][0]["engines"]
+    assert [latency["synthetic_people"] for latency in engine["latency"]] == [None, 1, 3]
+    assert [latency["people"] for latency in engine["latency"][1:]] == [1, 3]
+    assert reference["latency"][0]["people"] == engine["latency"][0]["people"] > 0
+    assert all(latency["equal"] for latency in engine["latency"])
 
 
-def test_without_torch_the_others_are_measured(tmp_path: Path) -> None:
+def test_the_tables_are_markdown_and_show_the_results(
+    results: tuple[dict[str, Any], str],
+) -> None:
+    content, text = results
+    parts = [part.splitlines() for part in text.split("\n\n") if part.startswith("|")]
+    tables = [[[cell.strip() for cell in line.split("|")[1:-1]] for line in part] for part in parts]
+    latency, throughput, synthetic = tables
+    for table in tables:
+        assert {len(row) for row in table} == {len(table[0])}
+        assert all(set(cell) <= set(":-") for cell in table[1])
+    for engine, row in zip(content["results"][0]["engines"], latency[2:], strict=True):
+        measured = engine["latency"][0]["milliseconds"]
+        assert row[:4] == [engine["name"], *(f"{measured[s]['median']:.1f}" for s in STEPS[:3])]
+    assert [row[0] for row in throughput[2:]] == ["onnxruntime f32"]
+    assert [row[1] for row in synthetic[2:]] == ["1", "1", "3", "3"]
+
+
+def test_other_engines_are_measured_without_pytorch(tmp_path: Path) -> None:
     hidden = ["torch", "safetensors", "munkres", "scipy", "openvino"]
-    (tmp_path / "sitecustomize.py").write_text(WITHOUT.format(names=hidden))
+    (tmp_path / "sitecustomize.py").write_text(HIDE_PACKAGES.format(names=hidden))
     path = os.pathsep.join([str(tmp_path), str(Path(__file__).parent.parent.parent)])
-    images = "--images", EXAMPLES / "scene.png", EXAMPLES / "basketball1.png"
-    wanted = "--sizes", 64, 128, "--no-flip", "--json", tmp_path / "figures.json"
-    ended = run("-m", EXAMPLES / "drawn.onnx", *BRIEF, *images, *wanted, PYTHONPATH=path)
-    assert ended.returncode == 0, ended.stderr
-    at, larger = json.loads((tmp_path / "figures.json").read_text())["sizes"]
-    assert larger["height"] == 128 and len(larger["rows"]) == 1
-    (row,) = at["rows"]
-    assert row["way"] == "onnxruntime f32" and not at["flip"] and at["photograph"] == "scene.png"
-    assert row["crowds"][1]["found"] == 1 and row["crowds"][1]["faster"] is None
-    assert "torch" in at["left_out"]["the original's way"]
-    assert "pip install" in at["left_out"]["openvino bf16"]
-    ended = run(*BRIEF, PYTHONPATH=path)
-    assert ended.returncode == 1 and "--model" in ended.stderr
+    images = "--images", EXAMPLES / "scene.png", EXAMPLES / "basketball1.png", "--precisions", "f32"
+    flags = "--sizes", 64, 128, "--no-flip", "--json", tmp_path / "results.json"
+    run("-m", EXAMPLES / "drawn.onnx", *SHORT, *images, *flags, PYTHONPATH=path)
+    small, large = json.loads((tmp_path / "results.json").read_text())["results"]
+    (engine,) = small["engines"]
+    assert engine["name"] == "onnxruntime f32" and small["image"] == "scene.png"
+    assert not engine["pipeline"]["flip"]
+    assert [result["engines"][0]["pipeline"]["height"] for result in (small, large)] == [64, 128]
+    assert engine["latency"][1]["people"] == 1 and engine["latency"][1]["speedup"] is None
+    assert "torch" in small["skipped"]["reference implementation"]
+    assert "pip install" in small["skipped"]["openvino f32"]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("settings", "message"),
     [
-        (["--sizes", "100"], "multiple of 32"),
-        (["--runs", "0"], "--runs"),
-        (["--people", "-1"], "--people"),
-        (["-m", "no.onnx"], "no.onnx"),
-        (["--images", "*.nothing"], "*.nothing"),
-        (["-m", str(EXAMPLES / "drawn.onnx"), "--engines", "torch"], "no engine can be measured"),
-        (["-m", str(EXAMPLES / "drawn.onnx"), *BRIEF, "--images", "no.jpg"], "no.jpg"),
+        ({"sizes": (100,)}, "multiple of 32"),
+        ({"runs": 0}, "--runs"),
+        ({"people": (-1,)}, "--people"),
+        ({"model": "missing.onnx"}, "missing.onnx"),
+        ({"images": ("*.missing",)}, "missing"),
+        ({"images": ("video.mp4",)}, "video.mp4 is not an image"),
+        ({"images": ("missing.jpg",)}, "no engine can be measured: .*missing.jpg"),
+        ({"engines": ("torch",)}, "no engine can be measured: .*drawn.onnx"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_one_line(arguments: list[str], said: str) -> None:
-    ended = run(*arguments)
-    assert ended.returncode == 1
-    (line,) = ended.stderr.strip().splitlines()
-    assert line.startswith("higherhrnet: ") and said in line
-
-
-def test_an_unknown_engine_is_a_flag_not_understood() -> None:
-    ended = run("--engines", "warp")
-    assert ended.returncode == 2
-    assert "warp" in ended.stderr and "openvino" in ended.stderr
+def test_invalid_settings_are_user_errors(settings: dict[str, Any], message: str) -> None:
+    model = {
+        "model": str(EXAMPLES / "drawn.onnx"),
+        "engines": ("onnxruntime",),
+        "precisions": ("f32",),
+    }
+    with pytest.raises(InputError, match=message):
+        next(run_bench(BenchSettings(**model | settings)))

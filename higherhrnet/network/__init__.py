@@ -1,1 +1,1 @@
-"""image → heatmaps + tags (torch)."""
+"""The network: images → heatmaps and tags (torch)."""

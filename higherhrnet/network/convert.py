@@ -1,6 +1,6 @@
-"""Others' weights → ours: the paper's authors', MMPose 0.x's, and HRNet trunks from ImageNet.
+"""Converts weights of other projects: the paper's authors', MMPose 0.x's and pretrained backbones.
 
-Their files are pickles. They are read with `weights_only=True`, which runs no code of theirs.
+Their files are pickles, which are read with `weights_only=True`, so that no code in them is run.
 """
 
 from __future__ import annotations
@@ -14,118 +14,125 @@ import torch
 from torch import Tensor
 
 from higherhrnet.config import Convention, Header, InputConfig, ModelConfig
-from higherhrnet.errors import InputError
-from higherhrnet.network.checkpoint import load_strictly
+from higherhrnet.errors import InputError, require_file
+from higherhrnet.network.checkpoint import load_weights
 from higherhrnet.network.higherhrnet import HigherHRNet
 from higherhrnet.network.hrnet import HRNet
 from higherhrnet.network.stems.movenet import MoveNet, read_movenet
-from higherhrnet.skeleton import COCO, CROWDPOSE, Skeleton
+from higherhrnet.skeleton import COCO, CROWDPOSE, SKELETONS, Skeleton
 
-_WRAPPERS = re.compile(r"^(module\.)?(1\.)?(backbone\.|keypoint_head\.)?")
-"""What other code put before our names: parallel training, half precision, MMPose's two parts."""
+_PREFIXES = re.compile(r"^(module\.)?(1\.)?(backbone\.|keypoint_head\.)?")
+"""What other projects put before a weight's name: DataParallel, half precision, MMPose's parts."""
 _HEADS = re.compile(r"(incre_modules|downsamp_modules|final_layers?|deconv_layers|classifier)\.")
-_COARSE = re.compile(r"stage4\.2\.fuse_layers\.[123]\.")
-"""The last module's other resolutions, which HigherHRNet does without."""
+_COARSE_FUSE_LAYERS = re.compile(r"stage4\.2\.fuse_layers\.[123]\.")
+"""Layers to the coarser resolutions of the last module, which HigherHRNet does not have."""
 
 
 def convert_weights(
     source: str | Path, *, input_size: int | None = None, skeleton: Skeleton | None = None
 ) -> tuple[HigherHRNet, Header]:
-    """The network in a `.pth` or `.pth.tar` of the paper's authors or MMPose 0.x, and its header.
+    """Converts a `.pth` or `.pth.tar` file of the paper's authors or of MMPose 0.x.
 
-    Of an HRNet that classifies ImageNet it is the trunk, under heads that are yet to be trained.
+    An HRNet trained for classification on ImageNet gives a network with this backbone and
+    untrained heads.
 
-    The network's shape is read from the weights'. What no file says for certain is guessed from
-    its name and from the recipe inside MMPose's; `training["assumed"]` of the header says what.
+    The architecture follows from the shapes of the weights. What the file does not state is derived
+    from its name and from MMPose's configuration in it; `training["assumed"]` of the header lists
+    these values.
 
     Args:
         source: the file.
-        input_size: pixels of the shorter side in training; 512 if nothing else is said.
-        skeleton: what the keypoints are; else COCO's when they are 17 and CrowdPose's when 14.
+        input_size: length in pixels of the shorter side in training; None: from the file's name or
+            configuration, else 512.
+        skeleton: the skeleton; None: COCO's for 17 keypoints, CrowdPose's for 14.
 
     Returns:
-        The network in evaluation mode on the CPU, in float32, and what to save beside it.
+        The network in evaluation mode on the CPU, in float32, and its header.
 
     Raises:
-        InputError: the file cannot be read, would run code, is not a HigherHRNet's, has weights
-            left over or missing, or its keypoints are nobody's known skeleton.
+        InputError: the file cannot be read, contains code, does not contain the weights of a
+            HigherHRNet, or has keypoints of an unknown skeleton.
     """
     source = Path(source)
-    contents = _read(source)
+    contents = _read_pickle(source)
     state = _state_dict(contents, source)
-    weights = _renamed(state)
+    weights = _without_prefixes(state)
     if "stage4.0.branches.0.0.conv1.weight" in weights and "final_layers.0.weight" not in weights:
-        return _with_fresh_heads(source, weights, input_size, skeleton)
+        return _with_untrained_heads(source, weights, input_size, skeleton)
     config = _model_config(weights, source)
-    recipe = _recipe(contents)
-    assumed: dict[str, Any] = {"convention": _convention(source.name, recipe)}
+    mmpose_config = _mmpose_config(contents)
+    assumed: dict[str, Any] = {"convention": _convention(source.name, mmpose_config)}
     if skeleton is None:
-        skeleton = _skeleton(config.num_keypoints, source, recipe)
+        skeleton = _skeleton(config.num_keypoints, source, mmpose_config)
         assumed["skeleton"] = skeleton.name
     if input_size is None:
-        input_size = assumed["input_size"] = _input_size(source.name, recipe)
-    facts = {
+        input_size = assumed["input_size"] = _input_size(source.name, mmpose_config)
+    training = {
         "converted_from": source.name,
-        "format": "mmpose" if any("keypoint_head." in name for name in state) else "authors",
+        "format": "mmpose" if any("keypoint_head." in name for name in state) else "reference",
         "assumed": assumed,
     }
-    reads = InputConfig(input_size, convention=assumed["convention"])
-    header = Header(config, skeleton, reads, training=facts)
+    input_config = InputConfig(input_size, convention=assumed["convention"])
+    header = Header(config, skeleton, input_config, training=training)
     model = HigherHRNet.from_config(config)
-    _fill(model, weights, source)
+    load_weights(model, weights, source)
     return model.eval(), header
 
 
-def _with_fresh_heads(
+def _with_untrained_heads(
     source: Path, weights: Mapping[str, Tensor], input_size: int | None, skeleton: Skeleton | None
 ) -> tuple[HigherHRNet, Header]:
-    """A trunk's network: to start a training from, since its heads know nothing yet."""
+    """A network with a pretrained backbone, from which a training can start."""
     skeleton = skeleton or COCO
     model = HigherHRNet(weights["stage4.0.branches.0.0.conv1.weight"].shape[0], len(skeleton))
     load_backbone(model, source)
-    facts = {"converted_from": source.name, "format": "trunk", "heads": "untrained"}
-    reads = InputConfig(input_size or InputConfig().size)
-    return model.eval(), Header(model.config, skeleton, reads, training=facts)
+    training = {"converted_from": source.name, "format": "backbone", "heads": "untrained"}
+    input_config = InputConfig(input_size or InputConfig().size)
+    return model.eval(), Header(model.config, skeleton, input_config, training=training)
 
 
 def load_backbone(model: HRNet, source: str | Path) -> None:
-    """Fills a network's trunk from an HRNet's `.pth`; a HigherHRNet's heads stay as they are.
+    """Loads pretrained weights into the backbone of a network; its heads are not changed.
 
-    Made for the classification networks trained on ImageNet; the authors' and MMPose's pose
-    networks serve as well, and EfficientNet-Lite's or MoveNet's (tfjs' `.json`) where that is the
-    trunk. The file's own heads are dropped, and so is what fuses to resolutions that the network
-    does without; all else must fit.
+    The file contains an HRNet trained on ImageNet, or a pose network of the paper's authors or of
+    MMPose. If the network has a pretrained stem, the file contains that stem, an EfficientNet-Lite
+    or MoveNet (TensorFlow.js's `.json`), and the rest of the backbone is not changed either. Heads
+    and layers of the file that the network does not have are ignored; all other weights must fit.
 
     Raises:
-        InputError: the file cannot be read, would run code, or its trunk does not fit.
+        InputError: the file cannot be read, contains code, or its weights do not fit.
     """
     source = Path(source)
-    own = model.state_dict()
+    current = model.state_dict()
     if model.stem:
-        movenet = isinstance(model.stem, MoveNet)
-        read = read_movenet(source) if movenet else _lite(_state_dict(_read(source), source))
-        rest = {name: tensor for name, tensor in own.items() if not name.startswith("stem.")}
-        _fill(model, rest | {f"stem.{n}": w for n, w in read.items()}, source)
+        is_movenet = isinstance(model.stem, MoveNet)
+        stem = (
+            read_movenet(source)
+            if is_movenet
+            else _efficientnet_weights(_state_dict(_read_pickle(source), source))
+        )
+        rest = {name: tensor for name, tensor in current.items() if not name.startswith("stem.")}
+        load_weights(model, rest | {f"stem.{name}": w for name, w in stem.items()}, source)
         return
-    state = _state_dict(_read(source), source)
-    heads = {name: tensor for name, tensor in own.items() if _HEADS.match(name)}
-    stem = {
+    state = _state_dict(_read_pickle(source), source)
+    heads = {name: tensor for name, tensor in current.items() if _HEADS.match(name)}
+    backbone = {
         name: tensor
-        for name, tensor in _renamed(state).items()
-        if not _HEADS.match(name) and (name in own or not _COARSE.match(name))
+        for name, tensor in _without_prefixes(state).items()
+        if not _HEADS.match(name) and (name in current or not _COARSE_FUSE_LAYERS.match(name))
     }
-    _fill(model, heads | stem, source)
+    load_weights(model, heads | backbone, source)
 
 
-def _lite(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """EfficientNet-Lite's weights but for its classifier, as our names have them."""
+def _efficientnet_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of a published EfficientNet-Lite by our names, without its classifier."""
     renamed = {re.sub(r"(^|\.)_", r"\1", name): tensor for name, tensor in state.items()}
     classifier = ("conv_head.", "bn1.", "fc.")
     return {name: tensor for name, tensor in renamed.items() if not name.startswith(classifier)}
 
 
 class _Ignored:
-    """Takes the place of what training scripts pickled beside the weights; does nothing."""
+    """Replaces objects that training scripts saved along with the weights."""
 
     def __init__(self, *_: object) -> None:
         pass
@@ -134,115 +141,110 @@ class _Ignored:
         pass
 
 
-_BOOKKEEPING = (
-    "fp16_utils.loss_scaler.LossScaler",  # in the authors' half-precision optimiser
+_IGNORED_CLASSES = (
+    "fp16_utils.loss_scaler.LossScaler",  # in the half-precision optimizer of the authors
     "fp16_utils.loss_scaler.DynamicLossScaler",
-    "numpy.core.multiarray.scalar",  # MMPose's best AP so far, by NumPy 1
-    "numpy._core.multiarray.scalar",  # and by NumPy 2
+    "numpy.core.multiarray.scalar",  # MMPose's best AP, saved with NumPy 1
+    "numpy._core.multiarray.scalar",  # saved with NumPy 2
     "numpy.dtype",
 )
 
 
-def _read(source: Path) -> Any:  # noqa: ANN401
-    if not source.is_file():
-        raise InputError(f"{source}: no such file; `higherhrnet models` lists what can be had")
+def _read_pickle(source: Path) -> Any:  # noqa: ANN401
+    """The contents of a file that torch.save wrote."""
+    require_file(source, "`higherhrnet models` lists the available models")
     try:
-        with torch.serialization.safe_globals([(_Ignored, name) for name in _BOOKKEEPING]):
+        with torch.serialization.safe_globals([(_Ignored, name) for name in _IGNORED_CLASSES]):
             return torch.load(source, map_location="cpu", weights_only=True)
     except PermissionError as error:
         raise InputError(f"{source}: cannot be read: {error.strerror}") from error
-    except Exception as error:  # bytes that are no pickle can raise anything
+    except Exception as error:  # invalid pickles raise errors of many types
         if code := re.search(r"GLOBAL (\S+)", str(error)):
             raise InputError(
-                f"{source}: not loaded, since it asks to run {code[1]}, which weights alone never "
-                "do; where it was made, save the network's state_dict() and convert that"
+                f"{source}: not loaded, because it would run {code[1]}, which weights do not need; "
+                "save the network's state_dict() in its own environment and convert that file"
             ) from error
         raise InputError(
-            f"{source}: not weights that torch.save wrote, or damaged on the way; fetch it again"
+            f"{source}: not a file of weights written by torch.save, or damaged; download it again"
         ) from error
 
 
 def _state_dict(contents: Any, source: Path) -> Mapping[str, Tensor]:  # noqa: ANN401
+    """The state dict in the contents of a file: the contents themselves or an entry."""
     entries = contents if isinstance(contents, dict) else {}
     state = entries.get("state_dict", entries)
     if not isinstance(state, dict) or not state:
-        raise InputError(f"{source}: no state dict inside, so no weights to convert")
-    strays = [
+        raise InputError(f"{source}: contains no state dict, and so no weights to convert")
+    invalid = [
         str(name)
         for name, value in state.items()
         if not (isinstance(name, str) and isinstance(value, Tensor))
     ]
-    if strays:
-        raise InputError(f"{source}: a state dict holds tensors only, not {', '.join(strays[:8])}")
+    if invalid:
+        raise InputError(
+            f"{source}: a state dict contains only tensors by name; invalid entries: "
+            f"{', '.join(invalid[:8])}"
+        )
     return state
 
 
-def _renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {_WRAPPERS.sub("", name): tensor for name, tensor in state.items()}
+def _without_prefixes(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {_PREFIXES.sub("", name): tensor for name, tensor in state.items()}
 
 
 def _model_config(state: Mapping[str, Tensor], source: Path) -> ModelConfig:
-    """The shape of the network whose weights these are."""
+    """The architecture of the network with these weights."""
 
     def count(pattern: str) -> int:
         return sum(re.fullmatch(pattern, name) is not None for name in state)
 
-    modules = max(count(r"final_layers\.\d+\.weight") - 1, 1)
+    deconvs = max(count(r"final_layers\.\d+\.weight") - 1, 1)
     try:
         outputs = state["final_layers.0.weight"].shape[0]
-        keypoints = state[f"final_layers.{modules}.weight"].shape[0]
+        keypoints = state[f"final_layers.{deconvs}.weight"].shape[0]
         return ModelConfig(
             state["stage2.0.branches.0.0.conv1.weight"].shape[0],
             keypoints,
             outputs == 2 * keypoints,
-            tuple(state[f"deconv_layers.{i}.0.0.weight"].shape[2] for i in range(modules)),
+            tuple(state[f"deconv_layers.{i}.0.0.weight"].shape[2] for i in range(deconvs)),
             count(r"deconv_layers\.0\.\d+\.0\.conv1\.weight"),
         )
     except KeyError as error:
         raise InputError(
-            f"{source}: not the weights of a HigherHRNet, which have a {error.args[0]}"
+            f"{source}: not the weights of a HigherHRNet: {error.args[0]} is missing"
         ) from error
     except (IndexError, InputError) as error:
         raise InputError(f"{source}: not the weights of a HigherHRNet: {error}") from error
 
 
-def _recipe(contents: Mapping[str, Any]) -> str:
-    """The training configuration that MMPose keeps as text, empty where there is none."""
+def _mmpose_config(contents: Mapping[str, Any]) -> str:
+    """The training configuration that MMPose saves as text; empty if there is none."""
     meta = contents.get("meta")
     return str(meta.get("config", "")) if isinstance(meta, dict) else ""
 
 
-def _skeleton(keypoints: int, source: Path, recipe: str) -> Skeleton:
-    known = {len(skeleton): skeleton for skeleton in (COCO, CROWDPOSE)}
+def _skeleton(keypoints: int, source: Path, mmpose_config: str) -> Skeleton:
+    known = {len(skeleton): skeleton for skeleton in SKELETONS.values()}
     # AI Challenger has 14 keypoints too, in another order.
-    foreign = re.search(r"(\b|_)aic(\b|_)|BottomUpAic", f"{source.name} {recipe}")
-    if keypoints not in known or (foreign and keypoints == len(CROWDPOSE)):
+    challenger = re.search(r"(\b|_)aic(\b|_)|BottomUpAic", f"{source.name} {mmpose_config}")
+    if keypoints not in known or (challenger and keypoints == len(CROWDPOSE)):
         raise InputError(
-            f"{source}: {keypoints} keypoints of no known skeleton; name them with --skeleton FILE"
+            f"{source}: the skeleton of its {keypoints} keypoints is unknown; set --skeleton FILE"
         )
     return known[keypoints]
 
 
-def _input_size(name: str, recipe: str) -> int:
-    in_name = re.search(r"(\d{3,4})x\1|_(512|640)(?!\d)", name)
-    said = in_name or re.search(r"image_size=(\d+)", recipe)
-    return int(said.group(said.lastindex or 0)) if said else 512
+def _input_size(name: str, mmpose_config: str) -> int:
+    match = re.search(r"(\d{3,4})x\1|_(512|640)(?!\d)", name)
+    match = match or re.search(r"image_size=(\d+)", mmpose_config)
+    return int(match.group(match.lastindex or 0)) if match else 512
 
 
-def _convention(name: str, recipe: str) -> Convention:
-    """`unbiased` for MMPose's UDP, which is near but not the same.
+def _convention(name: str, mmpose_config: str) -> Convention:
+    """The pixel convention: `unbiased` for MMPose's UDP, which is similar but not equal to it.
 
-    It lays the outermost pixels' centres over each other where we lay the edges: the same in the
-    middle, 1.5 input pixels apart at the border of a map of stride 4.
+    UDP aligns the centers of the outermost pixels where `unbiased` aligns their edges: both agree
+    in the middle, and differ by 1.5 input pixels at the border of a map of stride 4.
     """
-    return "unbiased" if "udp" in name.lower() or "use_udp=True" in recipe else "reference"
-
-
-def _fill(model: HRNet, state: Mapping[str, Tensor], source: Path) -> None:
-    """Strictly, but for the counters of batch norm, which torch before 0.4.1 did not save."""
-    counters = {
-        name: tensor
-        for name, tensor in model.state_dict().items()
-        if name.endswith("num_batches_tracked")
-    }
-    load_strictly(model, {**counters, **state}, str(source))
+    udp = "udp" in name.lower() or "use_udp=True" in mmpose_config
+    return "unbiased" if udp else "reference"

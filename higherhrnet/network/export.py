@@ -1,4 +1,4 @@
-"""Networks for where torch is not: ONNX files that carry their header."""
+"""Exports a network to ONNX, so that it runs without torch; the file contains the header."""
 
 from __future__ import annotations
 
@@ -11,46 +11,47 @@ import onnx
 import torch
 
 from higherhrnet.config import Header
+from higherhrnet.geometry import STRIDE
 from higherhrnet.io.atomic import atomic_path
 from higherhrnet.network.higherhrnet import HigherHRNet
-from higherhrnet.network.hrnet import STRIDE
 
 
 def export_onnx(model: HigherHRNet, header: Header, path: str | Path, half: bool = False) -> None:
-    """Writes a network as ONNX: any batch, any height and width that are multiples of 32.
+    """Writes a network to an ONNX file that accepts any batch size, height and width.
 
-    The input is `images`, (B, 3, H, W) float32, normalised as the header says; the outputs are
-    `maps0` (B, K + T, H/4, W/4), `maps1` (B, K, H/2, W/2) and so on, as the network gives them.
+    The input is `images`, (B, 3, H, W) float32, normalized as the header describes, with H and W
+    multiples of 32. The outputs are `maps0` (B, K + T, H/4, W/4), `maps1` (B, K, H/2, W/2) and so
+    on, in the order of `HigherHRNet.forward`.
 
     Args:
-        model: the network.
-        header: what it is.
+        model: the network; it is left in evaluation mode.
+        header: the header of the network, which is stored in the file.
         path: the file to write.
-        half: store the weights in half precision, in half the space; they are computed with in
-            float32 all the same.
+        half: store the weights in half precision, in half the space. They are converted to
+            float32 when the file is loaded.
 
     Raises:
-        InputError: the place cannot be written to.
+        InputError: the file cannot be written.
     """
-    with atomic_path(path) as beside:
-        proto = _exported(model.eval())
+    with atomic_path(path) as temporary:
+        proto = _export(model.eval())
         for node in proto.graph.node:
-            del node.metadata_props[:]  # stack traces, with the paths of this machine
+            del node.metadata_props[:]  # stack traces, which contain paths of this machine
         if half:
             halve_weights(proto.graph)
         onnx.helper.set_model_props(proto, header.to_metadata())
-        onnx.save(proto, str(beside))
+        onnx.save(proto, str(temporary))
 
 
-def _exported(model: HigherHRNet) -> onnx.ModelProto:
+def _export(model: HigherHRNet) -> onnx.ModelProto:
     dimension = torch.export.Dim
-    sizes = {
+    dynamic_dimensions = {
         0: dimension("batch", min=1, max=4096),
         2: STRIDE * dimension("rows", min=1, max=1024),
         3: STRIDE * dimension("columns", min=1, max=1024),
     }
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)  # the exporter's notes about itself
+    logging_level = logging.root.manager.disable
+    logging.disable(logging.WARNING)  # the exporter logs details of its own implementation
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
@@ -58,21 +59,22 @@ def _exported(model: HigherHRNet) -> onnx.ModelProto:
                 model,
                 (torch.zeros(2, 3, 2 * STRIDE, 3 * STRIDE),),
                 dynamo=True,
-                dynamic_shapes={"images": sizes},
+                dynamic_shapes={"images": dynamic_dimensions},
                 input_names=["images"],
                 output_names=[f"maps{i}" for i in range(len(model.final_layers))],
                 verbose=False,
             )
     finally:
-        logging.disable(before)
-    assert program is not None  # with dynamo it never is
+        logging.disable(logging_level)
+    assert program is not None  # None is returned only with dynamo=False
     return program.model_proto
 
 
 def halve_weights(graph: onnx.GraphProto) -> None:
-    """Stores float32 tensors as float16, each behind a cast that engines fold when they load.
+    """Stores float32 weights as float16, followed by casts that engines fold when they load.
 
-    A tensor that would lose more than a thousandth of its largest value stays as it is.
+    A weight tensor whose largest rounding error exceeds 0.1 % of its largest absolute value stays
+    in float32.
     """
     casts = []
     for tensor in graph.initializer:

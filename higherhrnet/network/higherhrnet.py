@@ -1,7 +1,7 @@
-"""HigherHRNet: image → heatmaps and tags at a quarter, heatmaps at half of its resolution.
+"""HigherHRNet: images → heatmaps and tags at stride 4, and heatmaps at finer strides.
 
 "HigherHRNet: Scale-Aware Representation Learning for Bottom-Up Human Pose Estimation", CVPR 2020,
-section 3. Attribute names are the authors', so that published weights load.
+section 3. Attribute names are those of the paper's authors, so that published weights load.
 """
 
 from __future__ import annotations
@@ -13,27 +13,32 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from higherhrnet.config import ModelConfig, StemName
-from higherhrnet.network.hrnet import BLOCKS, MODULES, BasicBlock, HRNet
+from higherhrnet.network.hrnet import BasicBlock, HRNet
 
 _DECONV_PADDING = {4: (1, 0), 3: (1, 1), 2: (0, 0)}
-"""Padding and output padding with which a transposed convolution of stride 2 doubles the size."""
+"""For each kernel size, the padding and output padding with which a transposed convolution of
+stride 2 doubles height and width."""
 
 
 class HigherHRNet(HRNet):
-    """The trunk, a head at stride 4, and modules that each double the resolution for a finer head.
+    """HRNet as the backbone, a head at stride 4, and deconvolution modules with a head each.
+
+    Each deconvolution module (section 3, "Deconvolution Module") takes the features and maps of the
+    resolution before it and doubles their height and width; a head predicts heatmaps from its
+    output.
 
     Args:
-        width: channels of the finest branch; 32 and 48 in the paper.
-        num_keypoints: heatmaps to give.
-        tag_per_keypoint: one tag map a keypoint, or one that all share.
-        deconv_kernels: kernel size (2, 3 or 4) of each transposed-convolution module.
-        deconv_blocks: residual blocks in each of these modules.
-        trunk: what makes the first features.
-        modules: in the trunk's stages 2, 3 and 4.
-        blocks: residual blocks a branch, in each of them.
+        width: channels of the finest branch; the paper uses 32 and 48.
+        num_keypoints: number of keypoints K, and so of heatmaps.
+        tag_per_keypoint: predict one tag map for each keypoint; False: one for all keypoints.
+        deconv_kernels: kernel size (2, 3 or 4) of each deconvolution module.
+        deconv_blocks: residual blocks in each deconvolution module.
+        stem: the first layers: the paper's, or a pretrained network that replaces them.
+        modules: number of high-resolution modules in stages 2, 3 and 4.
+        blocks: residual blocks in each branch of a high-resolution module.
 
     Raises:
-        InputError: a value makes no sense.
+        InputError: a value is invalid.
     """
 
     def __init__(
@@ -44,8 +49,8 @@ class HigherHRNet(HRNet):
         deconv_kernels: tuple[int, ...] = (4,),
         deconv_blocks: int = 4,
         stem: StemName = "hrnet",
-        modules: tuple[int, int, int] = MODULES,
-        blocks: int = BLOCKS,
+        modules: tuple[int, int, int] = ModelConfig.modules,
+        blocks: int = ModelConfig.blocks,
     ) -> None:
         self.config = ModelConfig(
             width,
@@ -60,38 +65,39 @@ class HigherHRNet(HRNet):
         super().__init__(width, all_resolutions=False, stem=stem, modules=modules, blocks=blocks)
         outputs = num_keypoints + self.config.num_tags
         features = width + self.num_heatmaps
-        finals = [nn.Conv2d(features, outputs, 1)]
+        heads = [nn.Conv2d(features, outputs, 1)]
         deconvs = []
         for kernel in deconv_kernels:
             deconvs.append(self._deconv(features + outputs, kernel))
             features, outputs = width, num_keypoints
-            finals.append(nn.Conv2d(width, outputs, 1))
-        self.final_layers = nn.ModuleList(finals)
+            heads.append(nn.Conv2d(width, outputs, 1))
+        self.final_layers = nn.ModuleList(heads)
         self.deconv_layers = nn.ModuleList(deconvs)
-        self.apply(_initialise)
+        self.apply(_initialize)
 
     @classmethod
     def from_config(cls, config: ModelConfig) -> HigherHRNet:
-        """The network of this shape, with fresh weights."""
+        """Builds a network of the configured architecture, with newly initialized weights."""
         return cls(**asdict(config))
 
     def _deconv(self, channels: int, kernel: int) -> nn.Sequential:
+        """A deconvolution module: (B, channels, h, w) → (B, width, 2h, 2w)."""
         width = self.config.width
         padding, output_padding = _DECONV_PADDING[kernel]
-        up = nn.ConvTranspose2d(channels, width, kernel, 2, padding, output_padding, bias=False)
+        deconv = nn.ConvTranspose2d(channels, width, kernel, 2, padding, output_padding, bias=False)
         blocks = (nn.Sequential(BasicBlock(width)) for _ in range(self.config.deconv_blocks))
-        doubling = nn.Sequential(up, nn.BatchNorm2d(width), nn.ReLU(inplace=True))
-        return nn.Sequential(doubling, *blocks)
+        upsampling = nn.Sequential(deconv, nn.BatchNorm2d(width), nn.ReLU(inplace=True))
+        return nn.Sequential(upsampling, *blocks)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Maps of a batch of normalised images.
+        """Predicts the maps of a batch of normalized images.
 
         Args:
-            images: (B, 3, H, W), H and W multiples of 32.
+            images: (B, 3, H, W), with H and W multiples of 32.
 
         Returns:
-            (B, K + T, H/4, W/4): heatmaps, then tags; then a (B, K, H/2, W/2) of heatmaps, and
-            another of twice that size for every further transposed-convolution module.
+            (B, K + T, H/4, W/4): K heatmaps, then T tag maps; (B, K, H/2, W/2): heatmaps; and
+            heatmaps of twice that height and width for each further deconvolution module.
 
         Raises:
             InputError: H or W is not a multiple of 32.
@@ -99,17 +105,28 @@ class HigherHRNet(HRNet):
         return tuple(maps for _, maps in self.levels(images))
 
     def levels(self, images: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """`forward`'s maps, each after the (B, width, h, w) features that it was made from."""
+        """Computes features and maps of each resolution, coarsest first.
+
+        Args:
+            images: (B, 3, H, W), with H and W multiples of 32.
+
+        Returns:
+            For each resolution the features (B, C, h, w) that the head takes, and the maps that it
+            gives, as `forward` returns them.
+
+        Raises:
+            InputError: H or W is not a multiple of 32.
+        """
         (x,) = self.features(images)
         levels = [(x, self.final_layers[0](x))]
-        for deconv, final in zip(self.deconv_layers, self.final_layers[1:], strict=True):
+        for deconv, head in zip(self.deconv_layers, self.final_layers[1:], strict=True):
             x = deconv(torch.cat(levels[-1], 1))
-            levels.append((x, final(x)))
+            levels.append((x, head(x)))
         return levels
 
 
-def _initialise(module: nn.Module) -> None:
-    """The original's: convolutions from N(0, 0.001), biases 0; batch norm is 1 and 0 by itself."""
+def _initialize(module: nn.Module) -> None:
+    """Initializes a layer as the reference implementation does: weights N(0, 0.001²), biases 0."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
         nn.init.normal_(module.weight, std=0.001)
         if module.bias is not None:
@@ -117,15 +134,20 @@ def _initialise(module: nn.Module) -> None:
 
 
 def count_parameters(model: nn.Module) -> int:
-    """Numbers that training can change."""
+    """The number of parameters of a network."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
 def count_multiply_adds(config: ModelConfig, height: int, width: int) -> int:
-    """Multiply-adds of all convolutions for one image.
+    """The number of multiply-adds of all convolutions for one image.
 
-    The paper's figures are about 3 % higher: they count a transposed convolution at the size of its
-    output, which is four times what it does.
+    The paper's numbers are about 3 % higher: they count each transposed convolution at the size of
+    its output, which gives four times its multiply-adds.
+
+    Args:
+        config: the architecture.
+        height: height of the input in pixels, a multiple of 32.
+        width: width of the input in pixels, a multiple of 32.
     """
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
         HigherHRNet.from_config(config)(torch.empty(1, 3, height, width))

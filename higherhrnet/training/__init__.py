@@ -1,1 +1,1 @@
-"""Targets → losses → optimiser: a network that learns."""
+"""Training: annotated images → targets → losses → optimizer steps (torch)."""

@@ -1,4 +1,4 @@
-"""A run's metrics → a picture of its losses and its AP."""
+"""Plots the losses and the AP of a training run."""
 
 from __future__ import annotations
 
@@ -9,59 +9,66 @@ from matplotlib.figure import Figure
 
 from higherhrnet.io.atomic import atomic_path
 
-_POINTS = 1000
-"""Of a curve, at least so many as soon as there are; neighbours are averaged at twice as many."""
+_MIN_POINTS = 1000
+"""The number of points of a loss curve stays between this and its double: each time it reaches the
+double, neighboring points are averaged."""
 
-Line = Mapping[str, float]
+Entry = Mapping[str, float]
+"""A line of `metrics.jsonl`: values by name."""
 
 
-class Curves:
-    """Losses over the epochs and AP at each measurement, in little memory however long a run is."""
+class TrainingCurves:
+    """Losses at each step and AP at each validation, in bounded memory for runs of any length."""
 
     def __init__(self) -> None:
-        self._steps: list[Line] = []
-        self._bucket: list[Line] = []
-        self._every = 1  # steps a point
-        self._measured: list[Line] = []
+        self._points: list[Entry] = []
+        self._pending: list[Entry] = []
+        self._steps_per_point = 1
+        self._validations: list[Entry] = []
 
-    def add(self, line: Line) -> None:
-        """Takes in a line of `metrics.jsonl`."""
-        if "AP" in line:
-            self._measured.append(line)
+    def add(self, entry: Entry) -> None:
+        """Adds a line of `metrics.jsonl`."""
+        if "AP" in entry:
+            self._validations.append(entry)
             return
-        self._bucket.append(line)
-        if len(self._bucket) == self._every:
-            self._steps.append(_mean(self._bucket))
-            self._bucket = []
-        if len(self._steps) == 2 * _POINTS:
-            pairs = zip(self._steps[::2], self._steps[1::2], strict=True)
-            self._steps = [_mean(pair) for pair in pairs]
-            self._every *= 2
+        self._pending.append(entry)
+        if len(self._pending) == self._steps_per_point:
+            self._points.append(_mean(self._pending))
+            self._pending = []
+        if len(self._points) == 2 * _MIN_POINTS:
+            pairs = zip(self._points[::2], self._points[1::2], strict=True)
+            self._points = [_mean(pair) for pair in pairs]
+            self._steps_per_point *= 2
 
     def draw(self, path: Path) -> None:
-        """Writes a picture: every loss (left, logarithmic) and AP (right) over the epochs.
+        """Plots all losses (left, logarithmic) and AP, AP50 and AR (right) over the epochs.
 
-        Its suffix says in what format.
+        Args:
+            path: the image file to write; its suffix determines the format.
         """
-        figure = Figure(figsize=(12, 4.5), layout="constrained")
+        figure = Figure(figsize=(12, 4.5))
+        figure.subplots_adjust(left=0.06, right=0.98, bottom=0.12, top=0.92, wspace=0.12)
         left, right = figure.subplots(1, 2)
-        epochs = [line["epoch"] for line in self._steps]
-        for name in self._steps[0] if self._steps else ():
+        epochs = [point["epoch"] for point in self._points]
+        for name in self._points[0] if self._points else ():
             if name.startswith(("loss", "heatmap", "pull", "push", "scale")):
-                left.plot(epochs, [line[name] for line in self._steps], label=name)
+                left.plot(epochs, [point[name] for point in self._points], label=name)
         for name in ("AP", "AP50", "AR"):
-            points = [(line["epoch"], line[name]) for line in self._measured if line[name] >= 0]
-            if points:
-                right.plot(*zip(*points, strict=True), ".-", label=name)
+            values = [
+                (entry["epoch"], entry[name]) for entry in self._validations if entry[name] >= 0
+            ]
+            if values:
+                right.plot(*zip(*values, strict=True), ".-", label=name)
         left.set(yscale="log", xlabel="epoch", title="losses")
-        right.set(ylim=(0, 1), xlabel="epoch", title="on the validation set")
-        for axes in (left, right):
+        right.set(ylim=(0, 1), xlabel="epoch", title="validation")
+        # "best", the default position of legends, is slow for thousands of points
+        for axes, location in ((left, "upper right"), (right, "lower right")):
             axes.grid(alpha=0.3)
             if axes.lines:
-                axes.legend()
-        with atomic_path(path) as beside:
-            figure.savefig(beside, dpi=110)
+                axes.legend(loc=location)
+        with atomic_path(path) as temporary:
+            figure.savefig(temporary, dpi=110)
 
 
-def _mean(lines: Sequence[Line]) -> Line:
-    return {name: sum(line[name] for line in lines) / len(lines) for name in lines[0]}
+def _mean(entries: Sequence[Entry]) -> Entry:
+    return {name: sum(entry[name] for entry in entries) / len(entries) for name in entries[0]}

@@ -1,4 +1,4 @@
-"""The network that a training starts from: fresh, on a trunk, or from other weights."""
+"""Builds the network that a training starts from, with random or pretrained weights."""
 
 from __future__ import annotations
 
@@ -12,63 +12,73 @@ from higherhrnet.errors import InputError
 from higherhrnet.network import checkpoint
 from higherhrnet.network.convert import load_backbone
 from higherhrnet.network.higherhrnet import HigherHRNet
-from higherhrnet.recipes import TrainConfig
 from higherhrnet.skeleton import Skeleton
-from higherhrnet.zoo.models import resolve_model, torch_weights
+from higherhrnet.train_config import TrainConfig
+from higherhrnet.zoo.resolve import resolve_model, torch_weights
+
+_BACKBONE_SUFFIXES = {".pth", ".tar", ".pt", ".json"}
 
 
 def build_network(config: TrainConfig, skeleton: Skeleton) -> tuple[HigherHRNet, str]:
-    """The network to train, and in words where its weights come from.
+    """Builds the network to train.
+
+    Heads for another skeleton, and untrained ones, are not loaded but initialized randomly.
+
+    Returns:
+        The network, and a description of its initial weights.
 
     Raises:
-        InputError: the weights to start from cannot be read or do not fit.
+        InputError: the initial weights cannot be read or do not fit.
     """
     network = HigherHRNet.from_config(replace(config.model, num_keypoints=len(skeleton)))
     if config.run.initialization == "kaiming":
-        _initialise(network)
+        _initialize_kaiming(network)
     if config.run.init is None:
-        return network, "from nothing"
-    if Path(config.run.init).suffix in {".pth", ".tar", ".pt", ".json"}:
+        return network, "random weights"
+    if Path(config.run.init).suffix in _BACKBONE_SUFFIXES:
         load_backbone(network, config.run.init)
-        return network, f"on the trunk of {config.run.init}, under fresh heads"
+        return network, f"{config.run.init} (random heads)"
     source = torch_weights(resolve_model(config.run.init))
-    given, header = checkpoint.load(source)
-    state = given.state_dict()
-    if flags := _flags(network.config, header.model):
-        raise InputError(f"{source}: of another shape than the network to train; say {flags}")
+    pretrained, header = checkpoint.load(source)
+    state = pretrained.state_dict()
+    if flags := _differing_flags(network.config, header.model):
+        raise InputError(
+            f"{source}: its architecture differs from that of the network to train; set {flags}"
+        )
     if header.skeleton.names == skeleton.names and header.training.get("heads") != "untrained":
-        checkpoint.load_strictly(network, state, str(source))
-        return network, f"from {source}"
-    fresh = {name: w for name, w in network.state_dict().items() if _knows_skeleton(name)}
-    kept = {name: w for name, w in state.items() if not _knows_skeleton(name)}
-    checkpoint.load_strictly(network, kept | fresh, str(source))
-    return network, f"from {source}, whose skeleton is {header.skeleton.name}: heads made anew"
+        checkpoint.load_weights(network, state, source)
+        return network, str(source)
+    random = {name: w for name, w in network.state_dict().items() if _depends_on_keypoints(name)}
+    loaded = {name: w for name, w in state.items() if not _depends_on_keypoints(name)}
+    checkpoint.load_weights(network, loaded | random, source)
+    return network, f"{source} (random heads; its skeleton is {header.skeleton.name})"
 
 
-def _flags(mine: ModelConfig, theirs: ModelConfig) -> str:
-    """The flags that give my network their shape, whatever its keypoints."""
-    said = []
+def _differing_flags(current: ModelConfig, pretrained: ModelConfig) -> str:
+    """The flags that give the network the architecture of the pretrained one."""
+    flags = []
     for field in fields(ModelConfig):
-        value = getattr(theirs, field.name)
-        if field.name == "num_keypoints" or value == getattr(mine, field.name):
+        value = getattr(pretrained, field.name)
+        if field.name == "num_keypoints" or value == getattr(current, field.name):
             continue
         name = field.name.replace("_", "-")
         if isinstance(value, bool):
-            said.append(f"--model.{name}" if value else f"--model.no-{name}")
+            flags.append(f"--model.{name}" if value else f"--model.no-{name}")
         else:
             values = value if isinstance(value, tuple) else (value,)
-            said.append(" ".join([f"--model.{name}", *map(str, values)]))
-    return " ".join(said)
+            flags.append(" ".join([f"--model.{name}", *map(str, values)]))
+    return " ".join(flags)
 
 
-def _knows_skeleton(name: str) -> bool:
+def _depends_on_keypoints(name: str) -> bool:
+    """Whether a weight has input or output channels for heatmaps or tags."""
     return name.startswith("final_layers.") or (
         name.startswith("deconv_layers.") and name.split(".")[2:4] == ["0", "0"]
     )
 
 
-def _initialise(network: nn.Module) -> None:
-    """Kaiming's, that keeps signals' size through the layers; the heads begin near 0."""
+def _initialize_kaiming(network: nn.Module) -> None:
+    """Initializes convolutions by He et al. (ICCV 2015), and the heads from N(0, 0.01²)."""
     for name, module in network.named_modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             if name.startswith("final_layers"):

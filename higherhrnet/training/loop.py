@@ -1,4 +1,4 @@
-"""The loop: step after step until the schedule is done; written down, saved, measured."""
+"""The training loop: steps until the schedule ends, with logging, checkpoints and validation."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,204 +17,240 @@ from higherhrnet.data.dataset import load_dataset
 from higherhrnet.errors import InputError
 from higherhrnet.io.images import write_image
 from higherhrnet.network import checkpoint
-from higherhrnet.recipes import TrainConfig
+from higherhrnet.train_config import TrainConfig
 from higherhrnet.training.parallel import process_group
 from higherhrnet.training.progress import ProgressDisplay
 from higherhrnet.training.run_folder import RunFolder
 from higherhrnet.training.state import TrainState
 from higherhrnet.training.validate import Validator, load_validator
 
-_SETTLE = {"cuda": 10}
-"""Steps between looks at the losses: each makes a GPU wait, so there they are fewer."""
-_MIN_SAVE = 1.0
-"""Minutes between saves, however short the epochs are."""
+_LOG_INTERVAL = {"cuda": 10}
+"""Steps between log entries by device type (default: 1); reading losses synchronizes a GPU."""
+_MIN_SAVE_MINUTES = 1.0
+"""The minimum time between the checkpoints at the ends of epochs."""
 
 
 def run_training(config: TrainConfig) -> bool:
-    """Trains a network, or goes on with it, and leaves it in the run's folder.
+    """Trains a network or resumes a training run; the results are in the run's folder.
 
-    Under torchrun this is one of several processes that train together.
+    Under torchrun, this is one of several processes that train together.
 
     Returns:
-        Whether it came to its end; SIGTERM and Ctrl-C make it save and stop before.
+        Whether the training is finished; False: SIGTERM or Ctrl-C stopped it, after it was saved.
 
     Raises:
         InputError: data, weights or folder cannot be used, memory does not suffice, or the loss is
-            no number any more.
+            not finite.
     """
     if config.data.overfit:
-        still = replace(
-            config.augment, rotation=0, scale=(1, 1), center_on_keypoint=0, color=0, paste=0
+        augment = replace(
+            config.augment,
+            rotation=0,
+            scale=(1, 1),
+            center_on_keypoint=0,
+            color=0,
+            paste=0,
+            mask_padding=False,
         )
-        config = replace(config, augment=replace(still, mask_padding=False))
-    with process_group(config.run.device) as world:
-        photographs = load_dataset(config.data, outlines=config.augment.paste > 0)
-        validation = load_validator(config.data, photographs.skeleton, world)
-        trainer = TrainState(config, photographs, world)
-        trainer.resume()
+        config = replace(config, augment=augment)
+    with process_group(config.run.device) as group:
+        validator = load_validator(config.data, group)
+        dataset = load_dataset(
+            config.data,
+            outlines=config.augment.paste > 0,
+            parsed=[validator.annotations] if validator else [],  # may be the training data
+        )
+        if validator:
+            validator.check_skeleton(dataset.skeleton)
+        state = TrainState(config, dataset, group)
+        state.resume()
         try:
-            return TrainingLoop(trainer, validation).complete()
-        except (RuntimeError, MemoryError) as error:  # of the GPU's or CPU's tensors, or of arrays
+            return TrainingLoop(state, validator).run()
+        except (RuntimeError, MemoryError) as error:  # raised by CUDA, by torch and by NumPy
             if not re.search("(out of|allocate|enough) memory|Unable to allocate", str(error)):
                 raise
             raise InputError(
-                f"out of memory: lower --batch-size, now {config.optim.batch_size} (with twice the "
-                "--accumulate and half the size it learns the same), or --input.size, now "
+                f"out of memory: lower --batch-size, now {config.optim.batch_size} (half of it "
+                "with twice the --accumulate trains nearly the same), or --input.size, now "
                 f"{config.input.size}"
             ) from error
 
 
+class _LoggedStep(NamedTuple):
+    """A step whose losses have not been read from the device yet."""
+
+    step: int
+    learning_rate: float
+    losses: dict[str, Tensor]
+    image_names: list[str]
+
+
 class TrainingLoop:
-    """A training under way, with its record.
+    """Trains until the schedule ends, and writes the run's folder.
 
     Args:
-        trainer: learns.
-        validation: what to measure on, if anything.
+        state: the state to start from.
+        validator: the validation dataset, if there is one.
     """
 
-    def __init__(self, trainer: TrainState, validation: Validator | None) -> None:
-        self.trainer, self.validation = trainer, validation
-        self.config, self.world = trainer.config, trainer.world
-        self.record = (
-            RunFolder(self.config, trainer.step, trainer.epoch) if self.world.first else None
+    def __init__(self, state: TrainState, validator: Validator | None) -> None:
+        self.state, self.validator = state, validator
+        self.config, self.group = state.config, state.group
+        self.folder = (
+            RunFolder(self.config, state.step, state.epoch) if self.group.is_main else None
         )
-        (self.measured,) = self.world.most(self.record.measured if self.record else 0.0)
-        self.progress = ProgressDisplay(trainer.step, self.world.first)
-        self.pending: list[tuple[int, float, dict[str, Tensor], list[str]]] = []
-        self.looked = self.saved = self.learning = time.monotonic()
-        self.stop = False
+        validated_epoch = self.folder.validated_epoch if self.folder else 0.0
+        (self._validated_epoch,) = self.group.maximum(validated_epoch)
+        self.progress = ProgressDisplay(state.step, self.group.is_main)
+        self._unlogged: list[_LoggedStep] = []
+        self._stop = False
+        self._last_log = self._last_save = time.monotonic()
+        self._speed_start = self._last_log
+        """When the unlogged steps began, without the time of validation and saving."""
 
-    def complete(self) -> bool:
-        """Goes on to the end, or until it is told to stop."""
-        trainer, settle = self.trainer, _SETTLE.get(self.world.device.type, 1)
-        self.progress.say(trainer.describe())
-        with _told_to_stop() as told, self.progress, closing(trainer.batches()) as batches:
-            if self._missed():
-                self._measure()
-            while trainer.progress < 1 and not self.stop:
-                rate = trainer.rate()
-                self.pending.append((trainer.step + 1, rate, *trainer.learn(batches)))
-                measure = self._passed(self.config.run.eval_every)
-                epoch_ends = self._passed(1)
-                if not (epoch_ends or measure or trainer.step % settle == 0):
+    def run(self) -> bool:
+        """Trains until the schedule ends, or until a signal stops the run.
+
+        Returns:
+            Whether the training is finished.
+        """
+        state, log_interval = self.state, _LOG_INTERVAL.get(self.group.device.type, 1)
+        self.progress.write(state.describe())
+        with _catch_stop_signals() as signals, self.progress, closing(state.batches()) as batches:
+            if self._validation_was_interrupted():
+                self._validate()
+            while state.progress < 1 and not self._stop:
+                rate = state.learning_rate()
+                losses, image_names = state.train_step(batches)
+                self._unlogged.append(_LoggedStep(state.step, rate, losses, image_names))
+                validate = self._completed_multiple_of(self.config.run.eval_every)
+                epoch_ended = self._completed_multiple_of(1)
+                if not (epoch_ended or validate or state.step % log_interval == 0):
                     continue
-                self._settle(bool(told))
-                measure &= trainer.progress < 1 and not self.stop
-                if measure or self._save_is_due(epoch_ends):
+                self._log(bool(signals))
+                validate &= state.progress < 1 and not self._stop
+                if validate or self._save_is_due(epoch_ended):
                     self._save()
-                if measure:
-                    self._measure()
-            self._settle(bool(told))
+                if validate:
+                    self._validate()
+            self._log(bool(signals))
             self._save()
-            if not self.stop and self.measured < trainer.epoch - 1e-6:  # as it is written
-                self._measure()
-            if self.record:
-                self.record.close()
-        folder = self.config.run.out
-        which = "last" if self.validation is None else "best"
-        end = f"done: {folder / which}.safetensors"
-        self.progress.say(f"saved: {folder}; go on with --resume" if self.stop else end)
-        return not self.stop
+            # metrics.jsonl, from which this value may come, contains rounded epochs
+            if not self._stop and self._validated_epoch < state.epoch - 1e-6:
+                self._validate()
+            if self.folder:
+                self.folder.close()
+        out = self.config.run.out
+        if self._stop:
+            self.progress.write(f"stopped, and saved in {out}; continue with --resume")
+        else:
+            name = "last" if self.validator is None else "best"
+            self.progress.write(f"finished: {out / name}.safetensors")
+        return not self._stop
 
-    def _passed(self, epochs: float) -> bool:
-        """Whether a multiple of so many epochs was completed with the last step."""
-        before, now = self.trainer.epoch_at(self.trainer.step - 1), self.trainer.epoch
+    def _completed_multiple_of(self, epochs: float) -> bool:
+        """Whether the last step completed a multiple of this number of epochs."""
+        before, now = self.state.epoch_at(self.state.step - 1), self.state.epoch
         return now // epochs > before // epochs
 
-    def _missed(self) -> bool:
-        """Whether an earlier run was killed while it measured."""
-        every = self.config.run.eval_every
-        return self.trainer.epoch // every > self.measured // every
+    def _validation_was_interrupted(self) -> bool:
+        """Whether an earlier run was killed after a checkpoint, before its validation ended."""
+        interval = self.config.run.eval_every
+        return self.state.epoch // interval > self._validated_epoch // interval
 
-    def _save_is_due(self, epoch_ends: bool) -> bool:
-        minutes, often = (time.monotonic() - self.saved) / 60, self.config.run.save_minutes
-        return minutes >= (min(_MIN_SAVE, often) if epoch_ends else often)
+    def _save_is_due(self, epoch_ended: bool) -> bool:
+        minutes = (time.monotonic() - self._last_save) / 60
+        interval = self.config.run.save_minutes
+        return minutes >= (min(_MIN_SAVE_MINUTES, interval) if epoch_ended else interval)
 
-    def _settle(self, told: bool) -> None:
-        """Looks at the losses since the last look, and agrees with the other processes.
+    def _log(self, stop: bool) -> None:
+        """Logs the steps since the last call; the processes agree on the time and on stopping.
+
+        Args:
+            stop: whether this process received a signal to stop.
 
         Raises:
-            InputError: a loss is no number.
+            InputError: a loss is not finite.
         """
-        now = time.monotonic()
-        trainer, passed = self.trainer, now - self.looked
-        seconds, stop = self.world.most(trainer.seconds + passed, told)
-        trainer.seconds, self.stop, self.looked = seconds, stop > 0, now
-        if not self.pending:
+        state, now = self.state, time.monotonic()
+        seconds, any_stop = self.group.maximum(state.seconds + now - self._last_log, stop)
+        state.seconds, self._stop, self._last_log = seconds, any_stop > 0, now
+        if not self._unlogged:
             return
-        names = list(self.pending[0][2])
-        values = torch.stack([torch.stack(list(terms.values())) for _, _, terms, _ in self.pending])
-        everyone = self.world.mean(values).tolist()
-        self._check(values)
-        speed = trainer.batch * len(self.pending) / (now - self.learning)
-        self.learning = now
-        for (step, rate, _, _), row in zip(self.pending, everyone, strict=True):
-            facts = {"loss": sum(row), **dict(zip(names, row, strict=True))}
-            facts |= {"lr": rate, "images_per_second": round(speed, 2)}
-            if self.record:
-                self.record.add(step, trainer.epoch_at(step), **facts)
-        self.pending.clear()
-        left = seconds * (1 / max(trainer.progress, 1e-9) - 1)
-        self.progress.show(trainer.step, trainer.progress, trainer.epoch, facts, left)
+        names = list(self._unlogged[0].losses)
+        losses = torch.stack([torch.stack(list(step.losses.values())) for step in self._unlogged])
+        mean_losses = self.group.mean(losses).tolist()
+        self._check_finite(losses)
+        speed = state.images_per_step * len(self._unlogged) / (now - self._speed_start)
+        self._speed_start = now
+        for logged, row in zip(self._unlogged, mean_losses, strict=True):
+            values = {"loss": sum(row), **dict(zip(names, row, strict=True))}
+            values |= {"lr": logged.learning_rate, "images_per_second": round(speed, 2)}
+            if self.folder:
+                self.folder.log(logged.step, state.epoch_at(logged.step), values)
+        self._unlogged.clear()
+        left = seconds * (1 / max(state.progress, 1e-9) - 1)
+        self.progress.update(state.step, state.progress, state.epoch, values, left)
 
-    def _check(self, values: Tensor) -> None:
-        wrong = (~values.isfinite().all(1)).nonzero().flatten().tolist()
-        (anywhere,) = self.world.most(bool(wrong))
-        if anywhere:
-            step, _, _, names = self.pending[wrong[0] if wrong else -1]
-            where = f"in the batch of {', '.join(names)}" if wrong else "in another process"
+    def _check_finite(self, losses: Tensor) -> None:
+        """Ends the run in all processes if a loss of one of them is not finite."""
+        invalid = (~losses.isfinite().all(1)).nonzero().flatten().tolist()
+        (any_invalid,) = self.group.maximum(bool(invalid))
+        if any_invalid:
+            step = self._unlogged[invalid[0] if invalid else -1]
+            where = f"images {', '.join(step.image_names)}" if invalid else "in another process"
             raise InputError(
-                f"the loss of step {step} is no number, {where}; lower --lr or set --clip 1, then "
-                f"go on with --resume from what {self.config.run.out} holds"
+                f"the loss of step {step.step} is not finite ({where}); lower --lr or set --clip "
+                f"1, and continue with --resume from the last checkpoint in {self.config.run.out}"
             )
 
-    def _measure(self) -> None:
-        """AP on the validation set; the best network so far is kept."""
-        if self.validation is None:
+    def _validate(self) -> None:
+        """Computes the metrics; saves the network if its AP is the best so far."""
+        if self.validator is None:
             return
-        trainer, network, header = self.trainer, self.trainer.result(), self.trainer.header()
-        self.world.share(network.buffers())
-        figures = self.validation.measure(network, header)
-        self.measured = trainer.epoch
-        if self.record:
-            folder = self.record.folder
-            self.progress.say(f"epoch {trainer.epoch:.1f}: AP {figures['AP']:.3f}")
-            if figures["AP"] >= self.record.best:  # of equals, say 0 at first, what learnt longer
-                header.training["AP"] = round(figures["AP"], 4)
-                checkpoint.save(folder / "best.safetensors", network, header)
-            self.record.measure(trainer.step, trainer.epoch, figures)
-            sheet = self.validation.draw(network, header, self.config.run.preview_images)
-            if sheet is not None:
-                name = f"epoch-{trainer.epoch:07.1f}.jpg"
-                write_image(folder / "pictures" / name, sheet)
-        trainer.learner.train()
-        self.learning = time.monotonic()
+        state, network, header = self.state, self.state.evaluated_network(), self.state.header()
+        self.group.broadcast(network.buffers())
+        metrics = self.validator.evaluate(network, header)
+        self._validated_epoch = state.epoch
+        if self.folder:
+            self.progress.write(f"epoch {state.epoch:.1f}: AP {metrics['AP']:.3f}")
+            if metrics["AP"] >= self.folder.best_ap:  # the later of equals, such as 0 at first
+                header.training["AP"] = round(metrics["AP"], 4)
+                checkpoint.save(self.folder.path / "best.safetensors", network, header)
+            self.folder.log_validation(state.step, state.epoch, metrics)
+            previews = self.validator.draw_previews(network, header, self.config.run.preview_images)
+            if previews is not None:
+                name = f"epoch-{state.epoch:07.1f}.jpg"
+                write_image(self.folder.path / "previews" / name, previews)
+        state.network_with_losses.train()
+        self._speed_start = time.monotonic()
 
     def _save(self) -> None:
-        start = self.saved = time.monotonic()
-        if self.record:
-            self.record.save(self.trainer.state())
-            result, header = self.trainer.result(), self.trainer.header()
-            checkpoint.save(self.record.folder / "last.safetensors", result, header)
-            self.trainer.learner.train()
-        self.learning += time.monotonic() - start
+        """Saves the state of the run and the network."""
+        start = self._last_save = time.monotonic()
+        if self.folder:
+            self.folder.save_state(self.state.state_dict())
+            network, header = self.state.evaluated_network(), self.state.header()
+            checkpoint.save(self.folder.path / "last.safetensors", network, header)
+            self.state.network_with_losses.train()
+        self._speed_start += time.monotonic() - start
 
 
 @contextmanager
-def _told_to_stop() -> Iterator[list[int]]:
-    """A list that holds the signals that have asked to stop; a second Ctrl-C does not ask."""
-    told: list[int] = []
+def _catch_stop_signals() -> Iterator[list[int]]:
+    """Collects SIGINT and SIGTERM in a list; a second SIGINT raises KeyboardInterrupt."""
+    received: list[int] = []
     previous = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
 
-    def hear(number: int, _: object) -> None:
-        if told and number == signal.SIGINT:
+    def handle(number: int, _: object) -> None:
+        if received and number == signal.SIGINT:
             raise KeyboardInterrupt
-        told.append(number)
+        received.append(number)
 
-    signal.signal(signal.SIGINT, hear)
-    signal.signal(signal.SIGTERM, hear)
+    signal.signal(signal.SIGINT, handle)
+    signal.signal(signal.SIGTERM, handle)
     try:
-        yield told
+        yield received
     finally:
         signal.signal(signal.SIGINT, previous[0])
         signal.signal(signal.SIGTERM, previous[1])

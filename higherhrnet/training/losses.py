@@ -1,8 +1,9 @@
-"""Outputs against targets: heatmaps by mean square, tags by associative embedding.
+"""Losses: heatmaps by mean squared error, tags by associative embedding.
 
-"HigherHRNet" section 3, "Associative Embedding" (NeurIPS 2017) and "Rethinking the Heatmap
-Regression" (SWAHR, CVPR 2021). All are computed in float32, whatever the network computed in, and
-give one number an image.
+"HigherHRNet", section 3, "Multi-Resolution Supervision" and "Grouping"; "Associative Embedding"
+(Newell et al., NeurIPS 2017); "Rethinking the Heatmap Regression for Bottom-up Human Pose
+Estimation" (SWAHR, Luo et al., CVPR 2021). Losses are computed in float32, also for maps in bf16,
+and have one value for each image.
 """
 
 from __future__ import annotations
@@ -10,73 +11,91 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from higherhrnet.recipes import PushType
+from higherhrnet.train_config import PushType
 
 
-def heatmap_loss(predicted: Tensor, target: Tensor, counts: Tensor) -> Tensor:
-    """(B,) mean square error; what does not count is 0, and part of the mean.
-
-    Args:
-        predicted: (B, K, h, w).
-        target: (B, K, h, w), 0 to 1.
-        counts: 1 where the loss counts and 0 elsewhere, of any shape that broadcasts to these.
-    """
-    return ((predicted.float() - target).square() * counts).mean((1, 2, 3))
-
-
-def adaptive_heatmap_loss(
-    predicted: Tensor, scale: Tensor, target: Tensor, counts: Tensor
-) -> tuple[Tensor, Tensor]:
-    """SWAHR's two losses, (B,) each: of the heatmaps, and of the scale maps' own size.
-
-    The target g becomes g^(1 + s), by its Taylor series in s, where s is the network's; and the
-    square error is weighted by how wrong the easy answer (background: 0, keypoint: 1) would be.
+def heatmap_loss(predicted: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """Computes the mean squared error over all cells; the error of masked cells is 0.
 
     Args:
         predicted: (B, K, h, w) heatmaps.
-        scale: (B, K, h, w) scale maps; they mean something around keypoints only.
-        target: (B, K, h, w), 0 to 1.
-        counts: as for `heatmap_loss`.
+        target: (B, K, h, w) target heatmaps, 0 to 1.
+        mask: True or 1 where the error counts, of a shape that broadcasts to (B, K, h, w).
+
+    Returns:
+        (B,) the loss of each image.
+    """
+    return ((predicted.float() - target).square() * mask).mean((1, 2, 3))
+
+
+def adaptive_heatmap_loss(
+    predicted: Tensor, scale: Tensor, target: Tensor, mask: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Computes the losses of SWAHR, for heatmaps whose sigma the network adapts.
+
+    Scale-adaptive: a target g becomes g^(1 + s), by its Taylor series in the predicted scale s.
+    Weight-adaptive: squared errors are weighted by the distance of the prediction from 0 in the
+    background and from 1 at a keypoint.
+
+    Args:
+        predicted: (B, K, h, w) heatmaps.
+        scale: (B, K, h, w) scale maps; only the values where the target is above 0 are used.
+        target: (B, K, h, w) target heatmaps, 0 to 1.
+        mask: True or 1 where the error counts, of a shape that broadcasts to (B, K, h, w).
+
+    Returns:
+        (B,) the loss of the heatmaps, and (B,) the mean square of the scale maps, a regularizer.
     """
     predicted = predicted.float()
     scale = scale.float() * (target > 0)
     exponent = torch.where(target > 0, target, 1).log() * scale
     adapted = target * (1 + exponent + exponent.square() / 2)
-    near = target**0.01
-    weight = (1 - predicted).abs() * near + predicted.abs() * (1 - near)
-    error = (predicted - adapted).square() * weight * counts
-    return error.mean((1, 2, 3)), (scale.square() * counts).mean((1, 2, 3))
+    foreground = target**0.01
+    weight = (1 - predicted).abs() * foreground + predicted.abs() * (1 - foreground)
+    error = (predicted - adapted).square() * weight * mask
+    return error.mean((1, 2, 3)), (scale.square() * mask).mean((1, 2, 3))
 
 
-def tag_loss(tags: Tensor, places: Tensor, seen: Tensor, kind: PushType) -> tuple[Tensor, Tensor]:
-    """Associative embedding's pull and push, (B,) each.
+def tag_loss(
+    tags: Tensor, cells: Tensor, visible: Tensor, push_type: PushType
+) -> tuple[Tensor, Tensor]:
+    """Computes the pull and push losses of associative embedding.
 
-    Pull is how far, squared, a person's tags are from their mean, averaged over keypoints, then
-    people. Push is how near two people's means are, averaged over pairs, and halved. People without
-    a keypoint do not count; an image without people has 0 of both, with one person no push.
+    Pull is the squared distance of a person's tags from their mean, averaged over the keypoints and
+    then over the people. Push is the similarity of two people's mean tags, averaged over the pairs
+    and halved. People without a visible keypoint are ignored; pull is 0 in an image without people,
+    push in one with fewer than two.
 
     Args:
-        tags: (B, T, h, w); T is K, or 1 when keypoints share a map.
-        places: (B, P, K) long, keypoints as row · w + column on a map.
-        seen: (B, P, K) which keypoints there are.
-        kind: push measures nearness by exp(-d²), or by max(0, 1 - d).
+        tags: (B, T, h, w) tag maps; T is K, or 1 if the keypoints share a map.
+        cells: (B, P, K) int64, the cell of each keypoint as row · w + column.
+        visible: (B, P, K) bool, the keypoints that are labeled and on the map.
+        push_type: similarity of mean tags at a distance d: `exp` is exp(-d²), `max` is
+            max(0, 1 - d).
+
+    Returns:
+        (B,) the pull loss and (B,) the push loss of each image.
     """
-    batch, people, keypoints = places.shape
-    # One gather whether each keypoint has a map or all share one. Only what it reads becomes
-    # float32; most of the time here is the zeros of the maps' gradient.
-    wanted = places.transpose(1, 2).reshape(batch, tags.shape[1], -1)
-    read = tags.flatten(2).gather(2, wanted).float()
-    read = read.view(batch, keypoints, people).transpose(1, 2)  # (B, P, K)
+    batch, people, keypoints = cells.shape
+    # One gather reads the tags, whether each keypoint has a map or all share one. Only its result
+    # becomes float32, because most of the time is spent on the zeros of the maps' gradient.
+    indices = cells.transpose(1, 2).reshape(batch, tags.shape[1], -1)
+    values = tags.flatten(2).gather(2, indices).float()
+    values = values.view(batch, keypoints, people).transpose(1, 2)  # (B, P, K)
 
-    count = seen.sum(2)
-    mean = (read * seen).sum(2) / count.clamp_min(1)
-    there = count > 0
-    total = there.sum(1)
-    away = ((read - mean[..., None]).square() * seen).sum(2) / count.clamp_min(1)
-    pull = away.sum(1) / total.clamp_min(1)
+    counts = visible.sum(2)
+    means = (values * visible).sum(2) / counts.clamp_min(1)
+    present = counts > 0
+    num_people = present.sum(1)
+    variances = ((values - means[..., None]).square() * visible).sum(2) / counts.clamp_min(1)
+    pull = variances.sum(1) / num_people.clamp_min(1)
 
-    apart = mean[:, :, None] - mean[:, None]
-    near = torch.exp(-apart.square()) if kind == "exp" else (1 - apart.abs()).clamp_min(0)
-    both = there[:, :, None] & there[:, None]
-    push = ((near * both).sum((1, 2)) - total) / (2 * total * (total - 1)).clamp_min(1)
+    difference = means[:, :, None] - means[:, None]  # (B, P, P)
+    if push_type == "exp":
+        similarity = torch.exp(-difference.square())
+    else:
+        similarity = (1 - difference.abs()).clamp_min(0)
+    pairs = present[:, :, None] & present[:, None]
+    total = (similarity * pairs).sum((1, 2)) - num_people  # without each person's with themselves
+    push = total / (2 * num_people * (num_people - 1)).clamp_min(1)
     return pull, push

@@ -1,4 +1,4 @@
-"""A network with its losses: batch → targets → named losses, all on the network's device."""
+"""The network with its losses: a batch → named losses, all on the network's device."""
 
 from __future__ import annotations
 
@@ -10,25 +10,23 @@ from torch import Tensor, nn
 from higherhrnet.data.loader import Batch
 from higherhrnet.errors import InputError
 from higherhrnet.network.higherhrnet import HigherHRNet
-from higherhrnet.recipes import TrainConfig
+from higherhrnet.train_config import TrainConfig
 from higherhrnet.training.losses import adaptive_heatmap_loss, heatmap_loss, tag_loss
-from higherhrnet.training.targets import (
-    cell_indices,
-    person_sigmas,
-    render_heatmaps,
-    to_map_coordinates,
-)
+from higherhrnet.training.targets import make_targets
 
-_SLOW = 0.1
-"""Of the learning rate."""
+_SLOW_FACTOR = 0.1
+"""The factor of the learning rate for the modules in `OptimConfig.slow`."""
 
 
 class NetworkWithLosses(nn.Module):
-    """What is trained: the network, and for SWAHR the heads that only training needs.
+    """The network and, for SWAHR, the scale heads, which are used only in training.
 
     Args:
-        network: gives maps at stride 4, then at half the stride each.
-        config: the training.
+        network: the network to train.
+        config: the training configuration.
+
+    Raises:
+        InputError: a module to freeze or to train slowly does not exist.
     """
 
     mean: Tensor
@@ -45,86 +43,89 @@ class NetworkWithLosses(nn.Module):
         )
         self._levels = torch.compile(network.levels) if config.run.compile else network.levels
         for name, values in (("mean", config.input.mean), ("std", config.input.std)):
-            pixels = 255 * torch.tensor(values).view(3, 1, 1)
-            self.register_buffer(name, pixels, persistent=False)
+            pixel_values = 255 * torch.tensor(values).view(3, 1, 1)
+            self.register_buffer(name, pixel_values, persistent=False)
 
-        for part in self._parts("freeze"):
-            part.requires_grad_(False)
+        for module in self._selected_modules("freeze"):
+            module.requires_grad_(False)
 
-    def _parts(self, flag: Literal["freeze", "slow"]) -> list[nn.Module]:
+    def _selected_modules(self, flag: Literal["freeze", "slow"]) -> list[nn.Module]:
+        """The modules of the network that a flag names."""
         try:
             names = getattr(self.config.optim, flag)
             return [self.network.get_submodule(name) for name in names]
         except AttributeError as error:
-            parts = ", ".join(name for name, _ in self.network.named_children())
-            raise InputError(f"--{flag}: {error}; the network's parts are {parts}") from error
+            available = ", ".join(name for name, _ in self.network.named_children())
+            raise InputError(f"--{flag}: {error}; available modules: {available}") from error
 
-    def groups(self) -> list[dict[str, Any]]:
-        """What is learnt, for an optimiser, with the pace at which each part of it learns."""
-        slow = {p for part in self._parts("slow") for p in part.parameters()}
-        learnt = [p for p in self.parameters() if p.requires_grad]
-        paces = {1.0: [p for p in learnt if p not in slow], _SLOW: [p for p in learnt if p in slow]}
-        return [{"params": group, "pace": pace} for pace, group in paces.items() if group]
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Groups the trained parameters for an optimizer.
+
+        Returns:
+            For each group `params`, and `lr_factor`, the factor of its learning rate.
+        """
+        slow = {p for module in self._selected_modules("slow") for p in module.parameters()}
+        trained = [p for p in self.parameters() if p.requires_grad]
+        groups = {
+            1.0: [p for p in trained if p not in slow],
+            _SLOW_FACTOR: [p for p in trained if p in slow],
+        }
+        return [
+            {"params": params, "lr_factor": factor} for factor, params in groups.items() if params
+        ]
 
     def train(self, mode: bool = True) -> NetworkWithLosses:
-        """As any module, but frozen parts go on as in evaluation."""
+        """Sets training or evaluation mode; frozen modules stay in evaluation mode."""
         super().train(mode)
-        for part in self._parts("freeze"):
-            part.eval()
+        for module in self._selected_modules("freeze"):
+            module.eval()
         return self
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """The batch's losses by name, each with its factor in, so that their sum is the loss."""
-        device = batch.images.device.type
-        lower = self.config.run.precision == "bf16"
-        with torch.autocast(device, torch.bfloat16, enabled=lower):
-            levels = self._levels((batch.images - self.mean) / self.std)
-            scales = [head(x) for head, (x, _) in zip(self.scale_layers, levels, strict=False)]
+        """Computes the losses of a batch, averaged over its images.
+
+        Returns:
+            Scalars by name, multiplied by their weights, so that their sum is the loss:
+            `heatmap_4`, `heatmap_2` and so on by stride, `pull`, `push`, and for SWAHR `scale_4`,
+            `scale_2` and so on.
+        """
+        levels, scales = self._predict(batch.images)
+        targets = make_targets(batch, self.config.targets, self.config.input.convention)
         losses: dict[str, Tensor] = {}
-        keypoints, factors = self.network.config.num_keypoints, self.config.losses
-        for level, (_, maps) in enumerate(levels):
-            stride, factor = 4 >> level, factors.heatmap[level]
-            cells = to_map_coordinates(
-                batch.keypoints,
-                batch.flipped,
-                stride,
-                maps.shape[3],
-                self.config.input.convention,
-            )
-            target, heatmaps = self._heatmaps(cells, batch, maps), maps[:, :keypoints]
-            counts = batch.masks[level][:, None] & batch.labeled[:, :, None, None]
+        keypoints, config = self.network.config.num_keypoints, self.config.losses
+        for level, (maps, target, mask) in enumerate(
+            zip(levels, targets.heatmaps, targets.masks, strict=True)
+        ):
+            stride, heatmaps = self.network.config.strides[level], maps[:, :keypoints]
             if scales:
-                error, size = adaptive_heatmap_loss(heatmaps, scales[level], target, counts)
-                losses[f"scale_{stride}"] = factor * size.mean()
+                error, regularizer = adaptive_heatmap_loss(heatmaps, scales[level], target, mask)
+                losses[f"scale_{stride}"] = config.heatmap[level] * regularizer.mean()
             else:
-                error = heatmap_loss(heatmaps, target, counts)
-            losses[f"heatmap_{stride}"] = factor * error.mean()
+                error = heatmap_loss(heatmaps, target, mask)
+            losses[f"heatmap_{stride}"] = config.heatmap[level] * error.mean()
             if level == 0:
-                pull, push = self._tag_losses(cells, maps[:, keypoints:])
-                losses |= {"pull": factors.pull * pull.mean(), "push": factors.push * push.mean()}
+                tags = maps[:, keypoints:]
+                pull, push = tag_loss(tags, targets.tag_cells, targets.visible, config.push_type)
+                losses |= {"pull": config.pull * pull.mean(), "push": config.push * push.mean()}
         return losses
 
-    def _heatmaps(self, cells: Tensor, batch: Batch, maps: Tensor) -> Tensor:
-        targets, convention = self.config.targets, self.config.input.convention
-        sigma: float | Tensor = targets.sigma
-        widest = targets.sigma
-        if targets.scale_aware:
-            sigma = person_sigmas(batch.sizes, targets.sigma, targets.scale_base)
-            widest *= max(1.0, batch.largest / targets.scale_base)
-        return render_heatmaps(cells, maps.shape[2], maps.shape[3], sigma, convention, widest)
-
-    def _tag_losses(self, cells: Tensor, tags: Tensor) -> tuple[Tensor, Tensor]:
-        height, width = tags.shape[2:]
-        column, row, seen = cell_indices(cells, height, width, self.config.input.convention)
-        places = (row * width + column).where(seen, 0)
-        return tag_loss(tags, places, seen, self.config.losses.push_type)
+    def _predict(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Maps of each resolution, coarsest first, and the scale maps, if there are scale heads."""
+        bf16 = self.config.run.precision == "bf16"
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
+            levels = self._levels((images - self.mean) / self.std)
+            scales = [
+                head(features)
+                for head, (features, _) in zip(self.scale_layers, levels, strict=False)
+            ]
+        return [maps for _, maps in levels], scales
 
 
 def _scale_head(channels: int, keypoints: int) -> nn.Sequential:
-    """SWAHR's head: features → scale maps, which begin at 0, where targets are the plain ones."""
-    first = nn.Conv2d(channels, keypoints, 1)
-    around = nn.Conv2d(keypoints, keypoints, 9, padding=4, groups=keypoints)
-    nn.init.normal_(first.weight, std=0.001)
-    for start in (first.bias, around.weight, around.bias):
-        nn.init.zeros_(start)  # type: ignore[arg-type]
-    return nn.Sequential(first, nn.BatchNorm2d(keypoints), nn.ReLU(inplace=True), around)
+    """A head of SWAHR: features → scale maps, initially 0, which leaves the targets unchanged."""
+    project = nn.Conv2d(channels, keypoints, 1)
+    depthwise = nn.Conv2d(keypoints, keypoints, 9, padding=4, groups=keypoints)
+    nn.init.normal_(project.weight, std=0.001)
+    for parameter in (project.bias, depthwise.weight, depthwise.bias):
+        nn.init.zeros_(parameter)  # type: ignore[arg-type]
+    return nn.Sequential(project, nn.BatchNorm2d(keypoints), nn.ReLU(inplace=True), depthwise)

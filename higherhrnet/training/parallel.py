@@ -1,4 +1,4 @@
-"""One process or many: what torchrun says, and what the processes must agree on."""
+"""Distributed training: the processes that torchrun started, and the values that they exchange."""
 
 from __future__ import annotations
 
@@ -18,76 +18,79 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """The processes that train together, as one of them sees them."""
+    """The processes of a training run, from the point of view of one of them."""
 
     device: torch.device
+    """The device of this process."""
     rank: int = 0
+    """The index of this process."""
     size: int = 1
+    """The number of processes."""
 
     @property
-    def first(self) -> bool:
-        """Whether it is this process that writes files and speaks."""
+    def is_main(self) -> bool:
+        """Whether this process writes the files and messages of the run."""
         return self.rank == 0
 
     def mean(self, values: torch.Tensor) -> torch.Tensor:
-        """The mean over the processes, in all of them."""
+        """Returns the mean over all processes, in each of them."""
         if self.size == 1:
             return values
         total = values.clone()
         dist.all_reduce(total)
         return total / self.size
 
-    def most(self, *values: float) -> list[float]:
-        """The largest of each value among the processes, in all of them."""
+    def maximum(self, *values: float) -> list[float]:
+        """Returns the maximum of each value over all processes, in each of them."""
         if self.size == 1:
             return list(values)
         shared = torch.tensor(values, dtype=torch.float64, device=self.device)
         dist.all_reduce(shared, dist.ReduceOp.MAX)
         return list(map(float, shared.tolist()))
 
-    def share(self, tensors: Iterable[torch.Tensor]) -> None:
-        """Makes them in all processes what they are in the first."""
+    def broadcast(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Overwrites tensors in all processes with those of the main process."""
         for tensor in tensors if self.size > 1 else ():
             dist.broadcast(tensor, 0)
 
-    def gather(self, mine: Sequence[T]) -> list[T]:
-        """What all processes have, in the first; elsewhere nothing."""
+    def gather(self, items: Sequence[T]) -> list[T]:
+        """Returns the items of all processes in the main process, and an empty list in others."""
         if self.size == 1:
-            return list(mine)
-        everyone: list[Sequence[T]] | None = [()] * self.size if self.first else None
-        dist.gather_object(mine, everyone)
-        return [item for part in everyone or () for item in part]
+            return list(items)
+        gathered: list[Sequence[T]] | None = [()] * self.size if self.is_main else None
+        dist.gather_object(items, gathered)
+        return [item for part in gathered or () for item in part]
 
 
 @contextmanager
 def process_group(device: str | None = None) -> Iterator[ProcessGroup]:
-    """Joins the processes that torchrun started, one a GPU; alone where it started none.
+    """Joins the processes that torchrun started, with one GPU each, or yields a single process.
 
     Args:
-        device: cpu, cuda or mps; the best that is there when None.
+        device: cpu, cuda or mps; None: cuda or mps if available, else cpu.
 
     Raises:
-        InputError: the device is not there.
+        InputError: the device is not available.
     """
     name = device or _best_device()
     try:
-        place = torch.device(name)
-        if place == torch.device("cuda"):
-            place = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
-        torch.zeros(1, device=place)
+        torch_device = torch.device(name)
+        if torch_device == torch.device("cuda"):
+            torch_device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+        torch.zeros(1, device=torch_device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"--device {name} cannot be used here: {reason}") from error
-    if place.type == "cuda":
-        torch.cuda.set_device(place)
+        raise InputError(f"--device {name} is not available: {reason}") from error
+    if torch_device.type == "cuda":
+        torch.cuda.set_device(torch_device)
         torch.set_float32_matmul_precision("high")
-        torch.backends.cudnn.benchmark = True  # training shows it one size
+        torch.backends.cudnn.benchmark = True  # all batches have the same shape
     if not {"RANK", "WORLD_SIZE", "MASTER_ADDR"} <= os.environ.keys():
-        yield ProcessGroup(place)
+        yield ProcessGroup(torch_device)
         return
-    dist.init_process_group("nccl" if place.type == "cuda" else "gloo")
+    dist.init_process_group("nccl" if torch_device.type == "cuda" else "gloo")
     try:
-        yield ProcessGroup(place, dist.get_rank(), dist.get_world_size())
+        yield ProcessGroup(torch_device, dist.get_rank(), dist.get_world_size())
     finally:
         dist.destroy_process_group()
 

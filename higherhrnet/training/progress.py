@@ -1,4 +1,4 @@
-"""What people see of a training: a bar; where there is no terminal, a line a minute."""
+"""Progress of a training run: a progress bar, or a line per minute if there is no terminal."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ from collections.abc import Mapping
 
 from tqdm import tqdm
 
-_MINUTE = 60.0
+_LINE_INTERVAL = 60.0
+"""Seconds between lines where there is no terminal."""
 
 
 class ProgressDisplay:
-    """Shows how far a training is.
+    """Shows the progress of a training run.
 
     Args:
-        step: where it begins.
-        speaks: False: show nothing, another process does.
+        step: the step at which the run starts.
+        enabled: False: show nothing, because another process does.
     """
 
-    def __init__(self, step: int, speaks: bool) -> None:
-        self.speaks = speaks
+    def __init__(self, step: int, enabled: bool) -> None:
+        self.enabled = enabled
         self._bar = tqdm(
-            initial=step, unit=" steps", disable=None if speaks else True, smoothing=0.1
+            initial=step, unit=" steps", disable=None if enabled else True, smoothing=0.1
         )
-        self._said = time.monotonic()
+        self._last_line = time.monotonic()
 
     def __enter__(self) -> ProgressDisplay:
         return self
@@ -32,29 +33,30 @@ class ProgressDisplay:
     def __exit__(self, *_: object) -> None:
         self._bar.close()
 
-    def say(self, text: str) -> None:
-        """A line of its own."""
-        if self.speaks:
+    def write(self, text: str) -> None:
+        """Writes a line to stderr, above the progress bar."""
+        if self.enabled:
             tqdm.write(text, file=sys.stderr)
 
-    def show(
-        self, step: int, done: float, epoch: float, facts: Mapping[str, float], left: float
+    def update(
+        self, step: int, progress: float, epoch: float, values: Mapping[str, float], left: float
     ) -> None:
-        """The latest step.
+        """Shows the latest step.
 
         Args:
-            step: its number.
-            done: how much of the training is, 0 to 1.
-            epoch: epochs done.
-            facts: losses, learning rate, images a second.
-            left: seconds until the end.
+            step: the number of steps done.
+            progress: the fraction of the training that is done, 0 to 1.
+            epoch: the number of epochs done.
+            values: losses, learning rate and images per second.
+            left: the estimated number of seconds until the end.
         """
-        shown = {name: f"{value:.2g}" for name, value in facts.items()}
-        self._bar.total = max(step, round(step / max(done, 1e-9)))
+        formatted = {name: f"{value:.2g}" for name, value in values.items()}
+        self._bar.total = max(step, round(step / max(progress, 1e-9)))
         self._bar.update(step - self._bar.n)
-        self._bar.set_postfix(epoch=f"{epoch:.1f}", **shown)
-        if self.speaks and self._bar.disable and time.monotonic() - self._said >= _MINUTE:
-            self._said = time.monotonic()
-            listed = ", ".join(f"{name} {value}" for name, value in shown.items())
+        self._bar.set_postfix(epoch=f"{epoch:.1f}", **formatted)
+        now = time.monotonic()
+        if self.enabled and self._bar.disable and now - self._last_line >= _LINE_INTERVAL:
+            self._last_line = now
+            listed = ", ".join(f"{name} {value}" for name, value in formatted.items())
             minutes = f"{left / 60:.0f} minutes left"
             print(f"epoch {epoch:.2f}, step {step}: {listed}, {minutes}", file=sys.stderr)

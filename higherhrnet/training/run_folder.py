@@ -1,13 +1,13 @@
-"""A run's folder: what it was told, how it went, and all that is needed to go on.
+"""The folder of a training run, which contains these files:
 
-config.json      the training as it was asked for
-metrics.jsonl    a line a step, and one a measurement on the validation set
-curves.png       losses and AP so far
-events.*         the same for TensorBoard
-pictures/        what the network saw in the same photographs, measurement after measurement
-last.pt          everything needed to go on
-last.safetensors the network as it is, ready to use
-best.safetensors the network that had the highest AP
+config.json      the configuration
+metrics.jsonl    a line of JSON for each step and for each validation
+curves.png       the losses and AP
+events.*         the same values for TensorBoard
+previews/        predictions for the same validation images at each validation
+last.pt          everything that is needed to resume the run
+last.safetensors the current network
+best.safetensors the network with the highest AP so far
 """
 
 from __future__ import annotations
@@ -21,147 +21,160 @@ from typing import Any
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
-from higherhrnet.errors import InputError
+from higherhrnet.errors import InputError, reading
 from higherhrnet.io.atomic import atomic_path
-from higherhrnet.recipes import TrainConfig
-from higherhrnet.training.curves import Curves
+from higherhrnet.train_config import TrainConfig
+from higherhrnet.training.curves import TrainingCurves
 
-Facts = dict[str, Any]
+JsonObject = dict[str, Any]
 
-_DIGITS = 6
+_EPOCH_DIGITS = 6
 _FIXED = ("model.", "input.", "targets.", "losses.", "data.skeleton", "optim.freeze", "optim.slow")
-"""Settings that make another network, another answer of it, or another optimiser."""
-_FREE = ("run.out", "run.resume", "run.init", "run.device", "run.pictures", "data.workers")
-"""Settings that may change without a word."""
-_PLAIN = ("data.", "optim.", "run.")
-"""Groups whose flags go without their name."""
+"""Settings that cannot change when a run is resumed: they determine the network, what it is trained
+to predict, or the parameters of the optimizer."""
+_UNREPORTED = (
+    "run.out", "run.resume", "run.init", "run.device", "run.preview_images", "data.workers",
+)  # fmt: skip
+"""Settings that can change without a message."""
+_UNPREFIXED = ("data.", "optim.", "run.")
+"""Groups of settings whose flags do not contain the group's name."""
 
 
 class RunFolder:
-    """Writes a run down.
+    """Writes the files of a training run.
 
     Args:
-        config: names the folder.
-        step: steps that were done when the state to go on from was saved.
-        epoch: epochs, likewise; what was written down after them is dropped, since it will be done
-            again.
+        config: the configuration, which names the folder.
+        step: the number of steps done when the state to resume from was saved.
+        epoch: the number of epochs done then. Lines of `metrics.jsonl` after it are removed,
+            because the run repeats these steps.
 
     Raises:
         InputError: the folder cannot be written to.
     """
 
     def __init__(self, config: TrainConfig, step: int = 0, epoch: float = 0.0) -> None:
-        self.folder = config.run.out
+        self.path = config.run.out
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            for left_behind in self.folder.glob(".*.part.*"):  # by a run killed while it saved
-                left_behind.unlink()
-            done = round(epoch, _DIGITS)
-            kept = [line for line in self._lines() if line["epoch"] <= done] if step else []
-            with atomic_path(self.folder / "config.json") as beside:
-                beside.write_text(json.dumps(asdict(config), indent=2, default=str) + "\n")
-            with atomic_path(self.folder / "metrics.jsonl") as beside:
-                beside.write_text("".join(json.dumps(line) + "\n" for line in kept))
-            self._file = (self.folder / "metrics.jsonl").open("a", 1, encoding="utf-8")
-            self._board = SummaryWriter(str(self.folder), purge_step=step + 1)
-            self._curves = Curves()
-            for line in kept:
-                self._curves.add(line)
-            measured = [line for line in kept if "AP" in line]
-            self.best: float = max((line["AP"] for line in measured), default=-1.0)
-            """Highest AP so far."""
-            self.measured: float = measured[-1]["epoch"] if measured else 0.0
-            """Epochs after which it was measured last."""
+            self.path.mkdir(parents=True, exist_ok=True)
+            for temporary in self.path.glob(".*.part.*"):  # of a run that was killed while saving
+                temporary.unlink()
+            done = round(epoch, _EPOCH_DIGITS)
+            entries = [entry for entry in self._entries() if entry["epoch"] <= done] if step else []
+            with atomic_path(self.path / "config.json") as temporary:
+                temporary.write_text(json.dumps(asdict(config), indent=2, default=str) + "\n")
+            with atomic_path(self.path / "metrics.jsonl") as temporary:
+                temporary.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+            self._metrics = (self.path / "metrics.jsonl").open("a", 1, encoding="utf-8")
+            self._tensorboard = SummaryWriter(str(self.path), purge_step=step + 1)
+            self._curves = TrainingCurves()
+            for entry in entries:
+                self._curves.add(entry)
+            validations = [entry for entry in entries if "AP" in entry]
+            self.best_ap: float = max((entry["AP"] for entry in validations), default=-1.0)
+            """The highest AP so far; -1 before the first validation."""
+            self.validated_epoch: float = validations[-1]["epoch"] if validations else 0.0
+            """The number of epochs done at the latest validation."""
         except OSError as error:
-            raise InputError(f"{self.folder}: cannot be written to: {error.strerror}") from error
+            raise InputError(f"{self.path}: cannot be written to: {error.strerror}") from error
 
-    def _lines(self) -> Iterator[Facts]:
-        """What is written down so far, but for a last line that was cut off."""
-        path = self.folder / "metrics.jsonl"
+    def _entries(self) -> Iterator[JsonObject]:
+        """The lines of `metrics.jsonl`, without an incomplete last one."""
+        path = self.path / "metrics.jsonl"
         for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
             try:
                 yield json.loads(line)
             except ValueError:
                 return
 
-    def add(self, step: int, epoch: float, **facts: float) -> None:
-        """Writes down a step, or a measurement."""
-        line = {"step": step, "epoch": round(epoch, _DIGITS), **facts}
-        self._file.write(json.dumps(line) + "\n")
-        self._curves.add(line)
-        for name, value in facts.items():
-            self._board.add_scalar(name, value, step)
+    def log(self, step: int, epoch: float, values: Mapping[str, float]) -> None:
+        """Writes the values of a step or validation to `metrics.jsonl` and for TensorBoard."""
+        entry = {"step": step, "epoch": round(epoch, _EPOCH_DIGITS), **values}
+        self._metrics.write(json.dumps(entry) + "\n")
+        self._curves.add(entry)
+        for name, value in values.items():
+            self._tensorboard.add_scalar(name, value, step)
 
-    def measure(self, step: int, epoch: float, figures: Mapping[str, float]) -> None:
-        """Writes down a measurement; best.safetensors must be there already if it is the best."""
-        self.add(step, epoch, **figures)
-        self.best = max(self.best, figures["AP"])
+    def log_validation(self, step: int, epoch: float, metrics: Mapping[str, float]) -> None:
+        """Writes the metrics of a validation; call it after writing `best.safetensors`."""
+        self.log(step, epoch, metrics)
+        self.best_ap = max(self.best_ap, metrics["AP"])
 
-    def close(self) -> None:
-        """Ends the record."""
-        self._file.close()
-        self._board.close()
-
-    def save(self, state: Mapping[str, Any]) -> None:
-        """Writes what `load_state` gives back, and sees that all else is on disk."""
-        with atomic_path(self.folder / "last.pt") as beside, beside.open("wb") as file:
+    def save_state(self, state: Mapping[str, Any]) -> None:
+        """Writes `last.pt`, which `load_state` reads, and brings the other files up to date."""
+        with atomic_path(self.path / "last.pt") as temporary, temporary.open("wb") as file:
             try:
                 torch.save(dict(state), file)
-            except RuntimeError as error:  # of a full disk it says where in the file it was
+            except RuntimeError as error:  # which does not mention a full disk
                 raise OSError(f"is the disk full? {error}") from error
-        self._file.flush()
-        self._board.flush()
-        self._curves.draw(self.folder / "curves.png")
+        self._metrics.flush()
+        self._tensorboard.flush()
+        self._curves.draw(self.path / "curves.png")
+
+    def close(self) -> None:
+        """Closes the files."""
+        self._metrics.close()
+        self._tensorboard.close()
 
 
-def flat(config: TrainConfig) -> Facts:
-    """A training's settings as JSON has them, each under its full name."""
+def flatten_config(config: TrainConfig) -> JsonObject:
+    """Converts a configuration to JSON values by name, such as `optim.lr`."""
     groups = json.loads(json.dumps(asdict(config), default=str))
-    return {f"{group}.{name}": value for group, of in groups.items() for name, value in of.items()}
+    return {
+        f"{group}.{name}": value
+        for group, settings in groups.items()
+        for name, value in settings.items()
+    }
 
 
-def load_state(config: TrainConfig, *, speaks: bool = True) -> Facts | None:
-    """What an earlier run into the same folder saved last; None where there was none.
+def load_state(config: TrainConfig, *, verbose: bool = True) -> JsonObject | None:
+    """Loads the state that an earlier run saved in the same folder.
 
-    What was asked for then and is otherwise now is said, if going on makes sense and this process
-    is the one that speaks.
+    Args:
+        config: the configuration of the current run.
+        verbose: report changed settings to stderr.
+
+    Returns:
+        The state as it was saved; None if the folder contains none.
 
     Raises:
-        InputError: there is one, but this run is not to go on with it; it learnt something else;
-            or it cannot be read.
+        InputError: the folder contains a run, but this one does not resume it or has incompatible
+            settings; or the file cannot be read.
     """
     folder = config.run.out
     path = folder / "last.pt"
-    if not path.is_file():
-        if config.run.resume and speaks:
-            print(f"{folder} holds no run yet: begins anew", file=sys.stderr)
+    with reading(path):
+        is_file = path.is_file()
+    if not is_file:
+        if config.run.resume and verbose:
+            print(f"{folder} contains no run to resume; starting a new one", file=sys.stderr)
         return None
     if not config.run.resume:
-        raise InputError(f"{folder} holds a run: --resume goes on with it, or take another --out")
+        raise InputError(f"{folder} contains a run: resume it with --resume, or use another --out")
     try:
-        state: Facts = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file can raise anything
+        state: JsonObject = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file raises errors of many types
         reason = str(error).splitlines()[0]
         raise InputError(
-            f"{path}: cannot be read ({reason}); move it away to begin anew"
+            f"{path}: cannot be read ({reason}); move it elsewhere to start a new run"
         ) from error
-    before, now = state["config"], flat(config)
+    saved, current = state["config"], flatten_config(config)
     changes = {
-        name: f"{_flag(name)} is {now.get(name)}, was {before.get(name)}"
-        for name in sorted(before.keys() | now.keys())
-        if before.get(name) != now.get(name) and not name.startswith(_FREE)
+        name: f"{_flag(name)} is {current.get(name)}, was {saved.get(name)}"
+        for name in sorted(saved.keys() | current.keys())
+        if saved.get(name) != current.get(name) and not name.startswith(_UNREPORTED)
     }
-    if wrong := [text for name, text in changes.items() if name.startswith(_FIXED)]:
+    if incompatible := [text for name, text in changes.items() if name.startswith(_FIXED)]:
         raise InputError(
-            f"{folder}: its run learnt something else ({'; '.join(wrong)}); resume with the "
-            "settings in its config.json, or take another --out"
+            f"{folder}: the run cannot be resumed with other settings ({'; '.join(incompatible)}); "
+            "use the settings in its config.json, or another --out"
         )
-    if changes and speaks:
-        print(f"going on with changes: {'; '.join(changes.values())}", file=sys.stderr)
+    if changes and verbose:
+        print(f"resuming with changed settings: {'; '.join(changes.values())}", file=sys.stderr)
     return state
 
 
 def _flag(name: str) -> str:
-    """A setting as the command line has it."""
-    short = name.partition(".")[2] if name.startswith(_PLAIN) else name
+    """The command-line flag of a setting."""
+    short = name.partition(".")[2] if name.startswith(_UNPREFIXED) else name
     return f"--{short.replace('_', '-')}"

@@ -1,4 +1,4 @@
-"""A sheet of samples as the network is shown them, with what it should answer drawn on them."""
+"""An image of training samples as the network receives them, with their targets."""
 
 from __future__ import annotations
 
@@ -17,92 +17,109 @@ from higherhrnet.errors import InputError
 from higherhrnet.geometry import FIRST_PIXEL_CENTER
 from higherhrnet.io.images import write_image
 from higherhrnet.poses import Poses
-from higherhrnet.recipes import AugmentConfig, DataConfig, TargetConfig
 from higherhrnet.skeleton import Skeleton
+from higherhrnet.train_config import AugmentConfig, DataConfig, TargetConfig
 from higherhrnet.training.targets import render_heatmaps, to_map_coordinates
 from higherhrnet.visualization.maps import BACKGROUND_COLOR, TEXT_COLOR, draw_heatmaps
 from higherhrnet.visualization.poses import draw
 
-TILE_SIZE, CAPTION, COLUMNS = 300, 20, 2
-"""Pixels of a picture's side and of the line above it; samples in a row."""
+TILE_SIZE, CAPTION_HEIGHT, COLUMNS = 300, 20, 2
+"""Side of an image and height of the line above it in pixels; samples in a row."""
 
-_SHADE = np.array([120, 40, 160])  # purple, as nothing on a photograph
+_MASK_COLOR = np.array([120, 40, 160])  # purple, which is rare in photographs
 
 
 def write_sheet(
     path: Path,
     sources: Sequence[str],
     augmentation: AugmentConfig,
-    input: InputConfig,
+    input_config: InputConfig,
     count: int = 16,
 ) -> Path:
-    """Write `draw_sheet` of data sets, each ANNOTATIONS[,PICTURES[,WEIGHT]], to a file."""
-    config = DataConfig(train=tuple(sources))
-    photographs = load_dataset(config, outlines=augmentation.paste > 0)
-    write_image(path, draw_sheet(photographs, augmentation, input, count))
+    """Writes samples of datasets to an image file, as `draw_sheet` draws them.
+
+    Args:
+        path: the image file to write.
+        sources: the datasets, each as ANNOTATIONS[,IMAGES[,WEIGHT]].
+        augmentation: random changes of the samples.
+        input_config: size and pixel convention of the network's input.
+        count: the maximum number of samples.
+
+    Returns:
+        The path.
+
+    Raises:
+        InputError: a dataset cannot be loaded, or none of its images can be read.
+    """
+    dataset = load_dataset(DataConfig(train=tuple(sources)), outlines=augmentation.paste > 0)
+    write_image(path, draw_sheet(dataset, augmentation, input_config, count))
     return path
 
 
 def draw_sheet(
-    photographs: KeypointDataset,
+    dataset: KeypointDataset,
     augmentation: AugmentConfig,
-    input: InputConfig,
+    input_config: InputConfig,
     count: int = 16,
     seed: int = 0,
 ) -> Image:
-    """Random samples, each as two pictures: the people, and the heatmaps at the finest resolution.
+    """Draws random samples, each with its poses and with its heatmaps at stride 2.
 
-    What is shaded purple is masked: nothing is learnt there. Photographs that cannot be read are
-    passed over.
+    Areas that are excluded from the loss are purple. Images that cannot be read are skipped.
+
+    Args:
+        dataset: the training data.
+        augmentation: random changes of the samples.
+        input_config: size and pixel convention of the network's input.
+        count: the maximum number of samples.
+        seed: the seed of the random numbers.
 
     Raises:
-        InputError: none can be read.
+        InputError: none of the images can be read.
     """
     rng = np.random.default_rng(seed)
-    chances = photographs.weights / photographs.weights.sum()
+    probabilities = dataset.weights / dataset.weights.sum()
     tiles: list[Image] = []
-    for index in rng.choice(len(photographs), len(photographs), replace=False, p=chances):
+    for index in rng.choice(len(dataset), len(dataset), replace=False, p=probabilities):
         try:
             sample = augment(
-                photographs[int(index)],
+                dataset[int(index)],
                 augmentation,
-                input,
-                photographs.skeleton,
+                input_config,
+                dataset.skeleton,
                 rng,
-                other=lambda: photographs[int(rng.choice(len(photographs), p=chances))],
+                load_donor=lambda: dataset[int(rng.choice(len(dataset), p=probabilities))],
             )
         except InputError:
             continue
-        tiles.append(_tile(sample, photographs.skeleton, input))
+        tiles.append(_draw_sample(sample, dataset.skeleton, input_config))
         if len(tiles) == count:
             break
     if not tiles:
-        raise InputError("no picture can be read, so no sample can be drawn")
+        raise InputError("no samples can be drawn, because none of the images can be read")
     tiles += [np.full_like(tiles[0], BACKGROUND_COLOR)] * (-len(tiles) % COLUMNS)
     return np.vstack([np.hstack(tiles[i : i + COLUMNS]) for i in range(0, len(tiles), COLUMNS)])
 
 
-def _tile(sample: Sample, skeleton: Skeleton, input: InputConfig) -> Image:
-    """(CAPTION + TILE, 2 TILE, 3) the people on a sample and its heatmaps, under its name."""
-    mask, convention = sample.masks[-1], input.convention
+def _draw_sample(sample: Sample, skeleton: Skeleton, input_config: InputConfig) -> Image:
+    """(CAPTION_HEIGHT + TILE_SIZE, 2 · TILE_SIZE, 3): name, poses and heatmaps of a sample."""
+    mask, size, convention = sample.masks[-1], input_config.size, input_config.convention
+    side = len(mask)
     keypoints, flipped = torch.from_numpy(sample.keypoints)[None], torch.tensor([sample.flipped])
-    cells = to_map_coordinates(keypoints, flipped, input.size // len(mask), len(mask), convention)
-    targets = render_heatmaps(cells, len(mask), len(mask), TargetConfig().sigma, convention)
-    pixels = to_map_coordinates(keypoints, flipped, 1, input.size, convention)[0].numpy()
-    seen = (pixels[..., 2] > 0).astype(np.float32)
-    places = (pixels[..., :2] - np.float32(FIRST_PIXEL_CENTER[convention])) * seen[..., None]
-    poses = Poses(places, seen, np.ones(len(seen), np.float32), skeleton)
-    size = input.size, input.size
-    shade = cv2.resize((~mask).astype(np.float32), size)[..., None] / 2
-    shown = (sample.image * (1 - shade) + _SHADE * shade).astype(np.uint8)
-    pair = draw(shown, poses), draw_heatmaps(sample.image, targets[0].numpy() * mask)
-    small = [
-        cv2.resize(picture, (TILE_SIZE, TILE_SIZE), interpolation=cv2.INTER_AREA)
-        for picture in pair
+    cells = to_map_coordinates(keypoints, flipped, size // side, side, convention)
+    heatmaps = render_heatmaps(cells, side, side, TargetConfig().sigma, convention)[0].numpy()
+    pixels = to_map_coordinates(keypoints, flipped, 1, size, convention)[0].numpy()
+    visible = (pixels[..., 2] > 0).astype(np.float32)
+    xy = (pixels[..., :2] - np.float32(FIRST_PIXEL_CENTER[convention])) * visible[..., None]
+    poses = Poses(xy, visible, np.ones(len(visible), np.float32), skeleton)
+    opacity = cv2.resize((~mask).astype(np.float32), (size, size))[..., None] / 2
+    shaded = (sample.image * (1 - opacity) + _MASK_COLOR * opacity).astype(np.uint8)
+    images = [
+        cv2.resize(image, (TILE_SIZE, TILE_SIZE), interpolation=cv2.INTER_AREA)
+        for image in (draw(shaded, poses), draw_heatmaps(sample.image, heatmaps * mask))
     ]
-    head = np.full((CAPTION, 2 * TILE_SIZE, 3), BACKGROUND_COLOR, np.uint8)
-    text = f"{sample.name}, mirrored" if sample.flipped else sample.name
-    cv2.putText(
-        head, text, (4, CAPTION - 6), cv2.FONT_HERSHEY_SIMPLEX, 0.42, TEXT_COLOR, 1, cv2.LINE_AA
-    )
-    return np.vstack([head, np.hstack(small)])
+    caption = np.full((CAPTION_HEIGHT, 2 * TILE_SIZE, 3), BACKGROUND_COLOR, np.uint8)
+    text = f"{sample.name}, flipped" if sample.flipped else sample.name
+    origin, font = (4, CAPTION_HEIGHT - 6), cv2.FONT_HERSHEY_SIMPLEX
+    cv2.putText(caption, text, origin, font, 0.42, TEXT_COLOR, 1, cv2.LINE_AA)
+    return np.vstack([caption, np.hstack(images)])

@@ -1,4 +1,4 @@
-"""All that changes in a training, and one step of it."""
+"""The state of a training run, and the training step."""
 
 from __future__ import annotations
 
@@ -17,201 +17,208 @@ from higherhrnet.data.dataset import KeypointDataset
 from higherhrnet.data.loader import Batch, BatchSampler, load_batches
 from higherhrnet.errors import InputError
 from higherhrnet.network.higherhrnet import HigherHRNet
-from higherhrnet.recipes import TrainConfig
+from higherhrnet.train_config import TrainConfig
 from higherhrnet.training.initialize import build_network
 from higherhrnet.training.network_with_losses import NetworkWithLosses
 from higherhrnet.training.parallel import ProcessGroup
-from higherhrnet.training.run_folder import flat, load_state
-from higherhrnet.training.schedule import Average, learning_rate
+from higherhrnet.training.run_folder import flatten_config, load_state
+from higherhrnet.training.schedule import MovingAverage, learning_rate
 
 
 class TrainState:
-    """All that changes in a training.
+    """Everything that changes during training: network, average, optimizer, counters.
 
     Args:
-        config: the training.
-        photographs: to learn from.
-        world: the processes that train together.
+        config: the training configuration.
+        dataset: the training data.
+        group: the processes that train together.
 
     Raises:
-        InputError: the weights to start from cannot be read or do not fit.
+        InputError: the initial weights cannot be read or do not fit.
     """
 
-    def __init__(
-        self, config: TrainConfig, photographs: KeypointDataset, world: ProcessGroup
-    ) -> None:
+    def __init__(self, config: TrainConfig, dataset: KeypointDataset, group: ProcessGroup) -> None:
         torch.manual_seed(config.run.seed)
-        self.config, self.photographs, self.world = config, photographs, world
-        network, self.origin = build_network(config, photographs.skeleton)
+        self.config, self.dataset, self.group = config, dataset, group
+        network, self.initialized_from = build_network(config, dataset.skeleton)
         self.network: HigherHRNet = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        learner = NetworkWithLosses(network, config).to(world.device)
-        self.average = Average(network, config.optim.ema) if config.optim.ema else None
-        if config.run.sync_bn and world.size > 1:
-            learner = SyncBatchNorm.convert_sync_batchnorm(learner)  # type: ignore[no-untyped-call]
-        self.learner = learner
-        self.parallel = DistributedDataParallel(learner) if world.size > 1 else learner
+        module = NetworkWithLosses(network, config).to(group.device)
+        self.average = MovingAverage(network, config.optim.ema) if config.optim.ema else None
+        if config.run.sync_bn and group.size > 1:
+            module = SyncBatchNorm.convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]
+        self.network_with_losses = module
+        self.parallel = DistributedDataParallel(module) if group.size > 1 else module
+        """`network_with_losses`, whose gradients are averaged over the processes."""
         optim = config.optim
         self.optimizer = torch.optim.Adam(
-            learner.groups(), optim.lr, weight_decay=optim.weight_decay, fused=True
+            module.parameter_groups(), optim.lr, weight_decay=optim.weight_decay, fused=True
         )
-        self.order = BatchSampler(
-            photographs.weights, optim.batch_size, config.run.seed, world.rank, world.size
+        self.sampler = BatchSampler(
+            dataset.weights, optim.batch_size, config.run.seed, group.rank, group.size
         )
-        self.step, self.seconds = 0, 0.0
+        self.step = 0
+        """The number of optimizer steps done."""
+        self.seconds = 0.0
+        """The duration of the training so far."""
 
     @property
-    def batch(self) -> int:
-        """Photographs a step, of all processes together."""
-        return self.config.optim.batch_size * self.config.optim.accumulate * self.world.size
+    def images_per_step(self) -> int:
+        """The number of images in a step, of all processes together."""
+        return self.config.optim.batch_size * self.config.optim.accumulate * self.group.size
 
     def describe(self) -> str:
-        """What is about to be done, in a line."""
-        config, count = self.config, len(self.photographs)
-        steps = self.order.batches_an_epoch / config.optim.accumulate
-        before = f"goes on at epoch {self.epoch:.2f}" if self.step else f"starts {self.origin}"
+        """Describes the run in one line."""
+        config, count = self.config, len(self.dataset)
+        steps = self.sampler.batches_per_epoch / config.optim.accumulate
+        start = f"resuming at epoch {self.epoch:.2f}" if self.step else "starting"
         return (
-            f"{self.photographs.skeleton.name}, {count:,} photographs, {steps:,.0f} steps of "
-            f"{self.batch} an epoch, {config.run.precision} on {self.world.size} × "
-            f"{self.world.device.type}; {before}"
+            f"{self.dataset.skeleton.name}, {count:,} images, {steps:,.0f} steps of "
+            f"{self.images_per_step} images per epoch, {config.run.precision} on "
+            f"{self.group.size} × {self.group.device.type}; {start}, "
+            f"initialized from {self.initialized_from}"
         )
 
     def epoch_at(self, step: int) -> float:
-        """Epochs done after so many steps."""
-        return float(step * self.config.optim.accumulate / self.order.batches_an_epoch)
+        """The number of epochs done after a number of steps."""
+        return float(step * self.config.optim.accumulate / self.sampler.batches_per_epoch)
 
     @property
     def epoch(self) -> float:
-        """Epochs done."""
+        """The number of epochs done."""
         return self.epoch_at(self.step)
 
     @property
     def progress(self) -> float:
-        """How much of the training is done: of its hours if they are given, else of its epochs."""
+        """The fraction of the training that is done: of `max_hours` if set, else of `epochs`."""
         if self.config.run.max_hours:
             return min(1.0, self.seconds / (3600 * self.config.run.max_hours))
         return min(1.0, self.epoch / self.config.optim.epochs)
 
     def header(self) -> Header:
-        """What the weights are, and how they came to be."""
+        """The header of the network, with facts about its training."""
         config = self.config
-        facts = {
-            "data": [text.split(",")[0] for text in config.data.train],
-            "photographs": len(self.photographs),
+        training = {
+            "data": [source.split(",")[0] for source in config.data.train],
+            "images": len(self.dataset),
             "epochs": round(self.epoch, 2),
             "steps": self.step,
-            "batch": self.batch,
-            "start": self.origin,
+            "batch_size": self.images_per_step,
+            "initialized_from": self.initialized_from,
         }
-        skeleton = self.photographs.skeleton
-        return Header(self.network.config, skeleton, config.input, config.inference, facts)
+        skeleton = self.dataset.skeleton
+        return Header(self.network.config, skeleton, config.input, config.inference, training)
 
-    def state(self) -> dict[str, Any]:
-        """Everything needed to go on."""
-        cuda = self.world.device.type == "cuda"
+    def state_dict(self) -> dict[str, Any]:
+        """Returns everything that is needed to resume the run."""
+        cuda = self.group.device.type == "cuda"
         return {
-            "learner": self.learner.state_dict(),
+            "network_with_losses": self.network_with_losses.state_dict(),
             "average": self.average.network.state_dict() if self.average else None,
-            "optimiser": self.optimizer.state_dict(),
-            "random": torch.get_rng_state(),
-            "random_cuda": torch.cuda.get_rng_state() if cuda else None,
-            "config": flat(self.config),
-            "origin": self.origin,
+            "optimizer": self.optimizer.state_dict(),
+            "rng_state": torch.get_rng_state(),
+            "cuda_rng_state": torch.cuda.get_rng_state() if cuda else None,
+            "config": flatten_config(self.config),
+            "initialized_from": self.initialized_from,
             "epoch": self.epoch,
             "step": self.step,
             "seconds": self.seconds,
         }
 
     def resume(self) -> None:
-        """Takes on what an earlier run into the same folder saved, if there was one.
+        """Loads the state that an earlier run saved in the same folder, if there is one.
 
         Raises:
-            InputError: this run is not to go on with it or cannot, or the processes do not all see
-                the same folder.
+            InputError: the run cannot be resumed, or the processes do not share its folder.
         """
-        state = load_state(self.config, speaks=self.world.first)
+        state = load_state(self.config, verbose=self.group.is_main)
         if state is not None:
-            self.load(state)
-        most, least = self.world.most(self.step, -self.step)
-        if most != -least:
+            self.load_state_dict(state)
+        highest, negative_lowest = self.group.maximum(self.step, -self.step)
+        if highest != -negative_lowest:
             raise InputError(
-                f"{self.config.run.out}: not all processes find the same last.pt there; --out must "
-                "be a folder that all machines share"
+                f"{self.config.run.out}: the processes find different last.pt files; --out must be "
+                "a folder that all machines share"
             )
 
-    def load(self, state: dict[str, Any]) -> None:
-        """Takes on what `state` gave.
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Loads what `state_dict` returned.
+
+        If the batch size or the number of processes has changed, training continues at the same
+        epoch.
 
         Raises:
-            InputError: it is another network's.
+            InputError: the state is that of another network or optimizer.
         """
         try:
-            self.learner.load_state_dict(state["learner"])
+            self.network_with_losses.load_state_dict(state["network_with_losses"])
             if self.average:
                 self.average.network.load_state_dict(state["average"] or self.network.state_dict())
-            self.optimizer.load_state_dict(state["optimiser"])
+            self.optimizer.load_state_dict(state["optimizer"])
         except (KeyError, ValueError, RuntimeError) as error:
             raise InputError(
-                f"{self.config.run.out}: its last.pt is of another network or optimiser; resume "
-                "with the settings in its config.json, or take another --out"
+                f"{self.config.run.out}: last.pt contains another network or optimizer; resume "
+                "with the settings in config.json, or use another --out"
             ) from error
         for group in self.optimizer.param_groups:
-            group["weight_decay"] = self.config.optim.weight_decay  # as it is now asked for
-        torch.set_rng_state(state["random"])
-        if state["random_cuda"] is not None and self.world.device.type == "cuda":
-            torch.cuda.set_rng_state(state["random_cuda"])
-        self.step, self.seconds, self.origin = state["step"], state["seconds"], state["origin"]
+            group["weight_decay"] = self.config.optim.weight_decay  # which may have changed
+        torch.set_rng_state(state["rng_state"])
+        if state["cuda_rng_state"] is not None and self.group.device.type == "cuda":
+            torch.cuda.set_rng_state(state["cuda_rng_state"])
+        self.step, self.seconds = state["step"], state["seconds"]
+        self.initialized_from = state["initialized_from"]
         if abs(self.epoch - state["epoch"]) > 1e-6:  # another batch size or number of processes
-            steps = self.order.batches_an_epoch / self.config.optim.accumulate
-            self.step = round(state["epoch"] * steps)
+            steps_per_epoch = self.sampler.batches_per_epoch / self.config.optim.accumulate
+            self.step = round(state["epoch"] * steps_per_epoch)
 
     def batches(self) -> Generator[Batch, None, None]:
-        """The batches from here on, without end."""
-        self.order.first = self.step * self.config.optim.accumulate
-        pin = self.world.device.type == "cuda"
-        return load_batches(self.photographs, self.config, self.order, pin)
+        """Loads batches from the current step on, without end."""
+        self.sampler.start_batch = self.step * self.config.optim.accumulate
+        pin_memory = self.group.device.type == "cuda"
+        return load_batches(self.dataset, self.config, self.sampler, pin_memory)
 
-    def learn(self, batches: Iterator[Batch]) -> tuple[dict[str, Tensor], list[str]]:
-        """One step of the optimiser.
+    def train_step(self, batches: Iterator[Batch]) -> tuple[dict[str, Tensor], list[str]]:
+        """Makes one step of the optimizer, with `accumulate` batches.
 
         Returns:
-            The losses, on the device, and the names of the photographs that they are of.
+            The losses by name, scalars on the device, and the names of the images.
         """
-        optim, names = self.config.optim, []
-        rate = self.rate()
+        optim, image_names = self.config.optim, []
+        rate = self.learning_rate()
         for group in self.optimizer.param_groups:
-            group["lr"] = rate * group["pace"]
+            group["lr"] = rate * group["lr_factor"]
         self.optimizer.zero_grad(set_to_none=True)
         losses: dict[str, Tensor] = {}
-        for part in range(optim.accumulate):
+        for index in range(optim.accumulate):
             batch = next(batches)
-            names += batch.names
-            with self._unshared() if part + 1 < optim.accumulate else nullcontext():
-                terms = self.parallel(batch.to(self.world.device))
-                (sum(terms.values()) / optim.accumulate).backward()
-            for name, term in terms.items():
-                losses[name] = losses.get(name, 0) + term.detach() / optim.accumulate
+            image_names += batch.names
+            is_last = index + 1 == optim.accumulate
+            with nullcontext() if is_last else self._without_gradient_exchange():
+                batch_losses = self.parallel(batch.to(self.group.device))
+                (sum(batch_losses.values()) / optim.accumulate).backward()
+            for name, loss in batch_losses.items():
+                losses[name] = losses.get(name, 0) + loss.detach() / optim.accumulate
         if optim.clip:
-            clip_grad_norm_(self.learner.parameters(), optim.clip)
+            clip_grad_norm_(self.network_with_losses.parameters(), optim.clip)
         self.optimizer.step()
         self.step += 1
         if self.average:
             self.average.update(self.step)
-        return losses, names
+        return losses, image_names
 
-    def rate(self) -> float:
+    def learning_rate(self) -> float:
         """The learning rate of the next step."""
-        return learning_rate(self.config.optim, self.progress, self.epoch, self.world.size)
+        return learning_rate(self.config.optim, self.progress, self.epoch, self.group.size)
 
-    def result(self) -> HigherHRNet:
-        """The network that is measured and kept, in evaluation mode: the average if there is one.
+    def evaluated_network(self) -> HigherHRNet:
+        """The network to evaluate and save, in evaluation mode: the average if there is one.
 
-        `learn` goes on only after `self.learner.train()`.
+        Call `network_with_losses.train()` before the next training step.
         """
         network: HigherHRNet = self.average.network if self.average else self.network  # type: ignore[assignment]
         return network.eval()
 
-    def _unshared(self) -> Any:  # noqa: ANN401
-        """Leaves the gradients in this process until the last part of a step."""
+    def _without_gradient_exchange(self) -> Any:  # noqa: ANN401
+        """A context in which the processes do not exchange gradients."""
         if isinstance(self.parallel, DistributedDataParallel):
             return self.parallel.no_sync()
         return nullcontext()

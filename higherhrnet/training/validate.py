@@ -1,4 +1,4 @@
-"""The network as it is → AP on the validation set, and pictures of what it sees."""
+"""Validation during training: metrics on a dataset, and images of the predictions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from higherhrnet.arrays import Image
 from higherhrnet.config import Header
-from higherhrnet.data.dataset import parse_source
+from higherhrnet.data.dataset import parse_dataset_argument
 from higherhrnet.engines.torch import TorchEngine
 from higherhrnet.errors import InputError
 from higherhrnet.evaluation.metrics import evaluate_results
@@ -21,123 +21,148 @@ from higherhrnet.io.coco import Annotations, Entry, load_annotations
 from higherhrnet.io.image_store import ImageStore, find_images
 from higherhrnet.network.higherhrnet import HigherHRNet
 from higherhrnet.poses import Poses
-from higherhrnet.recipes import DataConfig
 from higherhrnet.skeleton import Skeleton
+from higherhrnet.train_config import DataConfig
 from higherhrnet.training.parallel import ProcessGroup
 from higherhrnet.visualization.maps import draw_heatmaps, draw_tags
 from higherhrnet.visualization.poses import draw
 
-_TRIES = 20
-"""Photographs that may be unreadable before none is taken to be."""
-_HEIGHT = 240
-"""Pixels of a drawn photograph."""
+_MAX_UNREADABLE = 20
+"""The number of unreadable images at the beginning after which the dataset is rejected."""
+_TILE_HEIGHT, _BORDER = 240, 4
+"""Height in pixels of an image in a preview, and of the border above and below it."""
 
 
 class Validator:
-    """A data set to measure on, shared out among the processes.
+    """A validation dataset, whose images are distributed over the processes.
 
     Args:
-        annotations: the truth.
-        pictures: where its photographs are.
-        world: the processes.
+        annotations: the annotations.
+        images: the folder or .zip file of the images.
+        group: the processes that train together.
 
     Raises:
-        InputError: there are no such pictures, or none of the first can be read.
+        InputError: the images do not exist, or none of the first can be read.
     """
 
-    def __init__(self, annotations: Annotations, pictures: Path, world: ProcessGroup) -> None:
-        self.annotations, self.pictures, self.world = annotations, pictures, world
-        _check_readable(annotations, ImageStore(pictures))
+    def __init__(self, annotations: Annotations, images: Path, group: ProcessGroup) -> None:
+        self.annotations, self.images, self.group = annotations, images, group
+        _check_readable(annotations, ImageStore(images))
 
-    def measure(self, network: HigherHRNet, header: Header) -> dict[str, float]:
-        """COCO's figures of a network in evaluation mode; in the first process only, else none."""
-        mine = self.annotations.images[self.world.rank :: self.world.size]
-        share = replace(self.annotations, images=mine)
-        predictor = self._predictor(network, header)
-        found, _ = predict_dataset(predictor, share, self.pictures, speaks=self.world.first)
-        results = self.world.gather(found)
-        return evaluate_results(self.annotations, results) if self.world.first else {}
-
-    def draw(self, network: HigherHRNet, header: Header, count: int) -> Image | None:
-        """A row a photograph: the truth, the people found, the heatmaps and the tags.
+    def check_skeleton(self, skeleton: Skeleton) -> None:
+        """Checks that a network can be evaluated on this dataset.
 
         Args:
-            network: in evaluation mode.
-            header: what it is.
-            count: photographs, the same every time; None of them gives no picture.
+            skeleton: the skeleton of the network.
+
+        Raises:
+            InputError: the network lacks keypoints of the dataset.
         """
-        predictor, pictures = self._predictor(network, header), ImageStore(self.pictures)
+        if missing := set(self.annotations.skeleton.names) - set(skeleton.names):
+            raise InputError(
+                f"{self.annotations.path}: AP cannot be measured, because the network is not "
+                f"trained on these keypoints of the dataset: {', '.join(sorted(missing))}"
+            )
+
+    def evaluate(self, network: HigherHRNet, header: Header) -> dict[str, float]:
+        """Computes the metrics of a network in evaluation mode.
+
+        Returns:
+            The metrics in the main process, and an empty dictionary in the others.
+        """
+        images = self.annotations.images[self.group.rank :: self.group.size]
+        predictor = self._predictor(network, header)
+        local_results, _ = predict_dataset(
+            predictor,
+            replace(self.annotations, images=images),
+            self.images,
+            progress=self.group.is_main,
+        )
+        results = self.group.gather(local_results)
+        return evaluate_results(self.annotations, results) if self.group.is_main else {}
+
+    def draw_previews(self, network: HigherHRNet, header: Header, count: int) -> Image | None:
+        """Draws predictions: in each row annotated poses, predicted poses, heatmaps and tags.
+
+        Args:
+            network: the network in evaluation mode.
+            header: the header of the network.
+            count: the number of images, which are the same at each call.
+
+        Returns:
+            The rows as one image; None if there are no images.
+        """
+        predictor, store = self._predictor(network, header), ImageStore(self.images)
         rows = []
-        for image in _spread(self.annotations, count):
-            with suppress(InputError):  # one that cannot be read was reported when measuring
-                picture = pictures.read(image["file_name"])
-                rows.append(_row(predictor, picture, self._truth(image["id"])))
+        for entry in _select_evenly(self.annotations, count):
+            with suppress(InputError):  # `evaluate` has reported images that cannot be read
+                image = store.read(entry["file_name"])
+                rows.append(_draw_row(predictor, image, self._annotated_poses(entry["id"])))
         if not rows:
             return None
         width = max(row.shape[1] for row in rows)
-        return np.vstack([np.pad(r, ((4, 4), (0, width - r.shape[1]), (0, 0))) for r in rows])
+        return np.vstack(
+            [np.pad(r, ((_BORDER, _BORDER), (0, width - r.shape[1]), (0, 0))) for r in rows]
+        )
 
     def _predictor(self, network: HigherHRNet, header: Header) -> Predictor:
-        return Predictor(TorchEngine(network, self.world.device.type), header)
+        return Predictor(TorchEngine(network, self.group.device.type), header)
 
-    def _truth(self, image: int | str) -> Poses:
-        people = [p for p in self.annotations.people if str(p["image_id"]) == str(image)]
+    def _annotated_poses(self, image_id: int | str) -> Poses:
+        people = [p for p in self.annotations.people if str(p["image_id"]) == str(image_id)]
         return Poses.from_coco(people, self.annotations.skeleton)
 
 
-def load_validator(data: DataConfig, skeleton: Skeleton, world: ProcessGroup) -> Validator | None:
-    """The validation set that a training names; of `overfit` what is trained on; else None.
+def load_validator(data: DataConfig, group: ProcessGroup) -> Validator | None:
+    """Loads the validation dataset, which is the training data if `overfit` is set.
+
+    Returns:
+        The dataset; None if the configuration names none.
 
     Raises:
-        InputError: it cannot be found or understood, or has other keypoints than the network will.
+        InputError: the annotations or images cannot be found or read.
     """
-    text = data.train[0] if data.overfit and data.train else data.val
-    if text is None:
+    source = data.train[0] if data.overfit and data.train else data.val
+    if source is None:
         return None
-    path, pictures, _ = parse_source(text)
-    pictures = pictures or find_images(path)
+    path, images, _ = parse_dataset_argument(source)
     annotations = load_annotations(path)
-    if missing := set(annotations.skeleton.names) - set(skeleton.names):
-        raise InputError(
-            f"{path}: AP cannot be measured there, since the network does not learn its "
-            f"{', '.join(sorted(missing))}"
-        )
     if data.overfit:
         annotations = annotations.subset(annotations.labeled_images[: data.overfit])
-    return Validator(annotations, pictures, world)
+    return Validator(annotations, images or find_images(path), group)
 
 
-def _check_readable(annotations: Annotations, pictures: ImageStore) -> None:
-    """Finds out before hours of training whether there will be anything to measure on."""
-    reason = InputError(f"{pictures.location}: no photograph to measure on")
-    for image in annotations.images[:_TRIES]:
+def _check_readable(annotations: Annotations, store: ImageStore) -> None:
+    """Checks before hours of training that the validation images can be read."""
+    error = InputError(f"{store.location}: there are no validation images")
+    for entry in annotations.images[:_MAX_UNREADABLE]:
         try:
-            pictures.read(str(image.get("file_name")))
+            store.read(str(entry.get("file_name")))
             return
-        except InputError as error:
-            reason = error
-    raise reason
+        except InputError as unreadable:
+            error = unreadable
+    raise error
 
 
-def _spread(annotations: Annotations, count: int) -> list[Entry]:
-    """Photographs with people from all over the data set, the same every time."""
+def _select_evenly(annotations: Annotations, count: int) -> list[Entry]:
+    """Images at equal distances in the dataset, those with labeled people if there are any."""
     images = annotations.labeled_images or annotations.images
-    chosen = np.linspace(0, len(images) - 1, min(count, len(images))).round().astype(int)
-    return [images[index] for index in chosen]
+    selected = np.linspace(0, len(images) - 1, min(count, len(images))).round().astype(int)
+    return [images[index] for index in selected]
 
 
-def _row(predictor: Predictor, image: Image, truth: Poses) -> Image:
-    prepared = predictor.preprocess(image)
-    outputs = predictor.forward([prepared])[0]
-    seen, heatmaps, tags = predictor.drawable_maps(image, prepared, outputs)
-    found = predictor.postprocess(prepared, outputs)
+def _draw_row(predictor: Predictor, image: Image, annotated: Poses) -> Image:
+    preprocessed = predictor.preprocess(image)
+    outputs = predictor.forward([preprocessed])[0]
+    network_input, heatmaps, tags = predictor.drawable_maps(image, preprocessed, outputs)
+    predicted = predictor.postprocess(preprocessed, outputs)
     tiles = [
-        draw(image, truth), draw(image, found, min_score=0.1),
-        draw_heatmaps(seen, heatmaps), draw_tags(seen, heatmaps, tags),
+        draw(image, annotated), draw(image, predicted, min_score=0.1),
+        draw_heatmaps(network_input, heatmaps), draw_tags(network_input, heatmaps, tags),
     ]  # fmt: skip
-    return np.hstack([_of_height(tile) for tile in tiles])
+    return np.hstack([_resize_to_tile(tile) for tile in tiles])
 
 
-def _of_height(image: Image) -> Image:
-    size = round(image.shape[1] * _HEIGHT / image.shape[0]), _HEIGHT
+def _resize_to_tile(image: Image) -> Image:
+    size = round(image.shape[1] * _TILE_HEIGHT / image.shape[0]), _TILE_HEIGHT
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)

@@ -1,5 +1,6 @@
-"""What `save` writes, `load` gives back; and everything else is refused in words."""
+"""Weight files: `load` returns what `save` wrote, and rejects everything else with a message."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from higherhrnet.network import checkpoint
 from higherhrnet.network.higherhrnet import HigherHRNet
 from higherhrnet.skeleton import CROWDPOSE
 
-CONFIG = ModelConfig(4, 14, tag_per_keypoint=False, deconv_kernels=(3, 4))
+CONFIG = ModelConfig(
+    4, 14, tag_per_keypoint=False, deconv_kernels=(3, 4), modules=(1, 2, 1), blocks=2
+)
 HEADER = Header(
     CONFIG,
     CROWDPOSE,
@@ -23,7 +26,7 @@ HEADER = Header(
 )
 
 
-def test_a_saved_network_loads_with_all_its_facts(tmp_path: Path) -> None:
+def test_load_returns_the_saved_network_and_header(tmp_path: Path) -> None:
     model = HigherHRNet.from_config(CONFIG).eval()
     checkpoint.save(tmp_path / "a.safetensors", model, HEADER)
     loaded, header = checkpoint.load(tmp_path / "a.safetensors")
@@ -35,39 +38,63 @@ def test_a_saved_network_loads_with_all_its_facts(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["a.safetensors"]
 
 
-def test_half_precision_weights_load_as_float32(tmp_path: Path) -> None:
+def test_half_precision_weights_are_loaded_as_float32(tmp_path: Path) -> None:
     model = HigherHRNet(4).half()
     checkpoint.save(tmp_path / "a.safetensors", model, Header(model.config))
     loaded, _ = checkpoint.load(tmp_path / "a.safetensors")
     assert {p.dtype for p in loaded.parameters()} == {torch.float32}
 
 
-def test_a_header_of_another_network_is_not_written(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="header says"):
+def test_a_header_of_another_network_is_rejected(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="header describes"):
         checkpoint.save(tmp_path / "a.safetensors", HigherHRNet(8), Header(ModelConfig(4)))
     assert not any(tmp_path.iterdir())
 
 
-def test_missing_and_left_over_weights_are_listed(tmp_path: Path) -> None:
+def test_weights_of_an_earlier_version_named_backbone_are_loaded_into_the_stem(
+    tmp_path: Path,
+) -> None:
+    model = HigherHRNet(4, stem="efficientnet-lite0", modules=(1, 1, 1), blocks=1)
+    renamed = {re.sub("^stem", "backbone", name): w for name, w in model.state_dict().items()}
+    assert "backbone.conv_stem.weight" in renamed
+    save_file(renamed, tmp_path / "a.safetensors", metadata=Header(model.config).to_metadata())
+    loaded, _ = checkpoint.load(tmp_path / "a.safetensors")
+    state = model.state_dict()
+    assert all(torch.equal(tensor, state[name]) for name, tensor in loaded.state_dict().items())
+
+
+def test_missing_unexpected_and_misshapen_weights_are_listed(tmp_path: Path) -> None:
     state = HigherHRNet(4).state_dict()
     del state["conv1.weight"]
-    state["stray"] = torch.zeros(1)
+    state["unknown"] = torch.zeros(1)
     state["bn1.weight"] = torch.zeros(3)
     path = tmp_path / "a.safetensors"
     save_file(state, path, metadata=Header(ModelConfig(4)).to_metadata())
     with pytest.raises(InputError) as error:
         checkpoint.load(path)
     message = str(error.value)
-    assert "missing: conv1.weight" in message
-    assert "left over: stray" in message
-    assert "of another shape: bn1.weight is (3,), not (64,)" in message
+    assert message.startswith(f"{path}: the weights do not fit the network: ")
+    assert 'Missing key(s) in state_dict: "conv1.weight"' in message
+    assert 'Unexpected key(s) in state_dict: "unknown"' in message
+    assert re.search(r"mismatch for bn1.weight: .*Size\(\[3\]\).*Size\(\[64\]\)", message)
     assert "\n" not in message
 
 
-def test_files_that_are_not_ours_are_refused(tmp_path: Path) -> None:
+def test_the_list_of_wrong_weights_is_shortened(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    state = {f"unknown{i}": torch.zeros(1) for i in range(999)}
+    save_file(state, path, metadata=Header(ModelConfig(4)).to_metadata())
+    with pytest.raises(
+        InputError, match=r"Missing .* \[\.\.\.\] Unexpected .* \[\.\.\.\]$"
+    ) as error:
+        checkpoint.load(path)
+    assert len(str(error.value)) < 2500
+
+
+def test_files_that_are_not_models_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
-        checkpoint.load(tmp_path / "nothing.safetensors")
-    (tmp_path / "text.safetensors").write_text("hello there, this is text")
+        checkpoint.load(tmp_path / "missing.safetensors")
+    (tmp_path / "text.safetensors").write_text("This is a text file.")
     with pytest.raises(InputError, match="not a safetensors file"):
         checkpoint.load(tmp_path / "text.safetensors")
     save_file({"w": torch.zeros(1)}, tmp_path / "foreign.safetensors")
@@ -75,15 +102,15 @@ def test_files_that_are_not_ours_are_refused(tmp_path: Path) -> None:
         checkpoint.load(tmp_path / "foreign.safetensors")
 
 
-def test_a_header_with_nonsense_is_refused(tmp_path: Path) -> None:
+def test_an_invalid_header_is_rejected(tmp_path: Path) -> None:
     for old, new in [('"width": 4', '"width": -4'), ('"width": 4', '"widht": 4'), ("{", "")]:
         entry = Header(ModelConfig(4)).to_metadata()
         entry[Header.KEY] = entry[Header.KEY].replace(old, new, 1)
         save_file({"w": torch.zeros(1)}, tmp_path / "a.safetensors", metadata=entry)
-        with pytest.raises(InputError, match="header cannot be read"):
+        with pytest.raises(InputError, match="header is invalid"):
             checkpoint.load(tmp_path / "a.safetensors")
 
 
-def test_a_skeleton_of_another_size_is_refused() -> None:
-    with pytest.raises(InputError, match="gives 14 keypoints"):
+def test_a_skeleton_with_another_number_of_keypoints_is_rejected() -> None:
+    with pytest.raises(InputError, match="has 14 keypoints"):
         replace(HEADER, skeleton=Header().skeleton)

@@ -1,4 +1,4 @@
-"""The network against what the original computed, and its other shapes against arithmetic."""
+"""The network against the reference implementation, and its shapes against arithmetic."""
 
 import json
 import math
@@ -25,7 +25,7 @@ CASES = {
 
 
 def golden_tensor(key: str, like: torch.Tensor, seed: int) -> torch.Tensor:
-    """The value that the rule in golden/README.md gives to a tensor of this name and shape."""
+    """The values of a tensor of this name and shape, by the rule in golden/README.md."""
     rng = np.random.Generator(np.random.PCG64(zlib.crc32(key.encode()) + seed))
     shape = tuple(like.shape)
     if key.endswith("num_batches_tracked"):
@@ -46,16 +46,16 @@ def golden_tensor(key: str, like: torch.Tensor, seed: int) -> torch.Tensor:
 
 @pytest.mark.golden
 @pytest.mark.parametrize("case", CASES)
-def test_keys_shapes_and_parameters_are_the_originals(case: str, golden: Path) -> None:
-    facts = json.loads((golden / "network.json").read_text())[case]
+def test_names_shapes_and_parameters_equal_the_reference(case: str, golden: Path) -> None:
+    reference = json.loads((golden / "network.json").read_text())[case]
     model = HigherHRNet.from_config(CASES[case])
-    assert count_parameters(model) == facts["parameters"]
-    assert {k: list(v.shape) for k, v in model.state_dict().items()} == facts["state_dict"]
+    assert count_parameters(model) == reference["parameters"]
+    assert {k: list(v.shape) for k, v in model.state_dict().items()} == reference["state_dict"]
 
 
 @pytest.mark.golden
 @pytest.mark.parametrize("case", CASES)
-def test_outputs_are_the_originals(case: str, golden: Path) -> None:
+def test_outputs_equal_the_reference(case: str, golden: Path) -> None:
     seed = int((golden / "seed.txt").read_text())
     arrays = np.load(golden / "network.npz")
     model = HigherHRNet.from_config(CASES[case]).eval()
@@ -72,53 +72,55 @@ def test_outputs_are_the_originals(case: str, golden: Path) -> None:
 @pytest.mark.parametrize(
     ("width", "size", "giga"), [(32, 512, 46.20), (32, 640, 72.19), (48, 640, 149.47)]
 )
-def test_multiply_adds(width: int, size: int, giga: float) -> None:
-    macs = count_multiply_adds(ModelConfig(width), size, size)
-    assert macs / 1e9 == pytest.approx(giga, abs=0.01)
+def test_counts_multiply_adds(width: int, size: int, giga: float) -> None:
+    multiply_adds = count_multiply_adds(ModelConfig(width), size, size)
+    assert multiply_adds / 1e9 == pytest.approx(giga, abs=0.01)
 
 
 @pytest.mark.parametrize("kernel", [2, 3, 4])
-@pytest.mark.parametrize("modules", [0, 1, 2])
-def test_each_transposed_convolution_doubles_the_resolution(kernel: int, modules: int) -> None:
-    model = HigherHRNet(4, num_keypoints=3, deconv_kernels=(kernel,) * modules).eval()
+@pytest.mark.parametrize("deconvs", [0, 1, 2])
+def test_each_deconvolution_module_doubles_the_resolution(kernel: int, deconvs: int) -> None:
+    model = HigherHRNet(
+        4, num_keypoints=3, deconv_kernels=(kernel,) * deconvs, modules=(1, 1, 1), blocks=1
+    ).eval()
     with torch.inference_mode():
         shapes = [tuple(output.shape) for output in model(torch.zeros(1, 3, 64, 96))]
-    finer = [(1, 3, 16 * 2**i, 24 * 2**i) for i in range(1, modules + 1)]
+    finer = [(1, 3, 16 * 2**i, 24 * 2**i) for i in range(1, deconvs + 1)]
     assert shapes == [(1, 6, 16, 24), *finer]
 
 
 @pytest.mark.parametrize("width", [16, 18, 5, 256])
-def test_the_trunk_alone_gives_four_resolutions(width: int) -> None:
+def test_the_backbone_returns_features_at_four_resolutions(width: int) -> None:
     with torch.device("meta"):
         features = HRNet(width)(torch.empty(2, 3, 96, 64))
     expected = [(2, width * 2**i, 24 // 2**i, 16 // 2**i) for i in range(4)]
     assert [tuple(f.shape) for f in features] == expected
 
 
-def test_the_trunks_finest_resolution_is_what_the_heads_see() -> None:
+def test_the_heads_take_the_finest_features_of_the_backbone() -> None:
     model = HigherHRNet(4).eval()
-    stem = HRNet(4).eval()
-    stem.load_state_dict(model.state_dict(), strict=False)
+    backbone = HRNet(4).eval()
+    backbone.load_state_dict(model.state_dict(), strict=False)
     images = torch.randn(1, 3, 64, 64)
     with torch.inference_mode():
-        assert torch.equal(stem(images)[0], model.features(images)[0])
+        assert torch.equal(backbone(images)[0], model.features(images)[0])
 
 
 @pytest.mark.parametrize("size", [(100, 64), (64, 48)])
-def test_sides_that_are_no_multiple_of_32_are_refused(size: tuple[int, int]) -> None:
+def test_sides_that_are_not_multiples_of_32_are_rejected(size: tuple[int, int]) -> None:
     with pytest.raises(InputError, match=f"multiples of 32, not {size[0]}×{size[1]}"):
         HigherHRNet(4)(torch.zeros(1, 3, *size))
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"width": 0}, {"num_keypoints": 0}, {"deconv_kernels": (5,)}, {"deconv_blocks": -1}]
+    "values", [{"width": 0}, {"num_keypoints": 0}, {"deconv_kernels": (5,)}, {"deconv_blocks": -1}]
 )
-def test_shapes_that_make_no_sense_are_refused(wrong: dict[str, int]) -> None:
-    with pytest.raises(InputError, match=next(iter(wrong))):
-        HigherHRNet(**wrong)  # type: ignore[arg-type]
+def test_invalid_architectures_are_rejected(values: dict[str, int]) -> None:
+    with pytest.raises(InputError, match=next(iter(values))):
+        HigherHRNet(**values)  # type: ignore[arg-type]
 
 
-def test_batch_norm_starts_at_one_and_convolutions_near_zero() -> None:
+def test_weights_are_initialized_as_in_the_reference() -> None:
     model = HigherHRNet(8)
     assert torch.all(model.bn1.weight == 1)
     assert model.conv1.weight.std().item() == pytest.approx(0.001, rel=0.1)

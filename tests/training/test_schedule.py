@@ -1,4 +1,4 @@
-"""The learning rate's course and the average of the weights against their formulas."""
+"""The learning-rate schedule and the moving average of the weights, against their formulas."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ torch = pytest.importorskip("torch")
 
 from torch import nn  # noqa: E402
 
-from higherhrnet.recipes import RECIPES, OptimConfig, Schedule  # noqa: E402
-from higherhrnet.training.schedule import Average, learning_rate  # noqa: E402
+from higherhrnet.recipes import RECIPES  # noqa: E402
+from higherhrnet.train_config import OptimConfig, Schedule  # noqa: E402
+from higherhrnet.training.schedule import MovingAverage, learning_rate  # noqa: E402
 
 
 @pytest.mark.parametrize(
@@ -25,7 +26,7 @@ def test_the_papers_schedule(epoch: float, rate: float) -> None:
 
 
 @pytest.mark.parametrize("epochs", [30, 90, 210, 300])
-def test_milestones_fall_on_whole_epochs_of_other_lengths(epochs: int) -> None:
+def test_milestones_scale_with_the_number_of_epochs(epochs: int) -> None:
     optim = OptimConfig(epochs=epochs)
     rates = [learning_rate(optim, epoch / epochs, epoch) for epoch in range(epochs)]
     drops = [epoch for epoch in range(1, epochs) if rates[epoch] < rates[epoch - 1]]
@@ -40,13 +41,15 @@ def test_milestones_fall_on_whole_epochs_of_other_lengths(epochs: int) -> None:
         ("steps", 0.5, 1), ("steps", 0.7, 0.1), ("steps", 0.9, 0.01),
     ],
 )  # fmt: skip
-def test_other_courses(schedule: Schedule, progress: float, factor: float) -> None:
+def test_each_schedule_equals_its_formula(
+    schedule: Schedule, progress: float, factor: float
+) -> None:
     optim = OptimConfig(schedule=schedule, lr=0.02)
     assert learning_rate(optim, progress, 99) == pytest.approx(0.02 * factor, abs=1e-12)
 
 
 @pytest.mark.parametrize("schedule", ["linear", "cosine", "steps"])
-def test_warm_up_rises_from_a_tenth_to_the_plain_course(schedule: Schedule) -> None:
+def test_warmup_rises_from_a_tenth_to_the_scheduled_rate(schedule: Schedule) -> None:
     plain, warm = (OptimConfig(schedule=schedule, warmup=warmup) for warmup in (0, 3))
 
     def ratio(epoch: float) -> float:
@@ -58,25 +61,25 @@ def test_warm_up_rises_from_a_tenth_to_the_plain_course(schedule: Schedule) -> N
 
 
 @pytest.mark.parametrize(("settings", "factor"), [({"scale_lr": True}, 8), ({}, 1)])
-def test_the_number_of_processes_counts_when_asked_for(
+def test_scale_lr_multiplies_by_the_number_of_processes(
     settings: dict[str, Any], factor: int
 ) -> None:
     optim = OptimConfig(**settings)
     assert learning_rate(optim, 0, 0, 8) == pytest.approx(factor * learning_rate(optim, 0, 0))
 
 
-def test_swahrs_schedule_is_its_authors() -> None:
-    """2.5e-4 times 8 processes, three epochs of warm-up, down to nothing after 300."""
+def test_the_schedule_of_swahr_is_that_of_its_authors() -> None:
+    """2.5e-4 times 8 processes, three epochs of warmup, linear decrease to 0 after 300."""
     optim = RECIPES["coco-w32-512-swahr"].optim
-    rates = [learning_rate(optim, e / 300, e, world=8) for e in (0, 3, 150, 300)]
+    rates = [learning_rate(optim, e / 300, e, processes=8) for e in (0, 3, 150, 300)]
     assert rates == pytest.approx([2e-4, 2e-3 * 297 / 300, 1e-3, 0])
 
 
-def test_the_average_is_a_loop_over_numbers() -> None:
+def test_the_moving_average_equals_its_formula() -> None:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(2, 3, 1), nn.BatchNorm2d(3))
-    average = Average(network, 0.6)
-    wanted = {name: tensor.double() for name, tensor in network.state_dict().items()}
+    average = MovingAverage(network, 0.6)
+    expected = {name: tensor.double() for name, tensor in network.state_dict().items()}
     for step in range(1, 12):
         network(torch.randn(4, 2, 5, 5))
         with torch.no_grad():
@@ -85,9 +88,9 @@ def test_the_average_is_a_loop_over_numbers() -> None:
         average.update(step)
         decay = min(0.6, (1 + step) / (10 + step))
         for name, tensor in network.state_dict().items():
-            wanted[name] = decay * wanted[name] + (1 - decay) * tensor.double()
-    wanted["1.num_batches_tracked"] = torch.tensor(11.0)
+            expected[name] = decay * expected[name] + (1 - decay) * tensor.double()
+    expected["1.num_batches_tracked"] = torch.tensor(11.0)
     for name, tensor in average.network.state_dict().items():
-        torch.testing.assert_close(tensor.double(), wanted[name].double())
+        torch.testing.assert_close(tensor.double(), expected[name].double())
     assert not average.network.training
     assert not any(parameter.requires_grad for parameter in average.network.parameters())

@@ -1,112 +1,101 @@
-"""Steps of a training against the same steps written out plainly."""
+"""Training steps against the same steps written as a plain loop."""
 
 from __future__ import annotations
 
 from contextlib import closing
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image as Pillow
 
 torch = pytest.importorskip("torch")
 
 from higherhrnet.data.dataset import load_dataset  # noqa: E402
 from higherhrnet.data.loader import BatchSampler, load_batches  # noqa: E402
-from higherhrnet.training.curves import Curves  # noqa: E402
+from higherhrnet.train_config import TrainConfig  # noqa: E402
 from higherhrnet.training.initialize import build_network  # noqa: E402
 from higherhrnet.training.network_with_losses import NetworkWithLosses  # noqa: E402
 from higherhrnet.training.parallel import ProcessGroup  # noqa: E402
 from higherhrnet.training.state import TrainState  # noqa: E402
-from tests.training.conftest import COUNT, Small  # noqa: E402
-
-ALONE = ProcessGroup(torch.device("cpu"))
+from tests.training.conftest import NUM_SCENES, MakeConfig  # noqa: E402
 
 
-def test_slow_parts_take_a_tenth_of_the_step(small: Small) -> None:
-    config = small(slow=("stage2",), initialization="kaiming")
-    trainer = TrainState(config, load_dataset(config.data), ALONE)
-    before = {name: p.clone() for name, p in trainer.network.named_parameters()}
-    with closing(trainer.batches()) as stream:
-        trainer.learn(stream)
-    for name, now in trainer.network.named_parameters():  # Adam's first step is the rate itself
-        step = float((now - before[name]).abs().max())
+def new_state(config: TrainConfig) -> TrainState:
+    return TrainState(config, load_dataset(config.data), ProcessGroup(torch.device("cpu")))
+
+
+def test_slow_modules_make_a_tenth_of_the_step(make_config: MakeConfig) -> None:
+    state = new_state(make_config(slow=("stage2",), initialization="kaiming"))
+    before = {name: p.detach().clone() for name, p in state.network.named_parameters()}
+    with closing(state.batches()) as batches:
+        state.train_step(batches)
+    for name, after in state.network.named_parameters():  # Adam's first step has this length
+        step = float((after.detach() - before[name]).abs().max())
         assert step == pytest.approx(1e-4 if name.startswith("stage2") else 1e-3, rel=0.05), name
 
 
-def test_a_training_is_a_plain_loop(small: Small) -> None:
-    """Two batches a step, clipped, decayed, warmed up over the first epoch: a step and a half."""
-    config = small(
+def test_training_steps_equal_a_plain_loop(make_config: MakeConfig) -> None:
+    """Two batches per step, clipping, weight decay, and an epoch (1.5 steps) of warmup."""
+    config = make_config(
         initialization="kaiming", accumulate=2, clip=0.05, weight_decay=0.01, warmup=1, epochs=4
     )
-    photographs = load_dataset(config.data)
-    trainer = TrainState(config, photographs, ALONE)
-    with closing(trainer.batches()) as stream:
-        steps = [trainer.learn(stream) for _ in range(3)]
-    assert trainer.step == 3 and trainer.epoch == 2 and trainer.progress == 0.5
+    state = new_state(config)
+    with closing(state.batches()) as stream:
+        steps = [state.train_step(stream) for _ in range(3)]
+    assert state.step == 3 and state.epoch == 2 and state.progress == 0.5
 
     torch.manual_seed(config.run.seed)
-    network, _ = build_network(config, photographs.skeleton)
-    learner = NetworkWithLosses(network, config)
-    adam = torch.optim.Adam(learner.parameters(), 1e-3, weight_decay=0.01, fused=True)
-    order = BatchSampler(np.ones(COUNT), 4, config.run.seed)
-    with closing(load_batches(photographs, config, order)) as stream:
+    network, _ = build_network(config, state.dataset.skeleton)
+    module = NetworkWithLosses(network, config)
+    adam = torch.optim.Adam(module.parameters(), 1e-3, weight_decay=0.01, fused=True)
+    sampler = BatchSampler(np.ones(NUM_SCENES), 4, config.run.seed)
+    with closing(load_batches(state.dataset, config, sampler)) as stream:
         batches = list(islice(stream, 6))
     for step, (losses, names) in enumerate(steps):
-        both = batches[2 * step : 2 * step + 2]
-        assert names == both[0].names + both[1].names
+        step_batches = batches[2 * step : 2 * step + 2]
+        assert names == step_batches[0].names + step_batches[1].names
         adam.zero_grad()
-        wanted: dict[str, float] = dict.fromkeys(losses, 0.0)
-        for batch in both:
-            terms = learner(batch)
-            (sum(terms.values()) / 2).backward()
-            for name, term in terms.items():
-                wanted[name] += term.item() / 2
-        assert {n: loss.item() for n, loss in losses.items()} == pytest.approx(wanted, rel=1e-5)
-        gradients = [p.grad for p in learner.parameters() if p.grad is not None]
+        expected: dict[str, float] = dict.fromkeys(losses, 0.0)
+        for batch in step_batches:
+            batch_losses = module(batch)
+            (sum(batch_losses.values()) / 2).backward()
+            for name, loss in batch_losses.items():
+                expected[name] += loss.item() / 2
+        assert {n: loss.item() for n, loss in losses.items()} == pytest.approx(expected, rel=1e-5)
+        gradients = [p.grad for p in module.parameters() if p.grad is not None]
         norm = sum(float(gradient.square().sum()) for gradient in gradients) ** 0.5
         assert norm > 0.05
         for gradient in gradients:
             gradient.mul_(0.05 / (norm + 1e-6))
-        warm = 0.1 + 0.9 * min(1, step * 2 / 3)
-        adam.param_groups[0]["lr"] = 1e-3 * warm
+        adam.param_groups[0]["lr"] = 1e-3 * (0.1 + 0.9 * min(1, step * 2 / 3))
         adam.step()
-    theirs = learner.state_dict()
-    for name, tensor in trainer.learner.state_dict().items():
-        # Adam makes whole steps of a gradient's last bits where it is next to nothing.
-        assert (tensor - theirs[name]).abs().float().mean() < 1e-5, name
+    expected_state = module.state_dict()
+    for name, tensor in state.network_with_losses.state_dict().items():
+        # Adam amplifies rounding errors of gradients that are nearly 0.
+        assert (tensor - expected_state[name]).abs().float().mean() < 1e-5, name
 
 
 @pytest.mark.parametrize("decay", [0.0, 1e-4])
-def test_weight_decay_reaches_adam(decay: float, small: Small) -> None:
-    config = small(weight_decay=decay)
-    trainer = TrainState(config, load_dataset(config.data), ALONE)
-    (group,) = trainer.optimizer.param_groups
-    assert isinstance(trainer.optimizer, torch.optim.Adam) and group["weight_decay"] == decay
-    weight = trainer.network.conv1.weight
+def test_adam_applies_the_weight_decay(decay: float, make_config: MakeConfig) -> None:
+    state = new_state(make_config(weight_decay=decay))
+    weight = state.network.conv1.weight
     before = weight.detach().clone()
     weight.grad = torch.zeros_like(weight)
-    trainer.optimizer.step()
-    moved = not torch.equal(weight, before)
-    assert moved == (decay > 0)  # the loss asked for nothing
+    state.optimizer.step()
+    assert torch.equal(weight, before) == (decay == 0)  # the gradient is 0
 
 
-def test_a_line_says_what_will_be_done(small: Small) -> None:
-    config = small(accumulate=2)
-    said = TrainState(config, load_dataset(config.data), ALONE).describe()
-    assert "\n" not in said
-    for fact in ("coco", f"{COUNT} photographs", "steps of 8", "f32", "from nothing"):
-        assert fact in said
+def test_max_hours_replaces_the_number_of_epochs(make_config: MakeConfig) -> None:
+    state = new_state(make_config(max_hours=2, schedule="linear", lr=0.01, epochs=1e-6))
+    assert state.progress == 0 and state.learning_rate() == 0.01
+    state.seconds = 5400.0
+    assert state.progress == 0.75 and state.learning_rate() == pytest.approx(0.0025)
+    state.seconds = 9999.0
+    assert state.progress == 1
 
 
-@pytest.mark.parametrize("steps", [0, 1, 7000])
-def test_curves_of_any_length_can_be_drawn(steps: int, tmp_path: Path) -> None:
-    curves = Curves()
-    for step in range(1, steps + 1):
-        curves.add({"step": step, "epoch": step / 10, "loss": 1 / step, "pull": 0.0, "lr": 1e-3})
-        if step % 1000 == 0:
-            curves.add({"step": step, "epoch": step / 10, "AP": step / 10000, "AP50": -1, "AR": 0})
-    curves.draw(tmp_path / "curves.png")
-    with Pillow.open(tmp_path / "curves.png") as opened:
-        assert np.ptp(np.asarray(opened)) > 100
+def test_the_run_is_described_in_one_line(make_config: MakeConfig) -> None:
+    assert new_state(make_config(accumulate=2)).describe() == (
+        f"coco, {NUM_SCENES} images, 2 steps of 8 images per epoch, f32 on 1 × cpu; starting, "
+        "initialized from random weights"
+    )

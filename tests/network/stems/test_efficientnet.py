@@ -1,4 +1,4 @@
-"""EfficientNet-Lite against its published shape and plain loops, alone and as a trunk."""
+"""EfficientNet-Lite against its published shape and plain loops, alone and as a stem."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ SIZES: list[StemName] = ["efficientnet-lite0", "efficientnet-lite2"]
 
 
 @pytest.mark.parametrize(
-    ("size", "whole", "last"),
+    ("size", "published", "channels"),
     [("efficientnet-lite0", 4_652_008, 320), ("efficientnet-lite2", 6_092_072, 352)],
 )
-def test_the_published_classifiers_parameters_but_for_its_head(
-    size: StemName, whole: int, last: int
+def test_has_the_published_number_of_parameters_without_the_classifier(
+    size: StemName, published: int, channels: int
 ) -> None:
-    head = last * 1280 + 2 * 1280 + 1280 * 1000 + 1000  # 1×1, batch norm, 1000 classes
-    assert count_parameters(EfficientNetLite(size)) == whole - head
+    classifier = channels * 1280 + 2 * 1280 + 1280 * 1000 + 1000  # 1×1, batch norm, 1000 classes
+    assert count_parameters(EfficientNetLite(size)) == published - classifier
 
 
 @pytest.mark.parametrize(
     ("size", "channels"),
     [("efficientnet-lite0", [24, 40, 112, 320]), ("efficientnet-lite2", [24, 48, 120, 352])],
 )
-def test_features_at_four_strides(size: StemName, channels: list[int]) -> None:
+def test_returns_features_at_four_strides(size: StemName, channels: list[int]) -> None:
     stem = EfficientNetLite(size).eval()
     with torch.inference_mode():
         features = stem(torch.randn(2, 3, 64, 96))
@@ -45,12 +45,12 @@ def test_features_at_four_strides(size: StemName, channels: list[int]) -> None:
 
 
 def naive_same(x: NDArray[Any], weight: NDArray[Any], stride: int) -> NDArray[Any]:
-    """(C, H, W) by (O, I, k, k) filters, TensorFlow's SAME: what a side lacks is added after it."""
+    """(C, H, W) convolved with (O, I, k, k), with TensorFlow's SAME padding: an odd one is last."""
     kernel, groups = weight.shape[2], len(x) // weight.shape[1]
     sides = []
     for length in x.shape[1:]:
-        lacking = max((-(-length // stride) - 1) * stride + kernel - length, 0)
-        sides.append((lacking // 2, lacking - lacking // 2))
+        padding = max((-(-length // stride) - 1) * stride + kernel - length, 0)
+        sides.append((padding // 2, padding - padding // 2))
     padded = np.pad(x, ((0, 0), *sides))
     out = np.zeros((len(weight), -(-x.shape[1] // stride), -(-x.shape[2] // stride)))
     for o, row, column in np.ndindex(*out.shape):
@@ -67,26 +67,28 @@ def naive_same(x: NDArray[Any], weight: NDArray[Any], stride: int) -> NDArray[An
 def test_convolutions_pad_as_tensorflow_does() -> None:
     torch.manual_seed(0)
     stem = EfficientNetLite("efficientnet-lite0").eval()
-    seen: dict[str, Tensor] = {}
+    outputs: dict[str, Tensor] = {}
     for name, module in stem.named_modules():
         if isinstance(module, nn.Conv2d | nn.BatchNorm2d):
-            module.register_forward_hook(lambda _, __, y, name=name: seen.update({name: y[0]}))
+            module.register_forward_hook(lambda _, __, y, name=name: outputs.update({name: y[0]}))
     images = torch.randn(1, 3, 32, 64)
     with torch.inference_mode():
         stem(images)
 
-    def compare(conv: str, source: Tensor, stride: int) -> None:
+    def compare(conv: str, input: Tensor, stride: int) -> None:
         weight = stem.get_parameter(f"{conv}.weight").detach().double().numpy()
-        wanted = naive_same(source.double().numpy(), weight, stride)
-        np.testing.assert_allclose(seen[conv], wanted, atol=1e-5)
+        expected = naive_same(input.double().numpy(), weight, stride)
+        np.testing.assert_allclose(outputs[conv], expected, atol=1e-5)
 
     compare("conv_stem", images[0], 2)
     for block, stride in ((1, 2), (2, 1), (3, 2), (4, 1)):  # kernels of 3, 3, 5 and 5
-        compare(f"blocks.{block}.depthwise_conv", seen[f"blocks.{block}.bn0"].clamp(0, 6), stride)
+        compare(
+            f"blocks.{block}.depthwise_conv", outputs[f"blocks.{block}.bn0"].clamp(0, 6), stride
+        )
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_as_a_trunk_it_gives_maps_of_the_usual_sizes(size: StemName) -> None:
+def test_a_network_with_this_stem_predicts_maps_of_the_usual_shapes(size: StemName) -> None:
     network = HigherHRNet(4, 5, stem=size, modules=(1, 1, 1), blocks=1, deconv_blocks=1).eval()
     with torch.inference_mode():
         low, high = network(torch.randn(1, 3, 64, 96))
@@ -97,8 +99,7 @@ def test_as_a_trunk_it_gives_maps_of_the_usual_sizes(size: StemName) -> None:
         network(torch.zeros(1, 3, 64, 80))
 
 
-def test_every_resolution_of_the_trunk_is_used() -> None:
-    """Each opens a branch, so each has a part in the answer."""
+def test_the_maps_depend_on_the_stems_features_at_every_stride() -> None:
     torch.manual_seed(0)
     network = HigherHRNet(4, 5, stem=SIZES[0], modules=(1, 1, 1), blocks=1, deconv_blocks=1)
     features: list[Tensor] = []
@@ -109,29 +110,29 @@ def test_every_resolution_of_the_trunk_is_used() -> None:
     assert all(bool(gradient.any()) for gradient in gradients)
 
 
-def test_training_in_bf16_keeps_depthwise_convolutions_exact() -> None:
+def test_depthwise_convolutions_are_trained_in_float32_on_a_cpu() -> None:
     torch.manual_seed(0)
     stem = EfficientNetLite(SIZES[0])
     x, conv = torch.randn(1, 16, 8, 8), stem.blocks[1].get_submodule("expand_conv")
     depthwise = stem.blocks[1].get_submodule("depthwise_conv")
     with torch.autocast("cpu", torch.bfloat16):
         assert conv(x).dtype == torch.bfloat16
-        found = depthwise(conv(x))
-        assert found.dtype == torch.float32
-        torch.testing.assert_close(found, depthwise(conv(x).float()))
+        output = depthwise(conv(x))
+        assert output.dtype == torch.float32
+        torch.testing.assert_close(output, depthwise(conv(x).float()))
         assert depthwise.eval()(conv(x)).dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "message"),
     [
-        ({"trunk": "resnet"}, "trunk must be one of hrnet, efficientnet-lite0"),
-        ({"modules": (1, 0, 1)}, "modules and blocks must be at least 1"),
-        ({"blocks": 0}, "modules and blocks must be at least 1"),
+        ({"stem": "resnet"}, "stem must be one of hrnet, efficientnet-lite0"),
+        ({"modules": (1, 0, 1)}, "modules must be at least 1"),
+        ({"blocks": 0}, "blocks must be at least 1"),
     ],
 )
-def test_shapes_that_make_no_sense_are_refused(values: dict[str, Any], said: str) -> None:
-    with pytest.raises(InputError, match=said):
+def test_invalid_architectures_are_rejected(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
         ModelConfig(**values)
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         HigherHRNet(**values)

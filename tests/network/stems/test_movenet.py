@@ -1,4 +1,4 @@
-"""MoveNet's trunk against its published shape and layout, its pyramid against OpenCV."""
+"""MoveNet as a stem against its published shape and file format, its pyramid against OpenCV."""
 
 from __future__ import annotations
 
@@ -22,24 +22,23 @@ HEAD = "StatefulPartitionedCall/kpt_heatmap_0/"
 
 
 def published_name(name: str) -> str:
-    """What the published file calls a weight."""
-    place, kind = name.rpartition(".")[::2]
+    """The name of a weight in the published file."""
+    layer, kind = name.rpartition(".")[::2]
     offset = "_bn_offset" if kind == "bias" else "_weights"
-    if place in ("conv_stem", "conv_head"):
-        return (
-            {"conv_stem": "model/Conv1/", "conv_head": "model/Conv_1/"}[place] + "Conv2D" + offset
-        )
-    if match := re.fullmatch(r"blocks\.(\d+)\.(\w+)_conv", place):
+    if layer in ("conv_stem", "conv_head"):
+        prefix = {"conv_stem": "model/Conv1/", "conv_head": "model/Conv_1/"}[layer]
+        return f"{prefix}Conv2D{offset}"
+    if match := re.fullmatch(r"blocks\.(\d+)\.(\w+)_conv", layer):
         number, step = match.groups()
         block = "expanded_conv" if number == "0" else f"block_{number}"
         return f"model/{block}_{step}/{'depthwise' if step == 'depthwise' else 'Conv2D'}{offset}"
-    group, number, *part = place.split(".")
+    group, number, *part = layer.split(".")
     if group == "head":
-        layer = "conv2d_7" if number == "3" else "separable_conv2d_6"
+        published = "conv2d_7" if number == "3" else "separable_conv2d_6"
         if number != "3" and kind == "weight":
             last = "" if number == "0" else "_1"
-            return f"{HEAD}{layer}/separable_conv2d/ReadVariableOp{last}"
-        return f"{HEAD}{layer}/{'BiasAdd' if kind == 'bias' else 'Conv2D'}/ReadVariableOp"
+            return f"{HEAD}{published}/separable_conv2d/ReadVariableOp{last}"
+        return f"{HEAD}{published}/{'BiasAdd' if kind == 'bias' else 'Conv2D'}/ReadVariableOp"
     ending = "" if number == "0" else f"_{number}"
     if group == "laterals":
         return f"conv2d{ending}/{'BiasAdd' if kind == 'bias' else 'Conv2D'}/ReadVariableOp"
@@ -48,16 +47,16 @@ def published_name(name: str) -> str:
 
 
 def write_tfjs(folder: Path, stem: MoveNet) -> Path:
-    """A trunk as the published file has it: half precision, channels last, among other things."""
+    """Writes a stem as the published file: in half precision, channels last, with other weights."""
     weights, raw = [{"name": "size", "shape": [2], "dtype": "int32"}], [np.zeros(2, np.int32)]
     for name, tensor in stem.state_dict().items():
         array = tensor.numpy()
         if array.ndim == 4:
-            each = array.shape[1] == 1
-            array = array.transpose((2, 3, 0, 1) if each else (2, 3, 1, 0))
-        place = published_name(name)
-        place = place if place.startswith(HEAD) else PREFIX + place
-        entry = {"name": place, "shape": list(array.shape)}
+            depthwise = array.shape[1] == 1
+            array = array.transpose((2, 3, 0, 1) if depthwise else (2, 3, 1, 0))
+        published = published_name(name)
+        published = published if published.startswith(HEAD) else PREFIX + published
+        entry = {"name": published, "shape": list(array.shape)}
         weights.append({**entry, "dtype": "float32", "quantization": {"dtype": "float16"}})  # type: ignore[dict-item]
         raw.append(array.astype(np.float16))
     head = {"name": "StatefulPartitionedCall/kpt_regress_0/conv2d_8/BiasAdd", "shape": [3]}
@@ -84,92 +83,93 @@ PUBLISHED = {
     HEAD + "separable_conv2d_6/BiasAdd/ReadVariableOp": "head.1.bias",
     HEAD + "conv2d_7/Conv2D/ReadVariableOp": "head.3.weight",
 }
-"""Some of the names in the published file, as it has them."""
+"""Some names in the published file, and the weights of `MoveNet` that they belong to."""
 
 
-def test_the_names_are_the_published_files() -> None:
-    assert {theirs: published_name(ours) for theirs, ours in PUBLISHED.items()} == {
-        theirs: theirs for theirs in PUBLISHED
-    }
+@pytest.mark.parametrize(("published", "name"), PUBLISHED.items())
+def test_the_written_names_are_those_of_the_published_file(published: str, name: str) -> None:
+    assert published_name(name) == published
 
 
-def test_as_many_weights_as_the_published_trunk_has() -> None:
+def test_has_the_published_number_of_parameters() -> None:
     assert count_parameters(MoveNet()) == 4_703_185
 
 
-def test_published_weights_fill_the_trunk_and_nothing_else(tmp_path: Path) -> None:
+def test_published_weights_are_loaded_into_the_stem_only(tmp_path: Path) -> None:
     torch.manual_seed(0)
     stem = MoveNet()
     source = write_tfjs(tmp_path, stem)
     network = HigherHRNet.from_config(ModelConfig(8, stem="movenet", modules=(1, 1, 1), blocks=1))
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     load_backbone(network, source)
-    wanted = {f"stem.{name}": tensor for name, tensor in stem.state_dict().items()}
+    expected = {f"stem.{name}": tensor for name, tensor in stem.state_dict().items()}
     for name, tensor in network.state_dict().items():
-        if name in wanted:
-            assert torch.equal(tensor, wanted[name].half().float()), name
+        if name in expected:
+            assert torch.equal(tensor, expected[name].half().float()), name
         else:
             assert torch.equal(tensor, before[name]), name
 
 
-def test_the_pyramid_adds_enlarged_features_to_finer_ones() -> None:
+def test_the_pyramid_adds_upsampled_features_to_finer_ones() -> None:
     torch.manual_seed(1)
     stem = MoveNet().eval()
-    seen: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
-    watched = [*stem.laterals, *(merge[0] for merge in stem.merges)]  # type: ignore[index]
-    names = [*(f"lateral{i}" for i in range(4)), *(f"into{i}" for i in range(3))]
-    for name, module in zip(names, watched, strict=True):
-        module.register_forward_hook(lambda _, x, y, name=name: seen.update({name: (x[0], y)}))
+    outputs: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+    layers = [*stem.laterals, *(merge[0] for merge in stem.merges)]  # type: ignore[index]
+    names = [*(f"lateral{i}" for i in range(4)), *(f"merge{i}" for i in range(3))]
+    for name, module in zip(names, layers, strict=True):
+        module.register_forward_hook(lambda _, x, y, name=name: outputs.update({name: (x[0], y)}))
     for i, merge in enumerate(stem.merges):
-        merge.register_forward_hook(lambda _, x, y, i=i: seen.update({f"merged{i}": (x[0], y)}))
+        merge.register_forward_hook(lambda _, x, y, i=i: outputs.update({f"merged{i}": (x[0], y)}))
     with torch.inference_mode():
         features = stem(torch.randn(1, 3, 64, 96))
     assert [tuple(f.shape[1:]) for f in features] == [
         (24 + 17, 16, 24), (48, 8, 12), (144, 4, 6), (480, 2, 3)
     ]  # fmt: skip
     assert [len(f[0]) for f in features] == list(stem.channels)
-    below = seen["lateral0"][1]
+    below = outputs["lateral0"][1]
     for i in range(3):
-        side = seen[f"lateral{i + 1}"][1][0].permute(1, 2, 0).numpy()
+        side = outputs[f"lateral{i + 1}"][1][0].permute(1, 2, 0).numpy()
         coarse = below[0].permute(1, 2, 0).numpy()
-        wanted = cv2.resize(coarse, side.shape[1::-1], interpolation=cv2.INTER_LINEAR) + side
-        found = seen[f"into{i}"][0][0].permute(1, 2, 0).numpy()
-        np.testing.assert_allclose(found, wanted, atol=1e-5)
-        below = seen[f"merged{i}"][1]
+        expected = cv2.resize(coarse, side.shape[1::-1], interpolation=cv2.INTER_LINEAR) + side
+        merged = outputs[f"merge{i}"][0][0].permute(1, 2, 0).numpy()
+        np.testing.assert_allclose(merged, expected, atol=1e-5)
+        below = outputs[f"merged{i}"][1]
     assert torch.equal(features[0][:, :24], below)
 
 
-def test_its_heatmaps_reach_the_heads_unchanged() -> None:
+def test_the_heads_take_the_stems_heatmaps_unchanged() -> None:
     torch.manual_seed(2)
     network = HigherHRNet(8, stem="movenet", modules=(1, 1, 1), blocks=1, deconv_blocks=1).eval()
     network.stem.load_state_dict(MoveNet().state_dict())  # type: ignore[union-attr]
     images = torch.randn(1, 3, 64, 96)
     with torch.inference_mode():
-        shown = network.stem(images)[0][:, 24:]  # type: ignore[misc]
+        heatmaps = network.stem(images)[0][:, 24:]  # type: ignore[misc]
         (features, _), (fine, _) = network.levels(images)
     assert features.shape[1:] == (8 + 17, 16, 24) and fine.shape[1:] == (8, 32, 48)
-    assert torch.equal(features[:, 8:], shown)
-    assert 0 < shown.min() < shown.max() < 1
+    assert torch.equal(features[:, 8:], heatmaps)
+    assert 0 < heatmaps.min() < heatmaps.max() < 1
 
 
-def test_a_heatmap_is_what_its_weights_say() -> None:
+def test_the_heatmap_head_equals_its_formula() -> None:
     torch.manual_seed(3)
     head = MoveNet().head.eval()
     x = torch.randn(1, 24, 5, 5)
     with torch.inference_mode():
-        found = head(x)[0, 4, 2, 3]
+        value = head(x)[0, 4, 2, 3]
     weights = {name: w.double().numpy() for name, w in head.state_dict().items()}
-    around = (x[0, :, 1:4, 2:5].double().numpy() * weights["0.weight"][:, 0]).sum((1, 2))
-    hidden = np.maximum(weights["1.weight"][:, :, 0, 0] @ around + weights["1.bias"], 0)
+    neighborhood = (x[0, :, 1:4, 2:5].double().numpy() * weights["0.weight"][:, 0]).sum((1, 2))
+    hidden = np.maximum(weights["1.weight"][:, :, 0, 0] @ neighborhood + weights["1.bias"], 0)
     logit = weights["3.weight"][4, :, 0, 0] @ hidden + weights["3.bias"][4]
-    assert float(found) == pytest.approx(1 / (1 + np.exp(-logit)), abs=1e-6)
+    assert float(value) == pytest.approx(1 / (1 + np.exp(-logit)), abs=1e-6)
 
 
-def test_what_is_no_such_model_is_refused(tmp_path: Path) -> None:
+def test_other_files_are_rejected(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("{}")
-    with pytest.raises(InputError, match=r"a\.json: not a tfjs model with its \.bin beside it"):
+    with pytest.raises(
+        InputError, match=r"a\.json: not a TensorFlow\.js model with its \.bin file"
+    ):
         read_movenet(tmp_path / "a.json")
     source = write_tfjs(tmp_path, MoveNet())
     (tmp_path / "model.bin").write_bytes(b"short")
-    with pytest.raises(InputError, match=r"model\.json: not a tfjs model"):
+    with pytest.raises(InputError, match=r"model\.json: not a TensorFlow\.js model"):
         read_movenet(source)

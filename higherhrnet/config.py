@@ -19,7 +19,7 @@ from higherhrnet.flags import flag
 from higherhrnet.skeleton import COCO, Skeleton
 
 Convention = Literal["reference", "unbiased"]
-"""How pixel coordinates are counted; see `higherhrnet.geometry`."""
+"""The definition of pixel coordinates; see `higherhrnet.geometry`."""
 
 StemName = Literal["hrnet", "efficientnet-lite0", "efficientnet-lite2", "movenet"]
 """The first layers of the network."""
@@ -76,6 +76,11 @@ class ModelConfig:
         """The number of tag maps."""
         return self.num_keypoints if self.tag_per_keypoint else 1
 
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """The stride of each output of the network, coarsest first."""
+        return tuple(4 >> output for output in range(1 + len(self.deconv_kernels)))
+
 
 @dataclass(frozen=True)
 class InputConfig:
@@ -90,8 +95,8 @@ class InputConfig:
     """Standard deviation of the red, green and blue values, from 0 to 1, by which each pixel is
     divided after the mean is subtracted."""
     convention: Convention = "reference"
-    """How pixel coordinates are counted: reference as in the reference implementation, unbiased
-    with pixel centers at half-integers, so that flips and resizes are exact."""
+    """Definition of pixel coordinates. reference: the center of the first pixel is at 0, as in the
+    reference implementation; unbiased: it is at 0.5, so that flips and resizes are exact."""
 
     def __post_init__(self) -> None:
         require(
@@ -110,8 +115,8 @@ class DecodeConfig:
     """How maps are decoded into people; the defaults are those of the reference implementation."""
 
     max_people: int = 30
-    """Maximum number of peaks per keypoint, and maximum number of people to which a peak can be
-    assigned."""
+    """Maximum number of peaks per keypoint. Peaks are assigned only to the first max_people people
+    of an image. --inference.decode.max-results limits the number of people in the result."""
     min_peak: float = 0.1
     """Heatmap value above which a local maximum is a peak (DETECTION_THRESHOLD in the reference
     implementation)."""
@@ -119,8 +124,8 @@ class DecodeConfig:
     """Distance between the tags of a peak and of a person below which the peak can be assigned to
     the person (TAG_THRESHOLD in the reference implementation)."""
     position_weight: float = 0.0
-    """Weight of positions in grouping: x and y, in lengths of the map's shorter side and multiplied
-    by this weight, count as two more tags, so that people who are far apart may have similar tags.
+    """Weight of positions in grouping: x and y, divided by the map's shorter side and multiplied by
+    this weight, are appended to the tag, so that people who are far apart may have similar tags.
     0 groups by tags only, as in the paper."""
     score_in_cost: bool = True
     """Round tag distances when peaks are assigned to people, and prefer higher peaks where the
@@ -129,7 +134,7 @@ class DecodeConfig:
     """Side in pixels of the square window on the decoded maps in which a peak must have the highest
     value; an odd number. Larger windows suppress double peaks."""
     adjust: bool = True
-    """Move each keypoint a quarter of a pixel towards its higher neighbor in the heatmap."""
+    """Move each keypoint a quarter of a pixel toward its higher neighbor in the heatmap."""
     refine: bool = True
     """Find each person's missing keypoints where the heatmap and the tag agree best."""
     min_refined_score: float = 0.0
@@ -140,7 +145,7 @@ class DecodeConfig:
     oks_nms: Annotated[float | None, flag("nobody is omitted", "FLOAT")] = None
     """Omit a person whose Object Keypoint Similarity with a person of a higher score is above this
     value, 0 to 1."""
-    limit: Annotated[int | None, flag("no limit", "INT")] = None
+    max_results: Annotated[int | None, flag("no limit", "INT")] = None
     """Maximum number of people per image; those with the highest scores are kept."""
 
     def __post_init__(self) -> None:
@@ -164,14 +169,14 @@ class DecodeConfig:
             f"oks_nms must be above 0 and at most 1, not {self.oks_nms}",
         )
         require(
-            self.limit is None or self.limit >= 1,
-            f"limit must be at least 1, not {self.limit}",
+            self.max_results is None or self.max_results >= 1,
+            f"max_results must be at least 1, not {self.max_results}",
         )
 
 
 @dataclass(frozen=True)
 class InferenceConfig:
-    """How images are presented to the network and how its maps are decoded."""
+    """Inference settings: the views of an image and the decoding of the maps."""
 
     size: Annotated[int | None, flag("the model's input size", "INT")] = None
     """Length in pixels of the shorter side to which images are resized for the network, a multiple
@@ -183,8 +188,8 @@ class InferenceConfig:
     """Shift the flipped view so that its maps align exactly with those of the plain view. Without
     it, maps of the reference convention are three input pixels apart."""
     scales: tuple[float, ...] = (1.0,)
-    """Sizes at which the network sees each image, as factors of the input size; must include 1 if
-    there are several. Heatmaps are averaged, tags are taken from scale 1."""
+    """Scales at which each image is passed to the network, as factors of the input size; must
+    include 1 if there are several. Heatmaps are averaged, tags are taken from scale 1."""
     project: bool = True
     """Decode maps at the resolution of the network's input, as the reference implementation does;
     otherwise at the resolution of the network's finest output."""
@@ -207,7 +212,8 @@ class InferenceConfig:
 
 @dataclass(frozen=True)
 class Header:
-    """The metadata of a model file: what is needed to build, feed and decode the network."""
+    """The metadata of a model file: what is needed to build the network, preprocess its input and
+    decode its output."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
     skeleton: Skeleton = COCO
@@ -215,7 +221,7 @@ class Header:
     inference: InferenceConfig = field(default_factory=InferenceConfig)
     """The inference settings that suit these weights best."""
     training: dict[str, Any] = field(default_factory=dict)
-    """Facts about the training: data, recipe, epochs, metrics, license."""
+    """Training metadata: data, recipe, epochs, metrics, license."""
 
     def __post_init__(self) -> None:
         require(
@@ -225,11 +231,10 @@ class Header:
         )
 
     KEY = "higherhrnet"
-    """The entry of a file's metadata that holds the header."""
+    """The key of the header in a file's metadata."""
 
     def to_metadata(self) -> dict[str, str]:
-        """The header as the one entry that it takes in the metadata of a safetensors or ONNX
-        file."""
+        """Converts the header to metadata of a safetensors or ONNX file."""
         return {self.KEY: json.dumps(asdict(self))}
 
     @classmethod
@@ -259,11 +264,11 @@ class Header:
 
 
 def _parse(values: Any) -> Header:  # noqa: ANN401 (JSON)
-    """The header that JSON values describe; names of earlier versions are accepted."""
+    """Parses a header, including field names of earlier versions."""
     if not isinstance(values, dict):
         raise InputError(f"it must be an object, not {values!r}")
     values = _with_current_names(values)
-    # The dataclasses have tuples for JSON's lists, except in the free-form facts.
+    # The dataclasses have tuples where JSON has lists, except in the training metadata.
     values = {key: value if key == "training" else _tuples(value) for key, value in values.items()}
     config = dacite.Config(strict=True, type_hooks={k: _no_bool(k) for k in (int, float)})
     return dacite.from_dict(Header, values, config)
@@ -278,7 +283,7 @@ def _tuples(value: Any) -> Any:  # noqa: ANN401 (JSON)
 
 
 def _no_bool(kind: type) -> Callable[[Any], Any]:
-    """A check for dacite, which accepts true and false as numbers since Python does."""
+    """Creates a dacite hook that rejects booleans, which are integers in Python."""
 
     def check(value: Any) -> Any:  # noqa: ANN401 (JSON)
         if isinstance(value, bool):
@@ -289,13 +294,14 @@ def _no_bool(kind: type) -> Callable[[Any], Any]:
 
 
 def _with_current_names(header: dict[str, Any]) -> dict[str, Any]:
-    """The values of a header under the names of this version."""
+    """Renames fields of earlier versions."""
     header = dict(header)
     if "test" in header:
         header["inference"] = header.pop("test")
     for path, old, new in (
         (("model",), "trunk", "stem"),
         (("inference", "decode"), "position", "position_weight"),
+        (("inference", "decode"), "limit", "max_results"),
     ):
         parent: Any = header
         for key in path:

@@ -22,12 +22,24 @@ def require(condition: bool, message: str) -> None:
         raise InputError(message)
 
 
+def require_file(path: str | Path, hint: str) -> None:
+    """Raises InputError unless the path is that of a file.
+
+    Args:
+        path: the path.
+        hint: what to do about it, for the message.
+    """
+    with reading(path):
+        is_file = Path(path).is_file()
+    require(is_file, f"{path}: no such file; {hint}")
+
+
 @contextmanager
 def reading(path: str | Path) -> Iterator[None]:
     """Converts an OSError within the block to an InputError that names the path.
 
-    Not only reading a file raises OSError: `Path.is_file` does for a name that is too long or in a
-    folder without permission.
+    `Path.is_file` raises OSError as well, for a name that is too long or a folder without
+    permission.
     """
     try:
         yield

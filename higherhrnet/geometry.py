@@ -4,7 +4,7 @@ There are two conventions for coordinates. `reference` is that of the reference 
 center of the first pixel is at 0, and coordinates are scaled without regard to pixel centers, so
 that a flip at stride s is off by 1 - 1/s cells. Weights of the paper's authors are trained with it.
 `unbiased` counts from the edge of the image: the center of the first pixel is at 0.5, and resizes
-and flips are exact (known as UDP, Huang et al., CVPR 2020).
+and flips are exact (similar to UDP, Huang et al., CVPR 2020).
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ Matrix = NDArray[np.float64]
 FIRST_PIXEL_CENTER: dict[Convention, float] = {"reference": 0.0, "unbiased": 0.5}
 """For each convention, the coordinate of the center of the first pixel. In annotations and in
 OpenCV it is 0, so this is the offset to their coordinates."""
+FLIP_SHIFT = 3
+"""Offset, in input pixels, between the maps of the flipped and the plain view in the `reference`
+convention: the stride of the coarsest head minus 1."""
 
 MAX_NETWORK_PIXELS = 2**23
 """Maximum number of pixels of the network's input."""
@@ -38,7 +41,7 @@ def transform(points: NDArray[np.floating], matrix: Matrix) -> DoubleArray:
 
 
 def invert(matrix: Matrix) -> Matrix:
-    """The inverse of an affine transform."""
+    """Returns the inverse of an affine transform."""
     linear = np.linalg.inv(matrix[:, :2])
     return np.concatenate([linear, -linear @ matrix[:, 2:]], 1)
 
@@ -46,7 +49,7 @@ def invert(matrix: Matrix) -> Matrix:
 def network_size(
     height: int, width: int, input_size: int, scale: float = 1.0, min_scale: float = 1.0
 ) -> tuple[int, int]:
-    """The size to which an image is resized for the network, as the reference implementation does.
+    """Computes the size of the network's input for an image, as the reference implementation does.
 
     The shorter side becomes `input_size * scale`. The longer side is rounded up to a multiple of 64
     at the smallest scale, so that the maps of all scales cover the same part of the image.
@@ -86,7 +89,7 @@ def warp(
         matrix: maps the image to the result, in the coordinates of the convention.
         width: width of the result in pixels.
         height: height of the result in pixels.
-        convention: how pixel coordinates are counted.
+        convention: the definition of pixel coordinates.
         border: value of pixels outside the image.
 
     Returns:
@@ -160,7 +163,7 @@ class Resize:
         )
 
     def box(self) -> tuple[float, float, float, float]:
-        """The part of the image that the network's input covers.
+        """Computes the part of the image that the network's input covers.
 
         Returns:
             x, y, width and height in pixels, where (0, 0) is the corner of the image.
@@ -182,7 +185,7 @@ def resize_for_network(
     min_scale: float = 1.0,
     convention: Convention = "reference",
 ) -> Resize:
-    """The transform that resizes and centers an image for the network.
+    """Computes the transform that resizes and centers an image for the network.
 
     Args:
         height: height of the image in pixels.
@@ -190,7 +193,7 @@ def resize_for_network(
         input_size: length of the shorter side at scale 1, in pixels.
         scale: scale of this view.
         min_scale: the smallest scale of all views.
-        convention: how pixel coordinates are counted.
+        convention: the definition of pixel coordinates.
     """
     w, h = network_size(height, width, input_size, scale, min_scale)
     factor = w / width if width < height else h / height

@@ -105,7 +105,7 @@ class Poses:
         return np.where(np.isfinite(boxes), boxes, 0).astype(np.float32)
 
     def with_skeleton(self, skeleton: Skeleton) -> Poses:
-        """The same people with the keypoints of another skeleton, matched by name.
+        """Returns the same people with the keypoints of another skeleton, matched by name.
 
         Raises:
             InputError: the other skeleton has keypoints that this one lacks.
@@ -121,7 +121,7 @@ class Poses:
         return replace(self, keypoints=keypoints, keypoint_scores=scores, skeleton=skeleton)
 
     def above(self, min_score: float) -> Poses:
-        """The people whose score is at least `min_score`."""
+        """Returns the people whose score is at least `min_score`."""
         return self[self.scores >= min_score]
 
     def to_coco(
@@ -130,7 +130,7 @@ class Poses:
         """Converts the people to COCO keypoint results.
 
         Args:
-            image_id: the ID of the image in the data set.
+            image_id: the ID of the image in the dataset.
             category_id: the ID of the category.
             extra: further entries of each result, for example `frame=5`.
 
@@ -181,10 +181,10 @@ class Poses:
         return cls(triples[..., :2], triples[..., 2], scores, skeleton, track_ids)
 
     def _repr_png_(self) -> bytes | None:
-        """The poses on a plain background, which notebooks display; None if there are no people."""
+        """Draws the poses on a plain background for notebooks; None if there are no keypoints."""
         if not self.found.any():
             return None
-        # Drawing is a layer above; only this method reaches up to it.
+        # Imported here because drawing is a higher layer, an exception to the import rules.
         from higherhrnet.io.images import encode_image
         from higherhrnet.visualization.poses import draw
 

@@ -1,314 +1,48 @@
-"""The configuration of a training run, and recipes, which are named configurations.
+"""Recipes: named training configurations, which are those of the published weights.
 
-Frozen dataclasses that check their values when they are created. The defaults are what the code of
-the paper's authors does ("HigherHRNet", CVPR 2020, section 4, and its published configuration
-w32-512); every other recipe changes a few of them.
+The recipe coco-w32-512 has the default values of `TrainConfig`; every other recipe changes a few of
+them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Annotated, Literal, get_args
+from dataclasses import replace
 
-from tyro.conf import arg
+from higherhrnet.config import InputConfig, ModelConfig
+from higherhrnet.train_config import DataConfig, OptimConfig, TrainConfig
 
-from higherhrnet.config import InferenceConfig, InputConfig, ModelConfig
-from higherhrnet.errors import require
-from higherhrnet.flags import flag, required
-
-BaseSide = Literal["short", "long"]
-PushType = Literal["exp", "max"]
-Schedule = Literal["steps", "linear", "cosine"]
-Initialization = Literal["reference", "kaiming"]
-TrainPrecision = Literal["bf16", "f32"]
+_SIZES = {
+    "w32-512": TrainConfig(),
+    "w32-640": TrainConfig(input=InputConfig(640)),
+    "w48-640": TrainConfig(ModelConfig(48), InputConfig(640), optim=OptimConfig(batch_size=10)),
+}
+_DATASETS = {"coco": DataConfig(), "crowdpose": DataConfig(skeleton="crowdpose")}
 
 
-@dataclass(frozen=True)
-class DataConfig:
-    """The data sets of a training run."""
-
-    train: Annotated[
-        tuple[str, ...],
-        required("ANNOTATIONS[,IMAGES[,WEIGHT]] ..."),
-    ] = ()
-    """Training data sets. ANNOTATIONS is a COCO keypoints file; IMAGES is the folder or .zip file
-    of its images, searched for next to ANNOTATIONS if it is omitted; WEIGHT is how often each
-    image is used per epoch, 1 if it is omitted. Several data sets are merged by the names of their
-    keypoints."""
-    val: Annotated[str | None, flag("none; AP is not measured", "ANNOTATIONS[,IMAGES]")] = None
-    """Validation data set, on which AP is measured during training."""
-    skeleton: Annotated[
-        str | None, flag("all keypoints of the training data sets", "NAME|FILE")
-    ] = None
-    """Keypoints that the network learns: coco, crowdpose or a .toml file that describes them."""
-    mask: bool = True
-    """Exclude regions with people whose keypoints are not annotated from the loss. Has no effect on
-    CrowdPose, which does not annotate such regions."""
-    overfit: Annotated[int | None, flag("use all images", "INT")] = None
-    """Train and validate on only this many images of the first data set, with almost no
-    augmentation, to test that the network can learn them. An epoch then has few steps: set --epochs
-    to 1000 or more."""
-    workers: Annotated[int | None, flag("one less than the CPU cores, at most 16", "INT")] = None
-    """Number of processes that load and augment images, for each training process."""
-
-    def __post_init__(self) -> None:
-        require(
-            self.overfit is None or self.overfit >= 1,
-            f"overfit must be at least 1, not {self.overfit}",
-        )
-        require(
-            self.workers is None or self.workers >= 0,
-            f"workers must not be negative: {self.workers}",
-        )
-
-
-@dataclass(frozen=True)
-class AugmentConfig:
-    """Random changes of the training images."""
-
-    rotation: float = 30.0
-    """Maximum rotation in degrees, in either direction."""
-    scale: tuple[float, float] = (0.75, 1.5)
-    """Minimum and maximum side of the square crop, as factors of the image's side that base_side
-    selects. Larger crops make people smaller."""
-    base_side: BaseSide = "short"
-    """The side of the image that the factors of scale refer to."""
-    translation: float = 0.2
-    """Maximum offset of the crop's center along x and y, as a factor of the crop's side."""
-    center_on_keypoint: float = 0.0
-    """Probability that the crop is centered on a random keypoint instead of on the image. Useful if
-    crops are smaller than the images, because fewer crops are without people."""
-    flip: float = 0.5
-    """Probability of a horizontal flip."""
-    mask_padding: bool = True
-    """Exclude the area outside the image from the loss, as the reference implementation does;
-    otherwise it is background."""
-    color: float = 0.0
-    """Strength of random changes of brightness, contrast, saturation and hue, 0 to 1."""
-    paste: float = 0.0
-    """Probability that people from another training image are pasted into the image."""
-
-    def __post_init__(self) -> None:
-        require(self.rotation >= 0, f"rotation must not be negative: {self.rotation}")
-        require(
-            0 < self.scale[0] <= self.scale[1],
-            f"scale must be a minimum above 0 and a maximum, not {self.scale}",
-        )
-        require(
-            self.base_side in get_args(BaseSide),
-            f"base_side must be short or long, not {self.base_side!r}",
-        )
-        require(self.translation >= 0, f"translation must not be negative: {self.translation}")
-        for name in ("center_on_keypoint", "flip", "color", "paste"):
-            value = getattr(self, name)
-            require(0 <= value <= 1, f"{name} must be between 0 and 1, not {value}")
-
-
-@dataclass(frozen=True)
-class TargetConfig:
-    """The target heatmaps."""
-
-    sigma: float = 2.0
-    """Standard deviation of the Gaussian at each keypoint, in map cells at every resolution."""
-    scale_aware: bool = False
-    """Make sigma proportional to the size of the person; it is then the value for people whose box
-    has a longer side of scale_base pixels."""
-    scale_base: float = 256.0
-    """Length in pixels, at the network's input, of the longer side of the box of people for whom
-    scale_aware leaves sigma unchanged."""
-
-    def __post_init__(self) -> None:
-        require(self.sigma > 0, f"sigma must be above 0, not {self.sigma}")
-        require(self.scale_base > 0, f"scale_base must be above 0, not {self.scale_base}")
-
-
-@dataclass(frozen=True)
-class LossConfig:
-    """The loss."""
-
-    heatmap: tuple[float, ...] = (1.0, 1.0)
-    """Weight of the mean squared error of the heatmaps at each resolution, lowest first."""
-    pull: float = 1e-3
-    """Weight of the pull loss, which makes the tags of one person similar."""
-    push: float = 1e-3
-    """Weight of the push loss, which makes the tags of different people differ. The factor 1/2 of
-    the paper's push loss applies as well."""
-    push_type: PushType = "exp"
-    """Push loss of two people as a function of the difference d of their mean tags: exp is
-    exp(-d²), max is max(0, 1 - d)."""
-    swahr: bool = False
-    """Use scale- and weight-adaptive heatmaps (SWAHR, CVPR 2021): the network predicts the sigma of
-    each keypoint, and background that is already right has less weight."""
-
-    def __post_init__(self) -> None:
-        require(
-            min(self.heatmap, default=-1) >= 0,
-            f"heatmap must be weights that are not negative, not {self.heatmap}",
-        )
-        for name in ("pull", "push"):
-            value = getattr(self, name)
-            require(value >= 0, f"{name} must not be negative: {value}")
-        require(
-            self.push_type in get_args(PushType),
-            f"push_type must be exp or max, not {self.push_type!r}",
-        )
-
-
-@dataclass(frozen=True)
-class OptimConfig:
-    """The optimizer, which is Adam, and the schedule of its learning rate."""
-
-    batch_size: int = 12
-    """Number of images per batch in each process. The paper's authors used 4 processes."""
-    accumulate: int = 1
-    """Number of batches whose gradients are averaged for one step of the optimizer."""
-    epochs: float = 300.0
-    """Number of passes over the training data."""
-    lr: float = 1e-3
-    """Base learning rate of Adam, which the schedule decreases."""
-    scale_lr: bool = False
-    """Multiply the learning rate by the number of processes."""
-    schedule: Schedule = "steps"
-    """Schedule of the learning rate: steps divides it by 10 at each milestone; linear and cosine
-    decrease it to 0 at the end of training."""
-    milestones: tuple[float, ...] = (200 / 300, 260 / 300)
-    """Fractions of the training at which the schedule steps divides the learning rate by 10."""
-    warmup: float = 0.0
-    """Number of epochs in which the learning rate rises linearly from a tenth of its value."""
-    weight_decay: float = 0.0
-    """L2 penalty of Adam. The configuration of the reference implementation has 1e-4, but its code
-    does not use it."""
-    freeze: Annotated[tuple[str, ...], flag("none", "MODULE ...")] = ()
-    """Modules that are not trained, for example stem.blocks.0: their weights and batch-norm
-    statistics do not change."""
-    slow: Annotated[tuple[str, ...], flag("none", "MODULE ...")] = ()
-    """Modules that are trained with a tenth of the learning rate, for example stem, so that
-    pretrained weights change less."""
-    clip: Annotated[float | None, flag("gradients are not clipped", "FLOAT")] = None
-    """Maximum norm to which the gradient is clipped."""
-    ema: Annotated[float | None, flag("not used", "FLOAT")] = None
-    """Decay of an exponential moving average of the weights, for example 0.999. If it is set, the
-    averaged weights are evaluated and saved."""
-
-    def __post_init__(self) -> None:
-        require(self.batch_size >= 1, f"batch_size must be at least 1, not {self.batch_size}")
-        require(self.accumulate >= 1, f"accumulate must be at least 1, not {self.accumulate}")
-        require(self.epochs > 0, f"epochs must be above 0, not {self.epochs}")
-        require(self.lr > 0, f"lr must be above 0, not {self.lr}")
-        require(
-            self.schedule in get_args(Schedule),
-            f"schedule must be one of {', '.join(get_args(Schedule))}, not {self.schedule!r}",
-        )
-        require(self.warmup >= 0, f"warmup must not be negative: {self.warmup}")
-        require(self.weight_decay >= 0, f"weight_decay must not be negative: {self.weight_decay}")
-        require(self.clip is None or self.clip > 0, f"clip must be above 0, not {self.clip}")
-        require(
-            self.ema is None or 0 < self.ema < 1,
-            f"ema must be above 0 and below 1, not {self.ema}",
-        )
-
-
-@dataclass(frozen=True)
-class RunConfig:
-    """The output folder, the initial weights and the hardware of a training run."""
-
-    out: Path = Path("run")
-    """The folder to write to: configuration, metrics, images of predictions, and the weights
-    last.safetensors and best.safetensors."""
-    resume: bool = False
-    """Continue an earlier run in the same --out folder."""
-    init: Annotated[str | None, flag("random weights, see --initialization", "FILE|NAME")] = None
-    """Initial weights: a .safetensors file, the name of a downloaded model, or weights of a
-    backbone (.pth from ImageNet, .json of MoveNet). Heads for another skeleton are initialized
-    randomly."""
-    initialization: Initialization = "reference"
-    """Distribution of random initial weights: reference is the normal distribution of the paper's
-    authors with standard deviation 0.001; kaiming learns faster without a pretrained backbone."""
-    device: Annotated[str | None, flag("cuda or mps if available, else cpu", "cpu|cuda|mps")] = None
-    """The device to train on."""
-    precision: TrainPrecision = "bf16"
-    """Arithmetic of the network in training; losses and weights are always f32."""
-    compile: bool = False
-    """Compile the network with torch.compile, which takes minutes and makes the steps faster."""
-    sync_bn: bool = False
-    """Compute batch-norm statistics over the batches of all processes together."""
-    seed: int = 0
-    """Seed of all random numbers; equal seeds, data and settings give equal runs."""
-    max_hours: Annotated[float | None, flag("no limit", "FLOAT")] = None
-    """Duration of the training in hours, which then replaces --epochs: the schedule of the learning
-    rate is scaled to end after this time."""
-    eval_every: float = 10.0
-    """Number of epochs between measurements of AP on the validation data set."""
-    save_minutes: float = 10.0
-    """Number of minutes between checkpoints. A checkpoint is also saved at the end of each epoch,
-    but at most once per minute."""
-    preview_images: int = 8
-    """Number of validation images whose predictions are drawn at each measurement of AP."""
-
-    def __post_init__(self) -> None:
-        require(
-            self.max_hours is None or self.max_hours > 0,
-            f"max_hours must be above 0, not {self.max_hours}",
-        )
-        require(self.eval_every > 0, f"eval_every must be above 0, not {self.eval_every}")
-        require(
-            self.preview_images >= 0, f"preview_images must not be negative: {self.preview_images}"
-        )
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """The configuration of a training run."""
-
-    model: ModelConfig = field(default_factory=ModelConfig)
-    input: InputConfig = field(default_factory=InputConfig)
-    data: Annotated[DataConfig, arg(name="")] = field(default_factory=DataConfig)
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
-    targets: TargetConfig = field(default_factory=TargetConfig)
-    losses: LossConfig = field(default_factory=LossConfig)
-    optim: Annotated[OptimConfig, arg(name="")] = field(default_factory=OptimConfig)
-    run: Annotated[RunConfig, arg(name="")] = field(default_factory=RunConfig)
-    inference: InferenceConfig = field(default_factory=InferenceConfig)
-    """The inference settings for validation, which are also saved in the header of the weights."""
-
-    def __post_init__(self) -> None:
-        outputs = 1 + len(self.model.deconv_kernels)
-        require(
-            len(self.losses.heatmap) == outputs,
-            f"losses.heatmap must have {outputs} weights, one for each resolution, not "
-            f"{self.losses.heatmap}",
-        )
-
-
-def _swahr(recipe: TrainConfig) -> TrainConfig:
-    """Adds the losses and the schedule of SWAHR's authors (8 GPUs, 20 images each)."""
+def _with_swahr(recipe: TrainConfig) -> TrainConfig:
+    """Returns the recipe with the losses and the schedule of SWAHR (8 GPUs, 20 images each)."""
     optim = OptimConfig(
         batch_size=20, lr=2.5e-4, scale_lr=True, schedule="linear", warmup=3, epochs=300
     )
     return replace(recipe, losses=replace(recipe.losses, swahr=True), optim=optim)
 
 
-def _crowdpose(recipe: TrainConfig) -> TrainConfig:
-    return replace(recipe, data=replace(recipe.data, skeleton="crowdpose"))
+def _create_recipes() -> dict[str, TrainConfig]:
+    recipes = {}
+    for dataset, data in _DATASETS.items():
+        for size, config in _SIZES.items():
+            recipe = replace(config, data=data)
+            recipes[f"{dataset}-{size}"] = recipe
+            recipes[f"{dataset}-{size}-swahr"] = _with_swahr(recipe)
+    return recipes
 
 
-_W32_512 = TrainConfig()
-_W32_640 = TrainConfig(input=InputConfig(640))
-_W48_640 = TrainConfig(ModelConfig(48), InputConfig(640), optim=OptimConfig(batch_size=10))
-_PAPER = {"w32-512": _W32_512, "w32-640": _W32_640, "w48-640": _W48_640}
-
-RECIPES = {
-    f"{data}-{size}{form}": change(adapt(recipe))
-    for data, adapt in (("coco", replace), ("crowdpose", _crowdpose))
-    for size, recipe in _PAPER.items()
-    for form, change in (("", replace), ("-swahr", _swahr))
-}
-"""The recipes by name: data set, width, input size and form of the loss."""
+RECIPES = _create_recipes()
+"""The recipes by name: dataset, width and input size, and `-swahr` for adaptive heatmaps."""
 
 
 def describe(recipe: TrainConfig) -> str:
-    """A short description of a recipe, for help texts."""
+    """Describes a recipe in a few words, for help texts."""
     skeleton = "CrowdPose" if recipe.data.skeleton == "crowdpose" else "COCO"
     form = ", adaptive heatmaps" if recipe.losses.swahr else ""
     return f"{skeleton}, width {recipe.model.width}, {recipe.input.size} pixels{form}"

@@ -10,13 +10,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from higherhrnet.errors import InputError, reading, require
+from higherhrnet.errors import InputError, reading, require, require_file
 
 _OPPOSITE = {"left": "right", "right": "left", "Left": "Right", "Right": "Left"}
 
 
 def opposite_name(name: str) -> str:
-    """The name of the same keypoint on the other side of the body, or the name itself."""
+    """Returns the name of the same keypoint on the other side of the body, or the name itself."""
     return re.sub("left|right|Left|Right", lambda side: _OPPOSITE[side.group()], name)
 
 
@@ -99,7 +99,7 @@ class Skeleton:
         title = name or str(category.get("name", "custom"))
         names = tuple(map(str, category.get("keypoints", ())))
         require(len(names) > 0, f"category {title} has no keypoints")
-        for known in (COCO, CROWDPOSE):
+        for known in SKELETONS.values():
             if names == known.names:
                 return known
         try:
@@ -131,12 +131,12 @@ class Skeleton:
 
 
 def _known_limbs(names: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """COCO's limbs between keypoints of these names."""
+    """Returns COCO's limbs between keypoints of these names."""
     return tuple(limb for limb in COCO.limbs if set(limb) <= set(names))
 
 
 def default_sigmas(names: Sequence[str]) -> tuple[float, ...]:
-    """COCO's sigma of each name, or the mean of COCO's sigmas for a name that COCO lacks."""
+    """Returns COCO's sigma of each name, or the mean of all its sigmas for an unknown name."""
     known = dict(zip(COCO.names, COCO.sigmas, strict=True))
     mean = sum(COCO.sigmas) / len(COCO)
     return tuple(known.get(name, mean) for name in names)
@@ -158,9 +158,8 @@ def load_skeleton(name_or_file: str | Path) -> Skeleton:
     if str(name_or_file) in SKELETONS:
         return SKELETONS[str(name_or_file)]
     path = Path(name_or_file)
+    require_file(path, f"a skeleton is {', '.join(SKELETONS)} or a .toml file")
     with reading(path):
-        is_file = path.is_file()
-        require(is_file, f"{path}: no such skeleton; use {', '.join(SKELETONS)} or a .toml file")
         content = path.read_bytes()
     try:
         table = tomllib.loads(content.decode())

@@ -54,8 +54,8 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> ModelFiles:
         if isinstance(module, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
             torch.nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
     with torch.no_grad():
-        for final, level in zip(model.final_layers, model(torch.randn(1, 3, 64, 64)), strict=True):
-            final.weight /= 4 * level[:, :17].std()
+        for final, maps in zip(model.final_layers, model(torch.randn(1, 3, 64, 64)), strict=True):
+            final.weight /= 4 * maps[:, :17].std()
     header = Header(config, input=InputConfig(64))
     folder = tmp_path_factory.mktemp("small_model")
     checkpoint.save(folder / "small.safetensors", model, header)

@@ -21,7 +21,7 @@ CUSTOM = Header(
     Skeleton("rope", ("a", "b", "c"), (("a", "b"), ("b", "c")), (0.1, 0.2, 0.3), (2, 0, 1)),
     InputConfig(96, (0.0, 0.1, 0.2), (1.0, 0.5, 0.25), "unbiased"),
     InferenceConfig(
-        flip=False, scales=(0.5, 1.0, 2.0), decode=DecodeConfig(7, oks_nms=0.75, limit=3)
+        flip=False, scales=(0.5, 1.0, 2.0), decode=DecodeConfig(7, oks_nms=0.75, max_results=3)
     ),
     {"epochs": 3, "data": ["x", "y"], "AP": 0.5, "license": None},
 )
@@ -55,7 +55,7 @@ HEADERS = {
         (DecodeConfig, {"min_score": 1.5}, "min_score must be between 0 and 1, not 1.5"),
         (DecodeConfig, {"oks_nms": 0.0}, "oks_nms must be above 0 and at most 1, not 0.0"),
         (DecodeConfig, {"oks_nms": 1.1}, "oks_nms must be above 0 and at most 1, not 1.1"),
-        (DecodeConfig, {"limit": 0}, "limit must be at least 1, not 0"),
+        (DecodeConfig, {"max_results": 0}, "max_results must be at least 1, not 0"),
         (InferenceConfig, {"size": 100}, "size must be a multiple of 32, not 100"),
         (InferenceConfig, {"scales": ()}, "scales must be above 0"),
         (InferenceConfig, {"scales": (1.0, 0.0)}, "scales must be above 0"),
@@ -76,7 +76,7 @@ def test_invalid_values_are_rejected(kind: type[Any], values: dict[str, Any], me
     [
         (ModelConfig, {"width": 1, "num_keypoints": 1, "deconv_kernels": (), "deconv_blocks": 0}),
         (InputConfig, {"size": 32}),
-        (DecodeConfig, {"max_people": 1, "peak_window": 1, "oks_nms": 1.0, "limit": 1}),
+        (DecodeConfig, {"max_people": 1, "peak_window": 1, "oks_nms": 1.0, "max_results": 1}),
         (InferenceConfig, {"scales": (0.7,)}),
         (InferenceConfig, {"scales": (2, 1, 0.5)}),
     ],
@@ -105,7 +105,7 @@ def test_defaults_are_the_published_settings() -> None:
     assert (decode.max_people, decode.min_peak, decode.max_tag_distance) == (30, 0.1, 1.0)
     assert (decode.peak_window, decode.adjust, decode.refine) == (5, True, True)
     assert (decode.min_refined_score, decode.min_score, decode.oks_nms) == (0, 0, None)
-    assert (decode.position_weight, decode.score_in_cost, decode.limit) == (0, True, None)
+    assert (decode.position_weight, decode.score_in_cost, decode.max_results) == (0, True, None)
     inference = InferenceConfig()
     assert (inference.size, inference.scales, inference.project) == (None, (1,), True)
     assert (inference.flip, inference.align_flip) == (True, False)
@@ -196,7 +196,7 @@ def metadata_of(path: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize("name", ["default.onnx", "default.safetensors"])
 def test_the_header_of_the_bundled_model_is_read(name: str) -> None:
-    """It was written with earlier names: test, trunk and position."""
+    """It was written with earlier names: test, trunk, position and limit."""
     header = Header.from_metadata(metadata_of(ZOO / name), name)
     assert (header.model.stem, header.model.width, header.input.size) == ("movenet", 24, 320)
     assert (header.inference.size, header.inference.scales) == (256, (1, 2))

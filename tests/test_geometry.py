@@ -202,7 +202,7 @@ def test_very_long_images_are_rejected(height: int, width: int) -> None:
 
 
 @pytest.mark.parametrize("convention", get_args(Convention))
-def test_the_box_is_the_part_of_the_image_that_the_network_sees(convention: Convention) -> None:
+def test_the_box_is_the_part_of_the_image_that_the_input_covers(convention: Convention) -> None:
     """Its corners are half an input pixel outside the centers of the corner pixels."""
     resize = resize_for_network(90, 161, 64, convention=convention)
     left, top, width, height = resize.box()

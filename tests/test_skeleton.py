@@ -222,5 +222,5 @@ def test_invalid_files_are_rejected(text: str, message: str, tmp_path: Path) -> 
 
 def test_unknown_names_are_rejected_with_the_known_ones(tmp_path: Path) -> None:
     for name in ("horse", str(tmp_path)):
-        with pytest.raises(InputError, match="no such skeleton; use coco, crowdpose or a"):
+        with pytest.raises(InputError, match="no such file; a skeleton is coco, crowdpose or a"):
             load_skeleton(name)

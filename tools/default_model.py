@@ -2,8 +2,8 @@
 
     python -m tools.default_model run/best.safetensors
 
-The inference settings and the facts in the header are those that were chosen on the dataset
-coco_dev; docs/default-model.md explains the choice.
+The inference settings in the header were chosen on the dataset coco_dev; docs/default-model.md
+explains the choice.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ TRAINING = {
     "metrics": "measured on coco_dev, 346 images that are not part of the training data; metrics "
     "on COCO val2017 would not be valid, because the training data includes it",
 }
-"""Facts for the header, in addition to those that training wrote."""
+"""Training metadata for the header, in addition to that of the trained weights."""
 
 
 def write_default_model(weights: Positional[Path], /) -> None:

@@ -31,7 +31,8 @@ def bench(
     from higherhrnet.bench.tables import format_result
 
     machine = MachineInfo.current()
-    print(f"{settings.model}; {machine.processor}, {machine.cores} cores", flush=True)
+    cores = f"{machine.processor}, {machine.cores} cores"
+    print(f"Model: {settings.model}; processor: {cores}", flush=True)
     results = []
     for result in run_bench(settings):
         print(f"\n{format_result(result, settings.runs)}", flush=True)

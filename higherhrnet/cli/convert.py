@@ -19,10 +19,12 @@ def convert(
         str | None, flag("selected by the number of keypoints", "NAME|FILE")
     ] = None,
     input_size: Annotated[
-        int | None, flag("taken from the name of the file, else 512", "INT")
+        int | None, flag("from the name of the file or MMPose's configuration, else 512", "INT")
     ] = None,
 ) -> int:
-    """Convert weights of the paper's authors, of MMPose 0.x or of a backbone to .safetensors.
+    """Convert weights of the paper's authors, of MMPose 0.x or of an HRNet to .safetensors.
+
+    An HRNet that was trained on ImageNet becomes a backbone whose heads are not trained.
 
     Args:
         source: The .pth or .pth.tar file.

@@ -24,7 +24,7 @@ def download(name: Annotated[Positional[str], arg(metavar="NAME")], /) -> int:
     print(f"{path}: from {published.page}")
     if published.note:
         print(published.note)
-    if published.source == "imagenet":
+    if published.weight_format == "imagenet":
         print("This is a backbone without heads, from which a training can start (--init).")
         return 0
     converted = path.with_suffix(".safetensors")

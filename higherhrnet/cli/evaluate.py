@@ -24,17 +24,18 @@ def evaluate(
     """Measure the accuracy of a model, or of a file of predictions, on annotated images.
 
     Prints the ten metrics of COCO's keypoint evaluation, or the nine metrics of CrowdPose where the
-    keypoints are CrowdPose's.
+    keypoints are CrowdPose's. The exit code is 3 if some images could not be read.
 
     Args:
         annotations: A COCO keypoints file with the ground truth.
         images: The folder or .zip file of the images.
         predictions: Evaluate this file of COCO keypoint results instead of a model; `predict`
-            writes such files.
+            writes such files. Excludes --model and the inference flags.
         options: The model and the inference settings.
         json: Write the metrics to this JSON file as well.
-        report: Write a report into this folder: an HTML page with curves, kinds of errors and the
-            worst images, and the predictions as they are made.
+        report: Write a report into this folder: an HTML page with curves, error types and the
+            worst images. The predictions are written there while the evaluation runs, so that
+            --resume can continue it.
         resume: Continue an earlier run with the same --report folder.
     """
     from higherhrnet.evaluation.crowd_index import crowd_index_note

@@ -19,30 +19,32 @@ def export(
     /,
     half: Flag = False,
     int8: Flag = False,
-    calibrate: Annotated[Path | None, flag("no quantization", "PATH")] = None,
+    calibrate: Annotated[Path | None, flag("none; required with --int8", "PATH")] = None,
     calibration_images: int = 128,
     annotations: Annotated[Path | None, flag("AP is not measured", "PATH")] = None,
     images: Annotated[Path | None, flag("searched for next to --annotations", "PATH")] = None,
 ) -> int:
     """Export a model to ONNX, for any engine, batch size and input size.
 
-    --int8 also accepts an .onnx model. It is for processors with fast 8-bit integer arithmetic
-    (VNNI), and writes a report of accuracy and speed next to OUT as .json.
+    Int8 models are fast on CPUs with 8-bit integer instructions (VNNI). With --int8, a report of
+    accuracy and speed is written next to OUT with the suffix .json.
 
     Args:
-        model: The .safetensors or .onnx file, or the name of a downloaded model.
+        model: A .safetensors file, `default` for the bundled model, or the name of a downloaded
+            model; with --int8 also an .onnx file.
         out: The .onnx file to write.
         half: Store the weights in half precision, which halves the size of the file; the network
-            still computes in float32.
-        int8: Quantize the network to 8-bit integers. Needs --calibrate.
+            still computes in float32. Excludes --int8.
+        int8: Quantize the network to 8-bit integers, except for the heads. Needs --calibrate.
         calibrate: A folder of images similar to those that the model will process, on which the
             value ranges of the network's layers are measured for --int8.
         calibration_images: Number of images of --calibrate to use, spread evenly over the folder.
         annotations: A COCO keypoints file with which AP is measured before and after --int8. Layers
-            are returned to float, the most sensitive first, until AP drops by less than 0.01.
+            are kept in float, the most sensitive first, until AP (0 to 1) is lower by less than
+            0.01 in every engine.
         images: The folder or .zip file of the images of --annotations.
     """
-    from higherhrnet.zoo.models import resolve_model
+    from higherhrnet.zoo.resolve import resolve_model
 
     require(not (half and int8), "--half and --int8 exclude each other; use only one of them")
     if int8 != bool(calibrate) or (annotations and not int8) or (images and not annotations):
@@ -62,7 +64,7 @@ def _export_float(path: Path, out: Path, half: bool = False) -> None:
     require_packages("export", "torch", "torch", "safetensors", "onnx", "onnxscript")
     from higherhrnet.network import checkpoint
     from higherhrnet.network.export import export_onnx
-    from higherhrnet.zoo.models import torch_weights
+    from higherhrnet.zoo.resolve import torch_weights
 
     network, header = checkpoint.load(torch_weights(path))
     export_onnx(network, header, out, half)

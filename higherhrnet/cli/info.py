@@ -6,7 +6,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from higherhrnet.zoo.models import DEFAULT_MODEL
+from higherhrnet.zoo.resolve import DEFAULT_MODEL
 
 
 def info(model: Annotated[Positional[str], arg(metavar="[FILE|NAME]")] = DEFAULT_MODEL, /) -> int:

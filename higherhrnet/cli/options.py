@@ -27,24 +27,25 @@ class InferenceOptions(EngineOptions):
     """The model, the engine, and the inference settings that replace those of the model."""
 
     size: Annotated[int | None, flag("the model's setting", "INT")] = None
-    """Length in pixels of the shorter side to which images are resized for the network, a multiple
-    of 32. Smaller sizes are faster and miss small people."""
-    flip: Flag = False
-    """Also run the network on the horizontally flipped image and average the maps, even if the
-    model's settings do not. Doubles the computation."""
-    no_flip: Flag = False
-    """Do not use the flipped image, even if the model's settings do."""
+    """Length in pixels of the shorter side of the network's input, a multiple of 32, which is
+    rounded up to a multiple of 64. Smaller values are faster and miss small people."""
+    flip: Annotated[Flag, flag("the model's setting")] = False
+    """Also run the network on the horizontally flipped image and average the maps. Doubles the
+    computation. Excludes --no-flip."""
+    no_flip: Annotated[Flag, flag("the model's setting")] = False
+    """Do not use the flipped image."""
     scales: Annotated[tuple[float, ...], flag("the model's setting")] = ()
-    """Sizes at which the network sees each image, as factors of --size, for example 0.5 1 2; must
-    include 1 if there are several."""
+    """Scales at which each image is processed, relative to --size, for example 0.5 1 2. Several
+    scales must include 1. Heatmaps are averaged over the scales; tags are taken from scale 1."""
     fast: Flag = False
-    """Run the network once for each image: without the flipped image and at one scale, regardless
-    of the model's settings. Faster and less accurate."""
+    """Run the network once for each image, as --no-flip --scales 1 do. Faster and less accurate.
+    Excludes --flip and --scales."""
     min_score: Annotated[float | None, flag("the model's setting", "FLOAT")] = None
-    """Omit people whose score is below this value, 0 to 1."""
+    """Omit people whose score is below this value, 0 to 1. The score of a person is the mean
+    heatmap value of all keypoints; missing keypoints count as 0."""
 
     def engine_options(self) -> EngineOptions:
-        """The options that select the model and the engine."""
+        """Returns the options that select the model and the engine."""
         return EngineOptions(**{f.name: getattr(self, f.name) for f in fields(EngineOptions)})
 
     def load(self, streams: int = MAX_STREAMS) -> Predictor:

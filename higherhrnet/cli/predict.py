@@ -22,7 +22,7 @@ def predict(
     out: Annotated[Path, arg(aliases=["-o"])] = Path("poses"),
     draw: bool = True,
     save_maps: Flag = False,
-    every: int = 1,
+    every: Annotated[int, arg(metavar="N")] = 1,
     format: Literal["json", "jsonl"] = "json",
     csv: Flag = False,
     resume: Flag = False,
@@ -33,7 +33,8 @@ def predict(
     """Find the people in images, folders, videos and cameras.
 
     Writes the predictions into a folder, and each image and video with the poses drawn on it.
-    `predict-ray` does the same for very many images on a cluster.
+    `predict-ray` does this for large numbers of images on a cluster. The exit code is 3 if some
+    files were skipped.
 
     Args:
         sources: Files, folders, glob patterns and camera numbers; - reads a list of files from
@@ -41,13 +42,15 @@ def predict(
         options: The model and the inference settings.
         out: The folder to write to. Predictions of an earlier run in it are replaced, unless
             --resume is given.
-        draw: Write each image and video with the poses drawn on it.
-        save_maps: Write an image of the heatmaps and tags of each image.
+        draw: Write each image and video with the poses drawn on it. Keypoints whose score is below
+            0.2 are not drawn.
+        save_maps: Write an image of the heatmaps and tags of each image file; not for videos.
         every: Process only every N-th frame of a video or camera, beginning with the first.
-        format: jsonl writes predictions.jsonl, with one line per image or frame as soon as it is
-            done; json writes predictions.json, a list of COCO results, at the end as well.
+        format: jsonl writes only predictions.jsonl, with one line per image or frame as soon as it
+            is done. json also writes predictions.json, a list of COCO results, at the end.
         csv: Write predictions.csv at the end, with one row per person.
-        resume: Continue an earlier run into the same folder; files that it finished are skipped.
+        resume: Continue an earlier run with the same settings into the same folder; files that it
+            finished are skipped.
         track: Track people through videos: each person keeps a track ID, and keypoints are
             smoothed over time. Implies --csv.
         tracking: Settings of --track.

@@ -1,8 +1,8 @@
-"""predict-ray: finds the people in very many images with a Ray cluster."""
+"""predict-ray: finds the people in large numbers of images with a Ray cluster."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -13,32 +13,42 @@ from higherhrnet.errors import reading, require, require_packages
 from higherhrnet.flags import flag, required
 
 
+@dataclass(frozen=True)
+class ActorOptions(InferenceOptions):
+    """The model, the engine and the inference settings of each actor."""
+
+    threads: Annotated[int | None, flag("1", "INT")] = None
+    """Number of CPUs that are reserved for each actor and used by its network."""
+    streams: Annotated[int | None, flag("1", "INT")] = None
+    """Number of concurrent inference requests of each actor, which share its threads."""
+
+
 def predict_ray(
     sources: Annotated[Positional[tuple[str, ...]], required("SOURCE ...")],
     /,
-    options: Annotated[InferenceOptions, arg(name="")] = InferenceOptions(),
+    options: Annotated[ActorOptions, arg(name="")] = ActorOptions(),
     out: Annotated[str, arg(aliases=["-o"], metavar="PATH|URI")] = "poses",
     address: Annotated[
         str | None,
         flag("the cluster of this machine; without one, a cluster is started", "HOST:PORT"),
     ] = None,
-    actors: Annotated[int | None, flag("as many as the cluster has room for", "INT")] = None,
-    gpus: float = 0.0,
+    actors: Annotated[int | None, flag("as many as fit on the idle cluster", "INT")] = None,
+    gpus: Annotated[float, flag("0, CPU only")] = 0.0,
     images_per_shard: int = 256,
     resume: Flag = False,
 ) -> int:
-    """Find the people in very many images with a Ray cluster.
+    """Find the people in large numbers of images with a Ray cluster.
 
     Images and results may be on local disks or on s3://, gs:// and other filesystems. Results are
     Parquet tables with one row per person; nothing is drawn.
 
     Args:
-        sources: Images and folders, as paths or URIs.
-        options: The model and the inference settings. --threads is the number of CPUs of each
-            actor, 1 if it is not given.
+        sources: Images and folders, as paths or URIs; no videos and no glob patterns.
+        options: The model and the inference settings.
         out: The folder to write to, as a path or a URI that all machines of the cluster can reach.
+            It must not contain an earlier run, unless --resume is given.
         address: The address of the cluster.
-        actors: Number of worker processes.
+        actors: Number of actors, the worker processes of Ray.
         gpus: GPUs for each actor; 0.5 lets two actors share one.
         images_per_shard: Number of images per Parquet file. It is also the amount of work that is
             repeated when a machine fails.

@@ -1,4 +1,4 @@
-"""scenes: draws synthetic people with exact keypoints, as a COCO data set."""
+"""scenes: draws synthetic people with exact keypoints, as a COCO dataset."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ def scenes(
     people: tuple[int, int] = (1, 5),
     skeleton: Annotated[str, arg(metavar="NAME|FILE")] = "coco",
 ) -> int:
-    """Draw synthetic scenes of people with exact keypoints, as a COCO data set.
+    """Draw synthetic scenes of people with exact keypoints, as a COCO dataset.
 
     Args:
-        out: The folder to write to; it must not contain a data set already.
+        out: The folder to write to; it must not contain a dataset already.
         count: Number of images.
         seed: Seed of the random numbers; equal seeds give equal scenes.
         size: Width and height of the images in pixels.
-        people: Minimum and maximum number of people per image, not counting crowds, which have no
-            keypoints.
-        skeleton: The keypoints to annotate: coco, crowdpose, or a .toml file that describes some of
-            their keypoints.
+        people: Minimum and maximum number of people per image. Crowds, and people without a visible
+            keypoint, are not annotated with keypoints.
+        skeleton: The keypoints to annotate: coco, crowdpose, or a .toml file that defines a subset
+            of their keypoints.
     """
     from higherhrnet.io.images import MIN_SIDE
     from higherhrnet.skeleton import load_skeleton
@@ -41,7 +41,7 @@ def scenes(
     require(0 <= low <= high, f"--people must be a minimum and a maximum, not {low} {high}")
     with reading(out):
         exists = (out / "annotations.json").exists()
-    require(not exists, f"{out} already contains a data set; use another folder")
+    require(not exists, f"{out} already contains a dataset; use another folder")
     path = write_scenes(
         out, count, seed, skeleton=load_skeleton(skeleton), height=size, width=size, people=people
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -13,8 +14,17 @@ from higherhrnet.flags import flag
 from higherhrnet.serving.limits import ServingLimits
 
 
+@dataclass(frozen=True)
+class ServiceOptions(InferenceOptions):
+    """The model, the engine and the inference settings of the service."""
+
+    streams: Annotated[int | None, flag("1", "INT")] = None
+    """Number of concurrent inference requests on the CPU, which share the threads. More streams
+    increase the throughput of small networks and the latency of a single request."""
+
+
 def serve(
-    options: Annotated[InferenceOptions, arg(name="")] = InferenceOptions(),
+    options: Annotated[ServiceOptions, arg(name="")] = ServiceOptions(),
     host: Annotated[str, arg(metavar="HOST")] = "127.0.0.1",
     port: int = 8000,
     token_file: Annotated[Path | None, flag("no token is required", "PATH")] = None,

@@ -8,7 +8,8 @@ from tyro.conf import arg
 from tyro.extras import subcommand_type_from_defaults
 
 from higherhrnet.errors import require_packages
-from higherhrnet.recipes import RECIPES, TrainConfig, describe
+from higherhrnet.recipes import RECIPES, describe
+from higherhrnet.train_config import TrainConfig
 
 if TYPE_CHECKING:
     Recipe = TrainConfig

@@ -15,8 +15,8 @@ from higherhrnet.data.color import jitter_color
 from higherhrnet.data.dataset import AnnotatedImage
 from higherhrnet.data.paste import paste_people
 from higherhrnet.geometry import FIRST_PIXEL_CENTER, Matrix, transform, warp
-from higherhrnet.recipes import AugmentConfig
 from higherhrnet.skeleton import Skeleton
+from higherhrnet.train_config import AugmentConfig
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,10 +39,10 @@ class Sample:
     flipped: bool
     """Whether the sample is flipped."""
     masks: tuple[BoolArray, ...]
-    """For each stride, (S / stride, S / stride) whether the loss counts a cell; flipped if
+    """For each stride, (S / stride, S / stride) whether a cell contributes to the loss; flipped if
     `flipped`."""
     labeled: BoolArray
-    """(K,) the keypoints that the data set annotates, with left and right exchanged if
+    """(K,) the keypoints that the dataset annotates, with left and right exchanged if
     `flipped`."""
 
 
@@ -59,7 +59,7 @@ def augment(
 
     Args:
         source: the image, which is not changed.
-        config: the random changes.
+        config: the data augmentation.
         input: size and convention of the network's input.
         skeleton: the skeleton of the people.
         rng: the source of random numbers.
@@ -85,13 +85,13 @@ def augment(
 def _random_keypoint(
     source: AnnotatedImage, rng: np.random.Generator, default: NDArray[np.floating]
 ) -> NDArray[np.floating]:
-    """(2,) x and y of a random labeled keypoint, or the default if there is none."""
+    """Returns (2,) x and y of a random labeled keypoint, or the default if there is none."""
     labeled = source.keypoints[source.keypoints[..., 2] > 0]
     return labeled[rng.integers(len(labeled)), :2] if len(labeled) else default
 
 
 def crop_matrix(center: NDArray[np.floating], side: float, degrees: float, size: int) -> Matrix:
-    """The transform from a square of the image to the network's input.
+    """Computes the transform from a square of the image to the network's input.
 
     Args:
         center: (2,) x and y of the square's center, in pixels of the image, in the coordinates of
@@ -140,7 +140,7 @@ def crop(
 def _mask(
     source: AnnotatedImage, matrix: Matrix, input: InputConfig, stride: int, mask_padding: bool
 ) -> BoolArray:
-    """(S / stride, S / stride) the mask, sampled at the map's cells as in the reference."""
+    """Samples the mask at the map's cells, as the reference implementation does."""
     side = input.size // stride
     if source.mask is not None:
         image_mask = source.mask.view(np.uint8) * np.uint8(255)

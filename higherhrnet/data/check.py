@@ -1,4 +1,4 @@
-"""Checks data sets for problems that affect training."""
+"""Checks datasets for problems that affect training."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy as np
 from tqdm import tqdm
 
 from higherhrnet.config import DecodeConfig
-from higherhrnet.data.dataset import parse_source
-from higherhrnet.data.masks import encode_annotation
+from higherhrnet.data.dataset import parse_dataset_argument
+from higherhrnet.data.rle import encode_annotation
 from higherhrnet.data.sides import find_swapped_sides
 from higherhrnet.errors import InputError
 from higherhrnet.hardware import usable_cores
@@ -22,17 +22,17 @@ from higherhrnet.io.coco import Annotations, Entry, load_annotations
 from higherhrnet.io.image_store import ImageStore, find_images
 from higherhrnet.skeleton import Skeleton
 
-Person = tuple[Entry, Entry]
+ImagePerson = tuple[Entry, Entry]
 """An image and one of its annotations."""
 
-MAX_SWAPPED_SHARE = 0.1
-"""Share of people whose left and right may be swapped, above which it is an error. Below it, these
-may all be false positives."""
+MAX_SWAPPED_FRACTION = 0.1
+"""Fraction of people with possibly swapped left and right keypoints above which they are an error.
+Below it, all of them may be false positives."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A kind of problem in a data set, with all cases of it."""
+    """A kind of problem in a dataset, with all cases of it."""
 
     singular: str
     """The problem in the singular, for example "image cannot be read"."""
@@ -44,7 +44,7 @@ class Finding:
     """Whether something is wrong; False for a note on something that may be intended."""
 
     def summary(self, max_cases: int = 3) -> str:
-        """One line with the number of cases and the first of them."""
+        """Formats one line with the number of cases and the first of them."""
         count, listed = len(self.cases), self.cases[:max_cases]
         if count > max_cases:
             listed = [*listed, f"and {count - max_cases:,} more"]
@@ -53,11 +53,11 @@ class Finding:
         return f"{level}: {count:,} {problem} ({'; '.join(listed)})"
 
 
-def check_datasets(sources: Sequence[str], out: Path | None = None) -> bool:
-    """Checks data sets and prints the findings.
+def check_datasets(datasets: Sequence[str], out: Path | None = None) -> bool:
+    """Checks datasets and prints the findings.
 
     Args:
-        sources: the data sets, each as ANNOTATIONS[,IMAGES].
+        datasets: the datasets, each as ANNOTATIONS[,IMAGES].
         out: a folder for `findings.txt`, which lists every case (default: the file is not written).
 
     Returns:
@@ -68,8 +68,8 @@ def check_datasets(sources: Sequence[str], out: Path | None = None) -> bool:
             cannot be written to.
     """
     lines, valid = [], True
-    for source in sources:
-        path, location, _ = parse_source(source)
+    for dataset in datasets:
+        path, location, _ = parse_dataset_argument(dataset)
         annotations = load_annotations(path)
         findings = check_dataset(annotations, ImageStore(location or find_images(path)))
         counts = f"{len(annotations.images):,} images, {annotations.num_people:,} people"
@@ -85,7 +85,7 @@ def check_datasets(sources: Sequence[str], out: Path | None = None) -> bool:
 
 
 def check_dataset(annotations: Annotations, images: ImageStore) -> list[Finding]:
-    """Checks a data set, and reads every image in which people are annotated.
+    """Checks a dataset, and reads every image in which people are annotated.
 
     Returns:
         The findings, errors first.
@@ -117,7 +117,7 @@ def _check_images(entries: Sequence[Entry], images: ImageStore) -> list[Finding]
     """Finds images that cannot be read or do not have their annotated size."""
 
     def check(entry: Entry) -> tuple[str | None, str | None]:
-        """The problem of reading an image, and that of its size."""
+        """Returns an error of reading the image and a mismatch of its size, or None for either."""
         if not entry.get("file_name"):
             return f"{_file_name(entry)} has no file_name", None
         try:
@@ -177,7 +177,7 @@ def _check_ids(annotations: Annotations) -> list[Finding]:
     ]
 
 
-def _check_segmentations(people: Sequence[Person]) -> list[Finding]:
+def _check_segmentations(people: Sequence[ImagePerson]) -> list[Finding]:
     """Finds invalid segmentations of crowds and of people without keypoints."""
     invalid = []
     for image, person in people:
@@ -190,7 +190,7 @@ def _check_segmentations(people: Sequence[Person]) -> list[Finding]:
     return [Finding("segmentation is invalid", "segmentations are invalid", invalid)]
 
 
-def _check_keypoints(people: Sequence[Person], skeleton: Skeleton) -> list[Finding]:
+def _check_keypoints(people: Sequence[ImagePerson], skeleton: Skeleton) -> list[Finding]:
     """Finds keypoints outside their image, wrong numbers of keypoints, and swapped sides."""
     triples = np.array([person["keypoints"] for _, person in people], np.float32)
     triples = triples.reshape(len(people), len(skeleton), 3)
@@ -209,7 +209,7 @@ def _check_keypoints(people: Sequence[Person], skeleton: Skeleton) -> list[Findi
     swapped = [
         _name(people[p]) for p in np.flatnonzero(find_swapped_sides(triples, skeleton)).tolist()
     ]
-    many = len(swapped) > MAX_SWAPPED_SHARE * np.count_nonzero(labeled.any(1))
+    many = len(swapped) > MAX_SWAPPED_FRACTION * np.count_nonzero(labeled.any(1))
     return [
         Finding("keypoint is outside its image", "keypoints are outside their images", outside),
         Finding(
@@ -224,12 +224,12 @@ def _check_keypoints(people: Sequence[Person], skeleton: Skeleton) -> list[Findi
     ]
 
 
-def _count_people(people: Sequence[Person]) -> list[Finding]:
-    """Notes people without keypoints, and images with many people."""
+def _count_people(people: Sequence[ImagePerson]) -> list[Finding]:
+    """Finds people without keypoints, and images with many people."""
     ignored = [_name(pair) for pair in people if not pair[1]["num_keypoints"]]
     counts = Counter(_file_name(image) for image, person in people if person["num_keypoints"])
-    limit = DecodeConfig().max_people
-    crowded = [f"{name} has {count}" for name, count in counts.items() if count > limit]
+    maximum = DecodeConfig().max_people
+    crowded = [f"{name} has {count}" for name, count in counts.items() if count > maximum]
     return [
         Finding(
             "person or crowd has no keypoints and is masked in training",
@@ -238,8 +238,8 @@ def _count_people(people: Sequence[Person]) -> list[Finding]:
             is_error=False,
         ),
         Finding(
-            f"image has more than {limit} people",
-            f"images have more than {limit} people",
+            f"image has more than {maximum} people",
+            f"images have more than {maximum} people",
             crowded,
             is_error=False,
         ),
@@ -259,5 +259,5 @@ def _annotation_name(person: Entry) -> str:
     return f"annotation {person.get('id', 'without ID')}"
 
 
-def _name(pair: Person) -> str:
+def _name(pair: ImagePerson) -> str:
     return f"{_file_name(pair[0])}, {_annotation_name(pair[1])}"

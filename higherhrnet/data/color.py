@@ -1,4 +1,4 @@
-"""Random changes of brightness, contrast, saturation and hue."""
+"""Color augmentation: brightness, contrast, saturation and hue."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def jitter_color(image: Image, strength: float, rng: np.random.Generator) -> Ima
 
 
 def _color_matrix(saturation: float, hue: float) -> DoubleArray:
-    """The (3, 3) matrix that changes saturation and hue (radians), and keeps the luma."""
+    """Computes the (3, 3) matrix that changes saturation and hue (radians), and keeps the luma."""
     rotation = cv2.Rodrigues(np.full(3, hue / np.sqrt(3)))[0]  # about the gray axis
     to_gray = np.outer(np.ones(3), _LUMA_WEIGHTS)
     return np.asarray(to_gray + saturation * (np.eye(3) - to_gray) @ rotation, np.float64)

@@ -1,4 +1,4 @@
-"""Loads training data: images with the keypoints of their people and the mask of the loss."""
+"""Loads training data: images, the keypoints of the people in them, and masks of the loss."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from higherhrnet.arrays import BoolArray, FloatArray, Image
-from higherhrnet.data.masks import decode_mask
+from higherhrnet.data.annotation_arrays import PackedAnnotations, pack_annotations
 from higherhrnet.data.merge import merge_skeletons
-from higherhrnet.data.packing import PackedAnnotations, pack_annotations
+from higherhrnet.data.rle import decode_mask
 from higherhrnet.errors import InputError, require
 from higherhrnet.io.coco import Annotations, load_annotations
 from higherhrnet.io.image_store import ImageStore, find_images
-from higherhrnet.recipes import DataConfig
 from higherhrnet.skeleton import CROWDPOSE, Skeleton, load_skeleton
+from higherhrnet.train_config import DataConfig
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,9 +34,9 @@ class AnnotatedImage:
     sizes: FloatArray
     """(P,) the longer side of the box of each person, in pixels."""
     mask: BoolArray | None
-    """(H, W) whether the loss counts a pixel; None if it counts all."""
+    """(H, W) whether a pixel contributes to the loss; None if all do."""
     labeled: BoolArray
-    """(K,) the keypoints that the data set of the image annotates."""
+    """(K,) the keypoints that the dataset of the image annotates."""
     outlines: tuple[bytes, ...] = ()
     """The encoded mask of each person's pixels, empty if only a box is annotated; no masks at all
     if outlines are not loaded."""
@@ -45,12 +45,12 @@ class AnnotatedImage:
 class KeypointDataset:
     """A sequence of annotated images, which are read on access.
 
-    Threads and processes may share one.
+    It can be shared between threads and processes.
 
     Args:
         skeleton: the skeleton of the keypoints.
-        parts: the annotations and the images of each data set.
-        weights: for each data set, how often an epoch uses each of its images.
+        parts: the annotations and the images of each dataset.
+        weights: for each dataset, how often an epoch uses each of its images.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class KeypointDataset:
 def load_dataset(
     config: DataConfig, outlines: bool = False, parsed: Sequence[Annotations] = ()
 ) -> KeypointDataset:
-    """Loads the training data sets: all images in which people are annotated.
+    """Loads the training datasets: all images in which people are annotated.
 
     Images whose people have no keypoints are included.
 
@@ -110,32 +110,34 @@ def load_dataset(
         parsed: annotation files that have been parsed before, and so are not parsed again.
 
     Raises:
-        InputError: an annotation file or its images cannot be found or read, or a data set has no
+        InputError: an annotation file or its images cannot be found or read, or a dataset has no
             keypoint of the skeleton.
     """
     require(len(config.train) > 0, "there is no training data; name annotation files")
-    sources = [parse_source(text) for text in config.train][: 1 if config.overfit else None]
-    by_path = {data_set.path: data_set for data_set in parsed}
-    data_sets = [by_path.get(path) or load_annotations(path) for path, _, _ in sources]
+    arguments = [parse_dataset_argument(text) for text in config.train]
+    if config.overfit:
+        arguments = arguments[:1]
+    by_path = {dataset.path: dataset for dataset in parsed}
+    datasets = [by_path.get(path) or load_annotations(path) for path, _, _ in arguments]
     if config.skeleton:
         skeleton = load_skeleton(config.skeleton)
     else:
-        skeleton = merge_skeletons([data_set.skeleton for data_set in data_sets])
+        skeleton = merge_skeletons([dataset.skeleton for dataset in datasets])
     parts = []
-    for data_set, (path, location, _) in zip(data_sets, sources, strict=True):
+    for dataset, (path, location, _) in zip(datasets, arguments, strict=True):
         images = ImageStore(location or find_images(path))
-        with_ignored = config.mask and data_set.skeleton.names != CROWDPOSE.names
+        with_ignored = config.mask and dataset.skeleton.names != CROWDPOSE.names
         if config.overfit:
-            data_set = data_set.subset(data_set.labeled_images[: config.overfit])
+            dataset = dataset.subset(dataset.labeled_images[: config.overfit])
         packed = pack_annotations(
-            data_set, images, skeleton, with_ignored=with_ignored, with_outlines=outlines
+            dataset, images, skeleton, with_ignored=with_ignored, with_outlines=outlines
         )
         parts.append((packed, images))
-    return KeypointDataset(skeleton, parts, [weight for _, _, weight in sources])
+    return KeypointDataset(skeleton, parts, [weight for _, _, weight in arguments])
 
 
-def parse_source(text: str) -> tuple[Path, Path | None, float]:
-    """Parses a data set given as ANNOTATIONS[,IMAGES[,WEIGHT]].
+def parse_dataset_argument(text: str) -> tuple[Path, Path | None, float]:
+    """Parses a dataset given as ANNOTATIONS[,IMAGES[,WEIGHT]].
 
     Returns:
         The annotation file, the folder or .zip file of the images if given, and the weight

@@ -24,7 +24,7 @@ from higherhrnet.data.augment import Sample, augment
 from higherhrnet.data.dataset import AnnotatedImage, KeypointDataset
 from higherhrnet.errors import InputError
 from higherhrnet.hardware import usable_cores
-from higherhrnet.recipes import TrainConfig
+from higherhrnet.train_config import TrainConfig
 
 SampleKey = tuple[int, int, int]
 """Epoch, position in the epoch and index of the image; they determine the sample."""
@@ -80,8 +80,8 @@ def collate(samples: Sequence[Sample]) -> Batch:
         torch.tensor([sample.flipped for sample in samples]),
         torch.from_numpy(np.stack([sample.labeled for sample in samples])),
         [
-            torch.from_numpy(np.stack(level))
-            for level in zip(*(s.masks for s in samples), strict=True)
+            torch.from_numpy(np.stack(masks))
+            for masks in zip(*(s.masks for s in samples), strict=True)
         ],
         max((float(size) for sample in samples for size in sample.sizes), default=0.0),
     )
@@ -92,7 +92,6 @@ class AugmentedSamples(Dataset[Sample]):
 
     def __init__(self, dataset: KeypointDataset, config: TrainConfig) -> None:
         self.dataset, self.config = dataset, config
-        self.strides = tuple(4 >> level for level in range(1 + len(config.model.deconv_kernels)))
         self._reported: set[str] = set()
 
     def __getitem__(self, key: SampleKey) -> Sample:
@@ -104,7 +103,7 @@ class AugmentedSamples(Dataset[Sample]):
             config.input,
             self.dataset.skeleton,
             rng,
-            self.strides,
+            config.model.strides,
             lambda: self._read(int(rng.integers(len(self.dataset))), rng),
         )
 
@@ -154,7 +153,7 @@ class BatchSampler(Sampler[list[SampleKey]]):
         self.batches_per_epoch = max(1, -(-round(weights.sum()) // (batch_size * world_size)))
 
     def epoch_keys(self, epoch: int) -> list[SampleKey]:
-        """The keys of an epoch's samples in all processes."""
+        """Returns the keys of an epoch's samples in all processes."""
         rng = np.random.default_rng((self.seed, epoch))
         counts = np.floor(self.weights + rng.random(len(self.weights))).astype(int)
         if not counts.any():

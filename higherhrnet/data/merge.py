@@ -1,11 +1,11 @@
-"""Merges the skeletons of several data sets by the names of their keypoints."""
+"""Merges the skeletons of several datasets by the names of their keypoints."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain
 
-from higherhrnet.skeleton import COCO, CROWDPOSE, Skeleton
+from higherhrnet.skeleton import SKELETONS, Skeleton
 
 
 def merge_skeletons(skeletons: Sequence[Skeleton]) -> Skeleton:
@@ -18,7 +18,7 @@ def merge_skeletons(skeletons: Sequence[Skeleton]) -> Skeleton:
         InputError: the flip pairs of the skeletons contradict each other.
     """
     names = _unique([skeleton.names for skeleton in skeletons])
-    for known in (COCO, CROWDPOSE, skeletons[0]):
+    for known in (*SKELETONS.values(), skeletons[0]):
         if set(known.names) == set(names):
             return known
     sigmas = dict(p for s in reversed(skeletons) for p in zip(s.names, s.sigmas, strict=True))
@@ -34,7 +34,7 @@ def merge_skeletons(skeletons: Sequence[Skeleton]) -> Skeleton:
 
 
 def _flip_pairs(skeletons: Sequence[Skeleton]) -> tuple[tuple[str, str], ...]:
-    """The flip pairs of all skeletons; none if all of them derive theirs from the names."""
+    """Returns the flip pairs of all skeletons; none if all of them derive theirs from the names."""
     if not any(skeleton.flip_pairs for skeleton in skeletons):
         return ()
     pairs = [
@@ -49,7 +49,7 @@ def _unique(groups: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
 
 
 def _unique_pairs(groups: Sequence[tuple[tuple[str, str], ...]]) -> tuple[tuple[str, str], ...]:
-    """All pairs, each once regardless of the order of its elements."""
+    """Returns all pairs, each once regardless of the order of its elements."""
     pairs: dict[frozenset[str], tuple[str, str]] = {}
     for pair in chain.from_iterable(groups):
         pairs.setdefault(frozenset(pair), pair)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from higherhrnet.arrays import BoolArray, DoubleArray, FloatArray, Image
 from higherhrnet.data.dataset import AnnotatedImage
-from higherhrnet.data.masks import decode_mask
+from higherhrnet.data.rle import decode_mask
 from higherhrnet.geometry import Matrix, transform, warp
 
 MAX_PEOPLE = 3
@@ -26,7 +26,7 @@ def paste_people(
     """Pastes up to three people of one image into another, at random positions and scales.
 
     Keypoints that they cover are no longer visible. People without an outline are not pasted, and
-    nobody is if the target's data set annotates keypoints that the donor's does not.
+    nobody is if the target's dataset annotates keypoints that the donor's does not.
 
     Args:
         target: the image to paste into, which is not changed.
@@ -104,7 +104,7 @@ def _blend(
 
 
 def _inside(keypoints: FloatArray, mask: BoolArray) -> BoolArray:
-    """(P, K) whether the pixel of each keypoint is inside the image and the mask."""
+    """Returns (P, K) whether the pixel of each keypoint is inside the image and the mask."""
     height, width = mask.shape
     x, y = np.moveaxis(np.rint(keypoints[..., :2]).astype(int), -1, 0)
     in_image = (x >= 0) & (y >= 0) & (x < width) & (y < height)

@@ -42,7 +42,7 @@ def find_swapped_sides(keypoints: FloatArray, skeleton: Skeleton) -> BoolArray:
 
 
 def _has_reversed_face(keypoints: FloatArray, skeleton: Skeleton) -> BoolArray:
-    """(P,) whether eyes and nose are visible, with the eyes on the wrong sides."""
+    """Returns (P,) whether eyes and nose are visible, with the eyes on the wrong sides."""
     names = ("nose", "left_eye", "right_eye")
     if not set(names) <= set(skeleton.names):
         return np.zeros(len(keypoints), np.bool_)
@@ -55,7 +55,7 @@ def _has_reversed_face(keypoints: FloatArray, skeleton: Skeleton) -> BoolArray:
 
 
 def _has_reversed_body(keypoints: FloatArray, skeleton: Skeleton) -> BoolArray:
-    """(P,) whether most vectors point against that of the first labeled reference part."""
+    """Returns (P,) whether most vectors point against that of the first labeled reference part."""
     pairs = [(i, j) for i, j in enumerate(skeleton.flip_index) if "left" in _lower(skeleton, i)]
     parts = [re.sub("left|[^a-z]", "", _lower(skeleton, i)) for i, _ in pairs]
     references = [parts.index(part) for part in _REFERENCE_PARTS if part in parts]
@@ -70,14 +70,14 @@ def _has_reversed_body(keypoints: FloatArray, skeleton: Skeleton) -> BoolArray:
     compared = clear & ~np.isin(parts, _HEAD_PARTS)
     compared[rows, reference] = False
     opposite = (compared & (cosines < _OPPOSITE_COSINE)).sum(1)
-    most = (opposite >= 2) & (3 * opposite > 2 * compared.sum(1))
-    return np.asarray(available.any(1) & most)
+    majority = (opposite >= 2) & (3 * opposite > 2 * compared.sum(1))
+    return np.asarray(available.any(1) & majority)
 
 
 def _side_vectors(
     keypoints: FloatArray, pairs: Sequence[tuple[int, int]], min_lengths: Sequence[float]
 ) -> tuple[DoubleArray, BoolArray]:
-    """The directions from right keypoints to their left counterparts.
+    """Computes the directions from right keypoints to their left counterparts.
 
     Args:
         keypoints: (P, K, 3) x, y and visibility.

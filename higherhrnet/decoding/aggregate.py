@@ -1,4 +1,8 @@
-"""Strides, mirrored views and scales → one set of heatmaps and one of tags."""
+"""Aggregation: strides, flipped view and scales → one set of heatmaps and one of tags.
+
+As in the paper (section 3, "Heatmap Aggregation"), the heatmaps of all resolutions and views are
+averaged after upsampling, and the tags are those of the lowest resolution.
+"""
 
 from __future__ import annotations
 
@@ -9,30 +13,31 @@ from typing import NamedTuple
 
 import numpy as np
 
-from higherhrnet.arrays import FloatArray
-from higherhrnet.decoding.upsample import BLOCK, Upsampled, mirror, resize
+from higherhrnet.arrays import FloatArray, IndexArray
+from higherhrnet.decoding.upsample import BLOCK, Upsampled, flip_horizontally, resize
 from higherhrnet.errors import InputError
 
 
 class ScaleMaps(NamedTuple):
-    """What the network says of one photograph at one scale."""
+    """The maps of one image at one scale."""
 
     heatmaps: FloatArray
-    """(K, h, w) averaged over views and strides."""
+    """(K, h, w), averaged over views and strides."""
     tags: FloatArray
-    """(K or 1, V, h', w') a tag a view, those of the mirrored view turned back."""
+    """(K or 1, V, h', w'), one tag per view; those of the flipped view are flipped back."""
 
 
 @dataclass(frozen=True)
 class Maps:
-    """What the network says of one photograph, as small as it can be kept."""
+    """The maps of one image, at the smallest size from which they can be computed."""
 
     heatmaps: FloatArray
-    """(K, h, w) about 0 to 1."""
+    """(K, h, w), about 0 to 1."""
     tags: FloatArray
-    """(K or 1, T, h', w'), a tag a view."""
+    """(K or 1, T, h', w'), one tag per view."""
     heatmap_factors: tuple[int, ...]
-    """The enlargements that lead from the heatmaps to the grid on which people are decoded."""
+    """Factors by which the heatmaps are upsampled, one after the other, to the grid on which people
+    are decoded."""
     tag_factors: tuple[int, ...]
     """The same for the tags."""
 
@@ -42,9 +47,13 @@ class Maps:
         factor = math.prod(self.heatmap_factors)
         return self.heatmaps.shape[1] * factor, self.heatmaps.shape[2] * factor
 
-    def upsampled(self, ring: int) -> tuple[Upsampled, Upsampled]:
-        """Heatmaps (K, 1, H, W) and tags (K or 1, T, H, W) on the grid."""
-        heatmaps = Upsampled(self.heatmaps[:, None], self.heatmap_factors, ring)
+    def upsampled(self, margin: int) -> tuple[Upsampled, Upsampled]:
+        """(K, 1, H, W) heatmaps and (K or 1, T, H, W) tags on the grid.
+
+        Args:
+            margin: the widest margin of blocks of heatmaps that will be computed.
+        """
+        heatmaps = Upsampled(self.heatmaps[:, None], self.heatmap_factors, margin)
         return heatmaps, Upsampled(self.tags, self.tag_factors)
 
 
@@ -54,72 +63,75 @@ def aggregate(
     flip_index: Sequence[int],
     grid: tuple[int, int] | None,
 ) -> Maps:
-    """Merges what the network gave for one photograph.
+    """Merges the network's outputs for one image.
 
-    Heatmaps are averaged over strides, views and scales; tags come from scale 1 (or the only one),
-    one from each view.
+    Heatmaps are averaged over strides, views and scales. Tags are those of scale 1, or of the only
+    scale, with one tag per view.
 
     Args:
         outputs: for each scale the network's outputs, coarse to fine: (V, K + T, h, w) heatmaps and
-            tags, then (V, K, ·, ·) heatmaps. V is 1, or 2 when the second view is mirrored.
+            tags, then (V, K, ·, ·) heatmaps. V is 1, or 2 if the second view is flipped.
         num_keypoints: K.
-        flip_index: for each keypoint the index of its mirror image.
-        grid: height and width to decode at, or None for the finest map's of the largest scale.
+        flip_index: for each keypoint, the index of the keypoint that replaces it in a flipped
+            image.
+        grid: height and width of the grid on which people are decoded (None: those of the finest
+            map of the largest scale).
 
     Raises:
-        InputError: a map holds something that is no number.
+        InputError: the maps contain NaN or infinity.
     """
     flip = np.asarray(flip_index)
-    merged = {scale: _merge(levels, num_keypoints, flip) for scale, levels in outputs.items()}
+    merged = {
+        scale: ScaleMaps(
+            _merge_heatmaps([level[:, :num_keypoints] for level in levels], flip),
+            _merge_tags(levels[0][:, num_keypoints:], flip),
+        )
+        for scale, levels in outputs.items()
+    }
     return merge_scales(merged, grid)
 
 
 def merge_scales(merged: Mapping[float, ScaleMaps], grid: tuple[int, int] | None) -> Maps:
-    """Lays what was seen of one photograph at all scales over each other.
+    """Merges the maps of one image over its scales.
 
     Args:
-        merged: for each scale.
-        grid: height and width to decode at, or None for the finest map's of the largest scale.
+        merged: the maps of each scale.
+        grid: as in `aggregate`.
 
     Raises:
-        InputError: a map holds something that is no number.
+        InputError: the maps contain NaN or infinity.
     """
     grid = grid or merged[max(merged)].heatmaps.shape[1:]
     heatmaps, tags = merged[1 if 1 in merged else next(iter(merged))]
     tag_factors: tuple[int, ...] = ()
     for height, width in (heatmaps.shape[1:], grid):
-        tags, tag_factors = _enlarge(tags, tag_factors, height, width)
+        tags, tag_factors = _upsample(tags, tag_factors, height, width)
     if len(merged) == 1:
-        cells, factors = _enlarge(heatmaps[:, None], (), *grid)
-        heatmaps = cells[:, 0]
+        upsampled, factors = _upsample(heatmaps[:, None], (), *grid)
+        heatmaps = upsampled[:, 0]
     else:
         heatmaps, factors = _mean([resize(m.heatmaps, *grid) for m in merged.values()]), ()
     if not (np.isfinite(heatmaps.sum()) and np.isfinite(tags.sum())):
         raise InputError(
-            "the network's maps hold NaN or infinity; try --precision f32, or other weights"
+            "the network's maps contain NaN or infinity; use --precision f32, or other weights"
         )
     return Maps(heatmaps, tags, factors, tag_factors)
 
 
-def _merge(levels: Sequence[FloatArray], num_keypoints: int, flip: FloatArray) -> ScaleMaps:
-    """One scale's outputs, merged over views and strides."""
-    return ScaleMaps(
-        _merge_strides(levels, num_keypoints, flip), _tags(levels[0], num_keypoints, flip)
-    )
+def _merge_heatmaps(levels: Sequence[FloatArray], flip: IndexArray) -> FloatArray:
+    """(V, K, ·, ·) heatmaps of each stride → (K, h, w) their mean at the size of the finest."""
+    means = [_merge_views(level, flip) for level in levels]
+    height, width = means[-1].shape[1:]
+    return _mean([resize(mean, height, width) for mean in means])
 
 
-def _merge_strides(
-    outputs: Sequence[FloatArray], num_keypoints: int, flip: FloatArray
-) -> FloatArray:
-    """One scale's heatmaps, averaged over views and strides: (K, h, w) of the finest."""
-    levels = [_merge_views(output[:, :num_keypoints], flip) for output in outputs]
-    height, width = levels[-1].shape[1:]
-    return _mean([resize(level, height, width) for level in levels])
+def _merge_views(views: FloatArray, flip: IndexArray) -> FloatArray:
+    """(V, K, h, w) → (K, h, w) the mean of the views.
 
-
-def _merge_views(views: FloatArray, flip: FloatArray) -> FloatArray:
-    """(V, K, h, w) → (K, h, w); flipping before enlarging is the same and touches fewer cells."""
-    return views[0] if len(views) == 1 else _mean([views[0], mirror(views[1])[flip]])
+    The flipped view is flipped back before maps are upsampled, where they have fewer cells; the
+    result is the same as afterwards.
+    """
+    return views[0] if len(views) == 1 else _mean([views[0], flip_horizontally(views[1])[flip]])
 
 
 def _mean(maps: Sequence[FloatArray]) -> FloatArray:
@@ -132,23 +144,32 @@ def _mean(maps: Sequence[FloatArray]) -> FloatArray:
     return total
 
 
-def _tags(coarse: FloatArray, num_keypoints: int, flip: FloatArray) -> FloatArray:
-    """(V, K + T, h, w) → (K or 1, V, h, w)."""
-    tags = coarse[:, num_keypoints:]
-    mirrored = tags[1:, flip if tags.shape[1] > 1 else slice(None), :, ::-1]
-    return np.concatenate([tags[:1], mirrored]).transpose(1, 0, 2, 3)
+def _merge_tags(tags: FloatArray, flip: IndexArray) -> FloatArray:
+    """(V, K or 1, h, w) → (K or 1, V, h, w), the flipped view flipped back."""
+    flipped = tags[1:, flip if tags.shape[1] > 1 else slice(None), :, ::-1]
+    return np.concatenate([tags[:1], flipped]).transpose(1, 0, 2, 3)
 
 
-def _enlarge(
+def _upsample(
     maps: FloatArray, factors: tuple[int, ...], height: int, width: int
 ) -> tuple[FloatArray, tuple[int, ...]]:
-    """Notes a bilinear enlargement of (K, T, h, w) by a whole factor, or does any other."""
-    done = math.prod(factors)
-    h, w = maps.shape[2] * done, maps.shape[3] * done
+    """Upsamples (K, T, h, w) maps, on demand where `Upsampled` supports it.
+
+    Args:
+        maps: the maps.
+        factors: the factors of earlier upsamplings that are computed on demand.
+        height: the new height.
+        width: the new width.
+
+    Returns:
+        The maps and the factors by which they remain to be upsampled on demand.
+    """
+    factor_before = math.prod(factors)
+    h, w = maps.shape[2] * factor_before, maps.shape[3] * factor_before
     factor = height // h
-    if (h * factor, w * factor) == (height, width) and BLOCK % (done * factor) == 0:
+    if (h * factor, w * factor) == (height, width) and BLOCK % (factor_before * factor) == 0:
         return maps, (*factors, factor)
     flat = maps.reshape(-1, *maps.shape[2:])
-    for f in factors:
-        flat = resize(flat, flat.shape[1] * f, flat.shape[2] * f)
+    for earlier_factor in factors:
+        flat = resize(flat, flat.shape[1] * earlier_factor, flat.shape[2] * earlier_factor)
     return resize(flat, height, width).reshape(*maps.shape[:2], height, width), ()

@@ -1,4 +1,4 @@
-"""Maps → people: peaks, groups by tag, adjusted, refined, chosen."""
+"""Decoding: maps → peaks → people, adjusted and refined."""
 
 from __future__ import annotations
 
@@ -18,23 +18,31 @@ from higherhrnet.skeleton import Skeleton
 
 
 class DecodedPeople(NamedTuple):
-    """People on the grid that they were decoded on."""
+    """The people of one image, on the grid on which they were decoded."""
 
     keypoints: FloatArray
-    """(P, K, 3 + T) x, y, score and tags; zeros where a keypoint was not found."""
+    """(P, K, 3 + T) x, y, score and tags; zeros for missing keypoints."""
     scores: FloatArray
-    """(P,) the mean of the keypoints' scores before any was refined; a missing one counts as 0."""
+    """(P,) mean of the keypoints' scores before refinement; a missing keypoint counts as 0."""
 
 
 def decode(maps: Maps, skeleton: Skeleton, config: DecodeConfig) -> DecodedPeople:
-    """All people of one photograph, in the order in which grouping opened them.
+    """Finds the people of one image in its maps.
 
-    Coordinates count from the map's edge, a pixel's middle being at a half; without `adjust` they
-    are the pixels' indices, as the original gives them.
+    Coordinates are counted from the edge of the map, so that pixel centers are at half-integers;
+    without `adjust` they are the indices of the pixels, as in the reference implementation.
+
+    Args:
+        maps: the maps of the image.
+        skeleton: the keypoints.
+        config: the settings.
+
+    Returns:
+        The people, in the order in which grouping started them.
     """
     if config.position_weight:
-        maps = replace(maps, tags=_with_positions(maps.tags, config.position_weight))
-    heatmaps, tags = maps.upsampled(ring=config.peak_window // 2)
+        maps = replace(maps, tags=_append_positions(maps.tags, config.position_weight))
+    heatmaps, tags = maps.upsampled(margin=config.peak_window // 2)
     bounds = heatmaps.block_maxima()[:, 0]
     peaks = find_peaks(heatmaps, bounds, config.min_peak, config.peak_window, config.max_people)
     tag_map = np.minimum(peaks.keypoint, tags.count - 1)
@@ -46,23 +54,26 @@ def decode(maps: Maps, skeleton: Skeleton, config: DecodeConfig) -> DecodedPeopl
         x, y = people[person, k, :2].astype(np.intp).T
         people[person, k, :2] = adjust_keypoints(heatmaps, k, x, y)
     if config.refine:
-        strong = scores >= config.min_score  # the others will be left out, and no score changes
-        people[strong] = _refined(people[strong], heatmaps, bounds, tags, config.min_refined_score)
+        strong = scores >= config.min_score  # refinement does not change scores: skip the others
+        people[strong] = _refine(people[strong], heatmaps, bounds, tags, config.min_refined_score)
     return DecodedPeople(people, scores)
 
 
-def _with_positions(tags: FloatArray, weight: float) -> FloatArray:
-    """(K or 1, T, h, w) tags → (·, T + 2, h, w): each cell's x and y in shorter sides, weighted."""
+def _append_positions(tags: FloatArray, weight: float) -> FloatArray:
+    """(K or 1, T, h, w) tags → (·, T + 2, h, w) with x and y of each cell as two more tags.
+
+    The unit of x and y is the length of the map's shorter side divided by `weight`.
+    """
     count, _, height, width = tags.shape
     y, x = np.indices((height, width), np.float32) * np.float32(weight / min(height, width))
-    planes = np.broadcast_to(np.stack([x, y]), (count, 2, height, width))
-    return np.concatenate([tags, planes], 1)
+    positions = np.broadcast_to(np.stack([x, y]), (count, 2, height, width))
+    return np.concatenate([tags, positions], 1)
 
 
-def _refined(
+def _refine(
     people: FloatArray, heatmaps: Upsampled, bounds: FloatArray, tags: Upsampled, min_score: float
 ) -> FloatArray:
-    """The people with their missing keypoints, where the heatmap is above 0 and `min_score`."""
+    """Adds missing keypoints whose score is above 0 and at least `min_score`, in place."""
     found = people[:, :, 2] > 0
     person, k = np.nonzero(~found)
     if not len(person):

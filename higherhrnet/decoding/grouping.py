@@ -1,4 +1,4 @@
-"""Candidates → people, by their tags (associative embedding, NeurIPS 2017, section 3.2)."""
+"""Peaks → people, by tag ("Associative Embedding", Newell et al., NeurIPS 2017, section 3)."""
 
 from __future__ import annotations
 
@@ -13,57 +13,60 @@ from higherhrnet.decoding.peaks import Peaks
 
 
 def group_by_tag(
-    candidates: Peaks, tags: FloatArray, order: Sequence[int], config: DecodeConfig
+    peaks: Peaks, tags: FloatArray, order: Sequence[int], config: DecodeConfig
 ) -> FloatArray:
-    """Joins candidates to people, keypoint after keypoint.
+    """Assigns peaks to people, one keypoint after the other.
 
-    A person's tag is the mean of its keypoints' tags; each further keypoint's candidates are
-    assigned to the people at the least total tag distance, and those that fit nobody open a person
-    of their own. Like the original, people are told apart by their first keypoint's first tag:
-    where two are equal to the last bit, the later replaces the earlier.
+    The tag of a person is the mean of the tags of its keypoints. The peaks of the next keypoint are
+    assigned to the people so that the total tag distance is as small as possible, and a peak that
+    fits nobody starts a new person. As in the reference implementation, people are identified by
+    the first tag of the peak that started them: a peak that would start a person with exactly the
+    same first tag is added to the earlier person instead, and its tag becomes that person's tag.
 
     Args:
-        candidates: N of them.
-        tags: (N, T) theirs.
-        order: the keypoints, in the order of the visit.
+        peaks: N peaks.
+        tags: (N, T) the tags of the peaks.
+        order: the keypoints, in the order in which they are grouped.
         config: the thresholds.
 
     Returns:
-        (P, K, 3 + T): x, y, score and tags, zeros where a keypoint was not found. People are in the
-        order of their opening.
+        (P, K, 3 + T) x, y, score and tags of each person's keypoints; zeros for missing keypoints.
+        People are in the order in which they were started.
     """
-    rows = np.column_stack([candidates.x, candidates.y, candidates.score, tags])
+    rows = np.column_stack([peaks.x, peaks.y, peaks.score, tags])
     people = np.zeros((len(rows), len(order), rows.shape[1]), np.float32)
-    sums = np.zeros_like(tags)
-    members = np.zeros(len(rows), np.float32)
+    tag_sums = np.zeros_like(tags)
+    counts = np.zeros(len(rows), np.float32)
     index: dict[float, int] = {}
-    starts = np.searchsorted(candidates.keypoint, np.arange(len(order) + 1))
+    starts = np.searchsorted(peaks.keypoint, np.arange(len(order) + 1))
     for keypoint in order:
-        mine = slice(starts[keypoint], starts[keypoint + 1])
-        known = min(len(index), config.max_people)
-        joined = _assign_to(rows[mine], sums[:known] / members[:known, None], config)
-        for row, tag, person in zip(rows[mine], tags[mine], joined, strict=True):
+        part = slice(starts[keypoint], starts[keypoint + 1])
+        candidates = min(len(index), config.max_people)
+        assigned = _assign_to(rows[part], tag_sums[:candidates] / counts[:candidates, None], config)
+        for row, tag, person in zip(rows[part], tags[part], assigned, strict=True):
             if person < 0:
                 person = index.setdefault(tag[0], len(index))
-                sums[person], members[person] = tag, 1
+                tag_sums[person], counts[person] = tag, 1
             else:
-                sums[person] += tag
-                members[person] += 1
+                tag_sums[person] += tag
+                counts[person] += 1
             people[person, keypoint] = row
     return people[: len(index)]
 
 
-def _assign_to(rows: DoubleArray, people: FloatArray, config: DecodeConfig) -> list[int]:
-    """The person that each of a keypoint's candidates joins; -1 for none."""
-    if not len(rows) or not len(people):
+def _assign_to(rows: DoubleArray, person_tags: FloatArray, config: DecodeConfig) -> list[int]:
+    """The person to which each peak of a keypoint is assigned; -1 for a new person."""
+    if not len(rows) or not len(person_tags):
         return [-1] * len(rows)
-    distance = np.linalg.norm(rows[:, None, 3:] - people, axis=2)
+    distance = np.linalg.norm(rows[:, None, 3:] - person_tags, axis=2)
     cost = np.round(distance) * 100 - rows[:, 2:3] if config.score_in_cost else distance
-    if len(rows) > len(people):
-        surplus = np.full((len(rows), len(rows) - len(people)), 1e10)
+    if len(rows) > len(person_tags):
+        surplus = np.full((len(rows), len(rows) - len(person_tags)), 1e10)
         cost = np.concatenate([cost, surplus], 1)
     columns = assign(cost)
     return [
-        column if column < len(people) and distance[row, column] < config.max_tag_distance else -1
+        column
+        if column < len(person_tags) and distance[row, column] < config.max_tag_distance
+        else -1
         for row, column in enumerate(columns.tolist())
     ]

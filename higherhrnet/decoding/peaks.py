@@ -1,4 +1,4 @@
-"""Heatmaps → candidates: where each keypoint may be."""
+"""Heatmaps → peaks: the local maxima at which each keypoint may be."""
 
 from __future__ import annotations
 
@@ -6,37 +6,36 @@ from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from higherhrnet.arrays import FloatArray, IndexArray
-from higherhrnet.decoding.top_k import topk_order
+from higherhrnet.arrays import BoolArray, FloatArray, IndexArray
+from higherhrnet.decoding.top_k import top_k_indices
 from higherhrnet.decoding.upsample import BLOCK, Upsampled
 
 
 class Peaks(NamedTuple):
-    """Peaks of all keypoints, sorted by keypoint, the highest first."""
+    """The peaks of all keypoints, sorted by keypoint and then from high to low."""
 
     keypoint: IndexArray
-    """(N,)"""
+    """(N,) index of the keypoint."""
     x: IndexArray
-    """(N,) column of the enlarged map."""
+    """(N,) column of the upsampled heatmap."""
     y: IndexArray
-    """(N,) row of the enlarged map."""
+    """(N,) row of the upsampled heatmap."""
     score: FloatArray
-    """(N,) the heatmap's value."""
+    """(N,) value of the heatmap."""
 
 
 def find_peaks(
-    heatmaps: Upsampled, bounds: FloatArray, min_peak: float, window: int, most: int
+    heatmaps: Upsampled, bounds: FloatArray, min_peak: float, window: int, max_peaks: int
 ) -> Peaks:
-    """Pixels above `min_peak` that nothing in the square around them exceeds.
+    """Finds the pixels that no pixel in the square window around them exceeds.
 
     Args:
-        heatmaps: (K, 1, h, w) enlarged, with a ring of at least `window // 2`.
-        bounds: (K, rows, columns) what no pixel of a block exceeds.
-        min_peak: a peak must be above this.
-        window: side of the square, odd.
-        most: peaks kept a keypoint, the highest.
+        heatmaps: (K, 1, h, w), with a margin of at least `window // 2`.
+        bounds: (K, rows, columns) the upper bounds of the blocks.
+        min_peak: the value that a peak must exceed.
+        window: side of the window in pixels, odd.
+        max_peaks: maximum number of peaks per keypoint; the highest are kept.
     """
     k, row, column = np.nonzero(bounds > min_peak)
     values, is_peak = _block_peaks(heatmaps, k, row, column, window)
@@ -47,32 +46,32 @@ def find_peaks(
     order = np.lexsort((x, y, -score, k))
     k, x, y, score = k[order], x[order], y[order], score[order]
     rank = np.arange(len(k)) - np.searchsorted(k, k)
-    tied = (k[1:] == k[:-1]) & (score[1:] == score[:-1]) & (rank[:-1] < most)
-    keep = rank < most
+    tied = (k[1:] == k[:-1]) & (score[1:] == score[:-1]) & (rank[:-1] < max_peaks)
     for keypoint in np.unique(k[1:][tied]):
-        mine = np.flatnonzero(k == keypoint)[:most]
-        flat = _original_order(heatmaps, keypoint, window, most)[: len(mine)]
-        y[mine], x[mine] = divmod(flat, heatmaps.width)
+        kept = np.flatnonzero(k == keypoint)[:max_peaks]
+        pixels = _reference_order(heatmaps, keypoint, window, max_peaks)[: len(kept)]
+        y[kept], x[kept] = divmod(pixels, heatmaps.width)
+    keep = rank < max_peaks
     return Peaks(k[keep], x[keep], y[keep], score[keep])
 
 
 def _block_peaks(
     heatmaps: Upsampled, k: IndexArray, row: IndexArray, column: IndexArray, window: int
-) -> tuple[FloatArray, NDArray[np.bool_]]:
-    """(M, BLOCK, BLOCK) values of blocks, and where a value is the largest in its square."""
-    ring = window // 2
-    pixels = heatmaps.blocks(k, row, column, ring, outside=-np.inf)[:, 0]
-    across = reduce(np.maximum, (pixels[:, :, i : i + BLOCK] for i in range(window)))
-    highest = reduce(np.maximum, (across[:, i : i + BLOCK] for i in range(window)))
-    values = pixels[:, ring : ring + BLOCK, ring : ring + BLOCK]
-    return values, values == highest
+) -> tuple[FloatArray, BoolArray]:
+    """(M, BLOCK, BLOCK) values of blocks, and whether each is the highest in its window."""
+    margin = window // 2
+    pixels = heatmaps.blocks(k, row, column, margin, outside=-np.inf)[:, 0]
+    row_maxima = reduce(np.maximum, (pixels[:, :, i : i + BLOCK] for i in range(window)))
+    maxima = reduce(np.maximum, (row_maxima[:, i : i + BLOCK] for i in range(window)))
+    values = pixels[:, margin : margin + BLOCK, margin : margin + BLOCK]
+    return values, values == maxima
 
 
-def _original_order(heatmaps: Upsampled, keypoint: int, window: int, most: int) -> IndexArray:
-    """The flat indices of one keypoint's highest peaks; equal ones as the original has them."""
+def _reference_order(heatmaps: Upsampled, keypoint: int, window: int, max_peaks: int) -> IndexArray:
+    """The flat indices of one keypoint's highest peaks, in the reference implementation's order."""
     row, column = np.divmod(np.arange(heatmaps.rows * heatmaps.columns), heatmaps.columns)
     values, is_peak = _block_peaks(heatmaps, np.full_like(row, keypoint), row, column, window)
     blocks = np.where(is_peak, values, 0).reshape(heatmaps.rows, heatmaps.columns, BLOCK, BLOCK)
     peaks = blocks.swapaxes(1, 2).reshape(heatmaps.rows * BLOCK, -1)
     values = peaks[: heatmaps.height, : heatmaps.width].ravel()
-    return topk_order(values, min(most, len(values)))
+    return top_k_indices(values, min(max_peaks, len(values)))

@@ -1,4 +1,4 @@
-"""Which of the people found to give: not the weak, not the same one twice, not too many."""
+"""Selection: removes weak and duplicate people, and limits their number."""
 
 from __future__ import annotations
 
@@ -6,41 +6,45 @@ import numpy as np
 
 from higherhrnet.arrays import FloatArray
 from higherhrnet.config import DecodeConfig
+from higherhrnet.oks import object_keypoint_similarity
 from higherhrnet.poses import Poses
 
 
 def select(poses: Poses, config: DecodeConfig) -> Poses:
-    """The people that `min_score`, `oks_nms` and `limit` leave, in their order."""
+    """Applies `min_score`, then `oks_nms`, then `max_results`; people keep their order."""
     poses = poses.above(config.min_score)
     if config.oks_nms is not None and len(poses) > 1:
-        poses = poses[_best_of_its_like(poses, config.oks_nms)]
-    if config.limit is not None and len(poses) > config.limit:
-        best = np.argsort(-poses.scores, kind="stable")[: config.limit]
+        poses = poses[_non_maximum_suppression(poses, config.oks_nms)]
+    if config.max_results is not None and len(poses) > config.max_results:
+        best = np.argsort(-poses.scores, kind="stable")[: config.max_results]
         poses = poses[np.sort(best)]
     return poses
 
 
-def similarity(poses: Poses) -> FloatArray:
-    """(P, P) Object Keypoint Similarity of every two people, 0 to 1.
+def pairwise_similarity(poses: Poses) -> FloatArray:
+    """Computes the Object Keypoint Similarity of every two people.
 
-    COCO's formula over the keypoints that both have, with the mean of the two boxes' areas as the
-    area; 0 where they share none.
+    The area is the mean of the areas of the two boxes, and the keypoints are those that both people
+    have.
+
+    Returns:
+        (P, P) similarities from 0 to 1; 0 where two people have no keypoint in common.
     """
-    area = np.maximum(poses.boxes[:, 2:].prod(1), 1.0)
-    area = (area[:, None] + area) / 2
-    offset = poses.keypoints[:, None] - poses.keypoints
-    falloff = 8 * np.square(np.asarray(poses.skeleton.sigmas, np.float32)) * area[..., None]
-    alike = np.exp(-np.square(offset).sum(-1) / falloff)
-    both = poses.found[:, None] & poses.found
-    total = (alike * both).sum(-1) / np.maximum(both.sum(-1), 1)
-    return np.asarray(total, np.float32)
+    areas = np.maximum(poses.boxes[:, 2:].prod(1), 1.0)
+    similarity = object_keypoint_similarity(
+        offsets=poses.keypoints[:, None] - poses.keypoints,
+        areas=(areas[:, None] + areas) / 2,
+        sigmas=np.asarray(poses.skeleton.sigmas, np.float32),
+        compared=poses.found[:, None] & poses.found,
+    )
+    return np.asarray(similarity, np.float32)
 
 
-def _best_of_its_like(poses: Poses, threshold: float) -> list[int]:
-    """The people of whom no better one is more alike than `threshold`, in their order."""
-    alike = similarity(poses) > threshold
+def _non_maximum_suppression(poses: Poses, threshold: float) -> list[int]:
+    """The indices of people who are not more similar than a threshold to a better kept person."""
+    similar = pairwise_similarity(poses) > threshold
     kept: list[int] = []
     for person in np.argsort(-poses.scores, kind="stable").tolist():
-        if not alike[person, kept].any():
+        if not similar[person, kept].any():
             kept.append(person)
     return sorted(kept)

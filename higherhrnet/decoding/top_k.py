@@ -1,7 +1,8 @@
-"""Which of equal peaks comes first: as torch.topk has it, since the original's results hang on it.
+"""The order of the k largest values, with ties resolved as by `torch.topk` on a CPU.
 
-`torch.topk` on a CPU is `std::partial_sort`, which keeps the largest so far in a heap; where values
-are equal, what was pushed before decides their order. Only keypoints with equal peaks come here.
+The reference implementation uses `torch.topk`, and its results depend on the order of equal peaks.
+`torch.topk` calls `std::partial_sort`, which keeps the largest values in a heap, so that the order
+of equal values depends on the operations before. This is used only for keypoints with equal peaks.
 """
 
 from __future__ import annotations
@@ -11,27 +12,31 @@ import numpy as np
 from higherhrnet.arrays import FloatArray, IndexArray
 
 
-def topk_order(values: FloatArray, most: int) -> IndexArray:
-    """The indices of the `most` largest values, in the order in which torch.topk gives them.
+def top_k_indices(values: FloatArray, k: int) -> IndexArray:
+    """Finds the indices of the k largest values, in the order of `torch.topk`.
 
     Args:
-        values: (N,), most ≤ N; torch does so where 64 · most ≤ N, and takes another way with fewer.
-        most: how many.
+        values: (N,) values, N ≥ k. For N < 64 · k, `torch.topk` uses a different algorithm, whose
+            order of equal values differs.
+        k: number of values.
+
+    Returns:
+        (k,) indices.
     """
-    heap = list(range(most))
-    for parent in reversed(range(most // 2)):
-        _sift(heap, values, parent, most, heap[parent])
-    for index in np.flatnonzero(values[most:] > values[heap[0]]) + most:
+    heap = list(range(k))
+    for parent in reversed(range(k // 2)):
+        _sift(heap, values, parent, k, heap[parent])
+    for index in np.flatnonzero(values[k:] > values[heap[0]]) + k:
         if values[index] > values[heap[0]]:
-            _sift(heap, values, 0, most, int(index))
-    for size in reversed(range(1, most)):
+            _sift(heap, values, 0, k, int(index))
+    for size in reversed(range(1, k)):
         last, heap[size] = heap[size], heap[0]
         _sift(heap, values, 0, size, last)
     return np.array(heap, np.intp)
 
 
 def _sift(heap: list[int], values: FloatArray, top: int, size: int, item: int) -> None:
-    """Puts an item where the top was: the hole sinks to the bottom, then the item rises."""
+    """Replaces the item at `top`: the hole sinks to the bottom of the heap, then the item rises."""
     hole = top
     while (child := 2 * hole + 2) <= size:
         if child == size or values[heap[child]] > values[heap[child - 1]]:

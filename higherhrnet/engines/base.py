@@ -1,8 +1,9 @@
-"""The interface of every engine, and the options that choose one."""
+"""The interface of the engines, and the options that select one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Protocol, get_args
@@ -13,17 +14,19 @@ from higherhrnet.arrays import FloatArray
 from higherhrnet.config import Header
 from higherhrnet.errors import InputError, require
 from higherhrnet.flags import flag
-from higherhrnet.zoo.models import DEFAULT_MODEL
+from higherhrnet.zoo.resolve import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from higherhrnet.engines.torch import TorchEngine
 
 EngineName = Literal["auto", "onnxruntime", "openvino", "torch"]
+"""The library that runs the network; `auto` selects one."""
 Precision = Literal["f32", "bf16", "f16"]
+"""The arithmetic of the network: 32-bit floats, or 16-bit floats with 8 or 5 bits of exponent."""
 
 MAX_STREAMS = 4
-"""Concurrent inference requests where many images are processed: more would take more memory and
-leave fewer threads to each."""
+"""Number of streams where many images are processed. More streams would need more memory and have
+fewer threads each."""
 
 
 @dataclass(frozen=True)
@@ -34,16 +37,16 @@ class EngineOptions:
     """The model to run: a .onnx or .safetensors file, `default` for the bundled model, or the name
     of a downloaded model (`higherhrnet models` lists them)."""
     engine: EngineName = "auto"
-    """The library that runs the network. auto selects the fastest one that is installed: PyTorch on
-    a GPU, else OpenVINO, else ONNX Runtime."""
+    """The library that runs the network. auto selects PyTorch if there is a GPU, else OpenVINO if
+    it is installed, else PyTorch for .safetensors files and ONNX Runtime for .onnx files."""
     precision: Precision = "f32"
-    """The arithmetic of the network. bf16 and f16 are faster where the processor supports them and
-    change the results slightly."""
+    """Floating-point type of the computation. bf16 and f16 are faster and change the results
+    slightly; they are rejected where the engine or the processor does not support them."""
     threads: Annotated[int | None, flag("all cores", "INT")] = None
     """Number of CPU threads that the network uses."""
     streams: Annotated[
         int | None,
-        flag("up to 4 where several images are processed, else 1; always 1 with PyTorch", "INT"),
+        flag("up to 4 for several images, else 1; always 1 with PyTorch or a GPU", "INT"),
     ] = None
     """Number of concurrent inference requests on the CPU, which share the threads. More streams
     process more images per second, but each image takes longer."""
@@ -67,7 +70,7 @@ class Engine(Protocol):
     streams: int
     """Number of calls that run concurrently; further calls wait."""
     cuda_engine: TorchEngine | None = None
-    """The engine itself where it runs on a CUDA device and accepts tensors there, else None."""
+    """The engine itself if it runs on a CUDA device and accepts tensors there, else None."""
 
     def __call__(self, images: FloatArray) -> Sequence[FloatArray]:
         """Runs the network.
@@ -82,11 +85,11 @@ class Engine(Protocol):
 
 
 class FunctionEngine(Engine):
-    """An engine that calls a function and reports its failures as one line.
+    """An engine that calls a function and reports its errors in one line.
 
     Args:
         description: as in `Engine`.
-        function: runs the network; called by up to `streams` threads at the same time.
+        function: runs the network; `streams` threads may call it concurrently.
         streams: as in `Engine`.
     """
 
@@ -103,17 +106,29 @@ class FunctionEngine(Engine):
         """Runs the network; see `Engine`.
 
         Raises:
-            InputError: the engine failed, for example because memory does not suffice.
+            InputError: the engine failed, for example because it ran out of memory.
         """
-        try:
+        with engine_errors(self.description, images.shape):
             return self._function(images)
-        except InputError:
-            raise
-        except Exception as error:  # each engine has error types of its own
-            reason = str(error).strip().splitlines()[-1:] or [type(error).__name__]
-            raise InputError(
-                f"{self.description} failed on a batch of shape {images.shape}: {reason[0]}"
-            ) from error
+
+
+@contextmanager
+def engine_errors(description: str, shape: tuple[int, ...]) -> Iterator[None]:
+    """Turns any error of an engine into an InputError with one line.
+
+    Args:
+        description: the description of the engine.
+        shape: the shape of the batch that the engine receives.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # each engine has error types of its own
+        reason = str(error).strip().splitlines()[-1:] or [type(error).__name__]
+        raise InputError(
+            f"{description} failed on a batch of shape {shape}: {reason[0]}"
+        ) from error
 
 
 def describe_threads(threads: int, streams: int) -> str:

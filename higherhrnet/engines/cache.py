@@ -1,4 +1,4 @@
-"""What engines keep on disk: exported ONNX files and compiled models."""
+"""The files that engines cache on disk: exported ONNX files and compiled models."""
 
 from __future__ import annotations
 
@@ -12,11 +12,15 @@ from higherhrnet.errors import InputError
 from higherhrnet.io.cache import cache_folder
 
 _MAX_FILES = 8
-"""Files per subfolder: what trainings leave behind would otherwise fill the disk."""
+"""Maximum number of files per subfolder; it limits the disk space for the models of trainings."""
 
 
 def cache_subfolder(name: str) -> Path:
-    """A subfolder of the cache, with room for one more file: the oldest files are deleted."""
+    """Makes room for one more file in a subfolder of the cache by deleting the oldest files.
+
+    Returns:
+        The subfolder, which may be missing.
+    """
     folder = cache_folder() / name
     with suppress(OSError):  # the folder is read-only, or another process deleted the file
         files = sorted(folder.glob("*.*"), key=lambda file: file.stat().st_mtime)
@@ -26,7 +30,7 @@ def cache_subfolder(name: str) -> Path:
 
 
 def exported_onnx(path: Path) -> Path:
-    """The ONNX form of a .safetensors file, exported at the first use and then cached.
+    """Finds the cached ONNX export of a .safetensors file, and exports the file if there is none.
 
     Raises:
         InputError: the file has to be exported and PyTorch is not installed, or the cache folder

@@ -12,7 +12,7 @@ from higherhrnet.engines.onnxruntime import load_onnxruntime
 from higherhrnet.engines.openvino import load_openvino
 from higherhrnet.errors import InputError
 from higherhrnet.hardware import usable_cores
-from higherhrnet.zoo.models import resolve_model, torch_weights
+from higherhrnet.zoo.resolve import resolve_model, torch_weights
 
 _INSTALL = {
     "onnxruntime": "pip install onnxruntime",
@@ -25,7 +25,7 @@ def load_engine(options: EngineOptions) -> tuple[Engine, Header]:
     """Loads a model into an engine.
 
     Args:
-        options: the model and the engine; `streams` counts as 1 when None.
+        options: the model and the engine. `streams` is 1 if it is None, and at most `threads`.
 
     Returns:
         The engine, and the header of the model.
@@ -37,7 +37,7 @@ def load_engine(options: EngineOptions) -> tuple[Engine, Header]:
     path = resolve_model(options.model)
     name = options.engine
     if name == "auto":
-        name = _fastest(path, options.precision)
+        name = fastest_engine(path, options.precision)
     if not _installed(name):
         raise InputError(f"the engine {name} is not installed: {_INSTALL[name]}")
     threads = options.threads or usable_cores()
@@ -52,12 +52,21 @@ def load_engine(options: EngineOptions) -> tuple[Engine, Header]:
 
 
 def _installed(engine: str) -> bool:
-    """Whether an engine is installed, with the package that reads its weights."""
+    """Whether an engine and the package that reads its files are installed."""
     return all(map(find_spec, [engine, "safetensors"] if engine == "torch" else [engine]))
 
 
-def _fastest(path: Path, precision: Precision) -> EngineName:
-    """PyTorch where there is a GPU, else OpenVINO, else what every installation has."""
+def fastest_engine(path: Path, precision: Precision) -> EngineName:
+    """Selects the fastest installed engine that can run a model.
+
+    PyTorch on a GPU is the fastest, then OpenVINO. Without them, .safetensors files run with
+    PyTorch on the CPU, and .onnx files with ONNX Runtime, which computes only in f32. OpenVINO is
+    also returned if it is missing and no installed engine supports the precision.
+
+    Args:
+        path: the file of the model.
+        precision: the arithmetic of the network.
+    """
     if torch_weights(path).suffix != ".onnx" and _installed("torch"):
         import torch
 

@@ -25,7 +25,8 @@ from higherhrnet.errors import InputError
 from higherhrnet.geometry import STRIDE
 
 _FIRST_ARRAY = Lock()
-"""Held while OpenVINO reads its first NumPy array, during which it releases Python's lock."""
+"""Held while OpenVINO reads its first NumPy array. It initializes itself with a lock of its own
+held, and releases Python's global interpreter lock meanwhile."""
 
 
 def load_openvino(
@@ -37,7 +38,7 @@ def load_openvino(
         path: the .onnx file.
         precision: the arithmetic of the network.
         threads: number of CPU threads.
-        streams: number of concurrent calls; fewer are used where threads would be left idle.
+        streams: maximum number of concurrent calls; fewer are used if threads would be idle.
 
     Raises:
         InputError: the processor does not support the precision, or the file is not a model of
@@ -45,7 +46,7 @@ def load_openvino(
     """
     import openvino
 
-    with _FIRST_ARRAY:  # two threads that pass their first arrays concurrently would deadlock
+    with _FIRST_ARRAY:  # two threads that pass the first arrays concurrently can deadlock
         openvino.Tensor(np.zeros(1, np.float32)).data.sum()
     core = openvino.Core()
     capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")

@@ -54,7 +54,7 @@ def load_torch(path: Path, precision: Precision, threads: int) -> tuple[TorchEng
 
 
 def _fold_batch_norms(model: nn.Module) -> None:
-    """Makes each batch normalization part of the convolution before it."""
+    """Folds each batch normalization into the convolution before it, in place."""
     from torch import nn
     from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -69,7 +69,7 @@ def _fold_batch_norms(model: nn.Module) -> None:
 
 
 class TorchEngine(FunctionEngine):
-    """A network on a device, in evaluation mode; it may be trained between the calls.
+    """A network on a device, in evaluation mode. Its weights may change between calls.
 
     Args:
         model: the network, already on the device.

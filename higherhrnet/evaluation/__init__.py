@@ -1,1 +1,1 @@
-"""Evaluation of predictions: metrics, precision and recall, kinds of errors, and a report page."""
+"""Evaluation of predictions: metrics, precision and recall, error types, and a report page."""

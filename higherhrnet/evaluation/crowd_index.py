@@ -1,4 +1,4 @@
-"""The crowd index of images, as CrowdPose defines it, for any data set with boxes and keypoints."""
+"""The crowd index of images, as CrowdPose defines it, for any dataset with boxes and keypoints."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from higherhrnet.io.coco import Entry
 
 
 def crowd_indices(paired: PairedResults) -> list[float]:
-    """The crowd index of each image, 0 to 1: the file's `crowdIndex`, or computed if missing."""
+    """Returns the crowd index of each image, 0 to 1: `crowdIndex`, or computed if missing."""
     pairs = zip(paired.images, paired.people_by_image, strict=True)
     return [
         float(image["crowdIndex"]) if _has_crowd_index(image) else crowd_index(people)
@@ -20,7 +20,7 @@ def crowd_indices(paired: PairedResults) -> list[float]:
 
 
 def crowd_index_note(images: Sequence[Entry]) -> str:
-    """A sentence on the number of images without `crowdIndex`; empty if every image has one."""
+    """Returns a note on the number of images without `crowdIndex`; empty if all have one."""
     count = sum(not _has_crowd_index(image) for image in images)
     if not count:
         return ""

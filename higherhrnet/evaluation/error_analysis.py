@@ -1,7 +1,7 @@
-"""Kinds of errors in results, after Ronchi & Perona (ICCV 2017).
+"""Error types of results, after Ronchi & Perona (ICCV 2017).
 
-Each annotated person, each result, and each labeled keypoint of a matched person is counted as one
-kind. As in COCO's code, only the 20 results with the highest scores of an image are considered.
+Each annotated person, each result, and each labeled keypoint of a matched person belongs to one
+category. As in pycocotools, only the 20 results of an image with the highest scores are considered.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ PEOPLE = {
     "merged": "not matched, but covered by a result that covers another person as well",
     "missed": "not covered by any result",
 }
-"""The kinds of annotated people, and what they mean."""
+"""The categories of annotated people, and their meaning."""
 RESULTS = {
     "matched": "matched to a person; of several results on a person, one is matched",
     "duplicate": "an additional result on a person who is already matched",
     "merged": "one result on two people, with at least a quarter of its keypoints on each",
-    "background false positive": "a result on nobody: its OKS with every person is below 0.1",
+    "background false positive": "a result that matches no person: its OKS is below 0.1 with all",
     "ignored": "a result on a crowd region or a person without labeled keypoints, as in COCO",
 }
-"""The kinds of results, and what they mean."""
+"""The categories of results, and their meaning."""
 KEYPOINTS = {
     "good": "as exact as human annotators: keypoint similarity of at least 0.85",
     "jitter": "close to the keypoint: keypoint similarity from 0.5 to 0.85",
@@ -45,7 +45,7 @@ KEYPOINTS = {
     "swap": "on a keypoint of another person",
     "miss": "on none of these, or not detected",
 }
-"""The kinds of labeled keypoints, and what they mean."""
+"""The categories of labeled keypoints, and their meaning."""
 
 MAX_RESULTS = 20
 MATCH_OKS, MIN_OKS = 0.5, 0.1
@@ -56,14 +56,14 @@ MERGED_FRACTION = 0.25
 
 @dataclass(frozen=True, eq=False)
 class ErrorCounts:
-    """The number of people, results and keypoints of each kind, in one image or several."""
+    """The number of people, results and keypoints of each category, in one image or several."""
 
     people: Counter[str]
-    """By the kinds of `PEOPLE`."""
+    """By the categories of `PEOPLE`."""
     results: Counter[str]
-    """By the kinds of `RESULTS`."""
+    """By the categories of `RESULTS`."""
     keypoints: Counter[str]
-    """By the kinds of `KEYPOINTS`; of matched and poorly matched people only."""
+    """By the categories of `KEYPOINTS`; of matched and poorly matched people only."""
     total_error: float
     """The sum of 1 − OKS of each person and the scores of duplicates and background false
     positives."""
@@ -87,7 +87,7 @@ def sum_errors(counts: Sequence[ErrorCounts]) -> ErrorCounts:
 
 
 def top_results(results: Sequence[Entry]) -> list[Entry]:
-    """The results of one image that COCO's code considers, in descending order of score."""
+    """Returns the results of one image that are evaluated, in descending order of score."""
     return sorted(results, key=lambda result: -result["score"])[:MAX_RESULTS]
 
 
@@ -101,7 +101,7 @@ def _analyze_image(people: list[Entry], results: list[Entry], skeleton: Skeleton
     matches = _match(similarity, merged)
     on_ignored = (box_similarity(results, ignored, skeleton) >= MATCH_OKS).any(1)
     on_person = similarity.side_invariant_oks.max(1, initial=0) >= MIN_OKS
-    kinds = np.select(
+    categories = np.select(
         [matches >= 0, merged, on_ignored, on_person],
         ["matched", "merged", "ignored", "duplicate"],
         "background false positive",
@@ -109,28 +109,28 @@ def _analyze_image(people: list[Entry], results: list[Entry], skeleton: Skeleton
     oks = np.zeros(len(evaluated))
     oks[matches[matches >= 0]] = similarity.oks[matches >= 0, matches[matches >= 0]]
     scores = np.array([result["score"] for result in results], float).clip(0, 1)
-    false_positives = np.isin(kinds, ("duplicate", "background false positive"))
+    false_positives = np.isin(categories, ("duplicate", "background false positive"))
     return ErrorCounts(
         _count_people(oks, matches, covered[merged].any(0)),
-        Counter(kinds.tolist()),
+        Counter(categories.tolist()),
         _count_keypoints(similarity, matches),
         float((1 - oks).sum() + scores[false_positives].sum()),
     )
 
 
 def _covered_people(similarity: DoubleArray) -> BoolArray:
-    """(D, P, K) similarity → (D, P) whether enough keypoints of a result are on a person."""
+    """Returns (D, P) whether enough keypoints of a result are on a person."""
     nearest = similarity == similarity.max(1, keepdims=True, initial=0)
     counts = (nearest & (similarity >= MIN_SIMILARITY)).sum(-1)
     return np.asarray(counts >= np.maximum(2, MERGED_FRACTION * counts.sum(1, keepdims=True)))
 
 
 def _match(similarity: KeypointSimilarity, merged: BoolArray) -> IndexArray:
-    """(D,) the index of the person to whom a result is matched, or −1.
+    """Returns (D,) the index of the person to whom a result is matched, or −1.
 
-    Results are matched in descending order of score, as in COCO's code, which requires an OKS of
-    `MATCH_OKS`. The remaining people are then matched to results that are poor but fit nobody else
-    better; exchanged left and right sides are allowed for that.
+    Results are matched in descending order of score, as in pycocotools, with an OKS of at least
+    `MATCH_OKS`. The remaining people are then matched to poor results that match no other person
+    better; this pass ignores left/right swaps.
     """
     matches = np.full(len(merged), -1)
     free = np.ones(len(similarity.labeled), bool)
@@ -150,8 +150,8 @@ def _match(similarity: KeypointSimilarity, merged: BoolArray) -> IndexArray:
 def _count_people(oks: DoubleArray, matches: IndexArray, merged: BoolArray) -> Counter[str]:
     is_matched = np.isin(np.arange(len(oks)), matches)
     conditions = [is_matched & (oks >= MATCH_OKS), is_matched, merged]
-    kinds = np.select(conditions, ["matched", "poorly matched", "merged"], "missed")
-    return Counter(kinds.tolist())
+    categories = np.select(conditions, ["matched", "poorly matched", "merged"], "missed")
+    return Counter(categories.tolist())
 
 
 def _count_keypoints(similarity: KeypointSimilarity, matches: IndexArray) -> Counter[str]:
@@ -163,9 +163,9 @@ def _count_keypoints(similarity: KeypointSimilarity, matches: IndexArray) -> Cou
     others[rows, people] = 0
     choices = (same, opposite, others.max(1, initial=0))
     best = np.argmax(choices, 0)  # the first of equal values, so that a nose is never inverted
-    kinds = np.select(
+    categories = np.select(
         [same >= GOOD_SIMILARITY, np.max(choices, 0) < MIN_SIMILARITY, best == 0, best == 1],
         ["good", "miss", "jitter", "inversion"],
         "swap",
     )
-    return Counter(kinds[similarity.labeled[people]].tolist())
+    return Counter(categories[similarity.labeled[people]].tolist())

@@ -27,7 +27,7 @@ class KeypointSimilarity:
 
     @property
     def oks(self) -> DoubleArray:
-        """(D, P) Object Keypoint Similarity, as COCO's code computes it."""
+        """(D, P) Object Keypoint Similarity, as pycocotools computes it."""
         return np.asarray(self.same.sum(-1) / self.labeled.sum(-1))
 
     @property
@@ -42,7 +42,7 @@ class KeypointSimilarity:
 
 
 def is_evaluated(person: Entry) -> bool:
-    """Whether COCO's code evaluates a person: one with labeled keypoints, and no crowd region."""
+    """Returns whether a person is evaluated: with labeled keypoints and not a crowd region."""
     labeled = person["num_keypoints"] and any(person["keypoints"][2::3])
     return bool(labeled and not person["iscrowd"])
 
@@ -61,10 +61,13 @@ def keypoint_similarity(
 def box_similarity(
     results: Sequence[Entry], people: Sequence[Entry], skeleton: Skeleton
 ) -> DoubleArray:
-    """(D, P) similarity of results to people without labeled keypoints, as COCO's code computes it.
+    """Compares results with people without labeled keypoints, as pycocotools does.
 
     Distances are measured to a box that extends the person's box by its size on each side; a
     keypoint inside has distance 0.
+
+    Returns:
+        (D, P) similarity, 0 to 1.
     """
     points = _triples(results, skeleton)[:, None, :, :2]
     boxes = np.array([person["bbox"] for person in people], float).reshape(-1, 1, 4)
@@ -78,6 +81,6 @@ def _triples(entries: Sequence[Entry], skeleton: Skeleton) -> DoubleArray:
 
 
 def _similarity(offsets: DoubleArray, people: Sequence[Entry], skeleton: Skeleton) -> DoubleArray:
-    """(D, P, K, 2) offsets in pixels → (D, P, K) similarity."""
+    """Converts (D, P, K, 2) offsets in pixels to (D, P, K) similarity."""
     areas = np.array([person["area"] for person in people], float) + np.spacing(1)
     return np.asarray(oks.keypoint_similarity(offsets, areas, np.array(skeleton.sigmas)), float)

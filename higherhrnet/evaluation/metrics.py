@@ -20,8 +20,14 @@ CROWDPOSE_METRICS = (
 )  # fmt: skip
 """As COCO's, but with AP over the images of each crowd level instead of sizes of people."""
 CROWD_LEVELS = {"easy": (-1.0, 0.2), "medium": (0.2, 0.8), "hard": (0.8, float("inf"))}
-"""The crowd indices of each level, from the first number up to below the second. The paper divides
-easy from medium at 0.1, but its evaluation code, and hence every published metric, at 0.2."""
+"""Ranges [low, high) of the crowd index. The paper's text separates easy and medium at 0.1, its
+code and all published metrics at 0.2."""
+
+_HEADINGS = {
+    "": "OKS .50–.95", "50": "OKS .50", "75": "OKS .75", "M": "medium", "L": "large",
+    "_easy": "easy", "_medium": "medium", "_hard": "hard",
+}  # fmt: skip
+"""The headings of metrics in a table, by the part of their names after AP or AR."""
 
 
 def evaluate(
@@ -38,7 +44,7 @@ def evaluate(
         A value for each metric; see `evaluate_results`.
 
     Raises:
-        InputError: a file cannot be read, or a result does not fit the annotations.
+        InputError: a file cannot be read, or a result does not match the annotations.
     """
     if isinstance(predictions, str | Path):
         predictions = load_predictions(predictions)
@@ -50,7 +56,7 @@ def evaluate_results(
 ) -> dict[str, float]:
     """Computes the metrics of COCO, or those of CrowdPose where the skeleton is CrowdPose's.
 
-    The metrics equal those of COCO's own code with the skeleton's sigmas. The arguments and errors
+    The metrics equal those of pycocotools with the skeleton's sigmas. The arguments and errors
     are those of `pair_results`.
 
     Returns:
@@ -74,8 +80,9 @@ def compute_metrics(paired: PairedResults) -> dict[str, float]:
 def _crowdpose_metrics(paired: PairedResults) -> dict[str, float]:
     """Computes CrowdPose's metrics, each level from its own images only.
 
-    CrowdPose's own code differs where a level has no people: it includes −1 in the average. Some of
-    its versions report the AP of medium-sized people of the last level as that of the medium level.
+    CrowdPose's evaluation code differs where a level has no people: it includes −1 in the average.
+    Some of its versions report the AP of medium-sized people of the last level as that of the
+    medium level.
     """
     precision, recall = _overall_metrics(precision_recall_by_area(paired)["all"])
     indices = crowd_indices(paired)
@@ -89,7 +96,7 @@ def _crowdpose_metrics(paired: PairedResults) -> dict[str, float]:
 
 
 def _overall_metrics(curves: PrecisionRecall) -> tuple[list[float], list[float]]:
-    """Average precision and recall over all OKS, at 0.50 and at 0.75."""
+    """Computes average precision and recall over all OKS, at 0.50 and at 0.75."""
     thresholds = (None, 0.5, 0.75)
     return [curves.ap(oks) for oks in thresholds], [curves.ar(oks) for oks in thresholds]
 
@@ -105,17 +112,19 @@ def format_metrics(metrics: Mapping[str, float], images: int, people: int) -> st
     headings, rows = metric_table(metrics)
     lines = {"": headings} | rows
     table = [f"{name:14}" + "".join(f"{cell:>13}" for cell in row) for name, row in lines.items()]
-    return "\n".join([*table, f"{images:,} images, {people:,} people"])
+    return "\n".join([*map(str.rstrip, table), f"{images:,} images, {people:,} people"])
 
 
 def metric_table(metrics: Mapping[str, float]) -> tuple[list[str], dict[str, list[str]]]:
-    """The headings of the columns, and the cells of the rows for precision and recall by name."""
-    groups = list(CROWD_LEVELS) if "AP_hard" in metrics else ["medium", "large"]
-    rows = {
-        name: [format_metric(value) for key, value in metrics.items() if key.startswith(kind)]
-        for name, kind in (("precision (AP)", "AP"), ("recall (AR)", "AR"))
-    }
-    return ["OKS .50–.95", "OKS .50", "OKS .75", *groups], rows
+    """Returns the headings of the columns, and the cells of the rows for precision and recall."""
+    suffixes = [suffix for suffix in _HEADINGS if f"AP{suffix}" in metrics]
+
+    def cells(prefix: str) -> list[str]:
+        names = [prefix + suffix for suffix in suffixes]
+        return [format_metric(metrics[name]) if name in metrics else "" for name in names]
+
+    headings = [_HEADINGS[suffix] for suffix in suffixes]
+    return headings, {"precision (AP)": cells("AP"), "recall (AR)": cells("AR")}
 
 
 def format_metric(value: float) -> str:

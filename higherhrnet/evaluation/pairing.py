@@ -1,4 +1,4 @@
-"""Pairing of ground truth and results: both indexed by image, however the images are named."""
+"""Pairing of ground truth and results by image, for any way in which the images are named."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from higherhrnet.io.coco import Annotations, Entry
 from higherhrnet.skeleton import CROWDPOSE
 
 CROWDPOSE_AREA = 0.53
-"""CrowdPose's files contain no areas; its own code uses this fraction of the area of the box."""
+"""CrowdPose's files contain no areas; its evaluation code uses this fraction of the box's area."""
 
 
 @dataclass(frozen=True, eq=False)
 class PairedResults:
-    """The ground truth and the results of a data set; `image_id` is an index into `images`."""
+    """The ground truth and the results of a dataset; `image_id` is an index into `images`."""
 
     annotations: Annotations
     images: list[Entry]
-    """Sorted by ID, because COCO's code orders results of equal score by image ID."""
+    """Sorted by ID, because pycocotools orders results of equal score by image ID."""
     people: list[Entry]
     """All annotated people of these images; their `id` counts from 1."""
     results: list[Entry]
@@ -46,9 +46,9 @@ def pair_results(annotations: Annotations, results: Sequence[Mapping[str, Any]])
 
     Args:
         annotations: the ground truth.
-        results: COCO keypoint results, as `load_predictions` returns them. Results of a category
-            other than that of the people are ignored, unless all results are: then their
-            `category_id` is disregarded.
+        results: COCO keypoint results, as `load_predictions` returns them. Results of other
+            categories than the people's are ignored; if all are of other categories, `category_id`
+            is ignored instead.
 
     Raises:
         InputError: a result belongs to an image without annotations, or to another skeleton.
@@ -68,7 +68,7 @@ def pair_results(annotations: Annotations, results: Sequence[Mapping[str, Any]])
 
 
 def _indexed_people(annotations: Annotations, indices: Mapping[str, int]) -> list[Entry]:
-    """The annotated people, with IDs from 1 because COCO's code takes ID 0 for "no match"."""
+    """Returns the annotated people, with IDs from 1: ID 0 means "no match" in pycocotools."""
     people = [
         person | {"id": id_, "image_id": indices[str(person["image_id"])], "category_id": 1}
         for id_, person in enumerate(annotations.people, 1)
@@ -83,7 +83,7 @@ def _indexed_people(annotations: Annotations, indices: Mapping[str, int]) -> lis
 def _indexed_results(
     results: Sequence[Mapping[str, Any]], annotations: Annotations, indices: Mapping[str, int]
 ) -> list[Entry]:
-    """The results in the form that COCO's code expects, with the index of their image."""
+    """Returns the results in the form that pycocotools expects, with the index of their image."""
     path, count = annotations.path, len(annotations.skeleton)
     ids_by_file_name = _ids_by_file_name(annotations)
     images = [indices.get(_image_id(result, ids_by_file_name)) for result in results]
@@ -98,7 +98,7 @@ def _indexed_results(
         raise InputError(
             f"{path}: people have {count} keypoints, but a result has {other.pop() / 3:g}"
         )
-    # COCO's code requires a box in all results or in none; without one it uses the keypoints.
+    # pycocotools requires a box in all results or in none; without one it uses the keypoints.
     kept = {"keypoints", "score"} | ({"bbox"} if all(r.get("bbox") for r in results) else set())
     return [
         {key: result[key] for key in kept} | {"image_id": image, "category_id": 1}
@@ -107,7 +107,7 @@ def _indexed_results(
 
 
 def _image_id(result: Mapping[str, Any], ids_by_file_name: Mapping[str, str]) -> str:
-    """The ID of a result's image: by the path, base name or stem of its file, else its `image_id`.
+    """Returns the ID of a result's image: by the path, base name or stem of its file, else its ID.
 
     The file name has priority because `predict` derives IDs from file names, and the annotations
     may use other IDs.
@@ -119,7 +119,7 @@ def _image_id(result: Mapping[str, Any], ids_by_file_name: Mapping[str, str]) ->
 
 
 def _ids_by_file_name(annotations: Annotations) -> dict[str, str]:
-    """Image IDs by the stem, base name and path of the files, where these are unique."""
+    """Returns image IDs by the stem, base name and path of the files, where these are unique."""
     images = [image for image in annotations.images if image.get("file_name")]
     paths = [PurePath(str(image["file_name"])) for image in images]
     ids: dict[str, str] = {}

@@ -11,7 +11,7 @@ from higherhrnet.arrays import DoubleArray
 from higherhrnet.evaluation.pairing import PairedResults
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
-"""The OKS from which a result counts as correct."""
+"""OKS thresholds of a true positive."""
 RECALLS = np.linspace(0, 1, 101)
 AREAS = {
     "all": (0, 1e10),
@@ -32,11 +32,11 @@ class PrecisionRecall:
     """(10,) the highest recall."""
 
     def ap(self, oks: float | None = None) -> float:
-        """Average precision at one OKS, or the mean over all."""
+        """Returns the average precision at one OKS, or the mean over all."""
         return _mean(self.precision, oks)
 
     def ar(self, oks: float | None = None) -> float:
-        """The highest recall at one OKS, or the mean over all."""
+        """Returns the highest recall at one OKS, or the mean over all."""
         return _mean(self.recall, oks)
 
 
@@ -56,7 +56,7 @@ def precision_recall_by_area(
         empty = PrecisionRecall(np.full((10, 101), -1.0), np.full(10, -1.0))
         return dict.fromkeys(AREAS, empty)
     images = [{"id": index} for index in range(len(paired.images))]
-    people = [dict(person) for person in paired.people]  # copies, because COCO's code modifies them
+    people = [dict(person) for person in paired.people]  # copies: COCOeval modifies them
     results = [dict(result) for result in paired.results]
     ground_truth = COCO({"images": images, "annotations": people, "categories": [{"id": 1}]})
     evaluator = COCOeval_faster(

@@ -1,4 +1,4 @@
-"""Runs a model on the images of a data set; interrupted runs can be resumed."""
+"""Runs a model on the images of a dataset; interrupted runs can be resumed."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def predict_dataset(
     resume: bool = False,
     progress: bool = True,
 ) -> tuple[list[Entry], list[str]]:
-    """Predicts the poses in the images of a data set.
+    """Predicts the poses in the images of a dataset.
 
     The images are used as they are stored, without the rotation in their EXIF data, because COCO
     annotations refer to stored pixels. An image that cannot be read is skipped.
 
     Args:
         predictor: predicts the poses.
-        annotations: the data set; only its skeleton and its list of images are used.
+        annotations: the dataset; only its skeleton and its list of images are used.
         images: the folder or .zip file of the images.
         folder: the folder into which predictions are written as they are made; None for none.
         resume: continue an earlier run into the same folder.

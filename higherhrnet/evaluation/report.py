@@ -1,4 +1,4 @@
-"""The evaluation report: an HTML page of metrics, curves, kinds of errors and the worst images."""
+"""The evaluation report: an HTML page of metrics, curves, error types and the worst images."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Curve:
 
     label: str
     points: str
-    """Pairs recall,precision as the SVG attribute has them."""
+    """Pairs recall,precision in the format of the SVG attribute."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def write_report(
 ) -> Path:
     """Writes `index.html` and drawings of the worst images into a folder.
 
-    The page opens without a server and loads nothing from elsewhere.
+    The page is self-contained, except for the drawings; it opens without a server.
 
     Args:
         folder: the folder to write to; it is created if necessary.
@@ -88,7 +88,7 @@ def write_report(
         The path of `index.html`.
 
     Raises:
-        InputError: the results do not fit the annotations, or the folder cannot be written to.
+        InputError: the results do not match the annotations, or the folder cannot be written to.
     """
     paired = pair_results(annotations, results)
     curves, errors = precision_recall_by_area(paired), analyze_errors(paired)
@@ -145,7 +145,7 @@ def _size_chart(curves: Mapping[str, PrecisionRecall], paired: PairedResults) ->
     return BarChart(
         "AP by size",
         "AP of small people, with an area below 32² pixels, of medium people, up to 96² pixels, "
-        "and of large people. Many data sets, such as COCO, label no keypoints of small people.",
+        "and of large people. Many datasets, such as COCO, label no keypoints of small people.",
         bars,
     )
 
@@ -172,14 +172,14 @@ def _ap_bar(name: str, ap: float, note: str) -> Bar:
 
 def _error_charts(errors: ErrorCounts) -> list[BarChart]:
     return [
-        _kinds_chart("People", "The labeled people by kind.", PEOPLE, errors.people),
-        _kinds_chart(
+        _category_chart("People", "The labeled people by category.", PEOPLE, errors.people),
+        _category_chart(
             "Results",
-            "The results by kind; at most 20 of an image, those with the highest scores.",
+            "The results by category; at most 20 of an image, those with the highest scores.",
             RESULTS,
             errors.results,
         ),
-        _kinds_chart(
+        _category_chart(
             "Keypoints",
             "The labeled keypoints of matched and poorly matched people, by where the matched "
             "result has them.",
@@ -189,10 +189,12 @@ def _error_charts(errors: ErrorCounts) -> list[BarChart]:
     ]
 
 
-def _kinds_chart(title: str, note: str, kinds: Mapping[str, str], counts: Counter[str]) -> BarChart:
+def _category_chart(
+    title: str, note: str, categories: Mapping[str, str], counts: Counter[str]
+) -> BarChart:
     total = max(counts.total(), 1)
     bars = [
-        Bar(kind, f"{counts[kind]:,}", counts[kind] / total, meaning)
-        for kind, meaning in kinds.items()
+        Bar(category, f"{counts[category]:,}", counts[category] / total, meaning)
+        for category, meaning in categories.items()
     ]
     return BarChart(title, note, bars)

@@ -22,7 +22,7 @@ from higherhrnet.visualization.poses import draw
 
 NUM_IMAGES = 20
 LONG_SIDE = 800
-"""Pixels of a drawn image's longer side; small images are enlarged so that lines are fine."""
+"""Pixels of a drawn image's longer side; small images are enlarged so that lines are thin."""
 
 
 @dataclass(frozen=True)
@@ -60,13 +60,13 @@ def draw_worst_images(
         except InputError as error:
             image, caption = None, f"{caption} ({error})"
         if image is not None:
-            for kind, entries in (
+            for title, entries in (
                 ("ground truth", people[index]),
                 ("results", top_results(results[index])),
             ):
-                path = f"worst/{rank:02}_{kind.replace(' ', '_')}.jpg"
+                path = f"worst/{rank:02}_{title.replace(' ', '_')}.jpg"
                 write_image(folder / path, _draw(image, entries, skeleton))
-                files.append((path, f"{name}, {kind}"))
+                files.append((path, f"{name}, {title}"))
         worst.append(WorstImage(caption, files))
     return worst
 
@@ -81,9 +81,11 @@ def _list_errors(errors: ErrorCounts) -> Iterator[str]:
         ("results", errors.results, {"matched", "ignored", "merged"}),  # merged: see people
         ("keypoints", errors.keypoints, {"good"}),
     ):
-        kinds = [f"{n} {kind}" for kind, n in counts.most_common() if kind not in excluded]
-        if kinds:
-            yield f"{name}: {', '.join(kinds)}"
+        listed = [
+            f"{n} {category}" for category, n in counts.most_common() if category not in excluded
+        ]
+        if listed:
+            yield f"{name}: {', '.join(listed)}"
 
 
 def _draw(image: Image, entries: Sequence[Entry], skeleton: Skeleton) -> Image:

@@ -1,1 +1,1 @@
-"""heatmaps + tags → people (NumPy, OpenCV, SciPy: no torch)."""
+"""Images → poses."""

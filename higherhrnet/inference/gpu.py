@@ -1,8 +1,8 @@
-"""Processing on a CUDA device: only images are copied to it and only merged maps are copied back.
+"""Processing on the device of the network, which reduces the copies between host and device.
 
-The maps of a w32 network for an image of 512 pixels and its flipped view are 13 MB, and its input
-is 6 MB. Here the device receives the bytes of the image, normalizes and flips them, and merges the
-maps of both views and strides: 0.8 MB are copied to the device and 6.7 MB back.
+For an image of 512×512 pixels and its flipped view, the input of a w32 network has 6 MB and its
+maps have 13 MB. Here the device receives the pixels as bytes, normalizes and flips them, and merges
+the maps of both views and strides: 0.8 MB are copied to the device and 6.7 MB back.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from higherhrnet.arrays import FloatArray, Image
 from higherhrnet.config import Header, InferenceConfig
 from higherhrnet.decoding.aggregate import Maps, ScaleMaps, merge_scales
+from higherhrnet.engines.base import engine_errors
 from higherhrnet.engines.torch import TorchEngine
-from higherhrnet.inference.processing import FLIP_SHIFT, Outputs, Processing, normalization
+from higherhrnet.geometry import FLIP_SHIFT
+from higherhrnet.inference.processing import Outputs, Processing, normalization
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,10 +28,10 @@ if TYPE_CHECKING:
 
 
 class GpuProcessing(Processing):
-    """Normalizes, flips and merges on the device on which the network runs.
+    """Normalizes and flips images, and merges maps, on the device on which the network runs.
 
     Args:
-        engine: the network on a device.
+        engine: the network.
         header: the header of the model.
     """
 
@@ -39,21 +41,28 @@ class GpuProcessing(Processing):
         self.engine: TorchEngine = engine
         self.streams = 2  # one copies while the other computes
         self._launch = Lock()
-        # Copied once: a copy in `forward` would wait for the work that the device has queued.
+        # Copied only once, because a copy in `forward` would wait for the work of other streams.
         self._gain, self._bias, self._flip_index = (
             torch.as_tensor(values, device=engine.device)
             for values in (*normalization(header), header.skeleton.flip_index)
         )
 
     def preprocess(self, image: Image, config: InferenceConfig) -> Image:
-        """(H, W, 3) image → (1, H, W, 3)."""
+        """Adds a batch dimension: (H, W, 3) image → (1, H, W, 3)."""
         return image[None]
 
     def forward(self, inputs: NDArray[np.uint8], config: InferenceConfig) -> list[FloatArray]:
-        """(B, H, W, 3) images → (B, K, h, w) heatmaps and (B, K or 1, V, h', w') tags."""
+        """Runs the network on (B, H, W, 3) images.
+
+        Returns:
+            (B, K, h, w) heatmaps and (B, K or 1, V, h', w') tags, merged over views and strides.
+
+        Raises:
+            InputError: the device failed, for example because it ran out of memory.
+        """
         import torch
 
-        with torch.inference_mode():
+        with engine_errors(self.engine.description, inputs.shape), torch.inference_mode():
             with self._launch:
                 levels = self.engine.forward_tensor(self._views(torch.from_numpy(inputs), config))
                 merged = _merge(levels, 1 + config.flip, self._flip_index)
@@ -65,17 +74,17 @@ class GpuProcessing(Processing):
             return [maps.numpy() for maps in copies]
 
     def merge(self, outputs: Outputs, grid: tuple[int, int] | None) -> Maps:
-        """Merges the scales of one image; views and strides are already merged."""
+        """Merges the outputs of one image over scales; see `merge_scales`."""
         scales = {scale: ScaleMaps(*(maps[0] for maps in pair)) for scale, pair in outputs.items()}
         return merge_scales(scales, grid)
 
     def _views(self, images: Tensor, config: InferenceConfig) -> Tensor:
-        """(B, H, W, 3) uint8 → (V · B, 3, H, W) on the device: all plain views, then flipped."""
+        """(B, H, W, 3) images → (V · B, 3, H, W) views on the device, first all plain ones."""
         import torch
 
         device = self.engine.device
         if device == "cuda":
-            images = images.pin_memory()  # otherwise the copy would wait for the batch before
+            images = images.pin_memory()  # otherwise the copy would wait for the previous batch
         images = images.to(device, non_blocking=True).permute(0, 3, 1, 2)
         plain = images * self._gain - self._bias
         if not config.flip:
@@ -87,7 +96,7 @@ class GpuProcessing(Processing):
 
 
 def _merge(levels: Sequence[Tensor], views: int, flip_index: Tensor) -> list[Tensor]:
-    """Merges views and strides as `aggregate` does, for a batch of plain then flipped views."""
+    """Merges views and strides as `aggregate` does, for a batch of outputs of `_views`."""
     import torch
     from torch.nn.functional import interpolate
 
@@ -110,7 +119,7 @@ def _split_views(maps: Tensor, views: int) -> Tensor:
 
 
 def _copy_async(maps: Sequence[Tensor]) -> tuple[list[Tensor], Event]:
-    """Starts copying to pinned memory on a stream of its own; the event marks the end."""
+    """Starts copies to pinned memory on a separate CUDA stream; the event marks their end."""
     import torch
 
     stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]

@@ -11,7 +11,7 @@ from higherhrnet.config import Header, ModelConfig
 from higherhrnet.engines.base import EngineOptions
 from higherhrnet.engines.load import load_engine
 from higherhrnet.errors import InputError
-from higherhrnet.zoo.models import resolve_model
+from higherhrnet.zoo.resolve import resolve_model
 
 _LONGEST_HEADER = 2**24
 
@@ -60,7 +60,7 @@ def _header(path: Path) -> Header:
 
 def _costs(config: ModelConfig, side: int, size: str) -> dict[str, str]:
     if find_spec("torch") is None:
-        return {"cost": 'counted where torch is: pip install "higherhrnet[train]"'}
+        return {"cost": 'counted where torch is: pip install "higherhrnet[torch]"'}
     import torch
 
     from higherhrnet.network.higherhrnet import (

@@ -1,4 +1,4 @@
-"""Image → poses, in the pixels of the image."""
+"""The predictor: image → poses in pixels of the image."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from higherhrnet.geometry import Resize, resize_for_network
 from higherhrnet.inference.processing import CpuProcessing, Outputs, Processing
 from higherhrnet.io.images import ImageSource, is_image_source, read_image
 from higherhrnet.poses import Poses
-from higherhrnet.zoo.models import DEFAULT_MODEL
+from higherhrnet.zoo.resolve import DEFAULT_MODEL
 
 _CHUNK = 8
-"""Images of a list that are held in memory at the same time, at least."""
+"""Minimum number of images of an iterable that are in memory at the same time."""
 
 
 @dataclass(frozen=True)
 class PreprocessedImage:
-    """An image as the network receives it."""
+    """An image that is ready for the network."""
 
     resizes: dict[float, Resize]
     """For each scale, the transform from the image to the network's input."""
     inputs: dict[float, NDArray[Any]]
-    """For each scale, the input that `Processing.preprocess` made."""
+    """For each scale, the input from `Processing.preprocess`."""
 
     @property
     def shapes(self) -> dict[float, tuple[int, ...]]:
@@ -53,15 +53,15 @@ class PreprocessedImage:
 class Predictor:
     """Finds the people in images.
 
-    Calling it does everything; `preprocess`, `forward` and `postprocess` are its three steps.
+    A call processes images completely; `preprocess`, `forward` and `postprocess` are its steps.
 
     Args:
         engine: runs the network.
         header: the header of the model.
         config: the inference settings (default: those in the header).
-        batch_size: number of views, of equal size, that the network receives together; the views
-            of one image always are. Larger batches are not faster on a CPU.
-        processing: what happens around the network (default: on the CPU).
+        batch_size: maximum number of views of equal size in a batch. The views of one image are
+            always in the same batch. Larger batches are not faster on a CPU.
+        processing: the processing around the network (default: `CpuProcessing`).
     """
 
     def __init__(
@@ -89,10 +89,12 @@ class Predictor:
     ) -> Predictor:
         """Loads a model.
 
+        The arguments except for `config` are the fields of `EngineOptions`.
+
         Args:
             model: a .onnx or .safetensors file, `default` for the bundled model, or the name of a
-                downloaded model. This and the next four are the fields of `EngineOptions`.
-            engine: the library that runs the network.
+                downloaded model.
+            engine: the library that runs the network (default: the fastest installed one).
             precision: the arithmetic of the network.
             threads: number of CPU threads (default: all cores).
             streams: number of concurrent inference requests on the CPU (default: 1).
@@ -108,7 +110,15 @@ class Predictor:
     def from_options(
         cls, options: EngineOptions, config: InferenceConfig | None = None
     ) -> Predictor:
-        """Loads the model that the options name; see `load`."""
+        """Loads the model that the options select.
+
+        Args:
+            options: the model and the engine.
+            config: the inference settings (default: those in the model's header).
+
+        Raises:
+            InputError: the model or the engine cannot be used; see `load_engine`.
+        """
         engine, header = load_engine(options)
         if engine.cuda_engine is None:
             return cls(engine, header, config)
@@ -122,18 +132,19 @@ class Predictor:
     @overload
     def __call__(self, images: Iterable[ImageSource]) -> list[Poses]: ...
     def __call__(self, images: ImageSource | Iterable[ImageSource]) -> Poses | list[Poses]:
-        """Finds the people in an image, or in each of several.
+        """Finds the people in one image or in several images.
 
         Args:
-            images: one image, or an iterable of images of any sizes. An image is a path, the bytes
-                of a file, a file open for reading bytes, a uint8 array (RGB, RGBA or gray) or a PIL
-                image.
+            images: one image, or an iterable of images of any sizes, which is consumed in chunks.
+                An image is a path, the bytes of a file, a file open for reading bytes, a uint8
+                array (RGB, RGBA or gray) or a PIL image.
 
         Returns:
-            The poses of the image; for an iterable a list with the poses of each image.
+            The poses of the image, or for an iterable a list with the poses of each image.
 
         Raises:
-            InputError: an image cannot be read or used, or the network's maps hold NaN or infinity.
+            InputError: an image cannot be read or is too small, too large or too elongated, the
+                engine failed, or the network's maps contain NaN or infinity.
         """
         if is_image_source(images):
             return self._predict([images])[0]
@@ -155,29 +166,29 @@ class Predictor:
 
     @property
     def images_per_batch(self) -> int:
-        """Number of images, of equal size, that go through the network together."""
+        """The maximum number of images of equal size in a batch."""
         return max(1, self.batch_size // (1 + self.config.flip))
 
     def with_config(self, config: InferenceConfig) -> Predictor:
-        """A predictor with the same network and other inference settings."""
+        """Returns a predictor with the same network and other inference settings."""
         return Predictor(self.engine, self.header, config, self.batch_size, self.processing)
 
     def with_flip(self, flip: bool) -> Predictor:
-        """A predictor with the same network that uses the flipped view, or does not."""
+        """Returns a predictor with the same network, with or without the flipped view."""
         return self.with_config(replace(self.config, flip=flip))
 
     def settings(self) -> dict[str, Any]:
-        """The model's header and the inference settings, as plain values."""
+        """The model's header and the inference settings, as JSON values."""
         return {"model": asdict(self.header), "inference": asdict(self.config)}
 
     def preprocess(self, image: Image) -> PreprocessedImage:
         """Resizes and normalizes an image for the network.
 
         Args:
-            image: (h, w, 3).
+            image: (h, w, 3) image.
 
         Raises:
-            InputError: the network's input would be too large, or of a size that it cannot take.
+            InputError: the network's input would be too large, or its size not a multiple of 32.
         """
         resizes = self.resizes(*image.shape[:2])
         inputs = {
@@ -187,7 +198,7 @@ class Predictor:
         return PreprocessedImage(resizes, inputs)
 
     def resizes(self, height: int, width: int) -> dict[float, Resize]:
-        """For each scale, the transform of an image of this size to the network's input."""
+        """Computes for each scale the transform of an image of this size to the network's input."""
         return {
             scale: resize_for_network(
                 height,
@@ -201,13 +212,15 @@ class Predictor:
         }
 
     def forward(self, images: Sequence[PreprocessedImage]) -> list[Outputs]:
-        """Runs the network.
+        """Runs the network on preprocessed images.
 
-        Inputs of equal shape, of whichever image, go through the network together, at most
-        `images_per_batch`.
+        Inputs of equal shape are processed in batches, also those of different images.
 
         Returns:
             For each image, the network's outputs at each scale.
+
+        Raises:
+            InputError: the engine failed.
         """
         jobs: dict[tuple[int, ...], list[tuple[int, float]]] = defaultdict(list)
         for index, image in enumerate(images):
@@ -227,10 +240,10 @@ class Predictor:
         return outputs
 
     def merge_maps(self, preprocessed: PreprocessedImage, outputs: Outputs) -> Maps:
-        """Merges the outputs of one image into one set of heatmaps and tags.
+        """Merges the outputs of one image into one set of heatmaps and one of tags.
 
         Raises:
-            InputError: the maps hold NaN or infinity.
+            InputError: the maps contain NaN or infinity.
         """
         base = preprocessed.base_resize
         grid = (base.height, base.width) if self.config.project else None
@@ -239,11 +252,14 @@ class Predictor:
     def drawable_maps(
         self, image: Image, preprocessed: PreprocessedImage, outputs: Outputs
     ) -> tuple[Image, FloatArray, FloatArray]:
-        """The maps of one image in the form that `draw_maps` and `draw_tags` take.
+        """Computes the arguments of `draw_maps` and `draw_tags` for one image.
 
         Returns:
-            (H, W, 3) the image as the network received it, (K, h, w) heatmaps and (K or 1, h, w, T)
-            tags.
+            The (H, W, 3) image as the network received it, (K, h, w) heatmaps and
+            (K or 1, h, w, T) tags.
+
+        Raises:
+            InputError: the maps contain NaN or infinity.
         """
         maps = self.merge_maps(preprocessed, outputs)
         _, height, width = maps.heatmaps.shape
@@ -256,9 +272,12 @@ class Predictor:
         """Decodes the outputs of one image into poses in the pixels of the image.
 
         Raises:
-            InputError: the network's maps hold NaN or infinity.
+            InputError: the maps contain NaN or infinity.
         """
-        maps = self.merge_maps(preprocessed, outputs)
+        return self.decode_maps(preprocessed, self.merge_maps(preprocessed, outputs))
+
+    def decode_maps(self, preprocessed: PreprocessedImage, maps: Maps) -> Poses:
+        """Decodes the merged maps of one image into poses in the pixels of the image."""
         people = decode(maps, self.header.skeleton, self.config.decode)
         transform = preprocessed.resizes[min(preprocessed.resizes)]
         height, width = maps.grid

@@ -1,4 +1,4 @@
-"""The predict command's work: sources → people → predictions, pictures and videos in a folder."""
+"""The work of `higherhrnet predict`: sources → predictions, drawn images and videos in a folder."""
 
 from __future__ import annotations
 
@@ -29,21 +29,25 @@ from higherhrnet.visualization.poses import draw
 
 @dataclass
 class Summary:
-    """What a run did."""
+    """The outcome of a run; as a string, a sentence for the user."""
 
     images: int = 0
+    """Number of images and frames that were processed."""
     people: int = 0
-    skipped: int = 0
-    """Pictures and videos that an earlier run had done."""
+    """Number of people that were found."""
+    already_finished: int = 0
+    """Number of images and videos that the resumed run had finished."""
     failed: list[str] = field(default_factory=list)
-    """A line for each file that could not be read, or video that could not be written."""
+    """A message for each file that could not be read and each video that could not be written."""
     interrupted: bool = False
+    """Whether Ctrl-C ended the run."""
     seconds: float = 0.0
+    """Duration of the run."""
 
-    def fail(self, what: str, reason: InputError) -> None:
-        """Counts what failed, and says so at once."""
-        self.failed.append(str(reason))
-        tqdm.write(f"{what}: {reason}", file=sys.stderr)
+    def add_failure(self, label: str, error: InputError) -> None:
+        """Counts a failure and prints it to standard error."""
+        self.failed.append(str(error))
+        tqdm.write(f"{label}: {error}", file=sys.stderr)
 
     @property
     def exit_code(self) -> int:
@@ -52,94 +56,101 @@ class Summary:
             return 130
         if not self.failed:
             return 0
-        return 3 if self.images or self.skipped else 1
+        return 3 if self.images or self.already_finished else 1
 
     def __str__(self) -> str:
+        people = "1 person" if self.people == 1 else f"{self.people} people"
+        images = "1 image" if self.images == 1 else f"{self.images} images"
+        finished = f", {self.already_finished} already finished" if self.already_finished else ""
+        skipped = f", {len(self.failed)} skipped" if self.failed else ""
         rate = self.images / max(self.seconds, 1e-9)
-        before = f", {self.skipped} done before" if self.skipped else ""
-        failed = f", {len(self.failed)} skipped" if self.failed else ""
-        return (
-            f"{self.people} people in {self.images} images{before}{failed}, "
-            f"{self.seconds:.1f} s, {rate:.1f} images a second,"
-        )
+        return f"{people} in {images}{finished}{skipped}, {self.seconds:.1f} s, {rate:.1f} images/s"
 
 
 @dataclass(frozen=True)
 class PredictSettings:
-    """What is written."""
+    """What is written, and how videos are processed."""
 
     out: Path
+    """The output folder."""
     draw: bool = True
-    """The photograph or video with its people drawn."""
+    """Write each image and video with the poses drawn on it."""
     save_maps: bool = False
-    """A sheet of each photograph's heatmaps and tags."""
+    """Write an image of the heatmaps and tags of each image."""
     resume: bool = False
-    """Go on where an earlier run into the same folder stopped."""
+    """Continue an earlier run into the same folder."""
     every: int = 1
-    """Of a video, only each so many-th frame."""
+    """Process only every N-th frame of a video or camera, beginning with the first."""
     write_results: bool = True
-    """COCO results at the end, besides the line an image."""
+    """Write `predictions.json`, a list of COCO results, at the end."""
     write_csv: bool = False
-    """A table for spreadsheets at the end."""
+    """Write `predictions.csv`, with one row per person, at the end."""
     track: TrackConfig | None = None
-    """How to follow people through videos; None: each frame by itself."""
+    """The settings with which people are tracked through videos; None: without tracking."""
 
 
 @dataclass(frozen=True)
-class _Done:
+class _DrawnFrame:
     frame: Frame
     poses: Poses
-    drawn: Image | None
+    drawing: Image | None
 
 
 def run_predict(
     predictor: Predictor, sources: Sequence[Source], settings: PredictSettings
 ) -> Summary:
-    """Finds the people of all sources and writes them down as they are found.
+    """Finds the people in all sources and writes the predictions as they are made.
 
-    A file that cannot be read is reported and left out. Ctrl-C ends the run; what was done by then
-    is whole, and `resume` goes on from it.
+    A file that cannot be read is reported and skipped. Ctrl-C ends the run; what was written until
+    then is complete, and `resume` continues from it.
 
     Raises:
         InputError: the output folder cannot be written to.
     """
     summary, start = Summary(), time.perf_counter()
-    sources = [source for source in sources if not _is_ours(source, settings.out)]
+    sources = [source for source in sources if not _is_own_output(source, settings.out)]
     names = _output_names(sources)
     targets = {source: settings.out / names[source.name] for source in sources}
-    look = predictor.settings() | ({"track": asdict(settings.track)} if settings.track else {})
-    table = predictor.header.skeleton if settings.write_csv else None
+    tracking = asdict(settings.track) if settings.track else None
 
     with (
         PredictionWriter(
-            settings.out, settings.resume, settings.write_results, look, table
-        ) as journal,
+            settings.out,
+            predictor.settings() | {"every": settings.every, "tracking": tracking},
+            resume=settings.resume,
+            write_results=settings.write_results,
+            csv_skeleton=predictor.header.skeleton if settings.write_csv else None,
+        ) as writer,
         ExitStack() as stack,
     ):
-        left = [source for source in sources if not journal.holds(source)]
-        summary.skipped = len(sources) - len(left)
-        total = sum(count_frames(source, settings.every) for source in left)
-        bar = stack.enter_context(
+        remaining = [source for source in sources if not writer.contains(source)]
+        summary.already_finished = len(sources) - len(remaining)
+        total = sum(count_frames(source, settings.every) for source in remaining)
+        progress = stack.enter_context(
             tqdm(total=total or None, unit=" images", disable=None, smoothing=0.1)
         )
-        finish = partial(_finish, predictor, settings, targets)
-        follow = _Followers(settings)
-        not_drawn = partial(summary.fail, "not drawn")
+        track = _VideoTracking(settings)
         videos = stack.enter_context(
-            VideoWriter(targets, settings.every, journal.finish, not_drawn)
+            VideoWriter(
+                targets,
+                settings.every,
+                writer.mark_finished,
+                partial(summary.add_failure, "not drawn"),
+            )
         )
+        draw_frame = partial(_draw_frame, predictor, settings, targets)
         try:
-            for done in predict_stream(predictor, left, finish, settings.every):
-                if isinstance(done, FailedSource):
-                    summary.fail("skipped", done.reason)
-                    videos.miss(done.source)
+            for result in predict_stream(predictor, remaining, draw_frame, settings.every):
+                if isinstance(result, FailedSource):
+                    summary.add_failure("skipped", result.reason)
+                    videos.mark_incomplete(result.source)
                     continue
-                done = follow(done)
-                videos.add(done.frame, done.drawn)
-                journal.add(done.frame, done.poses)
+                result = track(result)
+                videos.add(result.frame, result.drawing)
+                writer.add(result.frame, result.poses)
                 summary.images += 1
-                summary.people += len(done.poses)
-                bar.update()
+                summary.people += len(result.poses)
+                progress.update()
             videos.close()
         except KeyboardInterrupt:
             summary.interrupted = True
@@ -147,62 +158,67 @@ def run_predict(
     return summary
 
 
-def _finish(
+def _draw_frame(
     predictor: Predictor,
     settings: PredictSettings,
     targets: Mapping[Source, Path],
-    found: FrameResult,
-) -> _Done:
-    """Draws a frame and writes a picture's drawing; runs in a thread, in no order."""
-    frame, target = found.frame, targets[found.frame.source]
-    picture = frame.index is None
-    if settings.save_maps and picture:
-        write_image(target.with_name(f"{target.name}_maps.jpg"), _maps_of(predictor, found))
-    drawn = None
-    if settings.draw and (picture or not settings.track):
-        drawn = draw(frame.image, found.poses)
-    if drawn is not None and picture:
-        write_image(target.with_name(f"{target.name}_poses.jpg"), drawn)
-    return _Done(frame, found.poses, drawn)
+    result: FrameResult,
+) -> _DrawnFrame:
+    """Draws a frame, and writes the drawings of an image; called in several threads.
+
+    Frames of tracked videos are drawn later, because their poses are not final.
+    """
+    frame, target = result.frame, targets[result.frame.source]
+    is_image = frame.index is None
+    if settings.save_maps and is_image:
+        write_image(target.with_name(f"{target.name}_maps.jpg"), _draw_maps(predictor, result))
+    drawing = None
+    if settings.draw and (is_image or not settings.track):
+        drawing = draw(frame.image, result.poses)
+    if drawing is not None and is_image:
+        write_image(target.with_name(f"{target.name}_poses.jpg"), drawing)
+    return _DrawnFrame(frame, result.poses, drawing)
 
 
-class _Followers:
-    """Numbers and steadies the people of one video after the other, whose frames come in order."""
+def _draw_maps(predictor: Predictor, result: FrameResult) -> Image:
+    """Draws the maps of a frame over the image as the network received it."""
+    image, heatmaps, tags = predictor.drawable_maps(
+        result.frame.image, result.preprocessed, result.outputs
+    )
+    return draw_maps(image, heatmaps, tags, predictor.header.skeleton)
+
+
+class _VideoTracking:
+    """Tracks people through one video after the other; frames come in order."""
 
     def __init__(self, settings: PredictSettings) -> None:
         self._settings = settings
         self._source: Source | None = None
         self._tracker = Tracker(settings.track)
 
-    def __call__(self, done: _Done) -> _Done:
-        """The frame with its people followed, and drawn so; as it was if that is not wanted."""
-        frame = done.frame
+    def __call__(self, result: _DrawnFrame) -> _DrawnFrame:
+        """Tracks the people of a video frame and draws it; returns other results as they are."""
+        frame = result.frame
         if not self._settings.track or frame.index is None:
-            return done
+            return result
         if frame.source is not self._source:
             self._source, self._tracker = frame.source, Tracker(self._settings.track)
-        poses = self._tracker(done.poses, timestamp(frame))
-        return _Done(frame, poses, draw(frame.image, poses) if self._settings.draw else None)
+        poses = self._tracker(result.poses, timestamp(frame))
+        return _DrawnFrame(frame, poses, draw(frame.image, poses) if self._settings.draw else None)
 
 
-def _is_ours(source: Source, out: Path) -> bool:
-    """Whether an earlier run wrote it, and a folder that holds the output folder listed it."""
+def _is_own_output(source: Source, out: Path) -> bool:
+    """Whether a source is a drawing that an earlier run wrote to the output folder."""
     if isinstance(source.origin, int) or not source.origin.stem.endswith(("_poses", "_maps")):
         return False
     return source.origin.resolve().is_relative_to(out.resolve())
 
 
 def _output_names(sources: Sequence[Source]) -> dict[str, str]:
-    """For each source's name, the start of its outputs' names: without suffix where that is clear.
+    """For each source's name, the prefix of the names of its outputs.
 
-    A picture a.jpg beside a picture a.png would overwrite the other's drawing.
+    The suffix is omitted unless the outputs of a.jpg and a.png would overwrite each other.
     """
     stems = {source.name: str(Path(source.name).with_suffix("")) for source in sources}
-    taken = Counter(stems.values())
-    return {name: stem if taken[stem] == 1 else name for name, stem in stems.items()}
-
-
-def _maps_of(predictor: Predictor, found: FrameResult) -> Image:
-    """A sheet of what the network sees, over the photograph as it is shown to it."""
-    seen, heatmaps, tags = predictor.drawable_maps(found.frame.image, found.prepared, found.outputs)
-    return draw_maps(seen, heatmaps, tags, predictor.header.skeleton)
+    counts = Counter(stems.values())
+    return {name: stem if counts[stem] == 1 else name for name, stem in stems.items()}

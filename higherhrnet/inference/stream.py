@@ -1,8 +1,9 @@
-"""Many frames → their poses, in order: while one is in the network, others are read and decoded.
+"""Prediction for many frames: reading, the network and decoding run concurrently.
 
-Three stages follow each other, each a row of calls under way: reading and resizing in a pool of
-threads, the network in threads of its own, decoding in the pool again. Each row is short, so
-memory does not grow with the number of frames, and the network goes on while the caller works.
+Three stages follow each other, connected by bounded queues: frames are read and preprocessed in a
+thread pool, the network runs in threads of its own, and its outputs are decoded in the pool.
+Because the queues are bounded, memory does not grow with the number of frames, and the network
+continues while the caller processes results.
 """
 
 from __future__ import annotations
@@ -24,29 +25,31 @@ from higherhrnet.io.sources import Frame, Source, read_frames
 from higherhrnet.poses import Poses
 
 T = TypeVar("T")
-Loaded = tuple[Frame, PreprocessedImage]
-Ran = tuple[Frame, PreprocessedImage, Outputs]
+Input = tuple[Frame, PreprocessedImage]
+"""A frame that is ready for the network."""
+Output = tuple[Frame, PreprocessedImage, Outputs]
+"""A frame with the network's outputs."""
 
 
 @dataclass(frozen=True)
 class FrameResult:
-    """The people of one frame, and what they were read from."""
+    """The poses of one frame, and the data from which they were computed."""
 
     frame: Frame
     poses: Poses
-    prepared: PreprocessedImage
-    """Without its views, which the network has seen."""
+    preprocessed: PreprocessedImage
+    """The transforms to the network's input, without the inputs."""
     outputs: Outputs
 
 
 @dataclass(frozen=True)
 class FailedSource:
-    """A source that could not be read, or not to its end."""
+    """A source that could not be processed completely."""
 
     source: Source
     reason: InputError
-    read: bool = False
-    """It was read, but the engine or its maps failed."""
+    was_read: bool = False
+    """Whether it was read and preprocessed, and the network or decoding failed."""
 
 
 def _read_file(source: Source) -> Image:
@@ -61,155 +64,173 @@ def predict_stream(
     *,
     read: Callable[[Source], Image] = _read_file,
 ) -> Iterator[T | FailedSource]:
-    """Finds the people of each frame of each source.
+    """Finds the people in each frame of each source.
 
-    At most eight pictures are under way in reading, eight in decoding, and four batches in or
-    before the network, or two for each of its streams, however many there are.
+    At the same time, at most eight frames are being read, at most eight are being decoded, and at
+    most four batches, or two per stream of the engine if that is more, wait for the network or are
+    in it.
 
     Args:
-        predictor: finds them.
-        sources: pictures, videos, cameras.
-        finish: makes of what was found whatever is wanted; runs in a thread.
-        every: of a video or camera, only each so many-th frame.
-        read: gives a picture as RGB; from its file, upright, if not said. Runs in a thread.
+        predictor: the predictor.
+        sources: images, videos and cameras.
+        finish: called with the result of each frame, in a thread of the pool.
+        every: only every N-th frame of a video or camera is processed, beginning with the first.
+        read: reads an image as RGB, in a thread of the pool (default: from its file, rotated as
+            its EXIF orientation says).
 
     Yields:
-        What `finish` made of each frame, or why a source failed, in the order of the sources.
+        The return value of `finish` for each frame, or the reason why a source failed, in the order
+        of the sources.
 
     Raises:
-        InputError: from `finish`; what it cannot write ends the stream.
+        InputError: `finish` raised it; this ends the stream.
     """
     depth = min(2 * usable_cores(), 8)
     pool = ThreadPoolExecutor(min(usable_cores(), 8), "higherhrnet")
-    network = _Network(predictor)
+    network = _NetworkThreads(predictor)
     try:
-        loads = (pool.submit(call) for call in _loads(predictor, sources, every, read))
-        runs = map(network.submit, _in_order(loads, depth))
-        ran = _in_order(runs, max(4, 2 * predictor.processing.streams) * predictor.images_per_batch)
-        reads = (pool.submit(_read, predictor, item, finish) for item in ran)
-        yield from _in_order(reads, depth)
+        loading = (pool.submit(task) for task in _load_tasks(predictor, sources, every, read))
+        running = map(network.submit, _in_order(loading, depth))
+        batches = max(4, 2 * predictor.processing.streams)
+        outputs = _in_order(running, batches * predictor.images_per_batch)
+        decoding = (pool.submit(_postprocess, predictor, output, finish) for output in outputs)
+        yield from _in_order(decoding, depth)
     finally:
         network.close()
         pool.shutdown(cancel_futures=True)
 
 
-def _in_order(calls: Iterable[Future[T]], depth: int) -> Iterator[T]:
-    """The results of calls in threads, in their order; at most `depth` are under way."""
-    under_way: deque[Future[T]] = deque()
-    for call in calls:
-        under_way.append(call)
-        if len(under_way) >= depth or under_way[0].done():
-            yield under_way.popleft().result()
-    while under_way:
-        yield under_way.popleft().result()
+def _in_order(futures: Iterable[Future[T]], depth: int) -> Iterator[T]:
+    """The results of futures in their order; at most `depth` are pending at the same time."""
+    pending: deque[Future[T]] = deque()
+    for future in futures:
+        pending.append(future)
+        if len(pending) >= depth or pending[0].done():
+            yield pending.popleft().result()
+    while pending:
+        yield pending.popleft().result()
 
 
-class _Network:
-    """Threads in which the network runs: on what waits longest, and others of its size with it."""
+class _NetworkThreads:
+    """The threads in which the network runs.
+
+    A batch consists of the frame that has waited the longest and of others of the same shape.
+
+    Args:
+        predictor: the predictor, whose engine determines the number of threads.
+    """
 
     def __init__(self, predictor: Predictor) -> None:
         self._predictor = predictor
-        self._waiting: dict[Future[Ran | FailedSource], Loaded] = {}
-        self._choosing = Lock()
+        self._waiting: dict[Future[Output | FailedSource], Input] = {}
+        self._lock = Lock()  # held during each access to `_waiting`
         self._threads = ThreadPoolExecutor(predictor.processing.streams, "higherhrnet-network")
 
-    def submit(self, item: Loaded | FailedSource) -> Future[Ran | FailedSource]:
-        """What will become of a picture; what failed stays as it is."""
-        future: Future[Ran | FailedSource] = Future()
+    def submit(self, item: Input | FailedSource) -> Future[Output | FailedSource]:
+        """Schedules a frame; a source that has failed is passed on."""
+        future: Future[Output | FailedSource] = Future()
         if isinstance(item, FailedSource):
             future.set_result(item)
-        else:
+            return future
+        with self._lock:
             self._waiting[future] = item
-            self._threads.submit(self._serve)
+        self._threads.submit(self._run_batch)
         return future
 
     def close(self) -> None:
-        """Ends the threads; what still waits is given up."""
+        """Ends the threads; frames that still wait are discarded."""
         self._threads.shutdown(cancel_futures=True)
 
-    def _serve(self) -> None:
-        batch = self._next()
-        futures = [future for future, _ in batch]
+    def _run_batch(self) -> None:
+        batch = self._take_batch()
         try:
-            results = _run(self._predictor, [item for _, item in batch])
+            results = _forward(self._predictor, list(batch.values()))
         except BaseException as error:
-            for future in futures:
+            for future in batch:
                 future.set_exception(error)
             return
-        for future, result in zip(futures, results, strict=True):
+        for future, result in zip(batch, results, strict=True):
             future.set_result(result)
 
-    def _next(self) -> list[tuple[Future[Ran | FailedSource], Loaded]]:
-        """Takes the next batch; nothing if those before took the last ones along."""
-        with self._choosing:
-            waiting = list(self._waiting.items())
-            alike = [pair for pair in waiting if pair[1][1].shapes == waiting[0][1][1].shapes]
-            batch = alike[: self._predictor.images_per_batch]
-            for future, _ in batch:
+    def _take_batch(self) -> dict[Future[Output | FailedSource], Input]:
+        """The next batch; empty if earlier batches included all frames."""
+        batch: dict[Future[Output | FailedSource], Input] = {}
+        with self._lock:
+            for future, (frame, preprocessed) in self._waiting.items():
+                if len(batch) == self._predictor.images_per_batch:
+                    break
+                if not batch:
+                    shapes = preprocessed.shapes
+                if preprocessed.shapes == shapes:
+                    batch[future] = frame, preprocessed
+            for future in batch:
                 del self._waiting[future]
-            return batch
+        return batch
 
 
-def _run(predictor: Predictor, items: Sequence[Loaded]) -> list[Ran | FailedSource]:
-    """The network's outputs for pictures of one size; if that fails, for each alone."""
+def _forward(predictor: Predictor, items: Sequence[Input]) -> list[Output | FailedSource]:
+    """Runs the network on frames of equal shape; if that fails, on each of them alone."""
     try:
-        outputs = predictor.forward([prepared for _, prepared in items])
+        outputs = predictor.forward([preprocessed for _, preprocessed in items])
     except InputError as error:
         if len(items) > 1:
-            return [result for item in items for result in _run(predictor, [item])]
+            return [result for item in items for result in _forward(predictor, [item])]
         ((frame, _),) = items
-        return [FailedSource(frame.source, _about(frame, error), True)]
+        return [FailedSource(frame.source, _with_name(frame, error), was_read=True)]
     return [
-        (frame, PreprocessedImage(prepared.resizes, {}), output)
-        for (frame, prepared), output in zip(items, outputs, strict=True)
+        (frame, PreprocessedImage(preprocessed.resizes, {}), output)
+        for (frame, preprocessed), output in zip(items, outputs, strict=True)
     ]
 
 
-def _loads(
+def _load_tasks(
     predictor: Predictor,
     sources: Iterable[Source],
     every: int,
     read: Callable[[Source], Image],
-) -> Iterator[Callable[[], Loaded | FailedSource]]:
+) -> Iterator[Callable[[], Input | FailedSource]]:
+    """One task for each frame; images are read in the task, videos between the tasks."""
     for source in sources:
         if not source.is_video:
-            yield partial(_load, predictor, source, read)
+            yield partial(_read_and_preprocess, predictor, source, read)
             continue
         try:
             for frame in read_frames(source, every):
-                yield partial(_prepare, predictor, frame)
+                yield partial(_preprocess, predictor, frame)
         except InputError as error:
             yield partial(FailedSource, source, error)
 
 
-def _load(
+def _read_and_preprocess(
     predictor: Predictor, source: Source, read: Callable[[Source], Image]
-) -> Loaded | FailedSource:
+) -> Input | FailedSource:
     try:
-        return _prepare(predictor, Frame(read(source), source))
+        image = read(source)
     except InputError as error:
         return FailedSource(source, error)
+    return _preprocess(predictor, Frame(image, source))
 
 
-def _prepare(predictor: Predictor, frame: Frame) -> Loaded | FailedSource:
+def _preprocess(predictor: Predictor, frame: Frame) -> Input | FailedSource:
     try:
         return frame, predictor.preprocess(frame.image)
     except InputError as error:
-        return FailedSource(frame.source, _about(frame, error))
+        return FailedSource(frame.source, _with_name(frame, error))
 
 
-def _read(
-    predictor: Predictor, item: Ran | FailedSource, finish: Callable[[FrameResult], T]
+def _postprocess(
+    predictor: Predictor, item: Output | FailedSource, finish: Callable[[FrameResult], T]
 ) -> T | FailedSource:
     if isinstance(item, FailedSource):
         return item
-    frame, prepared, outputs = item
+    frame, preprocessed, outputs = item
     try:
-        poses = predictor.postprocess(prepared, outputs)
+        poses = predictor.postprocess(preprocessed, outputs)
     except InputError as error:
-        return FailedSource(frame.source, _about(frame, error), True)
-    return finish(FrameResult(frame, poses, prepared, outputs))
+        return FailedSource(frame.source, _with_name(frame, error), was_read=True)
+    return finish(FrameResult(frame, poses, preprocessed, outputs))
 
 
-def _about(frame: Frame, error: InputError) -> InputError:
+def _with_name(frame: Frame, error: InputError) -> InputError:
+    """The error with the name of the frame's source in its message."""
     return InputError(f"{frame.source.name}: {error}")

@@ -9,7 +9,7 @@ from platformdirs import user_cache_path
 
 
 def cache_folder() -> Path:
-    """The cache folder: $HIGHERHRNET_CACHE, or `higherhrnet` in the user's cache folder."""
+    """Returns $HIGHERHRNET_CACHE, or `higherhrnet` in the user's cache folder."""
     if folder := os.environ.get("HIGHERHRNET_CACHE"):
         return Path(folder).expanduser()
     return user_cache_path("higherhrnet", appauthor=False)

@@ -32,7 +32,7 @@ class Annotations:
 
     @property
     def num_people(self) -> int:
-        """The number of people that count: those with labeled keypoints, without crowd regions."""
+        """The number of people with labeled keypoints, without crowd regions."""
         return sum(1 for person in self.people if person["num_keypoints"] and not person["iscrowd"])
 
     @property
@@ -42,7 +42,7 @@ class Annotations:
         return [image for image in self.images if str(image["id"]) in ids]
 
     def subset(self, images: list[Entry]) -> Annotations:
-        """The annotations of these images only."""
+        """Returns the annotations of these images only."""
         ids = {str(image["id"]) for image in images}
         people = [person for person in self.people if str(person["image_id"]) in ids]
         return replace(self, images=images, people=people)
@@ -61,7 +61,7 @@ def load_annotations(path: str | Path, skeleton: Skeleton | None = None) -> Anno
 
     Raises:
         InputError: the file cannot be read, is not a COCO annotation file, or a person does not
-            fit the skeleton.
+            match the skeleton.
     """
     path = Path(path)
     content = _read_json(path)
@@ -85,7 +85,7 @@ def load_predictions(path: str | Path) -> list[Entry]:
     """Reads a file of COCO keypoint results, such as `Poses.to_coco` returns.
 
     Raises:
-        InputError: the file cannot be read, or `check_results` refuses its content.
+        InputError: the file cannot be read, or `check_results` rejects its content.
     """
     content = _read_json(Path(path))
     try:
@@ -99,7 +99,7 @@ def check_results(results: Any, name: str) -> list[Entry]:  # noqa: ANN401 (JSON
 
     Args:
         results: the value to check.
-        name: what error messages call it.
+        name: the name of the value in error messages.
 
     Raises:
         InputError: the value is not a list, or a result has no image, keypoints or score.
@@ -149,7 +149,7 @@ def _check_numbers(values: Any, name: str, count: int | None = None) -> None:  #
 
 
 def _person_category(categories: list[Entry]) -> Entry:
-    """The category of people: the only one with keypoints, or the one named `person`."""
+    """Returns the category of people: the only one with keypoints, or the one named `person`."""
     candidates = [category for category in categories if category.get("keypoints")] or categories
     named = [category for category in candidates if category.get("name") == "person"]
     people = named or candidates
@@ -162,7 +162,7 @@ def _person_category(categories: list[Entry]) -> Entry:
 
 
 def _complete_person(annotation: Entry, num_keypoints: int) -> Entry:
-    """A person's annotation with missing fields filled in and the numbers checked."""
+    """Fills in missing fields of a person's annotation and checks its numbers."""
     name = f"annotation {annotation.get('id')}"
     person = {key: value for key, value in annotation.items() if value not in (None, [])}
     keypoints = person.setdefault("keypoints", [0] * 3 * num_keypoints)
@@ -179,12 +179,12 @@ def _complete_person(annotation: Entry, num_keypoints: int) -> Entry:
 
 
 def _labeled_points(keypoints: list[float]) -> list[list[float]]:
-    """x and y of the keypoints whose visibility is above 0."""
+    """Returns x and y of the keypoints whose visibility is above 0."""
     return [keypoints[i : i + 2] for i in range(0, len(keypoints), 3) if keypoints[i + 2] > 0]
 
 
 def _bounding_box(points: list[list[float]]) -> list[float]:
-    """x, y, width and height of the box around points; zeros if there are none."""
+    """Returns x, y, width and height of the box around points; zeros if there are none."""
     if not points:
         return [0, 0, 0, 0]
     corner, size = np.min(points, 0), np.ptp(points, 0)

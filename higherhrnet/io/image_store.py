@@ -1,4 +1,4 @@
-"""Reads the images of a data set from a folder or a .zip file."""
+"""Reads the images of a dataset from a folder or a .zip file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from higherhrnet.io.images import IMAGE_EXTENSIONS, read_image, unreadable_error
 
 
 class ImageStore:
-    """A folder or .zip file of images; threads and processes may share one.
+    """A folder or .zip file of images; it can be shared between threads and processes.
 
     Args:
         location: the folder or .zip file.
@@ -70,7 +70,7 @@ class _Archive:
         if any(f.flag_bits & 1 or f.compress_type not in (ZIP_STORED, ZIP_DEFLATED) for f in files):
             raise InputError(
                 f"{location}: the .zip file is encrypted or uses a compression other than deflate; "
-                "create it again without"
+                "create it again with deflate and without encryption"
             )
         self._rows = {file.filename: row for row, file in enumerate(files)}
         try:
@@ -82,7 +82,7 @@ class _Archive:
             raise InputError(f"{location}: damaged .zip file: {error}") from error
 
     def open(self, file_name: str) -> NamedBytes:
-        """The file of this name, relative to the archive or to the folder of all its images."""
+        """Reads a file by its name relative to the archive or to the folder of all its images."""
         name = f"{self.location}/{file_name}"
         row = self._rows.get(file_name, self._rows.get(f"{self._root}/{file_name}"))
         if row is None:
@@ -105,7 +105,7 @@ class _Archive:
         return NamedBytes(data, name)
 
     def _files(self) -> list[ZipInfo]:
-        """The files of the archive, without folders and the metadata that macOS adds."""
+        """Lists the files of the archive, without folders and the metadata that macOS adds."""
         try:
             with ZipFile(self.location) as archive:
                 return [
@@ -121,7 +121,7 @@ class _Archive:
 
 
 def find_images(annotations: Path) -> Path:
-    """Finds the images of an annotation file where published data sets have them.
+    """Finds the images of an annotation file where published datasets have them.
 
     The images of `annotations/person_keypoints_train2017.json` are in `train2017` or
     `images/train2017`; those of `json/crowdpose_train.json` and `annotations.json` are in `images`.
@@ -138,7 +138,8 @@ def find_images(annotations: Path) -> Path:
     """
     split = annotations.stem.rpartition("_")[2]
     names = ("images",) if split == "annotations" else (split, f"images/{split}", "images")
-    roots = (annotations.parent, annotations.parent.parent)  # the outer may hold other data sets
+    # The outer folder is the second choice, since it may contain other datasets.
+    roots = (annotations.parent, annotations.parent.parent)
     candidates = [root / name for name in names for root in roots]
     for folder in candidates:
         if folder.is_dir():

@@ -41,11 +41,11 @@ class PilImage(Protocol):
         ...
 
     def convert(self, mode: str) -> Any:  # noqa: ANN401
-        """The image in another mode."""
+        """Converts the image to another mode."""
         ...
 
     def getexif(self) -> Any:  # noqa: ANN401
-        """The EXIF metadata."""
+        """Returns the EXIF metadata."""
         ...
 
 
@@ -55,7 +55,7 @@ uint8 array of shape (H, W, 3) RGB, (H, W, 4) RGBA or (H, W) gray; or a PIL imag
 
 
 def is_image_source(source: object) -> TypeIs[ImageSource]:
-    """Whether an object is one image, as opposed to an iterable of images."""
+    """Returns whether an object is one image, as opposed to an iterable of images."""
     if isinstance(source, str | os.PathLike | bytes | np.ndarray):
         return True
     return hasattr(source, "read") or _is_pil_image(source)
@@ -74,9 +74,9 @@ def read_image(
 
     Args:
         source: see `ImageSource`; a contiguous RGB array is returned without a copy.
-        respect_exif: rotate the image as its EXIF orientation requires. Annotations of data sets
+        respect_exif: rotate the image as its EXIF orientation requires. Annotations of datasets
             refer to the stored pixels: use False for them.
-        max_pixels: files with more pixels are refused before they are decoded.
+        max_pixels: files with more pixels are rejected before they are decoded.
 
     Raises:
         InputError: the file is missing, not an image, truncated or damaged, or the image is too
@@ -135,8 +135,16 @@ def encode_image(image: Image, suffix: str) -> bytes:
     return data.tobytes()
 
 
+def require_rgb(image: Image) -> None:
+    """Raises InputError unless an image is a uint8 array of shape (H, W, 3)."""
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+        raise InputError(
+            f"an image must be RGB uint8 of shape (H, W, 3), not {image.dtype} of {image.shape}"
+        )
+
+
 def unreadable_error(path: Path, error: OSError | ValueError) -> InputError:
-    """The error of a file that cannot be opened; ValueError is that of an impossible path."""
+    """Creates the error for a file that cannot be opened (ValueError: invalid path)."""
     return InputError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}")
 
 
@@ -145,7 +153,7 @@ def _is_pil_image(source: object) -> TypeIs[PilImage]:
 
 
 def _read_bytes(source: ImageSource) -> tuple[str, bytes]:
-    """The name of an image for error messages, and the bytes of its file."""
+    """Returns the name of an image for error messages, and the bytes of its file."""
     if isinstance(source, bytes):
         name, data = "the image", source
     elif isinstance(source, str | os.PathLike):
@@ -173,7 +181,7 @@ def _read_bytes(source: ImageSource) -> tuple[str, bytes]:
 
 
 def _pil_to_array(image: Any, respect_exif: bool) -> NDArray[np.uint8]:  # noqa: ANN401
-    """The (H, W, 3 or 4) pixels of a PIL image."""
+    """Converts a PIL image to (H, W, 3 or 4) pixels."""
     try:
         if respect_exif:
             from PIL import ImageOps
@@ -203,8 +211,8 @@ def _check_size(name: str, width: int, height: int, max_pixels: int = MAX_PIXELS
 
 
 def _from_array(array: NDArray[np.uint8]) -> Image:
-    shape_fits = array.ndim >= 2 and array.shape[2:] in ((), (3,), (4,))
-    if array.dtype != np.uint8 or not shape_fits:
+    is_image_shape = array.ndim >= 2 and array.shape[2:] in ((), (3,), (4,))
+    if array.dtype != np.uint8 or not is_image_shape:
         raise InputError(
             f"an array of shape {array.shape} and type {array.dtype} is not an image; it must be "
             "uint8 of shape (H, W, 3) RGB, (H, W, 4) RGBA or (H, W) gray"
@@ -216,7 +224,7 @@ def _from_array(array: NDArray[np.uint8]) -> Image:
 
 
 def _decode(data: bytes, respect_exif: bool) -> Image | None:
-    """The pixels of an image file, or None if OpenCV cannot decode all of it."""
+    """Decodes an image file; returns None if OpenCV cannot decode all of it."""
     buffer = np.frombuffer(data, np.uint8)
     orientation = 0 if respect_exif else cv2.IMREAD_IGNORE_ORIENTATION
     try:
@@ -238,7 +246,7 @@ def _decode(data: bytes, respect_exif: bool) -> Image | None:
 
 
 def _may_be_transparent(data: bytes) -> bool:
-    """Whether a PNG (color types 3, 4 and 6) or WebP file (alpha flag) may have transparency."""
+    """Returns whether a PNG (color types 3, 4, 6) or WebP file (alpha flag) may be transparent."""
     if data.startswith(b"\x89PNG"):
         return data[25] in (3, 4, 6)
     if not data.startswith(b"RIFF"):

@@ -65,14 +65,14 @@ class Box:
         return self.data[:1] == b"\1"
 
     def find_all(self, *path: bytes) -> list[Box]:
-        """All boxes at a path of types, from the outermost to the innermost."""
-        found = [self]
+        """Returns all boxes at a path of types, from the outermost to the innermost."""
+        boxes = [self]
         for box_type in path:
-            found = [inner for box in found for inner in box.boxes if inner.type == box_type]
-        return found
+            boxes = [inner for box in boxes for inner in box.boxes if inner.type == box_type]
+        return boxes
 
     def find(self, *path: bytes) -> Box:
-        """The first box at a path of types.
+        """Returns the first box at a path of types.
 
         Raises:
             ValueError: there is none.
@@ -208,12 +208,12 @@ def _copy_audio(source: BinaryIO, target: BinaryIO) -> tuple[int, int, list[Box]
 
 
 def _handler_type(track: Box) -> bytes:
-    """The type of a track: `vide`, `soun` or another."""
+    """Returns the type of a track: `vide`, `soun` or another."""
     return track.find(b"mdia", b"hdlr").data[8:12]
 
 
 def _chunk_offsets(track: Box) -> NDArray[np.int64]:
-    """The offsets in the file of a track's chunks, which are runs of samples."""
+    """Returns the offsets in the file of a track's chunks, which are runs of samples."""
     table = track.find(b"mdia", b"minf", b"stbl")
     for box_type, dtype in ((b"stco", ">u4"), (b"co64", ">u8")):
         for box in table.find_all(box_type):
@@ -231,7 +231,7 @@ def _set_chunk_offsets(track: Box, offsets: Sequence[int]) -> None:
 
 
 def _delay(track: Box) -> int:
-    """The ticks of the movie before a track begins."""
+    """Returns the ticks of the movie before a track begins."""
     for box in track.find_all(b"edts", b"elst"):
         row = ">Qqi" if box.has_64_bit_times else ">Iii"
         for duration, media_time, _ in struct.iter_unpack(row, box.data[8:]):
@@ -240,7 +240,7 @@ def _delay(track: Box) -> int:
 
 
 def _read_movie(file: BinaryIO) -> tuple[int, Box]:
-    """The offset of the box `moov`, and the box."""
+    """Reads the box `moov`; returns its offset and the box."""
     for start, box_type, content, end in _top_level_boxes(file):
         if box_type == b"moov":
             file.seek(content)
@@ -249,7 +249,7 @@ def _read_movie(file: BinaryIO) -> tuple[int, Box]:
 
 
 def _top_level_boxes(file: BinaryIO) -> Iterator[tuple[int, bytes, int, int]]:
-    """For each outermost box, the offset of the box, its type, and start and end of its content."""
+    """Yields the offset and the type of each outermost box, and start and end of its content."""
     size = file.seek(0, 2)
     start = 0
     while start + 8 <= size:

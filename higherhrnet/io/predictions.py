@@ -82,7 +82,7 @@ class PredictionWriter:
                 write_csv(self.folder / CSV_FILE, self.results(), self.csv_skeleton)
 
     def contains(self, source: Source) -> bool:
-        """Whether the resumed run had completed a source."""
+        """Returns whether the resumed run had completed a source."""
         return source.name in self._done
 
     def add(self, frame: Frame, poses: Poses) -> None:
@@ -102,7 +102,7 @@ class PredictionWriter:
         self._write({"image_id": identifier, **metadata, "people": results})
 
     def mark_finished(self, source: Source) -> None:
-        """Notes that all frames of a video have been predicted.
+        """Records that all frames of a video have been predicted.
 
         Raises:
             InputError: the file cannot be written.
@@ -110,7 +110,7 @@ class PredictionWriter:
         self._write({"file_name": source.name, "finished": True})
 
     def results(self) -> Iterator[dict[str, Any]]:
-        """The COCO results of this run and of the run that it resumes."""
+        """Yields the COCO results of this run and of the run that it resumes."""
         for line in _lines(self.folder / JSONL_FILE) if self._file else ():
             yield from json.loads(line).get("people", ())
 
@@ -146,7 +146,7 @@ class PredictionWriter:
         return self._file
 
     def _complete_lines(self) -> Iterator[str]:
-        """The lines of images and of finished videos.
+        """Yields the lines of images and of finished videos.
 
         Lines that were cut off and those of unfinished videos are omitted, so that these images
         and videos are predicted again.
@@ -174,13 +174,13 @@ class PredictionWriter:
 
 
 def image_id(name: str) -> int | str:
-    """The COCO image ID of a file: its stem as a number if it is one, otherwise its name."""
+    """Returns the COCO image ID of a file: its stem if that is a number, otherwise its name."""
     stem = Path(name).stem
     return int(stem) if stem.isdecimal() and stem.isascii() else name
 
 
 def _read_settings(path: Path) -> dict[str, Any]:
-    """The settings in a file; empty if the file is missing or invalid."""
+    """Reads the settings in a file; they are empty if the file is missing or invalid."""
     try:
         settings = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -195,7 +195,7 @@ def _lines(path: Path) -> Iterator[str]:
 
 
 def _parse(line: str) -> dict[str, Any] | None:
-    """The entry of a line, or None if the line is incomplete or invalid."""
+    """Parses a line; returns None if it is incomplete or invalid."""
     try:
         entry = json.loads(line)
         check_results(entry["people"] if "image_id" in entry else [], "people")

@@ -109,7 +109,7 @@ def read_frames(source: Source, every: int = 1) -> Iterator[Frame]:
 
 
 def count_frames(source: Source, every: int = 1) -> int:
-    """The number of frames that `read_frames` yields according to the header; 0 if unknown."""
+    """Returns the number of frames that `read_frames` will yield, by the header; 0 if unknown."""
     if isinstance(source.origin, int):
         return 0
     if not source.is_video:
@@ -148,7 +148,7 @@ def _read_video(source: Source, every: int) -> Iterator[Frame]:
 
 
 def _time(capture: cv2.VideoCapture, index: int, fps: float | None) -> float | None:
-    """The time in seconds at which a video shows the frame that was grabbed last."""
+    """Returns the time in seconds of the video's frame that was grabbed last."""
     seconds = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
     if seconds > 0 or index == 0:
         return max(0.0, seconds)
@@ -183,7 +183,7 @@ def _capture_error(origin: Path | int) -> InputError:
 
 
 def _expand(argument: str, stdin: TextIO) -> Iterable[Source]:
-    """The sources that one command-line argument names."""
+    """Lists the sources that one command-line argument names."""
     if argument == "-":
         return _sources_in_list(stdin)
     path = Path(argument)
@@ -212,7 +212,7 @@ def _sources_in_list(lines: Iterable[str]) -> list[Source]:
 
 
 def _sources_below(root: Path, files: Iterable[Path], message: str) -> list[Source]:
-    """The images and videos among files below a folder, sorted so that 9.jpg precedes 10.jpg."""
+    """Lists the images and videos among files below a folder; 9.jpg precedes 10.jpg."""
     extensions = IMAGE_EXTENSIONS + VIDEO_EXTENSIONS
     sources = [
         Source(path.relative_to(root).as_posix(), path)
@@ -225,13 +225,13 @@ def _sources_below(root: Path, files: Iterable[Path], message: str) -> list[Sour
 
 
 def _natural_key(name: str) -> list[list[str | int]]:
-    """A key that sorts paths by their folders, and the numbers in them by value."""
+    """Returns a key that sorts paths by their folders, and the numbers in them by value."""
     parts = (re.split(r"(\d+)", part) for part in name.split("/"))  # text and numbers alternate
     return [[int(piece) if i % 2 else piece for i, piece in enumerate(part)] for part in parts]
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
-    """All files below a folder; links to folders are followed, each folder is entered once."""
+    """Yields all files below a folder; follows links to folders, but enters each folder once."""
 
     def fail(error: OSError) -> NoReturn:
         raise error
@@ -248,7 +248,7 @@ def _files_below(folder: Path) -> Iterator[Path]:
 
 
 def _match(pattern: Path) -> tuple[Path, list[Path]]:
-    """The folder from which a glob pattern starts, and the files that match it."""
+    """Returns the folder from which a glob pattern starts, and the files that match it."""
     parts = [*pattern.parts, "*"] if pattern.name == "**" else [*pattern.parts]
     fixed = next(i for i, part in enumerate(parts) if re.search(r"[*?[]", part))
     root = Path(*parts[:fixed])
@@ -261,7 +261,7 @@ def _match(pattern: Path) -> tuple[Path, list[Path]]:
 
 
 def _unique_name(name: str, path: str, taken: set[str]) -> str:
-    """The name, preceded by as many parent folders of the path as it needs to be unique."""
+    """Precedes the name by as many parent folders of the path as it needs to be unique."""
     parts = Path(path).parts[1:]
     longer = ("/".join(parts[-n:]) for n in range(name.count("/") + 2, len(parts) + 1))
     return next((n for n in (name, *longer) if n not in taken), name)

@@ -20,7 +20,7 @@ DEFAULT_FPS = 25.0
 
 
 def timestamp(frame: Frame) -> float:
-    """The time of a video's frame in seconds, computed from the frame rate if it is unknown."""
+    """Returns the time of a video's frame in seconds, from the frame rate if it is unknown."""
     if frame.time is not None:
         return frame.time
     return (frame.index or 0) / (frame.fps or DEFAULT_FPS)
@@ -84,7 +84,7 @@ class VideoWriter:
             self._times.append(timestamp(frame))
 
     def mark_incomplete(self, source: Source) -> None:
-        """Notes that a frame of a source, or its end, could not be read.
+        """Records that a frame of a source, or its end, could not be read.
 
         Its video is written without that frame and without audio, and is not reported as finished.
         """

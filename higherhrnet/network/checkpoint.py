@@ -40,7 +40,7 @@ def load(path: str | Path) -> tuple[HigherHRNet, Header]:
 
     Raises:
         InputError: the file is missing, is not a model of this package, or its weights do not
-            fit the network that its header describes.
+            match the network that its header describes.
     """
     require_file(path, "`higherhrnet models` lists the available models")
     try:
@@ -59,12 +59,12 @@ def load(path: str | Path) -> tuple[HigherHRNet, Header]:
 
 
 def _current_name(name: str) -> str:
-    """The current name of a weight: files of earlier versions call the stem `backbone`."""
+    """Returns the current name of a weight; earlier versions call the stem `backbone`."""
     return re.sub(r"^backbone\.", "stem.", name)
 
 
 def load_weights(model: nn.Module, state: Mapping[str, Tensor], source: str | Path) -> None:
-    """Loads a state dict that must fit the network exactly.
+    """Loads a state dict that must match the network exactly.
 
     Only the batch counters of batch norm (`num_batches_tracked`) may be missing.
 
@@ -81,4 +81,4 @@ def load_weights(model: nn.Module, state: Mapping[str, Tensor], source: str | Pa
     except RuntimeError as error:
         _, *problems = str(error).splitlines()
         listed = shorten(" ".join(shorten(problem, 600) for problem in problems), 2000)
-        raise InputError(f"{source}: the weights do not fit the network: {listed}") from error
+        raise InputError(f"{source}: the weights do not match the network: {listed}") from error

@@ -22,7 +22,7 @@ from higherhrnet.network.stems.movenet import MoveNet, read_movenet
 from higherhrnet.skeleton import COCO, CROWDPOSE, SKELETONS, Skeleton
 
 _PREFIXES = re.compile(r"^(module\.)?(1\.)?(backbone\.|keypoint_head\.)?")
-"""What other projects put before a weight's name: DataParallel, half precision, MMPose's parts."""
+"""Prefixes of weight names in other projects: of DataParallel, half precision and MMPose."""
 _HEADS = re.compile(r"(incre_modules|downsamp_modules|final_layers?|deconv_layers|classifier)\.")
 _COARSE_FUSE_LAYERS = re.compile(r"stage4\.2\.fuse_layers\.[123]\.")
 """Layers to the coarser resolutions of the last module, which HigherHRNet does not have."""
@@ -82,7 +82,7 @@ def convert_weights(
 def _with_untrained_heads(
     source: Path, weights: Mapping[str, Tensor], input_size: int | None, skeleton: Skeleton | None
 ) -> tuple[HigherHRNet, Header]:
-    """A network with a pretrained backbone, from which a training can start."""
+    """Builds a network with a pretrained backbone, from which a training can start."""
     skeleton = skeleton or COCO
     model = HigherHRNet(weights["stage4.0.branches.0.0.conv1.weight"].shape[0], len(skeleton))
     load_backbone(model, source)
@@ -97,10 +97,10 @@ def load_backbone(model: HRNet, source: str | Path) -> None:
     The file contains an HRNet trained on ImageNet, or a pose network of the paper's authors or of
     MMPose. If the network has a pretrained stem, the file contains that stem, an EfficientNet-Lite
     or MoveNet (TensorFlow.js's `.json`), and the rest of the backbone is not changed either. Heads
-    and layers of the file that the network does not have are ignored; all other weights must fit.
+    and layers of the file that the network does not have are ignored; all other weights must match.
 
     Raises:
-        InputError: the file cannot be read, contains code, or its weights do not fit.
+        InputError: the file cannot be read, contains code, or its weights do not match.
     """
     source = Path(source)
     current = model.state_dict()
@@ -125,7 +125,7 @@ def load_backbone(model: HRNet, source: str | Path) -> None:
 
 
 def _efficientnet_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights of a published EfficientNet-Lite by our names, without its classifier."""
+    """Renames the weights of EfficientNet-Lite to this package's names; drops the classifier."""
     renamed = {re.sub(r"(^|\.)_", r"\1", name): tensor for name, tensor in state.items()}
     classifier = ("conv_head.", "bn1.", "fc.")
     return {name: tensor for name, tensor in renamed.items() if not name.startswith(classifier)}
@@ -151,7 +151,7 @@ _IGNORED_CLASSES = (
 
 
 def _read_pickle(source: Path) -> Any:  # noqa: ANN401
-    """The contents of a file that torch.save wrote."""
+    """Reads the contents of a file that torch.save wrote."""
     require_file(source, "`higherhrnet models` lists the available models")
     try:
         with torch.serialization.safe_globals([(_Ignored, name) for name in _IGNORED_CLASSES]):
@@ -170,7 +170,7 @@ def _read_pickle(source: Path) -> Any:  # noqa: ANN401
 
 
 def _state_dict(contents: Any, source: Path) -> Mapping[str, Tensor]:  # noqa: ANN401
-    """The state dict in the contents of a file: the contents themselves or an entry."""
+    """Returns the state dict of a file: its contents or their entry `state_dict`."""
     entries = contents if isinstance(contents, dict) else {}
     state = entries.get("state_dict", entries)
     if not isinstance(state, dict) or not state:
@@ -193,7 +193,7 @@ def _without_prefixes(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _model_config(state: Mapping[str, Tensor], source: Path) -> ModelConfig:
-    """The architecture of the network with these weights."""
+    """Derives the architecture of a network from its weights."""
 
     def count(pattern: str) -> int:
         return sum(re.fullmatch(pattern, name) is not None for name in state)
@@ -218,7 +218,7 @@ def _model_config(state: Mapping[str, Tensor], source: Path) -> ModelConfig:
 
 
 def _mmpose_config(contents: Mapping[str, Any]) -> str:
-    """The training configuration that MMPose saves as text; empty if there is none."""
+    """Returns the training configuration that MMPose saves as text; empty if there is none."""
     meta = contents.get("meta")
     return str(meta.get("config", "")) if isinstance(meta, dict) else ""
 
@@ -241,7 +241,7 @@ def _input_size(name: str, mmpose_config: str) -> int:
 
 
 def _convention(name: str, mmpose_config: str) -> Convention:
-    """The pixel convention: `unbiased` for MMPose's UDP, which is similar but not equal to it.
+    """Returns the pixel convention: `unbiased` for MMPose's UDP, which is similar to it.
 
     UDP aligns the centers of the outermost pixels where `unbiased` aligns their edges: both agree
     in the middle, and differ by 1.5 input pixels at the border of a map of stride 4.

@@ -38,7 +38,7 @@ def export_onnx(model: HigherHRNet, header: Header, path: str | Path, half: bool
         for node in proto.graph.node:
             del node.metadata_props[:]  # stack traces, which contain paths of this machine
         if half:
-            halve_weights(proto.graph)
+            convert_weights_to_float16(proto.graph)
         onnx.helper.set_model_props(proto, header.to_metadata())
         onnx.save(proto, str(temporary))
 
@@ -70,8 +70,8 @@ def _export(model: HigherHRNet) -> onnx.ModelProto:
     return program.model_proto
 
 
-def halve_weights(graph: onnx.GraphProto) -> None:
-    """Stores float32 weights as float16, followed by casts that engines fold when they load.
+def convert_weights_to_float16(graph: onnx.GraphProto) -> None:
+    """Converts float32 weights to float16, with casts back to float32 that engines fold.
 
     A weight tensor whose largest rounding error exceeds 0.1 % of its largest absolute value stays
     in float32.

@@ -21,21 +21,21 @@ stride 2 doubles height and width."""
 
 
 class HigherHRNet(HRNet):
-    """HRNet as the backbone, a head at stride 4, and deconvolution modules with a head each.
+    """HRNet as the backbone, a head at stride 4, and transposed-convolution modules with heads.
 
-    Each deconvolution module (section 3, "Deconvolution Module") takes the features and maps of the
-    resolution before it and doubles their height and width; a head predicts heatmaps from its
+    Each transposed-convolution module (section 3, "Deconvolution Module") doubles the height and
+    width of the features and maps at the stride before it; a head predicts heatmaps from its
     output.
 
     Args:
-        width: channels of the finest branch; the paper uses 32 and 48.
+        width: channels of the branch at stride 4; the paper uses 32 and 48.
         num_keypoints: number of keypoints K, and so of heatmaps.
         tag_per_keypoint: predict one tag map for each keypoint; False: one for all keypoints.
-        deconv_kernels: kernel size (2, 3 or 4) of each deconvolution module.
-        deconv_blocks: residual blocks in each deconvolution module.
+        deconv_kernels: kernel size (2, 3 or 4) of each transposed-convolution module.
+        deconv_blocks: residual blocks in each transposed-convolution module.
         stem: the first layers: the paper's, or a pretrained network that replaces them.
-        modules: number of high-resolution modules in stages 2, 3 and 4.
-        blocks: residual blocks in each branch of a high-resolution module.
+        modules: number of modules in stages 2, 3 and 4.
+        blocks: residual blocks in each branch of a module.
 
     Raises:
         InputError: a value is invalid.
@@ -62,7 +62,7 @@ class HigherHRNet(HRNet):
             modules,
             blocks,
         )
-        super().__init__(width, all_resolutions=False, stem=stem, modules=modules, blocks=blocks)
+        super().__init__(width, all_strides=False, stem=stem, modules=modules, blocks=blocks)
         outputs = num_keypoints + self.config.num_tags
         features = width + self.num_heatmaps
         heads = [nn.Conv2d(features, outputs, 1)]
@@ -81,7 +81,7 @@ class HigherHRNet(HRNet):
         return cls(**asdict(config))
 
     def _deconv(self, channels: int, kernel: int) -> nn.Sequential:
-        """A deconvolution module: (B, channels, h, w) → (B, width, 2h, 2w)."""
+        """Builds a transposed-convolution module: (B, channels, h, w) → (B, width, 2h, 2w)."""
         width = self.config.width
         padding, output_padding = _DECONV_PADDING[kernel]
         deconv = nn.ConvTranspose2d(channels, width, kernel, 2, padding, output_padding, bias=False)
@@ -97,32 +97,32 @@ class HigherHRNet(HRNet):
 
         Returns:
             (B, K + T, H/4, W/4): K heatmaps, then T tag maps; (B, K, H/2, W/2): heatmaps; and
-            heatmaps of twice that height and width for each further deconvolution module.
+            heatmaps of twice that height and width for each further transposed-convolution module.
 
         Raises:
             InputError: H or W is not a multiple of 32.
         """
-        return tuple(maps for _, maps in self.levels(images))
+        return tuple(maps for _, maps in self.features_and_maps(images))
 
-    def levels(self, images: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Computes features and maps of each resolution, coarsest first.
+    def features_and_maps(self, images: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Computes the features and maps of each output, coarsest first.
 
         Args:
             images: (B, 3, H, W), with H and W multiples of 32.
 
         Returns:
-            For each resolution the features (B, C, h, w) that the head takes, and the maps that it
-            gives, as `forward` returns them.
+            For each output the features (B, C, h, w) from which the head predicts it, and the maps,
+            as `forward` returns them.
 
         Raises:
             InputError: H or W is not a multiple of 32.
         """
         (x,) = self.features(images)
-        levels = [(x, self.final_layers[0](x))]
+        outputs = [(x, self.final_layers[0](x))]
         for deconv, head in zip(self.deconv_layers, self.final_layers[1:], strict=True):
-            x = deconv(torch.cat(levels[-1], 1))
-            levels.append((x, head(x)))
-        return levels
+            x = deconv(torch.cat(outputs[-1], 1))
+            outputs.append((x, head(x)))
+        return outputs
 
 
 def _initialize(module: nn.Module) -> None:
@@ -134,12 +134,12 @@ def _initialize(module: nn.Module) -> None:
 
 
 def count_parameters(model: nn.Module) -> int:
-    """The number of parameters of a network."""
+    """Counts the parameters of a network."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
 def count_multiply_adds(config: ModelConfig, height: int, width: int) -> int:
-    """The number of multiply-adds of all convolutions for one image.
+    """Counts the multiply-adds of all convolutions for one image.
 
     The paper's numbers are about 3 % higher: they count each transposed convolution at the size of
     its output, which gives four times its multiply-adds.

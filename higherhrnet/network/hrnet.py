@@ -1,9 +1,9 @@
 """HRNet, the backbone: images → features at strides 4, 8, 16 and 32 (Sun et al., CVPR 2019).
 
 The stem reduces an image to a quarter of its height and width. From there, branches at strides 4,
-8, 16 and 32 run in parallel, and each high-resolution module ends by adding all resolutions up in
-each of them ("HigherHRNet", section 3, "HRNet"). Attribute names are those of the paper's authors,
-so that published weights load.
+8, 16 and 32 run in parallel, and each module ends by summing all branches at each stride
+("HigherHRNet", section 3, "HRNet"). Attribute names are those of the paper's authors, so that
+published weights load.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class BasicBlock(nn.Module):
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) → (B, C, H, W)."""
+        """Applies the block: (B, C, H, W) → (B, C, H, W)."""
         y = self.relu(self.bn1(self.conv1(x)))
         out: Tensor = self.relu(self.bn2(self.conv2(y)) + x)
         return out
@@ -74,7 +74,7 @@ class Bottleneck(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, channels, H, W) → (B, 4 · planes, H, W)."""
+        """Applies the block: (B, channels, H, W) → (B, 4 · planes, H, W)."""
         y = self.relu(self.bn1(self.conv1(x)))
         y = self.relu(self.bn2(self.conv2(y)))
         out: Tensor = self.relu(self.bn3(self.conv3(y)) + self.downsample(x))
@@ -82,11 +82,11 @@ class Bottleneck(nn.Module):
 
 
 class HighResolutionModule(nn.Module):
-    """Parallel branches of residual blocks, and fuse layers that add all branches up in each.
+    """Parallel branches of residual blocks, and fuse layers summing all branches at each stride.
 
     Args:
         widths: channels of each branch, finest first.
-        outputs: number of resolutions to return, finest first.
+        outputs: number of strides at which features are returned, finest first.
         blocks: residual blocks in each branch.
     """
 
@@ -103,10 +103,10 @@ class HighResolutionModule(nn.Module):
 
     @staticmethod
     def _fuse_layer(widths: Sequence[int], source: int, target: int) -> nn.Module:
-        """Resizes one branch to the channels and resolution of another.
+        """Builds the layers that convert one branch to the channels and stride of another.
 
-        To a finer one by a 1×1 convolution and nearest-neighbor upsampling, to a coarser one by a
-        3×3 convolution of stride 2 for each halving.
+        A finer branch is reached by a 1×1 convolution and nearest-neighbor upsampling, a coarser
+        one by a 3×3 convolution of stride 2 for each halving.
         """
         if source == target:
             return nn.Identity()
@@ -122,7 +122,7 @@ class HighResolutionModule(nn.Module):
         return nn.Sequential(*halvings, last)
 
     def forward(self, inputs: list[Tensor]) -> list[Tensor]:
-        """(B, widths[i], H / 2^i, W / 2^i) of each branch → the same of each output."""
+        """Applies the module: (B, widths[i], H / 2^i, W / 2^i) of each branch → of each output."""
         xs = [branch(x) for branch, x in zip(self.branches, inputs, strict=True)]
         fused = []
         for layers in self.fuse_layers:
@@ -137,27 +137,27 @@ class HRNet(nn.Module):
     """The backbone, which can also be used alone as a feature extractor.
 
     Args:
-        width: channels of the finest branch; branch i has width · 2^i.
-        all_resolutions: return the features of all four resolutions. False: only the finest, as
+        width: channels of the branch at stride 4; each coarser branch has twice as many.
+        all_strides: return the features at strides 4, 8, 16 and 32. False: only at stride 4, as
             HigherHRNet uses it, without the weights that the others need.
         stem: the first layers: the paper's, or a pretrained network whose features at four
-            resolutions start the branches (EfficientHRNet, Neff et al., 2020).
-        modules: number of high-resolution modules in stages 2, 3 and 4.
-        blocks: residual blocks in each branch of a high-resolution module.
+            strides start the branches (EfficientHRNet, Neff et al., 2020).
+        modules: number of modules in stages 2, 3 and 4.
+        blocks: residual blocks in each branch of a module.
     """
 
     def __init__(
         self,
         width: int = 32,
         *,
-        all_resolutions: bool = True,
+        all_strides: bool = True,
         stem: StemName = "hrnet",
         modules: Sequence[int] = ModelConfig.modules,
         blocks: int = ModelConfig.blocks,
     ) -> None:
         super().__init__()
         widths = [width * 2**i for i in range(4)]
-        outputs = 4 if all_resolutions else 1
+        outputs = 4 if all_strides else 1
         self.stem = _pretrained_stem(stem)
         self.num_heatmaps = self.stem.num_heatmaps if self.stem else 0
         """Number of heatmaps that the stem predicts and the features include."""
@@ -195,13 +195,13 @@ class HRNet(nn.Module):
     def _transition(
         before: Sequence[int], after: Sequence[int], stem: Sequence[int]
     ) -> nn.ModuleList:
-        """Adapts the channels of each branch, and starts a coarser branch.
+        """Builds the layers that adapt the channels of each branch and start a coarser branch.
 
         Args:
             before: channels of the existing branches.
             after: channels of the branches of the next stage, one more.
             stem: channels of the stem's features that start the new branch; empty: the coarsest
-                branch starts it, at half its resolution.
+                branch starts it, at twice its stride.
         """
         layers = [
             nn.Identity() if old == new else conv_bn(old, new)
@@ -213,7 +213,7 @@ class HRNet(nn.Module):
 
     @staticmethod
     def _stage(widths: Sequence[int], modules: int, outputs: int, blocks: int) -> nn.Sequential:
-        """A stage of high-resolution modules, the last of which gives `outputs` resolutions."""
+        """Builds a stage of modules, the last of which returns features at `outputs` strides."""
         inner = [HighResolutionModule(widths, len(widths), blocks) for _ in range(modules - 1)]
         return nn.Sequential(*inner, HighResolutionModule(widths, outputs, blocks))
 
@@ -224,8 +224,9 @@ class HRNet(nn.Module):
             images: (B, 3, H, W), with H and W multiples of 32.
 
         Returns:
-            (B, width · 2^i, H / 2^(i+2), W / 2^(i+2)) of each resolution, finest first. The finest
-            has `num_heatmaps` channels more, the heatmaps that the stem predicts.
+            A list of (B, width · 2^i, H / 2^(i+2), W / 2^(i+2)), finest first. Without
+            `all_strides`, and so in HigherHRNet, it contains only the first, (B, width, H/4, W/4).
+            The first has `num_heatmaps` more channels: the heatmaps that the stem predicts.
 
         Raises:
             InputError: H or W is not a multiple of 32.
@@ -262,7 +263,7 @@ class HRNet(nn.Module):
 
 
 def _pretrained_stem(stem: StemName) -> EfficientNetLite | MoveNet | None:
-    """The network that replaces the paper's stem; None: the paper's stem is used."""
+    """Builds the network that replaces the paper's stem; None: the paper's stem is used."""
     if stem == "hrnet":
         return None
     return MoveNet() if stem == "movenet" else EfficientNetLite(stem)

@@ -1,4 +1,4 @@
-"""Calibration: measurement of the ranges of a network's values on images."""
+"""Calibration: measurement of a network's activation ranges on images."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from higherhrnet.arrays import FloatArray
 from higherhrnet.errors import InputError, reading, require
 from higherhrnet.inference.predictor import Predictor
 from higherhrnet.io.sources import Source, list_sources, read_frames
-from higherhrnet.quantization.network import OPERATIONS, FloatNetwork
+from higherhrnet.quantization.qdq_network import OPERATIONS, FloatNetwork
 
 if TYPE_CHECKING:
     from onnxruntime.quantization import TensorsData
@@ -41,7 +41,7 @@ def select_calibration_images(folder: Path, count: int) -> list[Source]:
 def calibrate(
     network: FloatNetwork, predictor: Predictor, images: Iterable[Source]
 ) -> tuple[TensorsData, list[Source]]:
-    """Measures the range of each value of a network on images that the predictor preprocesses.
+    """Measures the activation ranges of a network on images that the predictor preprocesses.
 
     Images that cannot be read are reported and skipped.
 
@@ -85,6 +85,6 @@ class _InputReader(CalibrationDataReader):  # type: ignore[misc]
         self._inputs = iter(inputs)
 
     def get_next(self) -> dict[str, FloatArray] | None:
-        """The next input by its name in the model, or None at the end."""
+        """Returns the next input by its name in the model, or None at the end."""
         views = next(self._inputs, None)
         return None if views is None else {"images": views}

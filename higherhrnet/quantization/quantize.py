@@ -23,9 +23,9 @@ from higherhrnet.io.coco import Annotations
 from higherhrnet.io.sources import Source
 from higherhrnet.quantization.calibration import calibrate, network_inputs
 from higherhrnet.quantization.latency import measure_latencies
-from higherhrnet.quantization.network import FloatNetwork
+from higherhrnet.quantization.qdq_network import FloatNetwork
 from higherhrnet.quantization.report import EngineReport, QuantizationReport
-from higherhrnet.quantization.sensitivity import Sample, map_errors, rank_layers
+from higherhrnet.quantization.sensitivity import CalibrationSample, map_errors, rank_layers
 
 if TYPE_CHECKING:
     from onnxruntime.quantization import TensorsData
@@ -87,7 +87,7 @@ def quantize(
     ranges, used = calibrate(network, predictor, images)
     selected = used[:: -(-len(used) // NUM_SAMPLES)]
     inputs = [batch for source in selected for batch in network_inputs(predictor, source)]
-    samples = [Sample(batch, predictor.engine(batch)) for batch in inputs]
+    samples = [CalibrationSample(batch, predictor.engine(batch)) for batch in inputs]
     float_layers, ap_after = list[str](), dict[str, float]()
     if check:
         float_layers, ap_after = _select_float_layers(network, ranges, samples, check, ap_before)
@@ -111,7 +111,7 @@ def quantize(
 def _select_float_layers(
     network: FloatNetwork,
     ranges: TensorsData,
-    samples: Sequence[Sample],
+    samples: Sequence[CalibrationSample],
     check: AccuracyCheck,
     ap_before: dict[str, float],
 ) -> tuple[list[str], dict[str, float]]:

@@ -13,14 +13,14 @@ from tqdm import tqdm
 from higherhrnet.arrays import FloatArray
 from higherhrnet.engines.base import Engine, EngineOptions
 from higherhrnet.engines.load import load_engine
-from higherhrnet.quantization.network import FloatNetwork
+from higherhrnet.quantization.qdq_network import FloatNetwork
 
 if TYPE_CHECKING:
     from onnxruntime.quantization import TensorsData
 
 
-class Sample(NamedTuple):
-    """An input of the network, and what the float network outputs for it."""
+class CalibrationSample(NamedTuple):
+    """An input of the network, and the outputs of the float network for it."""
 
     images: FloatArray
     """(B, 3, H, W)"""
@@ -28,12 +28,14 @@ class Sample(NamedTuple):
     """The outputs, coarse to fine."""
 
 
-def rank_layers(network: FloatNetwork, ranges: TensorsData, samples: Sequence[Sample]) -> list[str]:
+def rank_layers(
+    network: FloatNetwork, ranges: TensorsData, samples: Sequence[CalibrationSample]
+) -> list[str]:
     """Sorts the layers by the error of the maps when only that layer is int8, largest first.
 
     Args:
         network: the network.
-        ranges: the range of each value, as `calibrate` returns them.
+        ranges: the activation ranges, as `calibrate` returns them.
         samples: the inputs on which the errors are measured.
     """
     errors = {}
@@ -47,7 +49,7 @@ def rank_layers(network: FloatNetwork, ranges: TensorsData, samples: Sequence[Sa
 
 
 def map_errors(
-    engine: Engine, samples: Iterable[Sample], num_keypoints: int
+    engine: Engine, samples: Iterable[CalibrationSample], num_keypoints: int
 ) -> tuple[float, float]:
     """Measures the errors of an engine's heatmaps and tags.
 
@@ -68,6 +70,6 @@ def map_errors(
 
 
 def _split(maps: Sequence[FloatArray], num_keypoints: int) -> tuple[FloatArray, FloatArray]:
-    """All values of the heatmaps, and all values of the tags."""
-    heatmaps = np.concatenate([level[:, :num_keypoints].ravel() for level in maps])
+    """Returns all values of the heatmaps, and all values of the tags."""
+    heatmaps = np.concatenate([output[:, :num_keypoints].ravel() for output in maps])
     return heatmaps, maps[0][:, num_keypoints:].ravel()

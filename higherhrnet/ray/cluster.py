@@ -63,7 +63,7 @@ def _connect(address: str | None) -> None:
 
 
 def max_actors(cpus: int, gpus: float) -> int:
-    """The number of actors for which the machines of the cluster have room when they are idle.
+    """Returns the number of actors that fit on the idle cluster.
 
     Args:
         cpus: the number of CPUs that each actor uses.

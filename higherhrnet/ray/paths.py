@@ -26,7 +26,7 @@ class Location:
     path: str
     """The path within the filesystem."""
     scheme: str
-    """What turns a path of the filesystem into a URI, for example `s3://`; empty if local."""
+    """The URI prefix, for example `s3://`; empty if local."""
 
     @property
     def uri(self) -> str:
@@ -34,9 +34,9 @@ class Location:
         return self.scheme + self.path
 
     def images(self) -> Iterator[str]:
-        """The paths of all images in the folder and its subfolders, in a reproducible order.
+        """Yields the paths of all images in the folder and its subfolders, in a reproducible order.
 
-        Hidden files and folders are omitted. The location of a file yields that file.
+        Hidden files and folders are omitted. For a file, its own path is yielded.
 
         Raises:
             InputError: a folder cannot be listed.
@@ -81,7 +81,7 @@ class Location:
 
 @cache
 def locate(uri: str) -> Location:
-    """The location of a local path or a URI, on a filesystem of pyarrow or fsspec.
+    """Locates a local path or a URI on a filesystem of pyarrow or fsspec.
 
     Raises:
         InputError: no installed package supports the filesystem.
@@ -107,7 +107,7 @@ def locate(uri: str) -> Location:
 
 
 def absolute_uri(uri: str) -> str:
-    """A URI as it is, or the absolute path of a local path, which is valid on other machines."""
+    """Returns a URI unchanged, or the absolute path of a local path, for other machines."""
     if "://" in uri:
         return uri
     return Path(os.path.abspath(uri)).as_posix()  # noqa: PTH100 (drops `..`)

@@ -1,4 +1,4 @@
-"""Prediction of the poses in very many images with Ray Data.
+"""Prediction of the poses in large numbers of images with Ray Data.
 
 Ray distributes the shards of a run to actors. Ray itself retries nothing: an actor whose machine is
 lost may never be replaced, and a repeated listing could differ. Instead, the files of shards that
@@ -53,7 +53,7 @@ def run_predict_ray(
         out: the output folder, as a path or URI that all machines of the cluster can reach.
         address: HOST:PORT of the cluster; None for the cluster of this machine, or for a new one if
             there is none.
-        actors: the number of actors; None for as many as the cluster has room for.
+        actors: the number of actors; None for as many as fit on the idle cluster.
         cpus: the number of CPUs that each actor uses.
         gpus: the number of GPUs that each actor uses, which may be a fraction.
         images_per_shard: the number of images in each shard.
@@ -151,14 +151,17 @@ class _Job:
             ray_remote_args_fn=lambda: {"max_task_retries": 0},
             **self.resources,  # type: ignore[arg-type]
         )
-        pending = 0
+        completed, expected = 0, None
         for result in results.iter_rows():
             if "\n" in result["error"]:
                 raise RuntimeError(result["error"])  # a bug, with the traceback of its machine
             require(not result["error"], result["error"])
-            pending += result["pending"]
+            if result["num_shards"] is None:
+                completed += 1
+            else:
+                expected = result["num_shards"]
             _report(result, bar)
-        return pending == 1
+        return completed == expected
 
 
 def _report(result: Row, bar: tqdm[Any]) -> None:

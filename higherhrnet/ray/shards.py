@@ -51,9 +51,9 @@ def list_shards(sources: Sequence[str], out: str, images_per_shard: int) -> Iter
 
 
 def shard_rows(task: Row) -> Iterator[Row]:
-    """The rows of a Ray dataset for all shards of a run, and one last row without a shard.
+    """Yields the rows of a Ray dataset for all shards of a pass, and one last row without a shard.
 
-    The last row has a result instead, which completes the count of the shards; see `shard_result`.
+    The last row has a result instead, which contains the number of shards or an error.
 
     Args:
         task: the arguments of `list_shards`.
@@ -63,7 +63,7 @@ def shard_rows(task: Row) -> Iterator[Row]:
         for shard in list_shards(**task):
             count += 1
             yield {"source": shard.source, "paths": shard.paths, "result": None}
-        last = shard_result(pending=count + 1)
+        last = shard_result(num_shards=count)
     except (InputError, OSError) as error:
         last = shard_result(error=str(error).partition("\n")[0])
     yield {"source": None, "paths": None, "result": json.dumps(last)}
@@ -72,17 +72,16 @@ def shard_rows(task: Row) -> Iterator[Row]:
 def shard_result(
     images: int = 0,
     failed: Mapping[str, str] = MappingProxyType({}),
-    pending: int = -1,
     error: str = "",
+    num_shards: int | None = None,
 ) -> Row:
-    """The row that reports what became of a shard.
+    """Creates a row with the result of a shard, or with the number of shards of a pass.
 
     Args:
         images: the number of images that were processed.
         failed: the reasons why images failed, by path or URI.
-        pending: the change of the number of pending shards. It adds up to 1 over all rows of a pass
-            if no shard was lost, since each shard counts −1, and the last row their number plus 1.
         error: why the run cannot continue; several lines if it is a bug.
+        num_shards: the number of shards of the pass; None in the result of a shard.
     """
     messages = [f"{name}: {reason}" for name, reason in failed.items()]
-    return {"images": images, "failed": messages, "pending": pending, "error": error}
+    return {"images": images, "failed": messages, "error": error, "num_shards": num_shards}

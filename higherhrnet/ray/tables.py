@@ -120,19 +120,19 @@ def remove_incomplete(out: Location, run: str) -> str:
 
 
 def completed_images(out: Location) -> frozenset[str]:
-    """The paths or URIs of the images in complete shards, failed ones included."""
+    """Returns the paths or URIs of the images in complete shards, failed ones included."""
     tables = (_read(out, name, image=pa.string()) for name in (IMAGES, FAILED))
     return frozenset(image for table in tables for image in table["image"].to_pylist())
 
 
 def count_results(out: Location) -> tuple[int, int]:
-    """The number of images that were processed, and the number of people in them."""
+    """Returns the number of images that were processed, and the number of people in them."""
     people = _read(out, IMAGES, people=pa.int32())["people"].to_numpy()
     return len(people), int(people.sum())
 
 
 def failure_messages(out: Location) -> list[str]:
-    """The path or URI of each image that failed, and the reason."""
+    """Returns the path or URI of each image that failed, and the reason."""
     rows = _read(out, FAILED, image=pa.string(), reason=pa.string()).to_pylist()
     return [f"{row['image']}: {row['reason']}" for row in rows]
 
@@ -205,7 +205,7 @@ def _people_table(processed: Sequence[ProcessedImage], skeleton: Skeleton) -> pa
 
 
 def _structs(values: FloatArray, *names: str) -> pa.StructArray:
-    """(N, F) values → N structs of F named values."""
+    """Converts (N, F) values to N structs of F named values."""
     return pa.StructArray.from_arrays([pa.array(column) for column in values.T], names)
 
 

@@ -1,7 +1,7 @@
-"""The decoding of the reference implementation, written anew with its own tools.
+"""The decoding of the reference implementation, reimplemented with the same libraries.
 
 It takes the same steps in the same order with the same libraries (PyTorch, munkres, NumPy) and data
-types, including the loops over people and keypoints. It is the baseline of the benchmarks and an
+types, and has the same loops over people and keypoints. It is the baseline of the benchmarks and an
 oracle for the tests of `higherhrnet.decoding`.
 
 The results are bit-identical to the golden arrays, provided that munkres 3 is installed, with which
@@ -46,7 +46,7 @@ def decode(
         heatmaps: (1, K, H, W).
         tags: (1, K, H, W, T).
         order: the grouping order of the skeleton.
-        adjust: move each keypoint a quarter of a pixel towards its higher neighbor, and by half a
+        adjust: move each keypoint a quarter of a pixel toward its higher neighbor, and by half a
             pixel to the pixel center.
         refine: find the missing keypoints of each person.
 
@@ -128,7 +128,7 @@ def resize(maps: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def mean(maps: Sequence[Tensor]) -> Tensor:
-    """The average of the maps, added from the first to the last."""
+    """Computes the average of the maps, added from the first to the last."""
     return reduce(torch.add, maps) / len(maps)
 
 
@@ -223,7 +223,7 @@ def adjust_people(people: FloatArray, heatmaps: Tensor) -> None:
 
 
 def adjusted_position(heatmap: Tensor | FloatArray, x: int, y: int) -> tuple[float, float]:
-    """Moves a pixel's center a quarter of a pixel towards the higher neighbor, on each axis.
+    """Moves a pixel's center a quarter of a pixel toward the higher neighbor, on each axis.
 
     Where the neighbors are equal, it moves to the left or up.
 

@@ -71,8 +71,8 @@ class ReferencePredictor(Predictor):
         for image in images:
             views = torch.from_numpy(image.inputs[1.0]).to(self.device)
             with torch.inference_mode():
-                passes = [self.model(view[None]) for view in views]
-                outputs.append({1.0: [torch.cat(level) for level in zip(*passes, strict=True)]})
+                by_view = [self.model(view[None]) for view in views]
+                outputs.append({1.0: [torch.cat(maps) for maps in zip(*by_view, strict=True)]})
         return outputs
 
     def merge_maps(self, preprocessed: PreprocessedImage, outputs: Any) -> Any:  # noqa: ANN401 (tensors)
@@ -86,8 +86,8 @@ class ReferencePredictor(Predictor):
             (1, K, H, W) heatmaps and (1, K, H, W, T) tags, as tensors.
         """
         resize = preprocessed.resizes[1.0]
-        levels = [torch.as_tensor(level, device=self.device) for level in outputs[1.0]]
-        views = [(low[None], high[None]) for low, high in zip(*levels, strict=True)]
+        tensors = [torch.as_tensor(maps, device=self.device) for maps in outputs[1.0]]
+        views = [(low[None], high[None]) for low, high in zip(*tensors, strict=True)]
         flip_index, project = self.header.skeleton.flip_index, self.config.project
         return aggregate({1.0: views}, flip_index, (resize.height, resize.width), project)
 

@@ -91,7 +91,7 @@ async def authorize(
         HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))
     ],
 ) -> None:
-    """Refuses requests without the token.
+    """Rejects requests without the token.
 
     Raises:
         HTTPException: the token is missing or invalid (401).

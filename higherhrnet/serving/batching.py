@@ -92,8 +92,8 @@ class Batcher:
             if job.item is None or job.outputs.done():
                 continue
             if not items:
-                share = math.ceil(len(self._waiting) / self._idle_streams)
-                size = min(share, self._batch_size)
+                images_per_stream = math.ceil(len(self._waiting) / self._idle_streams)
+                size = min(images_per_stream, self._batch_size)
             self._waiting.discard(job)
             items.append(job.item)
             futures.append(job.outputs)

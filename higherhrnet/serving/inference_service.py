@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager, contextmanager
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
-from io import BytesIO
 from time import perf_counter
 from typing import TypeVar
 
@@ -45,7 +44,7 @@ class InferenceResult:
 
     def image(self) -> Image:
         """Decodes the image file again."""
-        return read_image(BytesIO(self.data), max_pixels=math.prod(self.shape))
+        return read_image(self.data, max_pixels=math.prod(self.shape))
 
 
 class InferenceService:
@@ -76,7 +75,7 @@ class InferenceService:
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
-        """A context in which the network runs, so that `predict` returns."""
+        """Runs the network within the context, so that `predict` returns."""
         worker = asyncio.create_task(self._batcher.run())
         try:
             yield
@@ -87,8 +86,8 @@ class InferenceService:
         """Returns a predictor of the same network with a request's inference settings.
 
         Args:
-            flip: whether to use the flipped view (None: as the service does by default).
-            min_score: omits people whose score is lower (None: as the service does by default).
+            flip: whether to use the flipped view; None: the setting of the service.
+            min_score: omits people whose score is lower; None: the setting of the service.
         """
         predictor = copy(self._predictors[self.predictor.config.flip if flip is None else flip])
         if min_score is not None:
@@ -112,7 +111,7 @@ class InferenceService:
 
     @contextmanager
     def queue_slots(self, images: int) -> Iterator[None]:
-        """A context that occupies slots of the queue.
+        """Occupies slots of the queue within the context.
 
         Raises:
             HTTPException: the queue is full (503).
@@ -132,7 +131,7 @@ class InferenceService:
         Args:
             predictor: the network and the inference settings, from `predictor_with`.
             files: the image files.
-            convert: makes the wanted form of each result; it is called in threads.
+            convert: converts each result to the form that is returned; it is called in threads.
 
         Returns:
             For each image, what `convert` returned.
@@ -166,15 +165,15 @@ class InferenceService:
         self, predictor: Predictor, data: bytes
     ) -> tuple[tuple[int, int], PreprocessedImage]:
         try:
-            image = read_image(BytesIO(data), max_pixels=self.limits.max_pixels)
+            image = read_image(data, max_pixels=self.limits.max_pixels)
             height, width = image.shape[:2]
             self._check_network_pixels(predictor, height, width)
             return (height, width), predictor.preprocess(image)
         except InputError as error:
-            raise HTTPException(422, str(error)) from error
+            raise HTTPException(422, str(error).removeprefix("the image: ")) from error
 
     def _check_network_pixels(self, predictor: Predictor, height: int, width: int) -> None:
-        """Refuses long, narrow images, which resizing of their shorter side would enlarge."""
+        """Rejects long, narrow images, which would be too large when resized for the network."""
         resizes = predictor.resizes(height, width).values()
         require(
             sum(resize.width * resize.height for resize in resizes)

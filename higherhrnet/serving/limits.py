@@ -12,8 +12,8 @@ class ServingLimits:
     """Limits of the HTTP service."""
 
     max_queue: int = 32
-    """Maximum number of images that are waiting or in progress. A request beyond it receives status
-    503 at once, with the number of seconds after which to retry."""
+    """Maximum number of images that are waiting or in progress. Further requests are
+    rejected immediately with status 503 and a Retry-After header."""
     batch_size: int = 4
     """Maximum number of images in one batch of the network. Images of several requests share a
     batch."""
@@ -23,11 +23,11 @@ class ServingLimits:
     """Maximum size of an image in millions of pixels. A larger one receives status 422."""
     max_network_megapixels: float = 3.0
     """Maximum size of an image in millions of pixels after it has been resized for the network,
-    summed over --scales. It is large for long, narrow images, because --size is the length of the
-    shorter side. A larger one receives status 422."""
+    summed over --scales; flipped views are not counted. Long, narrow images reach it first, because
+    --size is the length of the shorter side. A larger one receives status 422."""
     timeout: float = 30.0
-    """Number of seconds in which a request must arrive (else status 408), in which it must be
-    answered (else status 503), and after which an idle connection is closed."""
+    """Time limit in seconds for receiving a request (else status 408) and for answering it (else
+    status 503). Idle connections are closed after the same time."""
     max_connections: int = 100
     """Maximum number of open connections. A request on a further connection receives status
     503."""

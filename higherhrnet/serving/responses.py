@@ -16,11 +16,11 @@ from higherhrnet.skeleton import Skeleton
 from higherhrnet.visualization.maps import draw_heatmaps, draw_tags
 from higherhrnet.visualization.poses import draw
 
-Entry = tuple[dict[str, Any], Poses]
+ResponseEntry = tuple[dict[str, Any], Poses]
 """An `ImageEntry` without its number, and the poses of the image."""
 
 
-def image_entry(result: InferenceResult, maps: bool) -> Entry:
+def image_entry(result: InferenceResult, maps: bool) -> ResponseEntry:
     """Makes the entry of one image, with its maps as images if they are requested."""
     height, width = result.shape
     image: dict[str, Any] = {"width": width, "height": height}
@@ -29,7 +29,7 @@ def image_entry(result: InferenceResult, maps: bool) -> Entry:
     return image, result.poses
 
 
-def encode_poses(entries: Sequence[Entry], skeleton: Skeleton) -> bytes:
+def encode_poses(entries: Sequence[ResponseEntry], skeleton: Skeleton) -> bytes:
     """Encodes a `PosesResponse` as JSON from the entries of its images."""
     people = [person for i, (_, poses) in enumerate(entries, 1) for person in poses.to_coco(i)]
     response = {

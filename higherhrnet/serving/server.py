@@ -36,7 +36,7 @@ def run_server(
     config = uvicorn.Config(
         create_app(predictor, limits, token),
         http=_protocol_with_timeout(limits.timeout),
-        limit_concurrency=limits.max_connections + 1,  # uvicorn refuses at the limit, not above it
+        limit_concurrency=limits.max_connections + 1,  # uvicorn rejects at the limit, not above it
         timeout_graceful_shutdown=int(2 * limits.timeout) + 1,
         log_level="warning",
         server_header=False,
@@ -63,16 +63,16 @@ def _protocol_with_timeout(seconds: float) -> type[asyncio.Protocol]:
 
     A connection is closed if for this time no request is in progress on it, or if for this time the
     client reads nothing of a response. uvicorn itself waits without limit for the first request of
-    a connection, for the rest of a request that was refused early, and for clients that do not read
-    their responses.
+    a connection, for the rest of a request that was rejected early, and for clients that do not
+    read their responses.
     """
 
     class Protocol(H11Protocol):
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
-            # asyncio sets this option only for sockets whose protocol is named, which is not so for
-            # those of create_server. Without it, the kernel holds the body of a response back until
-            # the client has acknowledged its headers.
+            # asyncio sets TCP_NODELAY only for sockets with an explicit protocol, unlike those of
+            # create_server. Without it, the kernel delays the body of a response until the client
+            # has acknowledged its headers.
             connection = transport.get_extra_info("socket")
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._start_timeout()

@@ -139,7 +139,7 @@ async def _receive_form(request: Request, limits: ServingLimits, max_images: int
 
 
 def _check_formats(images: list[bytes]) -> None:
-    """Refuses data that is not in one of the three formats, which no other decoder may read."""
+    """Rejects data that is not JPEG, PNG or WebP, so that no other decoder reads it."""
     for data in images:
         if data.startswith(b"\xff\xd8\xff"):
             if sum(1 for _ in _SCAN.finditer(data)) > MAX_SCANS:

@@ -1,6 +1,6 @@
 """Synthetic people: joint angles → points of the body in 3D → convex parts that can be painted.
 
-The x axis points to the viewer's right, y points down and z points towards the viewer. Lengths are
+The x axis points to the viewer's right, y points down and z points toward the viewer. Lengths are
 in body heights, and the origin is the center of the hips. The left side of a body that faces the
 viewer is on the viewer's right.
 """
@@ -61,8 +61,8 @@ class Part(NamedTuple):
     brightness: float
     """Factor of the color."""
     depth_offset: float = 0.0
-    """What is added to the depth for the painting order; parts with a larger depth are painted over
-    others."""
+    """Offset of the depth that determines the painting order; parts with a larger depth are painted
+    later."""
 
 
 def _side_parts(side: str) -> tuple[Part, ...]:
@@ -171,7 +171,7 @@ def _sample_limbs(rng: np.random.Generator, count: int) -> DoubleArray:
 
 
 def _rotation(axis: int, degrees: DoubleArray) -> DoubleArray:
-    """The (P, 3, 3) matrices that rotate row vectors about the x, y or z axis."""
+    """Computes the (P, 3, 3) matrices that rotate row vectors about the x, y or z axis."""
     a, b = [i for i in range(3) if i != axis]
     matrices = np.tile(np.eye(3), (len(degrees), 1, 1))
     matrices[:, a, a] = matrices[:, b, b] = np.cos(np.radians(degrees))
@@ -186,13 +186,13 @@ def _sample_colors(rng: np.random.Generator, count: int) -> DoubleArray:
     extent = np.array(
         [(80, 65, 55), (60, 90, 80), (160, 155, 145), (155, 108, 50), (160, 130, 110)]
     )
-    share = rng.random((count, len(COLORS), 1)) + rng.normal(0, 0.1, (count, len(COLORS), 3))
-    colors: DoubleArray = darkest + share.clip(0, 1) * extent
+    fraction = rng.random((count, len(COLORS), 1)) + rng.normal(0, 0.1, (count, len(COLORS), 3))
+    colors: DoubleArray = darkest + fraction.clip(0, 1) * extent
     return colors
 
 
 def part_polygons(people: SyntheticPeople) -> tuple[DoubleArray, DoubleArray, IndexArray]:
-    """The parts of the people as polygons, for each person from the farthest to the nearest part.
+    """Computes the parts of the people as polygons, for each person from far to near.
 
     Returns:
         (P, Q, N, 2) corners in pixels, (P, Q, 3) RGB colors, and (P, Q) indices into `PARTS`.
@@ -209,7 +209,7 @@ def part_polygons(people: SyntheticPeople) -> tuple[DoubleArray, DoubleArray, In
 
 
 def convex_hulls(centers: DoubleArray, radii: DoubleArray, corners: int = 24) -> DoubleArray:
-    """The convex hulls of discs, as the points that lie farthest in each of N directions.
+    """Computes the convex hulls of discs, as the farthest points in each of N directions.
 
     Args:
         centers: (..., D, 2) centers of the discs.

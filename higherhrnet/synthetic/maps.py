@@ -18,8 +18,8 @@ HEATMAP_SIGMA = 2.0
 """Standard deviation of the Gaussian around a keypoint, in cells, at both resolutions."""
 PEAK_RANGE = 0.3, 0.95
 """Minimum and maximum height of a peak."""
-MISSING_SHARE = 0.25
-"""Share of the keypoints that have no peak."""
+MISSING_FRACTION = 0.25
+"""Fraction of the keypoints that have no peak."""
 HEATMAP_NOISE = 0.01
 """Standard deviation of the noise in heatmaps."""
 TAG_GAP_RANGE = 1.5, 2.0
@@ -60,7 +60,7 @@ def synthesize_outputs(
     """
     rng, num_keypoints = np.random.default_rng(seed), len(skeleton)
     keypoints = place_people(rng, num_people, num_keypoints, height, width)
-    has_peak = rng.random((num_people, num_keypoints)) >= MISSING_SHARE
+    has_peak = rng.random((num_people, num_keypoints)) >= MISSING_FRACTION
     # Grouping may split a person whose first keypoint is missing: 30 people become 90.
     has_peak[:, 0] = True
     peaks = rng.uniform(*PEAK_RANGE, has_peak.shape) * has_peak
@@ -81,7 +81,7 @@ def synthesize_outputs(
 
 
 def _max_tag(num_people: int) -> float:
-    """The approximate maximum of the people's tags, which are distributed around 0."""
+    """Returns the approximate maximum of the people's tags, which are distributed around 0."""
     return sum(TAG_GAP_RANGE) / 4 * (num_people + 1)
 
 
@@ -108,7 +108,7 @@ def place_people(
 def gaussian_profiles(
     keypoints: DoubleArray, sigma: float, height: int, width: int
 ) -> tuple[FloatArray, FloatArray]:
-    """The separable factors of Gaussians at the keypoints.
+    """Computes the separable factors of Gaussians at the keypoints.
 
     Args:
         keypoints: (P, K, 2) x and y in cells, where the center of the first cell is at 0.5.

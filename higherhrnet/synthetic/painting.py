@@ -20,7 +20,7 @@ from higherhrnet.skeleton import COCO, Skeleton
 from higherhrnet.synthetic.bodies import PARTS, POINTS, SHOWN_POINTS, SyntheticPeople, part_polygons
 
 CROWD = -1
-"""The value of a crowd's pixels in `Scene.owners`."""
+"""The value of a crowd's pixels in `Scene.instance_map`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,19 +32,19 @@ class Scene:
     keypoints: FloatArray
     """(P, K, 3) x, y and visibility: 2 for visible, 1 for hidden by a person, an object or the
     person's own body, 0 for outside the image, in which case x and y are 0."""
-    owners: NDArray[np.int16]
-    """(H, W) the person that each pixel shows: p + 1 for person p, `CROWD`, or 0 for no person."""
+    instance_map: NDArray[np.int16]
+    """(H, W) the person at each pixel: p + 1 for person p, `CROWD`, or 0 for no person."""
 
     @cached_property
     def areas(self) -> FloatArray:
         """(P,) the number of pixels of each person."""
-        counts = np.bincount(self.owners.clip(0).ravel(), minlength=len(self.keypoints) + 1)
+        counts = np.bincount(self.instance_map.clip(0).ravel(), minlength=len(self.keypoints) + 1)
         return counts[1:].astype(np.float32)
 
     @cached_property
     def boxes(self) -> FloatArray:
         """(P, 4) x, y, width and height of the box around the pixels of each person."""
-        return _boxes(self.owners)
+        return _boxes(self.instance_map)
 
     @cached_property
     def crowd(self) -> BoolArray:
@@ -52,10 +52,10 @@ class Scene:
 
         These are a crowd, and people without a visible keypoint.
         """
-        return np.asarray(self.owners == CROWD)
+        return np.asarray(self.instance_map == CROWD)
 
     def annotations(self, image_id: int = 1, first_id: int = 1) -> list[dict[str, Any]]:
-        """The COCO annotations of the scene.
+        """Converts the scene to COCO annotations.
 
         Args:
             image_id: the ID of the image.
@@ -68,7 +68,7 @@ class Scene:
             {
                 "num_keypoints": int(np.count_nonzero(keypoints[:, 2])),
                 "keypoints": [round(value, 3) for value in keypoints.ravel().tolist()],
-                "segmentation": _polygons(self.owners == person),
+                "segmentation": _polygons(self.instance_map == person),
                 "area": float(area),
                 "bbox": box.tolist(),
                 "iscrowd": 0,
@@ -140,10 +140,10 @@ def paint_scene(
     keypoints = np.where(inside, np.dstack([points, visibility]), 0).astype(np.float32)
 
     visible = np.flatnonzero((keypoints[..., 2] == 2).any(1))
-    owner = np.full(len(people.bodies) + 1, CROWD, np.int16)
-    owner[crowd + visible] = np.arange(1, len(visible) + 1)
-    owner[-1] = 0  # `body` is -1 where there is no person
-    return Scene(image, keypoints[visible], owner[body])
+    instance = np.full(len(people.bodies) + 1, CROWD, np.int16)
+    instance[crowd + visible] = np.arange(1, len(visible) + 1)
+    instance[-1] = 0  # `body` is -1 where there is no person
+    return Scene(image, keypoints[visible], instance[body])
 
 
 def _paint(
@@ -185,15 +185,15 @@ def fill(canvas: NDArray[Any], outlines: DoubleArray, values: NDArray[Any], line
         cv2.fillConvexPoly(canvas, outline, value, line, shift=4)
 
 
-def _boxes(owners: NDArray[np.int16]) -> FloatArray:
-    """(P, 4) x, y, width and height of the boxes around the pixels with the values 1 to P."""
-    people = range(1, int(owners.max(initial=0)) + 1)
-    boxes = [cv2.boundingRect((owners == person).astype(np.uint8)) for person in people]
+def _boxes(instance_map: NDArray[np.int16]) -> FloatArray:
+    """Computes the (P, 4) boxes x, y, width, height around the pixels with the values 1 to P."""
+    people = range(1, int(instance_map.max(initial=0)) + 1)
+    boxes = [cv2.boundingRect((instance_map == person).astype(np.uint8)) for person in people]
     return np.array(boxes, np.float32).reshape(-1, 4)
 
 
 def _polygons(mask: BoolArray) -> list[list[float]]:
-    """COCO polygons around a mask; they cannot represent holes."""
+    """Computes COCO polygons around a mask; they cannot represent holes."""
     # At twice the size a contour passes through the corners even of a single pixel.
     doubled = mask.astype(np.uint8).repeat(2, 0).repeat(2, 1)
     outlines, _ = cv2.findContours(doubled, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
@@ -201,7 +201,7 @@ def _polygons(mask: BoolArray) -> list[list[float]]:
 
 
 def _run_lengths(mask: BoolArray) -> dict[str, list[int]]:
-    """COCO's uncompressed run lengths: along columns, starting with pixels outside the mask."""
+    """Computes COCO's uncompressed run lengths, along columns and starting outside the mask."""
     flat = mask.ravel(order="F")
     changes = np.flatnonzero(np.diff(flat, prepend=False))
     counts = np.diff(changes, prepend=0, append=flat.size)

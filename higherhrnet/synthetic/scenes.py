@@ -125,9 +125,9 @@ def write_scenes(
     skeleton: Skeleton = COCO,
     **settings: Any,  # noqa: ANN401
 ) -> Path:
-    """Writes scenes as a COCO data set: `images/000000000001.png`, … and `annotations.json`.
+    """Writes scenes as a COCO dataset: `images/000000000001.png`, … and `annotations.json`.
 
-    The annotations are written last and atomically: if the file exists, the data set is complete.
+    The annotations are written last and atomically: if the file exists, the dataset is complete.
 
     Args:
         folder: the folder, which is created if necessary; existing files are overwritten.
@@ -154,11 +154,11 @@ def write_scenes(
             name = f"{id_:012d}.png"
             png = cv2.imencode(".png", cv2.cvtColor(scene.image, cv2.COLOR_RGB2BGR))[1]
             (folder / "images" / name).write_bytes(png.tobytes())
-            height, width = scene.owners.shape
+            height, width = scene.instance_map.shape
             images.append({"id": id_, "file_name": name, "height": height, "width": width})
             annotations += scene.annotations(id_, len(annotations) + 1)
         dataset = {
-            "info": {"description": f"{count} drawn scenes, seed {seed}"},
+            "info": {"description": f"{count} synthetic scenes, seed {seed}"},
             "images": images,
             "annotations": annotations,
             "categories": [skeleton.to_category()],

@@ -1,1 +1,1 @@
-"""People of one frame after the other → the same people, each with a number that stays."""
+"""Poses of successive frames → track IDs and smoothed keypoints."""

@@ -1,4 +1,4 @@
-"""The One-Euro filter: still where little moves, prompt where much does."""
+"""The One-Euro filter (Casiez, Roussel and Vogel, "1€ Filter", CHI 2012)."""
 
 from __future__ import annotations
 
@@ -8,38 +8,42 @@ from higherhrnet.arrays import DoubleArray
 
 
 def one_euro(
-    new: DoubleArray,
-    last: DoubleArray,
-    speed: DoubleArray,
+    positions: DoubleArray,
+    filtered: DoubleArray,
+    velocities: DoubleArray,
     seconds: DoubleArray,
     min_cutoff: float,
     beta: DoubleArray | float,
     derivative_cutoff: float,
 ) -> tuple[DoubleArray, DoubleArray]:
-    """One step of the filter (Casiez et al., CHI 2012), for any number of points at once.
+    """Filters the next positions of any number of points.
 
-    Slow points are smoothed the most, and those that move the least, since there lag is seen and
-    jitter is not. How fast a point moves is the length of its velocity, whatever the direction.
+    The filter is a low-pass filter whose cutoff frequency rises with the speed of the point: slow
+    points are smoothed the most, because their jitter is visible, and fast points the least,
+    because their delay is. The speed is the length of the velocity, so that it does not depend on
+    the direction of motion.
 
     Args:
-        new: (..., 2) where the points were found.
-        last: (..., 2) the filtered points of before.
-        speed: (..., 2) their filtered velocity, units a second.
-        seconds: (...) since then, above 0.
-        cutoff: Hz, of a point that stands still; above 0.
-        beta: (...) Hz by which each unit a second raises it.
-        speed_cutoff: Hz, for the velocity itself.
+        positions: (..., 2) new positions.
+        filtered: (..., 2) filtered positions of the previous step.
+        velocities: (..., 2) filtered velocities of the previous step, in units per second.
+        seconds: (...) time since the previous step, above 0.
+        min_cutoff: cutoff frequency in Hz of a point that does not move, above 0.
+        beta: (...) increase of the cutoff frequency in Hz for a speed of one unit per second.
+        derivative_cutoff: cutoff frequency in Hz of the filter of the velocities.
 
     Returns:
-        (..., 2) the filtered points, and their filtered velocity.
+        (..., 2) filtered positions and (..., 2) filtered velocities.
     """
-    slope = (new - last) / seconds[..., None]
-    speed = speed + _weight(derivative_cutoff, seconds)[..., None] * (slope - speed)
-    min_cutoffs = min_cutoff + beta * np.hypot(speed[..., 0], speed[..., 1])
-    return last + _weight(min_cutoffs, seconds)[..., None] * (new - last), speed
+    measured = (positions - filtered) / seconds[..., None]
+    weight = _smoothing_factor(derivative_cutoff, seconds)[..., None]
+    velocities = velocities + weight * (measured - velocities)
+    cutoff = min_cutoff + beta * np.hypot(velocities[..., 0], velocities[..., 1])
+    weight = _smoothing_factor(cutoff, seconds)[..., None]
+    return filtered + weight * (positions - filtered), velocities
 
 
-def _weight(min_cutoff: DoubleArray | float, seconds: DoubleArray) -> DoubleArray:
-    """How much of the new value a low-pass filter takes."""
-    turn = 2 * np.pi * min_cutoff * seconds
-    return np.asarray(turn / (turn + 1))
+def _smoothing_factor(cutoff: DoubleArray | float, seconds: DoubleArray) -> DoubleArray:
+    """The weight, 0 to 1, of a new value in a low-pass filter; alpha in the paper."""
+    angle = 2 * np.pi * cutoff * seconds
+    return np.asarray(angle / (angle + 1))

@@ -1,4 +1,4 @@
-"""Who is who from frame to frame: by how alike poses are, where motion leads them."""
+"""Tracking: assigns the people of each frame to tracks by similarity of poses and by motion."""
 
 from __future__ import annotations
 
@@ -7,228 +7,260 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from higherhrnet.arrays import DoubleArray
+from higherhrnet.arrays import BoolArray, DoubleArray, FloatArray, IndexArray
 from higherhrnet.decoding.assignment import assign
 from higherhrnet.errors import require
+from higherhrnet.oks import object_keypoint_similarity
 from higherhrnet.poses import Poses
 from higherhrnet.tracking.one_euro import one_euro
 
 Tracks = NDArray[np.void]
-"""(N,) rows as `_row` has them."""
+"""(N,) tracks; `_track_dtype` describes the fields."""
 
-_STEP = 1e-3  # seconds; the least from one frame to the next, whatever the file says
-_STEADY = 0.3  # seconds over which a person's velocity is averaged
-_SHRINK = 1.0  # seconds in which a size falls to a third while only a part of the body is found
-_LEAST_SIZE = 16.0  # pixels
+_MIN_STEP = 1e-3  # seconds from one frame to the next, if timestamps do not increase
+_VELOCITY_SECONDS = 0.3  # time constant of the mean of a person's velocity
+_SIZE_SECONDS = 1.0  # time constant with which a size shrinks while a part of the body is hidden
+_MIN_SIZE = 16.0  # pixels
 
 
 @dataclass(frozen=True)
 class TrackConfig:
-    """How people are followed through a video, and how steady their keypoints are held."""
+    """How people are tracked through a video, and how their keypoints are smoothed.
+
+    A body size is the square root of the area of a person's bounding box.
+    """
 
     min_similarity: float = 0.1
-    """How alike, at least, a person and where a track leads must be (Object Keypoint Similarity,
-    0 to 1)."""
+    """Minimum Object Keypoint Similarity, 0 to 1, between a person and the predicted pose of a
+    track; a person below it starts a new track."""
     max_lost_seconds: float = 1.0
-    """Seconds that who is not found keeps the number; after that it is somebody else."""
+    """Time in seconds for which the track ID of a person who is not detected is kept. A person who
+    is detected again later gets a new track ID."""
     min_hits: int = 3
-    """Frames in which somebody must be found to be waited for at all."""
+    """Number of frames in which a person must have been detected for the track ID to be kept while
+    the person is not detected."""
     drift: float = 0.5
-    """How far people stray from where their motion leads, in their own sizes a second."""
+    """Expected deviation of people from their predicted motion, in body sizes per second. A body
+    size is the square root of the area of the bounding box."""
     smooth: bool = True
-    """Hold the keypoints steady with a One-Euro filter."""
+    """Smooth the keypoints over time with a One-Euro filter."""
     min_cutoff: float = 1.0
-    """Hz; of the filter where nothing moves. Lower is steadier."""
+    """Cutoff frequency in Hz of the One-Euro filter for keypoints that do not move. Lower values
+    reduce jitter more."""
     beta: float = 0.5
-    """Hz by which the cutoff rises for each of the person's own sizes that a keypoint moves in a
-    second. Higher follows fast motion sooner."""
+    """Increase of the One-Euro filter's cutoff frequency in Hz for keypoints that move one body
+    size per second. Higher values reduce the delay of fast motion."""
     derivative_cutoff: float = 1.0
-    """Hz; of the filter of the speed."""
+    """Cutoff frequency in Hz of the One-Euro filter for the velocity of keypoints."""
 
     def __post_init__(self) -> None:
-        require(0 < self.min_similarity <= 1, "min_similarity must be above 0, and at most 1")
-        require(self.min_hits >= 1, f"confirm must be at least 1, not {self.min_hits}")
+        require(
+            0 < self.min_similarity <= 1,
+            f"min_similarity must be above 0 and at most 1, not {self.min_similarity}",
+        )
+        require(self.min_hits >= 1, f"min_hits must be at least 1, not {self.min_hits}")
         for name in ("max_lost_seconds", "drift", "beta"):
-            require(0 <= getattr(self, name) < np.inf, f"{name} must be a number from 0 up")
+            value = getattr(self, name)
+            require(0 <= value < np.inf, f"{name} must be finite and at least 0, not {value}")
         for name in ("min_cutoff", "derivative_cutoff"):
-            require(0 < getattr(self, name) < np.inf, f"{name} must be a number above 0")
+            value = getattr(self, name)
+            require(0 < value < np.inf, f"{name} must be finite and above 0, not {value}")
 
 
 class Tracker:
-    """Follows people through one video: call it with the poses of each frame in turn.
+    """Tracks people through one video: call it with the poses of each frame in order.
 
-    Frames may be any time apart. What it keeps is about a kilobyte a person.
+    The time between frames may vary. The memory is about 1 kB per person.
+
+    Args:
+        config: the settings (default: those of `TrackConfig`).
     """
 
     def __init__(self, config: TrackConfig | None = None) -> None:
         self.config = config or TrackConfig()
-        self._told = 0.0  # seconds of the last frame
-        self._step = 0.0  # from the frame before to it
-        self._time = 0.0  # what the steps add up to
-        self._given = 0  # numbers
+        self._timestamp = 0.0  # seconds, of the last frame
+        self._step = 0.0  # seconds, from the frame before to the last one
+        self._time = 0.0  # seconds, sum of the steps
+        self._track_count = 0
         self._tracks: Tracks | None = None
 
     def __call__(self, poses: Poses, seconds: float) -> Poses:
-        """The same people in the same order, with `tracks`; numbers count from 1.
+        """Assigns track IDs to the people of the next frame, and smooths their keypoints.
 
-        A keypoint that was not found stays so. Who was out of sight for less than `max_lost_seconds` has
-        the number from before.
+        A person who was not detected for less than `max_lost_seconds` gets the same track ID as
+        before. Missing keypoints stay missing.
 
         Args:
-            poses: of the next frame, in pixels.
-            seconds: when it is shown; what is not later than the frame before counts as just after.
+            poses: the poses of the frame, in pixels.
+            seconds: the timestamp of the frame in seconds. If it is not above that of the frame
+                before, the frame counts as 1 ms later.
+
+        Returns:
+            The same people in the same order, with track IDs, which count from 1.
 
         Raises:
-            InputError: `seconds` is no number, or the people have not as many keypoints as before.
+            InputError: `seconds` is not a finite number, or the number of keypoints has changed.
         """
-        require(np.isfinite(seconds), f"seconds must be a number, not {seconds}")
-        row = _row(len(poses.skeleton))
+        require(np.isfinite(seconds), f"seconds must be a finite number, not {seconds}")
+        dtype = _track_dtype(len(poses.skeleton))
         if self._tracks is None:
-            self._tracks, self._told = np.zeros(0, row), seconds
-        require(self._tracks.dtype == row, "a Tracker needs the same keypoints in every frame")
-        last, reach = self._time, max(self.config.max_lost_seconds, self._step)
-        self._step = max(seconds - self._told, _STEP)
-        self._told, self._time = seconds, last + self._step
-        tracks = self._tracks[self._kept(self._tracks, last)]
-        # Who was there a moment ago goes first, who is known before who was there only once.
-        rank = np.where(tracks["seen"] < last, 2, tracks["hits"] < self.config.min_hits)
-        owner = _match(self._similarity(tracks, poses, reach), rank, self.config.min_similarity)
-        strangers = np.flatnonzero(owner < 0)
-        owner[strangers] = len(tracks) + np.arange(len(strangers))
-        tracks = np.concatenate([tracks, self._open(len(strangers), tracks.dtype)])
-        keypoints = self._update(tracks, owner, poses)
+            self._tracks, self._timestamp = np.zeros(0, dtype), seconds
+        require(
+            self._tracks.dtype == dtype,
+            f"a Tracker needs the same keypoints in every frame; there are {len(poses.skeleton)} "
+            "keypoints now and there were others before",
+        )
+        last_time = self._time
+        max_gap = max(self.config.max_lost_seconds, self._step)
+        self._step = max(seconds - self._timestamp, _MIN_STEP)
+        self._timestamp, self._time = seconds, last_time + self._step
+        tracks = self._tracks[self._is_active(self._tracks, last_time)]
+        # Tracks of the last frame precede lost ones, and confirmed ones precede new ones.
+        rank = np.where(tracks["last_seen"] < last_time, 2, tracks["hits"] < self.config.min_hits)
+        similarity = self._similarity(tracks, poses, max_gap)
+        track_of = _match(similarity, rank, self.config.min_similarity)
+        unmatched = np.flatnonzero(track_of < 0)
+        track_of[unmatched] = len(tracks) + np.arange(len(unmatched))
+        tracks = np.concatenate([tracks, self._new_tracks(len(unmatched), dtype)])
+        keypoints = self._update(tracks, track_of, poses)
         self._tracks = tracks
-        return replace(poses, keypoints=keypoints, track_ids=tracks["number"][owner])
+        return replace(poses, keypoints=keypoints, track_ids=tracks["track_id"][track_of])
 
-    def _similarity(self, tracks: Tracks, poses: Poses, reach: float) -> DoubleArray:
-        """(N, P) Object Keypoint Similarity of where N tracks lead and P people are.
+    def _is_active(self, tracks: Tracks, last_time: float) -> BoolArray:
+        """(N,) whether a track is in the last frame, or confirmed and not lost for too long."""
+        confirmed = tracks["hits"] >= self.config.min_hits
+        recent = self._time - tracks["last_seen"] <= self.config.max_lost_seconds
+        return np.asarray((tracks["last_seen"] == last_time) | (confirmed & recent))
 
-        COCO's formula, but that the spread of each keypoint grows with the time a track was lost,
-        up to `reach` seconds. Of who is smaller than the track, only a part may have been found.
+    def _similarity(self, tracks: Tracks, poses: Poses, max_gap: float) -> DoubleArray:
+        """(N, P) Object Keypoint Similarity of the predicted poses of tracks and of people.
+
+        The sigmas grow with the time since a track was seen, up to `max_gap` seconds. The size of a
+        person counts at least as that of the track, because only a part of the body may be found.
         """
-        wait = np.minimum(self._time - tracks["seen"], reach)
-        offset = poses.keypoints - _expected(tracks, wait)[:, None]
-        sigmas = np.asarray(poses.skeleton.sigmas)
-        spread = (2 * sigmas) ** 2 + (self.config.drift * wait[:, None]) ** 2  # (N, K)
-        own = np.square(tracks["size"])[:, None]
-        area = (own + np.maximum(own, np.square(_sizes(poses)))) / 2  # (N, P)
-        alike = np.exp(-np.square(offset).sum(-1) / (2 * spread[:, None] * area[..., None]))
-        both = tracks["known"][:, None] & poses.found
-        return np.asarray((alike * both).sum(-1) / np.maximum(both.sum(-1), 1))
+        gap = np.minimum(self._time - tracks["last_seen"], max_gap)
+        predicted = tracks["position"] + (tracks["velocity"] * gap[:, None])[:, None]
+        track_area = np.square(tracks["size"])[:, None]
+        area = (track_area + np.maximum(track_area, np.square(_sizes(poses)))) / 2
+        similarity = object_keypoint_similarity(
+            offsets=poses.keypoints - predicted[:, None],
+            areas=area,
+            sigmas=np.hypot(poses.skeleton.sigmas, self.config.drift * gap[:, None, None] / 2),
+            compared=tracks["observed"][:, None] & poses.found,
+        )
+        return np.asarray(similarity, np.float64)
 
-    def _open(self, count: int, kind: np.dtype[np.void]) -> Tracks:
-        """Tracks of people never seen before."""
-        opened = np.zeros(count, kind)
-        opened["number"] = self._given + 1 + np.arange(count)
-        opened["seen"] = self._time
-        self._given += count
-        return opened
+    def _new_tracks(self, count: int, dtype: np.dtype[np.void]) -> Tracks:
+        """Tracks for people who match no track."""
+        tracks = np.zeros(count, dtype)
+        tracks["track_id"] = self._track_count + 1 + np.arange(count)
+        tracks["last_seen"] = self._time
+        self._track_count += count
+        return tracks
 
-    def _update(self, tracks: Tracks, owner: NDArray[np.intp], poses: Poses) -> NDArray[np.float32]:
-        """Moves each person's track to where the person is; (P, K, 2) the steadied keypoints."""
-        own = tracks[owner]
-        found, places = poses.found, poses.keypoints.astype(np.float64)
-        shift = _shift(places - own["place"], found & own["known"])
-        wait = np.maximum(self._time - own["seen"], _STEP)
-        weight = 1 - np.exp(-wait / _STEADY)
-        own["velocity"] += weight[:, None] * (shift / wait[:, None] - own["velocity"])
-        own["size"] = np.maximum(own["size"] * np.exp(-wait / _SHRINK), _sizes(poses))
-        self._steady(own, places, found)
-        own["place"] = np.where(found[..., None], places, own["place"] + shift[:, None])
-        own["known"] |= found
+    def _update(self, tracks: Tracks, track_of: IndexArray, poses: Poses) -> FloatArray:
+        """Updates the track of each person, in place.
+
+        Returns:
+            (P, K, 2) smoothed keypoints.
+        """
+        own = tracks[track_of]
+        found, positions = poses.found, poses.keypoints.astype(np.float64)
+        shift = _median_offset(positions - own["position"], found & own["observed"])
+        gap = np.maximum(self._time - own["last_seen"], _MIN_STEP)
+        weight = 1 - np.exp(-gap / _VELOCITY_SECONDS)
+        own["velocity"] += weight[:, None] * (shift / gap[:, None] - own["velocity"])
+        own["size"] = np.maximum(own["size"] * np.exp(-gap / _SIZE_SECONDS), _sizes(poses))
+        self._smooth(own, positions, found)
+        own["position"] = np.where(found[..., None], positions, own["position"] + shift[:, None])
+        own["observed"] |= found
         own["hits"] += 1
-        own["seen"] = self._time
-        tracks[owner] = own
-        shown = own["steady"] if self.config.smooth else places
-        return np.where(found[..., None], shown, 0).astype(np.float32)
+        own["last_seen"] = self._time
+        tracks[track_of] = own
+        keypoints = own["filtered"] if self.config.smooth else positions
+        return np.where(found[..., None], keypoints, 0).astype(np.float32)
 
-    def _steady(self, own: Tracks, places: DoubleArray, found: NDArray[np.bool_]) -> None:
-        """One step of the filter for the keypoints that were found."""
-        known, config = own["known"][..., None], self.config
-        wait = np.maximum(self._time - own["when"], _STEP)  # (P, K)
-        carried = own["steady"] + own["velocity"][:, None] * wait[..., None]
-        steady, speed = one_euro(
-            places,
-            np.where(known, carried, places),
-            own["speed"],
-            wait,
+    def _smooth(self, own: Tracks, positions: DoubleArray, found: BoolArray) -> None:
+        """Filters the keypoints that were found, in place."""
+        observed, config = own["observed"][..., None], self.config
+        gap = np.maximum(self._time - own["keypoint_last_seen"], _MIN_STEP)  # (P, K)
+        predicted = own["filtered"] + own["velocity"][:, None] * gap[..., None]
+        filtered, velocity = one_euro(
+            positions,
+            np.where(observed, predicted, positions),
+            own["filtered_velocity"],
+            gap,
             config.min_cutoff,
             config.beta / own["size"][:, None],
             config.derivative_cutoff,
         )
-        for name, value in (("steady", steady), ("speed", speed)):
+        for name, value in (("filtered", filtered), ("filtered_velocity", velocity)):
             own[name] = np.where(found[..., None], value, own[name])
-        own["when"] = np.where(found, self._time, own["when"])
-
-    def _kept(self, tracks: Tracks, last: float) -> NDArray[np.bool_]:
-        """(N,) which tracks are still waited for: of the last frame, or seen often and lately."""
-        often = tracks["hits"] >= self.config.min_hits
-        lately = self._time - tracks["seen"] <= self.config.max_lost_seconds
-        return np.asarray((tracks["seen"] == last) | (often & lately))
+        own["keypoint_last_seen"] = np.where(found, self._time, own["keypoint_last_seen"])
 
 
-def _row(keypoints: int) -> np.dtype[np.void]:
-    """What is kept of one person; lengths in pixels, times in seconds."""
+def _track_dtype(keypoints: int) -> np.dtype[np.void]:
+    """The fields of a track; lengths in pixels, times in seconds."""
     return np.dtype(
         [
-            ("number", np.int64),
-            ("hits", np.int64),  # frames with this person
-            ("seen", float),  # last
+            ("track_id", np.int64),
+            ("hits", np.int64),  # number of frames with this person
+            ("last_seen", float),
             ("size", float),
-            ("velocity", float, 2),  # of the whole body, a second
-            ("place", float, (keypoints, 2)),  # last found, and moved with the body since
-            ("known", bool, keypoints),  # found at least once
-            ("when", float, keypoints),  # last found
-            ("steady", float, (keypoints, 2)),  # the filter's state: points,
-            ("speed", float, (keypoints, 2)),  # and their velocity
+            ("velocity", float, 2),  # of the body, per second
+            ("position", float, (keypoints, 2)),  # where last found, moved with the body since
+            ("observed", bool, keypoints),  # found at least once
+            ("keypoint_last_seen", float, keypoints),
+            ("filtered", float, (keypoints, 2)),  # state of the filter: positions
+            ("filtered_velocity", float, (keypoints, 2)),  # relative to that of the body
         ]
     )
 
 
-def _expected(tracks: Tracks, wait: DoubleArray) -> DoubleArray:
-    """(N, K, 2) where motion leads the tracks' keypoints."""
-    return np.asarray(tracks["place"] + (tracks["velocity"] * wait[:, None])[:, None])
-
-
 def _sizes(poses: Poses) -> DoubleArray:
-    """(P,) people's sizes: the square root of the box's area, as in COCO's formula.
+    """(P,) body sizes: the square root of the area of the box, as in COCO's formula.
 
-    Of a box that is flat, since few keypoints were found, half its length.
+    A body size is at least half the length of the box: boxes of few keypoints can be flat.
     """
     width, height = poses.boxes[:, 2:].T.astype(np.float64)
-    flat = np.maximum(width, height) / 2
-    return np.asarray(np.sqrt(width * height).clip(np.maximum(flat, _LEAST_SIZE)))
+    half_length = np.maximum(width, height) / 2
+    return np.asarray(np.sqrt(width * height).clip(np.maximum(half_length, _MIN_SIZE)))
 
 
-def _shift(offsets: DoubleArray, counted: NDArray[np.bool_]) -> DoubleArray:
-    """(P, 2) how far each body moved: the median of its (P, K, 2) offsets that count, or 0."""
-    kept = np.where(counted[..., None], offsets, np.inf)
-    ordered = np.sort(kept, axis=1)
-    count = counted.sum(1)
-    middle = np.stack([np.maximum(count - 1, 0) // 2, count // 2], 1)  # of an even number, two
-    two = np.take_along_axis(ordered, middle[..., None], 1)
-    return np.where(count[:, None] > 0, two.mean(1), 0)
+def _median_offset(offsets: DoubleArray, mask: BoolArray) -> DoubleArray:
+    """(P, 2) median of each body's (P, K, 2) offsets where (P, K) `mask` is set; 0 if nowhere."""
+    ordered = np.sort(np.where(mask[..., None], offsets, np.inf), axis=1)
+    count = mask.sum(1)
+    middle = np.stack([np.maximum(count - 1, 0) // 2, count // 2], 1)
+    middle_offsets = np.take_along_axis(ordered, middle[..., None], 1)
+    return np.where(count[:, None] > 0, middle_offsets.mean(1), 0)
 
 
-def _match(similarity: DoubleArray, rank: NDArray[np.intp], least: float) -> NDArray[np.intp]:
-    """(P,) the track of each person, -1 for none, so that pairs are the most alike in all.
+def _match(similarity: DoubleArray, rank: IndexArray, min_similarity: float) -> IndexArray:
+    """Assigns people to tracks so that the sum of their similarities is as high as possible.
 
-    Tracks of rank 0 choose first, then those of rank 1, then 2.
+    Args:
+        similarity: (N, P) similarity of tracks and people.
+        rank: (N,) 0 for tracks that are assigned first, then 1, then 2.
+        min_similarity: the minimum similarity of a track and its person.
+
+    Returns:
+        (P,) the track of each person, or -1.
     """
-    similarity = np.where(similarity < least, 0, similarity)
-    owner = np.full(similarity.shape[1], -1)
-    for turn in range(3):
-        tracks, free = np.flatnonzero(rank == turn), np.flatnonzero(owner < 0)
-        gain = similarity[np.ix_(tracks, free)]
-        rows, columns = _pairs(gain)
-        alike = gain[rows, columns] > 0
-        owner[free[columns[alike]]] = tracks[rows[alike]]
-    return owner
+    similarity = np.where(similarity < min_similarity, 0, similarity)
+    track_of = np.full(similarity.shape[1], -1)
+    for current in range(3):
+        tracks, people = np.flatnonzero(rank == current), np.flatnonzero(track_of < 0)
+        gain = similarity[np.ix_(tracks, people)]
+        rows, columns = _maximum_assignment(gain)
+        similar = gain[rows, columns] > 0
+        track_of[people[columns[similar]]] = tracks[rows[similar]]
+    return track_of
 
 
-def _pairs(gain: DoubleArray) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Rows and columns, each at most once, whose gain is the highest in all."""
+def _maximum_assignment(gain: DoubleArray) -> tuple[IndexArray, IndexArray]:
+    """Rows and columns, each at most once, with the highest sum of gains."""
     if len(gain) > gain.shape[1]:
-        columns, rows = _pairs(gain.T)
+        columns, rows = _maximum_assignment(gain.T)
         return rows, columns
     return np.arange(len(gain)), assign(-gain) if gain.size else np.arange(0)

@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from higherhrnet.io.atomic import atomic_path
 
 _MIN_POINTS = 1000
-"""The number of points of a loss curve stays between this and its double: each time it reaches the
-double, neighboring points are averaged."""
+"""The number of points of a loss curve stays between this and its double: when it reaches the double,
+neighboring points are averaged."""
 
-Entry = Mapping[str, float]
+MetricsLine = Mapping[str, float]
 """A line of `metrics.jsonl`: values by name."""
 
 
@@ -21,12 +21,12 @@ class TrainingCurves:
     """Losses at each step and AP at each validation, in bounded memory for runs of any length."""
 
     def __init__(self) -> None:
-        self._points: list[Entry] = []
-        self._pending: list[Entry] = []
+        self._points: list[MetricsLine] = []
+        self._pending: list[MetricsLine] = []
         self._steps_per_point = 1
-        self._validations: list[Entry] = []
+        self._validations: list[MetricsLine] = []
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: MetricsLine) -> None:
         """Adds a line of `metrics.jsonl`."""
         if "AP" in entry:
             self._validations.append(entry)
@@ -70,5 +70,5 @@ class TrainingCurves:
             figure.savefig(temporary, dpi=110)
 
 
-def _mean(entries: Sequence[Entry]) -> Entry:
+def _mean(entries: Sequence[MetricsLine]) -> MetricsLine:
     return {name: sum(entry[name] for entry in entries) / len(entries) for name in entries[0]}

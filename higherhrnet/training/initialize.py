@@ -8,12 +8,14 @@ from pathlib import Path
 from torch import nn
 
 from higherhrnet.config import ModelConfig
-from higherhrnet.errors import InputError
+from higherhrnet.errors import InputError, reading
+from higherhrnet.io.cache import cache_folder
 from higherhrnet.network import checkpoint
 from higherhrnet.network.convert import load_backbone
 from higherhrnet.network.higherhrnet import HigherHRNet
 from higherhrnet.skeleton import Skeleton
 from higherhrnet.train_config import TrainConfig
+from higherhrnet.zoo.published import PUBLISHED
 from higherhrnet.zoo.resolve import resolve_model, torch_weights
 
 _BACKBONE_SUFFIXES = {".pth", ".tar", ".pt", ".json"}
@@ -28,7 +30,7 @@ def build_network(config: TrainConfig, skeleton: Skeleton) -> tuple[HigherHRNet,
         The network, and a description of its initial weights.
 
     Raises:
-        InputError: the initial weights cannot be read or do not fit.
+        InputError: the initial weights cannot be read or do not match the network.
     """
     network = HigherHRNet.from_config(replace(config.model, num_keypoints=len(skeleton)))
     if config.run.initialization == "kaiming":
@@ -38,6 +40,7 @@ def build_network(config: TrainConfig, skeleton: Skeleton) -> tuple[HigherHRNet,
     if Path(config.run.init).suffix in _BACKBONE_SUFFIXES:
         load_backbone(network, config.run.init)
         return network, f"{config.run.init} (random heads)"
+    _require_pose_model(config.run.init)
     source = torch_weights(resolve_model(config.run.init))
     pretrained, header = checkpoint.load(source)
     state = pretrained.state_dict()
@@ -54,8 +57,21 @@ def build_network(config: TrainConfig, skeleton: Skeleton) -> tuple[HigherHRNet,
     return network, f"{source} (random heads; its skeleton is {header.skeleton.name})"
 
 
+def _require_pose_model(name: str) -> None:
+    """Rejects the name of a published backbone, whose file must be passed instead."""
+    if name not in {model.name for model in PUBLISHED if model.weight_format == "imagenet"}:
+        return
+    path = cache_folder() / f"{name}.pth"
+    with reading(path):
+        is_downloaded = path.is_file()
+    download = "" if is_downloaded else f"download it (higherhrnet download {name}), and "
+    raise InputError(
+        f"{name} is a pretrained backbone, not a pose model; {download}pass its file: --init {path}"
+    )
+
+
 def _differing_flags(current: ModelConfig, pretrained: ModelConfig) -> str:
-    """The flags that give the network the architecture of the pretrained one."""
+    """Returns the flags that give the network the architecture of the pretrained one."""
     flags = []
     for field in fields(ModelConfig):
         value = getattr(pretrained, field.name)

@@ -214,7 +214,7 @@ class TrainingLoop:
         self._validated_epoch = state.epoch
         if self.folder:
             self.progress.write(f"epoch {state.epoch:.1f}: AP {metrics['AP']:.3f}")
-            if metrics["AP"] >= self.folder.best_ap:  # the later of equals, such as 0 at first
+            if metrics["AP"] >= self.folder.best_ap:  # at equal AP the later network is kept
                 header.training["AP"] = round(metrics["AP"], 4)
                 checkpoint.save(self.folder.path / "best.safetensors", network, header)
             self.folder.log_validation(state.step, state.epoch, metrics)

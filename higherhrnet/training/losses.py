@@ -96,6 +96,6 @@ def tag_loss(
     else:
         similarity = (1 - difference.abs()).clamp_min(0)
     pairs = present[:, :, None] & present[:, None]
-    total = (similarity * pairs).sum((1, 2)) - num_people  # without each person's with themselves
+    total = (similarity * pairs).sum((1, 2)) - num_people  # minus the diagonal
     push = total / (2 * num_people * (num_people - 1)).clamp_min(1)
     return pull, push

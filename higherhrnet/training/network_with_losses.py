@@ -41,7 +41,8 @@ class NetworkWithLosses(nn.Module):
             for head in heads
             if config.losses.swahr
         )
-        self._levels = torch.compile(network.levels) if config.run.compile else network.levels
+        compute = network.features_and_maps
+        self._features_and_maps = torch.compile(compute) if config.run.compile else compute
         for name, values in (("mean", config.input.mean), ("std", config.input.std)):
             pixel_values = 255 * torch.tensor(values).view(3, 1, 1)
             self.register_buffer(name, pixel_values, persistent=False)
@@ -50,7 +51,7 @@ class NetworkWithLosses(nn.Module):
             module.requires_grad_(False)
 
     def _selected_modules(self, flag: Literal["freeze", "slow"]) -> list[nn.Module]:
-        """The modules of the network that a flag names."""
+        """Returns the modules of the network that a flag names."""
         try:
             names = getattr(self.config.optim, flag)
             return [self.network.get_submodule(name) for name in names]
@@ -89,40 +90,40 @@ class NetworkWithLosses(nn.Module):
             `heatmap_4`, `heatmap_2` and so on by stride, `pull`, `push`, and for SWAHR `scale_4`,
             `scale_2` and so on.
         """
-        levels, scales = self._predict(batch.images)
+        outputs, scales = self._predict(batch.images)
         targets = make_targets(batch, self.config.targets, self.config.input.convention)
         losses: dict[str, Tensor] = {}
         keypoints, config = self.network.config.num_keypoints, self.config.losses
-        for level, (maps, target, mask) in enumerate(
-            zip(levels, targets.heatmaps, targets.masks, strict=True)
+        for index, (maps, target, mask) in enumerate(
+            zip(outputs, targets.heatmaps, targets.masks, strict=True)
         ):
-            stride, heatmaps = self.network.config.strides[level], maps[:, :keypoints]
+            stride, heatmaps = self.network.config.strides[index], maps[:, :keypoints]
             if scales:
-                error, regularizer = adaptive_heatmap_loss(heatmaps, scales[level], target, mask)
-                losses[f"scale_{stride}"] = config.heatmap[level] * regularizer.mean()
+                error, regularizer = adaptive_heatmap_loss(heatmaps, scales[index], target, mask)
+                losses[f"scale_{stride}"] = config.heatmap[index] * regularizer.mean()
             else:
                 error = heatmap_loss(heatmaps, target, mask)
-            losses[f"heatmap_{stride}"] = config.heatmap[level] * error.mean()
-            if level == 0:
+            losses[f"heatmap_{stride}"] = config.heatmap[index] * error.mean()
+            if index == 0:
                 tags = maps[:, keypoints:]
                 pull, push = tag_loss(tags, targets.tag_cells, targets.visible, config.push_type)
                 losses |= {"pull": config.pull * pull.mean(), "push": config.push * push.mean()}
         return losses
 
     def _predict(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Maps of each resolution, coarsest first, and the scale maps, if there are scale heads."""
+        """Computes the maps of each output, coarsest first, and of each scale head, if any."""
         bf16 = self.config.run.precision == "bf16"
         with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
-            levels = self._levels((images - self.mean) / self.std)
+            outputs = self._features_and_maps((images - self.mean) / self.std)
             scales = [
                 head(features)
-                for head, (features, _) in zip(self.scale_layers, levels, strict=False)
+                for head, (features, _) in zip(self.scale_layers, outputs, strict=False)
             ]
-        return [maps for _, maps in levels], scales
+        return [maps for _, maps in outputs], scales
 
 
 def _scale_head(channels: int, keypoints: int) -> nn.Sequential:
-    """A head of SWAHR: features → scale maps, initially 0, which leaves the targets unchanged."""
+    """Builds a head of SWAHR: features → scale maps, initially 0, which leaves the targets unchanged."""
     project = nn.Conv2d(channels, keypoints, 1)
     depthwise = nn.Conv2d(keypoints, keypoints, 9, padding=4, groups=keypoints)
     nn.init.normal_(project.weight, std=0.001)

@@ -17,7 +17,7 @@ class ProgressDisplay:
 
     Args:
         step: the step at which the run starts.
-        enabled: False: show nothing, because another process does.
+        enabled: whether to show progress; False in all but the main process.
     """
 
     def __init__(self, step: int, enabled: bool) -> None:

@@ -26,12 +26,12 @@ from higherhrnet.visualization.poses import draw
 TILE_SIZE, CAPTION_HEIGHT, COLUMNS = 300, 20, 2
 """Side of an image and height of the line above it in pixels; samples in a row."""
 
-_MASK_COLOR = np.array([120, 40, 160])  # purple, which is rare in photographs
+_MASK_COLOR = np.array([120, 40, 160])  # purple, which is rare in images
 
 
 def write_sheet(
     path: Path,
-    sources: Sequence[str],
+    datasets: Sequence[str],
     augmentation: AugmentConfig,
     input_config: InputConfig,
     count: int = 16,
@@ -40,8 +40,8 @@ def write_sheet(
 
     Args:
         path: the image file to write.
-        sources: the datasets, each as ANNOTATIONS[,IMAGES[,WEIGHT]].
-        augmentation: random changes of the samples.
+        datasets: the datasets, each as ANNOTATIONS[,IMAGES[,WEIGHT]].
+        augmentation: the data augmentation.
         input_config: size and pixel convention of the network's input.
         count: the maximum number of samples.
 
@@ -51,7 +51,7 @@ def write_sheet(
     Raises:
         InputError: a dataset cannot be loaded, or none of its images can be read.
     """
-    dataset = load_dataset(DataConfig(train=tuple(sources)), outlines=augmentation.paste > 0)
+    dataset = load_dataset(DataConfig(train=tuple(datasets)), outlines=augmentation.paste > 0)
     write_image(path, draw_sheet(dataset, augmentation, input_config, count))
     return path
 
@@ -69,7 +69,7 @@ def draw_sheet(
 
     Args:
         dataset: the training data.
-        augmentation: random changes of the samples.
+        augmentation: the data augmentation.
         input_config: size and pixel convention of the network's input.
         count: the maximum number of samples.
         seed: the seed of the random numbers.

@@ -18,11 +18,12 @@ from higherhrnet.data.loader import Batch, BatchSampler, load_batches
 from higherhrnet.errors import InputError
 from higherhrnet.network.higherhrnet import HigherHRNet
 from higherhrnet.train_config import TrainConfig
+from higherhrnet.training.ema import ExponentialMovingAverage
 from higherhrnet.training.initialize import build_network
 from higherhrnet.training.network_with_losses import NetworkWithLosses
 from higherhrnet.training.parallel import ProcessGroup
-from higherhrnet.training.run_folder import flatten_config, load_state
-from higherhrnet.training.schedule import MovingAverage, learning_rate
+from higherhrnet.training.resume import flatten_config, load_state
+from higherhrnet.training.schedule import learning_rate
 
 
 class TrainState:
@@ -34,7 +35,7 @@ class TrainState:
         group: the processes that train together.
 
     Raises:
-        InputError: the initial weights cannot be read or do not fit.
+        InputError: the initial weights cannot be read or do not match the network.
     """
 
     def __init__(self, config: TrainConfig, dataset: KeypointDataset, group: ProcessGroup) -> None:
@@ -43,7 +44,9 @@ class TrainState:
         network, self.initialized_from = build_network(config, dataset.skeleton)
         self.network: HigherHRNet = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         module = NetworkWithLosses(network, config).to(group.device)
-        self.average = MovingAverage(network, config.optim.ema) if config.optim.ema else None
+        self.average = (
+            ExponentialMovingAverage(network, config.optim.ema) if config.optim.ema else None
+        )
         if config.run.sync_bn and group.size > 1:
             module = SyncBatchNorm.convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]
         self.network_with_losses = module
@@ -79,7 +82,7 @@ class TrainState:
         )
 
     def epoch_at(self, step: int) -> float:
-        """The number of epochs done after a number of steps."""
+        """Returns the number of epochs done after a number of steps."""
         return float(step * self.config.optim.accumulate / self.sampler.batches_per_epoch)
 
     @property
@@ -95,10 +98,10 @@ class TrainState:
         return min(1.0, self.epoch / self.config.optim.epochs)
 
     def header(self) -> Header:
-        """The header of the network, with facts about its training."""
+        """Returns the header of the network, with training metadata."""
         config = self.config
         training = {
-            "data": [source.split(",")[0] for source in config.data.train],
+            "data": [dataset.split(",")[0] for dataset in config.data.train],
             "images": len(self.dataset),
             "epochs": round(self.epoch, 2),
             "steps": self.step,
@@ -136,7 +139,7 @@ class TrainState:
         highest, negative_lowest = self.group.maximum(self.step, -self.step)
         if highest != -negative_lowest:
             raise InputError(
-                f"{self.config.run.out}: the processes find different last.pt files; --out must be "
+                f"{self.config.run.out}: the processes read different last.pt files; --out must be "
                 "a folder that all machines share"
             )
 
@@ -177,7 +180,7 @@ class TrainState:
         return load_batches(self.dataset, self.config, self.sampler, pin_memory)
 
     def train_step(self, batches: Iterator[Batch]) -> tuple[dict[str, Tensor], list[str]]:
-        """Makes one step of the optimizer, with `accumulate` batches.
+        """Performs one optimizer step, with `accumulate` batches.
 
         Returns:
             The losses by name, scalars on the device, and the names of the images.
@@ -206,11 +209,13 @@ class TrainState:
         return losses, image_names
 
     def learning_rate(self) -> float:
-        """The learning rate of the next step."""
+        """Returns the learning rate of the next step."""
         return learning_rate(self.config.optim, self.progress, self.epoch, self.group.size)
 
     def evaluated_network(self) -> HigherHRNet:
-        """The network to evaluate and save, in evaluation mode: the average if there is one.
+        """Returns the network to evaluate and save, in evaluation mode.
+
+        It is the moving average of the weights if there is one.
 
         Call `network_with_losses.train()` before the next training step.
         """

@@ -21,13 +21,13 @@ _MIN_SIGMA = 0.5
 
 
 class Targets(NamedTuple):
-    """What the losses compare the maps of a batch with: B images, P people, K keypoints."""
+    """The training targets of a batch of B images, with P people and K keypoints."""
 
     heatmaps: list[Tensor]
-    """(B, K, h, w) float32 for each resolution, coarsest first: a Gaussian of height 1 at each
+    """(B, K, h, w) float32 for each output, coarsest first: a Gaussian of height 1 at each
     keypoint."""
     masks: list[Tensor]
-    """(B, K, h, w) bool for each resolution: the cells that the heatmap loss includes."""
+    """(B, K, h, w) bool for each output: the cells that the heatmap loss includes."""
     tag_cells: Tensor
     """(B, P, K) int64: the cell of each keypoint on the coarsest maps, as row · w + column; 0 where
     it is not visible."""
@@ -39,7 +39,7 @@ def make_targets(batch: Batch, config: TargetConfig, convention: Convention) -> 
     """Computes the targets of a batch ("HigherHRNet", section 3, "Multi-Resolution Supervision").
 
     Args:
-        batch: the batch; its masks determine the resolutions.
+        batch: the batch; its masks determine the strides.
         config: the standard deviation of the Gaussians.
         convention: the pixel convention.
     """
@@ -93,7 +93,7 @@ def cell_indices(
 ) -> tuple[Tensor, ...]:
     """Finds the map cell of each keypoint.
 
-    The reference implementation truncates towards zero, so that its first row and column include
+    The reference implementation truncates toward zero, so that its first row and column include
     keypoints less than a cell outside of the map.
 
     Args:

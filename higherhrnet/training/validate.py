@@ -122,10 +122,10 @@ def load_validator(data: DataConfig, group: ProcessGroup) -> Validator | None:
     Raises:
         InputError: the annotations or images cannot be found or read.
     """
-    source = data.train[0] if data.overfit and data.train else data.val
-    if source is None:
+    dataset = data.train[0] if data.overfit and data.train else data.val
+    if dataset is None:
         return None
-    path, images, _ = parse_dataset_argument(source)
+    path, images, _ = parse_dataset_argument(dataset)
     annotations = load_annotations(path)
     if data.overfit:
         annotations = annotations.subset(annotations.labeled_images[: data.overfit])
@@ -145,7 +145,7 @@ def _check_readable(annotations: Annotations, store: ImageStore) -> None:
 
 
 def _select_evenly(annotations: Annotations, count: int) -> list[Entry]:
-    """Images at equal distances in the dataset, those with labeled people if there are any."""
+    """Selects images at equal distances, from those with labeled people if there are any."""
     images = annotations.labeled_images or annotations.images
     selected = np.linspace(0, len(images) - 1, min(count, len(images))).round().astype(int)
     return [images[index] for index in selected]

@@ -7,8 +7,9 @@ import numpy as np
 
 from higherhrnet.arrays import FloatArray, Image
 from higherhrnet.errors import InputError
+from higherhrnet.io.images import require_rgb
 from higherhrnet.skeleton import Skeleton
-from higherhrnet.visualization.poses import Color, require_rgb
+from higherhrnet.visualization.poses import Color
 
 BACKGROUND_COLOR: Color = (22, 22, 27)
 TEXT_COLOR: Color = (225, 225, 230)
@@ -137,7 +138,7 @@ def _apply_colormap(values: FloatArray, colormap: int) -> Image:
 
 
 def _darkened(image: Image) -> FloatArray:
-    """A darkened gray copy of an image, in three channels, on which colors stand out."""
+    """Returns a darkened gray copy of an image in three channels, on which colors are visible."""
     gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     return np.repeat(gray[..., None] * np.float32(0.4), 3, 2)
 
@@ -151,8 +152,10 @@ def _resize_to(image: Image, longer_side: int) -> Image:
 
 
 def _add_caption(image: Image, text: str, width: int) -> Image:
-    """Adds a caption above an image, centers it in `width` pixels and adds half a gap at each
-    side."""
+    """Adds a caption and margins to an image.
+
+    The image is centered in `width` pixels, with half a gap on each side.
+    """
     spare = width - image.shape[1]
     borders = CAPTION_HEIGHT, TILE_GAP, (TILE_GAP + spare) // 2, (TILE_GAP + spare + 1) // 2
     framed = cv2.copyMakeBorder(image, *borders, cv2.BORDER_CONSTANT, value=BACKGROUND_COLOR)

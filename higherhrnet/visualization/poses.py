@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from higherhrnet.arrays import FloatArray, Image
-from higherhrnet.errors import InputError
-from higherhrnet.io.images import ImageSource, read_image, write_image
+from higherhrnet.io.images import ImageSource, read_image, require_rgb, write_image
 from higherhrnet.poses import Poses
 
 Color = tuple[int, int, int]
@@ -87,14 +86,6 @@ def draw(
     return canvas
 
 
-def require_rgb(image: Image) -> None:
-    """Raises InputError unless an image is a uint8 array of shape (H, W, 3)."""
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
-        raise InputError(
-            f"an image must be RGB uint8 of shape (H, W, 3), not {image.dtype} of {image.shape}"
-        )
-
-
 @dataclass(frozen=True)
 class _DrawnPerson:
     """The lines, in pixels, that are drawn for one person."""
@@ -110,7 +101,7 @@ class _DrawnPerson:
 def _drawn_people(
     poses: Poses, min_keypoint_score: float, height: int, width: int
 ) -> list[_DrawnPerson]:
-    """The people to draw, in drawing order: small people last, since large ones would hide them."""
+    """Returns the people in drawing order: small people last, since large ones would hide them."""
     scores = poses.keypoint_scores
     poses = replace(poses, keypoint_scores=np.where(scores >= min_keypoint_score, scores, 0))
     ends = np.array(poses.skeleton.limb_index, int).reshape(-1, 2)
@@ -138,7 +129,7 @@ def _drawn_people(
 
 
 def _side(a: str, b: str) -> int:
-    """The side of the limb between two keypoints: -1 left, 1 right, 0 both or neither."""
+    """Returns the side of the limb between two keypoints: -1 left, 1 right, 0 both or neither."""
     names = f"{a} {b}".lower()
     return ("right" in names) - ("left" in names)
 

@@ -71,7 +71,7 @@ def _is_valid(path: Path, model: PublishedModel) -> bool:
 
 
 def _mismatch(path: Path, model: PublishedModel) -> str | None:
-    """How a file differs from the published one; None if it does not. Nothing is unpickled."""
+    """Returns the difference from the published file, or None, without unpickling."""
     size = path.stat().st_size
     if model.size is not None and size != model.size:
         return f"expected {model.size} bytes, found {size}"
@@ -132,7 +132,7 @@ def _continue_download(model: PublishedModel, part: Path, progress: bool) -> Non
 
 
 def _open(model: PublishedModel, offset: int) -> HTTPResponse:
-    """The server's response with the file from `offset` on, or with the complete file."""
+    """Requests the file from `offset` on; the server may respond with the complete file."""
     if not model.url.startswith(("https://", "http://")):
         raise InputError(f"{model.url}: only http and https are supported")
     headers = {"User-Agent": "higherhrnet"} | ({"Range": f"bytes={offset}-"} if offset else {})
@@ -148,7 +148,7 @@ def _open(model: PublishedModel, offset: int) -> HTTPResponse:
         raise InputError(f"{model.url}: {error.code} {error.reason}; {hint}") from error
     except (OSError, HTTPException) as error:
         raise _ConnectionInterrupted(str(getattr(error, "reason", error))) from error
-    if response.headers.get_content_type() == "text/html":  # how Google Drive refuses a download
+    if response.headers.get_content_type() == "text/html":  # how Google Drive rejects a download
         response.close()
         raise InputError(f"{model.url}: a web page instead of the file; {hint}")
     return response

@@ -30,9 +30,9 @@ class PublishedModel:
     """The address of the file."""
     page: str
     """The address of a page that describes the model, from which it can be downloaded manually."""
-    source: Literal["authors", "mmpose", "imagenet"]
-    """The naming scheme of the weights: that of the paper's authors, of MMPose, or of a classifier
-    that was trained on ImageNet, which is only a backbone."""
+    weight_format: Literal["authors", "mmpose", "imagenet"]
+    """The format of the weights: that of the paper's authors, of MMPose, or of a classifier trained
+    on ImageNet, which is only a backbone."""
     width: int
     """The number of channels at the highest resolution."""
     license: str
@@ -42,7 +42,7 @@ class PublishedModel:
     skeleton: str | None = None
     """A key of `higherhrnet.skeleton.SKELETONS`; None for a backbone."""
     evaluated_on: str | None = None
-    """The data set of the published AP."""
+    """The dataset of the published AP."""
     ap: float | None = None
     """AP in percent at one scale, with the flipped view."""
     ap_multi_scale: float | None = None
@@ -106,7 +106,7 @@ PUBLISHED = (
         url="https://storage.openvinotoolkit.org/repositories/open_model_zoo/public/2022.1/"
         "higher-hrnet-w32-human-pose-estimation/ckpt/pose_higher_hrnet_w32_512.pth",
         page=_AUTHORS,
-        source="authors",
+        weight_format="authors",
         width=32,
         license="MIT",
         input_size=512,
@@ -123,7 +123,7 @@ PUBLISHED = (
         "w32-640",
         url=_google_drive("1uEcQlm1rjV-JRgVbaP79Y5sMLqUX2ciD"),
         page=_AUTHORS_FOLDER,
-        source="authors",
+        weight_format="authors",
         width=32,
         license="MIT",
         input_size=640,
@@ -137,7 +137,7 @@ PUBLISHED = (
         "w48-640",
         url=_google_drive("10j9Wx_I2H6qaw-prAdlJ44fLryDtA-ah"),
         page=_AUTHORS_FOLDER,
-        source="authors",
+        weight_format="authors",
         width=48,
         license="MIT",
         input_size=640,
@@ -151,7 +151,7 @@ PUBLISHED = (
         "mmpose-w32-512",
         url=f"{_MMPOSE_FILES}/bottom_up/higher_hrnet32_coco_512x512-8ae85183_20200713.pth",
         page=f"{_MMPOSE_PAGES}/coco/higherhrnet_coco.md",
-        source="mmpose",
+        weight_format="mmpose",
         width=32,
         license="Apache-2.0",
         input_size=512,
@@ -165,7 +165,7 @@ PUBLISHED = (
         "mmpose-w32-640",
         url=f"{_MMPOSE_FILES}/bottom_up/higher_hrnet32_coco_640x640-a22fe938_20200712.pth",
         page=f"{_MMPOSE_PAGES}/coco/higherhrnet_coco.md",
-        source="mmpose",
+        weight_format="mmpose",
         width=32,
         license="Apache-2.0",
         input_size=640,
@@ -179,7 +179,7 @@ PUBLISHED = (
         "mmpose-w48-512",
         url=f"{_MMPOSE_FILES}/bottom_up/higher_hrnet48_coco_512x512-60fedcbc_20200712.pth",
         page=f"{_MMPOSE_PAGES}/coco/higherhrnet_coco.md",
-        source="mmpose",
+        weight_format="mmpose",
         width=48,
         license="Apache-2.0",
         input_size=512,
@@ -193,7 +193,7 @@ PUBLISHED = (
         "mmpose-crowdpose-w32-512",
         url=f"{_MMPOSE_FILES}/bottom_up/higher_hrnet32_crowdpose_512x512-1aa4a132_20201017.pth",
         page=f"{_MMPOSE_PAGES}/crowdpose/higherhrnet_crowdpose.md",
-        source="mmpose",
+        weight_format="mmpose",
         width=32,
         license="Apache-2.0",
         input_size=512,
@@ -209,7 +209,7 @@ PUBLISHED = (
         url="https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-hrnet/"
         "hrnetv2_w18-8cb57bb9.pth",
         page="https://github.com/HRNet/HRNet-Image-Classification",
-        source="imagenet",
+        weight_format="imagenet",
         width=18,
         license="MIT",
         note="the classifier of HRNet's authors, hosted by timm",
@@ -218,7 +218,7 @@ PUBLISHED = (
         "imagenet-w32",
         url=f"{_MMPOSE_FILES}/pretrain_models/hrnet_w32-36af842e.pth",
         page=_AUTHORS,
-        source="imagenet",
+        weight_format="imagenet",
         width=32,
         license="MIT",
         note="the initial weights of the paper's training, hosted by MMPose",
@@ -227,7 +227,7 @@ PUBLISHED = (
         "imagenet-w48",
         url=f"{_MMPOSE_FILES}/pretrain_models/hrnet_w48-8ef0771d.pth",
         page=_AUTHORS,
-        source="imagenet",
+        weight_format="imagenet",
         width=48,
         license="MIT",
         note="the initial weights of the paper's training, hosted by MMPose",

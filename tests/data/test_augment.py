@@ -11,9 +11,9 @@ import pytest
 from higherhrnet.config import Convention, InputConfig
 from higherhrnet.data.augment import Sample, augment, crop, crop_matrix, flip_sample
 from higherhrnet.data.dataset import AnnotatedImage
-from higherhrnet.recipes import AugmentConfig
 from higherhrnet.skeleton import COCO
 from higherhrnet.synthetic.scenes import draw_scene
+from higherhrnet.train_config import AugmentConfig
 
 CONVENTIONS: list[Convention] = ["reference", "unbiased"]
 LABELED = np.arange(17) > 4

@@ -1,4 +1,4 @@
-"""check-data finds the problems of a data set, and no others."""
+"""check-data finds the problems of a dataset, and no others."""
 
 from __future__ import annotations
 

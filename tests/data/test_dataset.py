@@ -1,4 +1,4 @@
-"""Loaded data sets against the content of their annotation files."""
+"""Loaded datasets against the content of their annotation files."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from PIL import Image as PillowImage
 from pycocotools.coco import COCO as PycocotoolsCOCO
 
 from higherhrnet.arrays import FloatArray
-from higherhrnet.data.dataset import KeypointDataset, load_dataset, parse_source
-from higherhrnet.data.masks import decode_mask
+from higherhrnet.data.dataset import KeypointDataset, load_dataset, parse_dataset_argument
+from higherhrnet.data.rle import decode_mask
 from higherhrnet.errors import InputError
-from higherhrnet.recipes import DataConfig
 from higherhrnet.skeleton import COCO, CROWDPOSE, Skeleton
 from higherhrnet.synthetic.scenes import write_scenes
+from higherhrnet.train_config import DataConfig
 
 Content = dict[str, Any]
 BODY = Skeleton("body", tuple(reversed(COCO.names[5:])), (), (0.07,) * 12)
@@ -136,7 +136,7 @@ def test_loads_outlines_of_people_with_keypoints(
                 np.testing.assert_array_equal(decode_mask(outline, 72, 96), coco.annToMask(person))
 
 
-def test_merges_data_sets_by_the_names_of_their_keypoints(scenes: Path) -> None:
+def test_merges_datasets_by_the_names_of_their_keypoints(scenes: Path) -> None:
     def without_face(content: Content) -> None:
         content["categories"] = [BODY.to_category()]
         for person in content["annotations"]:
@@ -164,7 +164,7 @@ def test_merges_data_sets_by_the_names_of_their_keypoints(scenes: Path) -> None:
     np.testing.assert_array_equal(chosen[0].keypoints[:, :12], dataset[0].keypoints[:, 5:])
 
 
-def test_refuses_a_data_set_without_keypoints_of_the_skeleton(scenes: Path, tmp_path: Path) -> None:
+def test_rejects_a_dataset_without_keypoints_of_the_skeleton(scenes: Path, tmp_path: Path) -> None:
     toml = tmp_path / "hand.toml"
     toml.write_text('names = ["thumb"]')
     with pytest.raises(InputError, match=r"no keypoint of the skeleton hand; .* nose, left_eye"):
@@ -192,14 +192,14 @@ def test_accepts_ids_of_any_type_files_in_folders_and_missing_sizes(
             np.testing.assert_array_equal(one.mask, two.mask)
 
 
-def test_overfit_uses_the_first_labeled_images_of_the_first_data_set(scenes: Path) -> None:
+def test_overfit_uses_the_first_labeled_images_of_the_first_dataset(scenes: Path) -> None:
     dataset = load(scenes, scenes, overfit=3)
     complete = load(scenes)
     assert dataset.names == [complete.names[index] for index in (0, 1, 3)]
     np.testing.assert_array_equal(dataset[2].image, complete[3].image)
 
 
-def test_data_sets_can_be_pickled(scenes: Path) -> None:
+def test_datasets_can_be_pickled(scenes: Path) -> None:
     dataset = load(scenes, scenes, outlines=True)
     copied = pickle.loads(pickle.dumps(dataset))
     for one, two in zip(dataset, copied, strict=True):
@@ -220,7 +220,7 @@ def test_data_sets_can_be_pickled(scenes: Path) -> None:
         (lambda c: c["images"][1].update(file_name="missing.png"), "images/missing.png: cannot be"),
     ],
 )
-def test_refuses_unusable_annotations_in_one_line(
+def test_rejects_unusable_annotations_in_one_line(
     scenes: Path, change: Callable[[Content], None], message: str
 ) -> None:
     path = write_changed(scenes, change, scenes.with_name("changed.json"))
@@ -229,7 +229,7 @@ def test_refuses_unusable_annotations_in_one_line(
     assert "\n" not in str(error.value)
 
 
-def test_refuses_images_of_another_size_than_annotated(scenes: Path) -> None:
+def test_rejects_images_of_another_size_than_annotated(scenes: Path) -> None:
     def change(content: Content) -> None:
         content["images"][0]["width"] = 95
         content["annotations"] = [
@@ -242,15 +242,15 @@ def test_refuses_images_of_another_size_than_annotated(scenes: Path) -> None:
         list(load(path))
 
 
-def test_refuses_to_load_nothing() -> None:
+def test_rejects_an_empty_list_of_datasets() -> None:
     with pytest.raises(InputError, match="there is no training data"):
         load()
 
 
-def test_parses_sources() -> None:
-    assert parse_source("a.json") == (Path("a.json"), None, 1)
-    assert parse_source("a.json,b") == (Path("a.json"), Path("b"), 1)
-    assert parse_source("a.json,,0.25") == (Path("a.json"), None, 0.25)
+def test_parses_dataset_arguments() -> None:
+    assert parse_dataset_argument("a.json") == (Path("a.json"), None, 1)
+    assert parse_dataset_argument("a.json,b") == (Path("a.json"), Path("b"), 1)
+    assert parse_dataset_argument("a.json,,0.25") == (Path("a.json"), None, 0.25)
     for wrong in ("a,b,c", "a,b,0", "a,b,-1", "a,b,nan", "a,b,inf", "a,b,1,d"):
         with pytest.raises(InputError, match="WEIGHT above 0"):
-            parse_source(wrong)
+            parse_dataset_argument(wrong)

@@ -20,14 +20,14 @@ from higherhrnet.data.augment import Sample  # noqa: E402
 from higherhrnet.data.dataset import KeypointDataset, load_dataset  # noqa: E402
 from higherhrnet.data.loader import Batch, BatchSampler, SampleKey, collate, load_batches  # noqa: E402
 from higherhrnet.errors import InputError  # noqa: E402
-from higherhrnet.recipes import (  # noqa: E402
+from higherhrnet.synthetic.scenes import write_scenes  # noqa: E402
+from higherhrnet.train_config import (  # noqa: E402
     AugmentConfig,
     DataConfig,
     OptimConfig,
     RunConfig,
     TrainConfig,
 )
-from higherhrnet.synthetic.scenes import write_scenes  # noqa: E402
 
 ONES = np.ones(10)
 
@@ -57,7 +57,7 @@ def test_the_last_batch_is_filled_with_the_first_images_of_the_epoch() -> None:
     assert indices[10:] == indices[:2]
 
 
-def test_a_data_set_smaller_than_a_batch_is_repeated() -> None:
+def test_a_dataset_smaller_than_a_batch_is_repeated() -> None:
     indices = image_indices(batches(BatchSampler(np.ones(3), 8), 1))
     assert len(indices) == 8
     assert set(indices) == {0, 1, 2}

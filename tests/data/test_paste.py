@@ -11,10 +11,10 @@ import pytest
 from higherhrnet.config import InputConfig
 from higherhrnet.data.augment import augment
 from higherhrnet.data.dataset import AnnotatedImage
-from higherhrnet.data.masks import encode_annotation
 from higherhrnet.data.paste import MAX_PEOPLE, SCALE_RANGE, paste_people
-from higherhrnet.recipes import AugmentConfig
+from higherhrnet.data.rle import encode_annotation
 from higherhrnet.skeleton import COCO
+from higherhrnet.train_config import AugmentConfig
 
 LABELED = np.ones(17, np.bool_)
 

@@ -1,4 +1,4 @@
-"""Merging strides, views and scales against what the original computed."""
+"""Tests of aggregation against the maps that the reference implementation computes."""
 
 import json
 from pathlib import Path
@@ -13,15 +13,15 @@ from higherhrnet.errors import InputError
 from higherhrnet.skeleton import COCO
 
 
-def everywhere(maps: Upsampled) -> FloatArray:
-    """(K, T, H, W): every pixel asked for, one by one."""
+def all_pixels(maps: Upsampled) -> FloatArray:
+    """(K, T, H, W) every pixel of upsampled maps, computed one by one."""
     y, x = np.divmod(np.arange(maps.height * maps.width), maps.width)
     values = [maps.at(np.full_like(y, k), y, x) for k in range(maps.count)]
     return np.stack(values).transpose(0, 2, 1).reshape(maps.count, -1, maps.height, maps.width)
 
 
 @pytest.mark.golden
-def test_merged_maps_are_the_originals(golden: Path) -> None:
+def test_aggregated_maps_equal_the_reference(golden: Path) -> None:
     arrays = np.load(golden / "aggregate.npz")
     cases = {key.split("/")[0] for key in arrays}
     assert cases
@@ -36,15 +36,15 @@ def test_merged_maps_are_the_originals(golden: Path) -> None:
             ]
         width, height = meta["base_width_height"]
         grid = (height, width) if meta["project_to_image"] else None
-        heatmaps, tags = aggregate(outputs, 17, COCO.flip_index, grid).upsampled(ring=2)
+        heatmaps, tags = aggregate(outputs, 17, COCO.flip_index, grid).upsampled(margin=2)
         expected = arrays[f"{case}/heatmaps"][0]
-        np.testing.assert_allclose(everywhere(heatmaps)[:, 0], expected, atol=1e-5, err_msg=case)
+        np.testing.assert_allclose(all_pixels(heatmaps)[:, 0], expected, atol=1e-5, err_msg=case)
         expected = arrays[f"{case}/tags"][0].transpose(0, 3, 1, 2)
-        np.testing.assert_allclose(everywhere(tags), expected, atol=1e-5, err_msg=case)
+        np.testing.assert_allclose(all_pixels(tags), expected, atol=1e-5, err_msg=case)
 
 
 @pytest.mark.parametrize("level", [0, 1])
-def test_maps_that_are_no_numbers_are_refused(level: int) -> None:
+def test_maps_with_nan_are_rejected(level: int) -> None:
     outputs = [np.zeros((1, 34, 8, 8), np.float32), np.zeros((1, 17, 16, 16), np.float32)]
     outputs[level][0, -1, 3, 3] = np.nan
     with pytest.raises(InputError, match="NaN"):

@@ -1,4 +1,4 @@
-"""Decoding against what the original computed and computes, and against people drawn by hand."""
+"""Tests of decoding against the reference implementation and against synthetic people."""
 
 from pathlib import Path
 
@@ -12,9 +12,9 @@ from higherhrnet.arrays import FloatArray
 from higherhrnet.config import DecodeConfig
 from higherhrnet.decoding.aggregate import Maps, aggregate
 from higherhrnet.decoding.decode import DecodedPeople, decode
-from higherhrnet.reference import decoder as original
+from higherhrnet.reference import decoder as reference
 from higherhrnet.skeleton import COCO, CROWDPOSE, Skeleton
-from higherhrnet.synthetic.maps import bells, draw_maps
+from higherhrnet.synthetic.maps import gaussian_profiles, synthesize_outputs
 
 SETTINGS = {
     "raw": DecodeConfig(adjust=False, refine=False),
@@ -26,7 +26,7 @@ HEIGHT, WIDTH = 256, 320
 
 @pytest.mark.golden
 @pytest.mark.parametrize("setting", SETTINGS)
-def test_people_are_the_originals(setting: str, golden: Path) -> None:
+def test_people_equal_the_golden_arrays(setting: str, golden: Path) -> None:
     arrays = np.load(golden / "grouping.npz")
     cases = {key.split("/")[0] for key in arrays}
     assert cases
@@ -40,7 +40,7 @@ def test_people_are_the_originals(setting: str, golden: Path) -> None:
 
 
 def assert_same(people: DecodedPeople, keypoints: FloatArray, scores: FloatArray) -> None:
-    """The same people in the same order."""
+    """Asserts that the people are equal and in the same order."""
     assert len(people.scores) == len(scores)
     np.testing.assert_allclose(people.scores, scores, atol=1e-5)
     if len(scores):
@@ -48,9 +48,11 @@ def assert_same(people: DecodedPeople, keypoints: FloatArray, scores: FloatArray
         np.testing.assert_allclose(people.keypoints[..., 2], keypoints[..., 2], atol=1e-5)
 
 
-def draw(people: int, seed: int, skeleton: Skeleton, flip: bool, project: bool) -> Maps:
-    """Drawn outputs of a network, merged."""
-    outputs = draw_maps(people, HEIGHT, WIDTH, seed, skeleton, flip)
+def synthesize_maps(
+    people: int, seed: int, skeleton: Skeleton = COCO, flip: bool = True, project: bool = True
+) -> Maps:
+    """Aggregated synthetic outputs of a network."""
+    outputs = synthesize_outputs(people, HEIGHT, WIDTH, seed, skeleton, flip)
     grid = (HEIGHT, WIDTH) if project else None
     return aggregate({1.0: outputs}, len(skeleton), skeleton.flip_index, grid)
 
@@ -67,29 +69,33 @@ def draw(people: int, seed: int, skeleton: Skeleton, flip: bool, project: bool) 
     ids=lambda value: getattr(value, "name", str(value)),
 )
 @pytest.mark.parametrize(("people", "seeds"), [(1, 1), (5, 2), (15, 1), (30, 1)])
-def test_drawn_people_are_the_originals(
+def test_synthetic_people_equal_the_reference(
     people: int, seeds: int, skeleton: Skeleton, flip: bool, project: bool
 ) -> None:
     for seed in range(seeds):
-        outputs = draw_maps(people, HEIGHT, WIDTH, seed, skeleton, flip)
+        outputs = synthesize_outputs(people, HEIGHT, WIDTH, seed, skeleton, flip)
         views = list(
             zip(*(map(torch.from_numpy, level[:, None]) for level in outputs), strict=True)
         )
         size = HEIGHT, WIDTH
-        dense = original.aggregate({1: views}, skeleton.flip_index, size, project)
-        expected, scores = original.decode(*dense, skeleton.grouping_order)
+        dense = reference.aggregate({1: views}, skeleton.flip_index, size, project)
+        expected, scores = reference.decode(*dense, skeleton.grouping_order)
         assert len(scores) >= people
-        maps = draw(people, seed, skeleton, flip, project)
+        maps = synthesize_maps(people, seed, skeleton, flip, project)
         assert_same(decode(maps, skeleton, DecodeConfig()), expected, scores)
 
 
 @settings(max_examples=20, deadline=None)
 @given(cells=st.sets(st.integers(0, 11), min_size=1), seed=st.integers(0, 2**32))
-def test_people_drawn_as_perfect_maps_are_found_where_they_are(cells: set[int], seed: int) -> None:
-    """A person a square of 64 pixels, its tag all over it, no keypoint at the squares' edges."""
+def test_people_in_perfect_maps_are_found_at_their_positions(cells: set[int], seed: int) -> None:
+    """Each person is in a square of 64 pixels, in which all tags are its own.
+
+    No keypoint is near the edge of a square.
+    """
     rng = np.random.default_rng(seed)
     corners = 64 * np.stack(np.divmod(sorted(cells), 4)[::-1], 1)
-    # Half-way between two cells both would be peaks, in the original too: never at even pixels.
+    # Halfway between two cells, both would be peaks, as in the reference implementation; this
+    # is avoided by positions that are not at even pixels.
     inside = 2 * rng.integers(4, 28, (len(cells), 17, 2)) + rng.uniform(0.25, 1.75, (1, 17, 2))
     truth = corners[:, None] + inside
     heights = rng.uniform(0.3, 1, truth.shape[:2]) * (rng.random(truth.shape[:2]) < 0.8)
@@ -98,7 +104,7 @@ def test_people_drawn_as_perfect_maps_are_found_where_they_are(cells: set[int], 
     tags.flat[sorted(cells)] = 3 * (1 + rng.permutation(len(cells)))
     levels = []
     for stride in (4, 2):
-        down, across = bells(truth / stride, 2, 192 // stride, 256 // stride)
+        down, across = gaussian_profiles(truth / stride, 2, 192 // stride, 256 // stride)
         levels.append((heights[..., None, None] * down[..., None] * across[:, :, None]).max(0))
     tag_maps = np.broadcast_to(np.kron(tags, np.ones((16, 16))), levels[0].shape)
     outputs = [np.concatenate([levels[0], tag_maps])[None], levels[1][None]]
@@ -113,18 +119,18 @@ def test_people_drawn_as_perfect_maps_are_found_where_they_are(cells: set[int], 
     assert sorted(order) == list(range(len(cells)))
     found = people.keypoints[..., 2] > 0
     np.testing.assert_array_equal(found, heights[order] > 0)
-    off = np.abs(people.keypoints[..., :2] - truth[order])[found]
-    assert off.max() < 1
+    error = np.abs(people.keypoints[..., :2] - truth[order])[found]
+    assert error.max() < 1
 
 
 @pytest.mark.parametrize("refine", [False, True])
-def test_positions_part_people_who_share_a_tag(refine: bool) -> None:
-    """Two people of 56 pixels in opposite corners of 192 × 256, with nearly the same tag."""
+def test_position_weight_separates_distant_people_with_equal_tags(refine: bool) -> None:
+    """Two people of 56 pixels in opposite corners of a 256×192 image have similar tags."""
     rng = np.random.default_rng(0)
     truth = np.array([[[0, 0]], [[192, 128]]]) + 2 * rng.integers(4, 28, (2, 17, 2)) + 0.75
     levels = []
     for stride in (4, 2):
-        down, across = bells(truth / stride, 2, 192 // stride, 256 // stride)
+        down, across = gaussian_profiles(truth / stride, 2, 192 // stride, 256 // stride)
         levels.append((down[..., None] * across[:, :, None]).max(0))
     tags = np.broadcast_to(np.linspace(0, 0.1, 64), levels[0].shape)
     outputs = [np.concatenate([levels[0], tags])[None], levels[1][None]]
@@ -135,11 +141,11 @@ def test_positions_part_people_who_share_a_tag(refine: bool) -> None:
     order = np.argsort(people.keypoints[:, 0, 0])
     assert len(order) == 2
     assert np.abs(people.keypoints[order, :, :2] - truth).max() < 1
-    mixed = decode(maps, COCO, DecodeConfig(refine=refine)).keypoints
-    assert len(mixed) != 2 or np.abs(mixed[:, :, :2] - truth).max() > 100
+    unweighted = decode(maps, COCO, DecodeConfig(refine=refine)).keypoints
+    assert len(unweighted) != 2 or np.abs(unweighted[:, :, :2] - truth).max() > 100
 
 
-def test_nobody_is_found_in_empty_maps() -> None:
+def test_empty_maps_have_no_people() -> None:
     maps = Maps(
         np.zeros((17, 32, 40), np.float32), np.zeros((17, 2, 16, 20), np.float32), (2,), (2, 2)
     )
@@ -148,8 +154,8 @@ def test_nobody_is_found_in_empty_maps() -> None:
     assert people.scores.shape == (0,)
 
 
-def test_refining_leaves_what_was_found_and_the_scores_as_they_are() -> None:
-    maps = draw(5, 0, COCO, flip=True, project=True)
+def test_refinement_changes_neither_found_keypoints_nor_scores() -> None:
+    maps = synthesize_maps(5, 0)
     plain, refined = (decode(maps, COCO, SETTINGS[name]) for name in ("adjust", "adjust_refine"))
     found = plain.keypoints[..., 2] > 0
     assert 0 < found.sum() < (refined.keypoints[..., 2] > 0).sum()
@@ -157,20 +163,22 @@ def test_refining_leaves_what_was_found_and_the_scores_as_they_are() -> None:
     np.testing.assert_array_equal(refined.scores, plain.scores)
 
 
-def test_refined_keypoints_below_the_least_score_are_left_out() -> None:
-    maps = draw(5, 0, COCO, flip=True, project=True)
-    plain, every = (decode(maps, COCO, SETTINGS[name]) for name in ("adjust", "adjust_refine"))
-    refined = (plain.keypoints[..., 2] == 0) & (every.keypoints[..., 2] > 0)
-    least = float(np.median(every.keypoints[refined, 2]))
-    weak = refined & (every.keypoints[..., 2] < least)
+def test_refined_keypoints_below_the_minimum_score_stay_missing() -> None:
+    maps = synthesize_maps(5, 0)
+    plain, all_refined = (
+        decode(maps, COCO, SETTINGS[name]) for name in ("adjust", "adjust_refine")
+    )
+    refined = (plain.keypoints[..., 2] == 0) & (all_refined.keypoints[..., 2] > 0)
+    threshold = float(np.median(all_refined.keypoints[refined, 2]))
+    weak = refined & (all_refined.keypoints[..., 2] < threshold)
     assert weak.any()
-    strong = decode(maps, COCO, DecodeConfig(min_refined_score=least))
+    strong = decode(maps, COCO, DecodeConfig(min_refined_score=threshold))
     assert not strong.keypoints[weak].any()
-    np.testing.assert_array_equal(strong.keypoints[~weak], every.keypoints[~weak])
+    np.testing.assert_array_equal(strong.keypoints[~weak], all_refined.keypoints[~weak])
 
 
-def test_without_adjusting_keypoints_are_whole_pixels() -> None:
-    maps = draw(5, 0, COCO, flip=True, project=True)
+def test_unadjusted_keypoints_have_integer_coordinates() -> None:
+    maps = synthesize_maps(5, 0)
     raw, adjusted = (decode(maps, COCO, SETTINGS[name]).keypoints for name in ("raw", "adjust"))
     found = raw[..., 2] > 0
     np.testing.assert_array_equal(raw[..., :2] % 1, 0)

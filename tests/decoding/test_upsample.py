@@ -1,4 +1,4 @@
-"""Enlarging where one looks is the same as enlarging all with torch."""
+"""Tests of upsampling on demand against `torch.nn.functional.interpolate`."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from higherhrnet.decoding.upsample import BLOCK, Upsampled, resize
 CASES = [(), (2,), (4,), (2, 2), (2, 2, 2), (4, 2)]
 
 
-def enlarged(maps: FloatArray, factors: tuple[int, ...]) -> FloatArray:
+def upsampled_by_torch(maps: FloatArray, factors: tuple[int, ...]) -> FloatArray:
     result = torch.from_numpy(maps)
     for factor in factors:
         result = F.interpolate(result, scale_factor=factor, mode="bilinear", align_corners=False)
@@ -24,34 +24,34 @@ def maps() -> FloatArray:
 
 
 @pytest.mark.parametrize("factors", CASES)
-def test_single_pixels(maps: FloatArray, factors: tuple[int, ...]) -> None:
-    lazy, dense = Upsampled(maps, factors), enlarged(maps, factors)
-    assert (lazy.height, lazy.width) == dense.shape[2:]
-    k, y, x = np.indices((3, lazy.height, lazy.width)).reshape(3, -1)
-    np.testing.assert_allclose(lazy.at(k, y, x), dense[k, :, y, x], atol=1e-5)
+def test_single_pixels_equal_those_of_torch(maps: FloatArray, factors: tuple[int, ...]) -> None:
+    upsampled, dense = Upsampled(maps, factors), upsampled_by_torch(maps, factors)
+    assert (upsampled.height, upsampled.width) == dense.shape[2:]
+    k, y, x = np.indices((3, upsampled.height, upsampled.width)).reshape(3, -1)
+    np.testing.assert_allclose(upsampled.at(k, y, x), dense[k, :, y, x], atol=1e-5)
 
 
 @pytest.mark.parametrize("factors", CASES)
-@pytest.mark.parametrize("ring", [0, 2, 5])
-def test_blocks_with_their_ring_and_bounds(
-    maps: FloatArray, factors: tuple[int, ...], ring: int
+@pytest.mark.parametrize("margin", [0, 2, 5])
+def test_blocks_equal_those_of_torch_and_lie_within_their_bounds(
+    maps: FloatArray, factors: tuple[int, ...], margin: int
 ) -> None:
-    lazy, dense = Upsampled(maps, factors, ring), enlarged(maps, factors)
-    height, width = lazy.rows * BLOCK, lazy.columns * BLOCK
-    below, right = height - lazy.height + ring, width - lazy.width + ring
-    padded = np.pad(dense, ((0, 0), (0, 0), (ring, below), (ring, right)), mode="edge")
-    k, row, column = np.indices((3, lazy.rows, lazy.columns)).reshape(3, -1)
-    blocks = lazy.blocks(k, row, column, ring)
-    highest, lowest = lazy.block_maxima(), lazy.block_maxima(-1)
+    upsampled, dense = Upsampled(maps, factors, margin), upsampled_by_torch(maps, factors)
+    height, width = upsampled.rows * BLOCK, upsampled.columns * BLOCK
+    below, right = height - upsampled.height + margin, width - upsampled.width + margin
+    padded = np.pad(dense, ((0, 0), (0, 0), (margin, below), (margin, right)), mode="edge")
+    k, row, column = np.indices((3, upsampled.rows, upsampled.columns)).reshape(3, -1)
+    blocks = upsampled.blocks(k, row, column, margin)
+    highest, lowest = upsampled.block_maxima(), upsampled.block_minima()
     for block, (i, r, c) in enumerate(zip(k, row, column, strict=True)):
-        top, left, side = r * BLOCK, c * BLOCK, BLOCK + 2 * ring
+        top, left, side = r * BLOCK, c * BLOCK, BLOCK + 2 * margin
         expected = padded[i, :, top : top + side, left : left + side]
         np.testing.assert_allclose(blocks[block], expected, atol=1e-5)
-        inner = blocks[block][:, ring : ring + BLOCK, ring : ring + BLOCK]
+        inner = blocks[block][:, margin : margin + BLOCK, margin : margin + BLOCK]
         assert (inner.max((1, 2)) <= highest[i, :, r, c] + 1e-5).all()
         assert (inner.min((1, 2)) >= lowest[i, :, r, c] - 1e-5).all()
 
 
-def test_any_size_is_as_torch_has_it(maps: FloatArray) -> None:
+def test_resize_to_any_size_equals_torch(maps: FloatArray) -> None:
     expected = F.interpolate(torch.from_numpy(maps), (20, 17), mode="bilinear")
     np.testing.assert_allclose(resize(maps[:, 0], 20, 17), expected[:, 0].numpy(), atol=1e-5)

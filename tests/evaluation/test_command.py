@@ -30,7 +30,7 @@ def run(tmp_path: Path) -> Run:
     return run
 
 
-def test_model_on_a_data_set_with_a_broken_image(
+def test_model_on_a_dataset_with_a_broken_image(
     run: Run, small_model: ModelFiles, tmp_path: Path
 ) -> None:
     write_scenes(tmp_path, 4, height=64, width=64)

@@ -122,7 +122,7 @@ def test_additional_results_on_a_person_are_duplicates(analyze: Analyze) -> None
     assert errors.keypoints == {"good": 51}
 
 
-def test_results_on_nobody_are_background_false_positives(analyze: Analyze) -> None:
+def test_results_that_match_no_person_are_background_false_positives(analyze: Analyze) -> None:
     people = people_in_a_row(2)
     errors = analyze(
         annotation_file(people), results_from(np.concatenate([people, people + np.array([0, 900])]))
@@ -173,16 +173,16 @@ def test_keypoints_on_another_person_are_swaps(analyze: Analyze) -> None:
 
 
 @pytest.mark.parametrize(
-    ("similarity", "kind"), [(0.9, "good"), (0.84, "jitter"), (0.51, "jitter"), (0.49, "miss")]
+    ("similarity", "category"), [(0.9, "good"), (0.84, "jitter"), (0.51, "jitter"), (0.49, "miss")]
 )
-def test_kind_of_a_keypoint_depends_on_its_distance(
-    similarity: float, kind: str, analyze: Analyze
+def test_category_of_a_keypoint_depends_on_its_distance(
+    similarity: float, category: str, analyze: Analyze
 ) -> None:
     people, poses = people_in_a_row(2), people_in_a_row(2)
     for keypoint in (9, 13):
         poses[0, keypoint, 1] += distance(keypoint, similarity)
     errors = analyze(annotation_file(people), results_from(poses))
-    assert errors.keypoints == Counter({"good": 32}) + Counter({kind: 2})
+    assert errors.keypoints == Counter({"good": 32}) + Counter({category: 2})
 
 
 def test_undetected_keypoints_are_misses(analyze: Analyze) -> None:

@@ -16,6 +16,7 @@ from higherhrnet.evaluation.metrics import (
     evaluate,
     evaluate_results,
     format_metrics,
+    metric_table,
 )
 from higherhrnet.io.coco import load_annotations, load_predictions
 from higherhrnet.poses import Poses
@@ -268,6 +269,14 @@ def test_table_contains_every_metric() -> None:
         "recall (AR)           0.300        0.350        0.400        0.450        0.500",
         "1,346 images, 973 people",
     ]
+
+
+def test_columns_of_the_table_do_not_depend_on_the_order_of_the_metrics() -> None:
+    metrics = {"AR": 0.1, "AP90": 0.2, "APL": 0.3, "AP": 0.4, "AR75": 0.5, "AP75": 0.6}
+    assert metric_table(metrics) == (
+        ["OKS .50–.95", "OKS .75", "large"],
+        {"precision (AP)": ["0.400", "0.600", "0.300"], "recall (AR)": ["0.100", "0.500", ""]},
+    )
 
 
 def file_with_one_person() -> File:

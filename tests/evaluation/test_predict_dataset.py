@@ -1,4 +1,4 @@
-"""Predictions for a data set from folders and archives; written, resumed and with broken images."""
+"""Predictions for a dataset from folders and archives; written, resumed and with broken images."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""COCO files: missing fields are filled in, and invalid files are refused in one line."""
+"""COCO files: missing fields are filled in, and invalid files are rejected in one line."""
 
 import json
 from collections.abc import Callable
@@ -89,7 +89,7 @@ def without(key: str) -> File:
         (with_person(image_id=None), "annotations: entry 0 .* image_id"),
     ],
 )
-def test_invalid_annotations_are_refused(
+def test_invalid_annotations_are_rejected(
     content: Any,  # noqa: ANN401
     message: str,
     tmp_path: Path,
@@ -124,7 +124,7 @@ RESULT = {"image_id": 1, "category_id": 1, "keypoints": [1, 2, 0.5] * 17, "score
         ([RESULT | {"bbox": [1, 2, 3]}], "result 0 .*: bbox must be 4"),
     ],
 )
-def test_invalid_predictions_are_refused(
+def test_invalid_predictions_are_rejected(
     content: Any,  # noqa: ANN401
     message: str,
     tmp_path: Path,
@@ -148,7 +148,7 @@ def test_invalid_predictions_are_refused(
         (b"[" * 100_000, "not a JSON file"),
     ],
 )
-def test_files_that_are_not_json_are_refused(
+def test_files_that_are_not_json_are_rejected(
     load: Callable[[Path], object], content: bytes | None, message: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "file.json"

@@ -1,4 +1,4 @@
-"""Images are read from folders and .zip files, wherever published data sets have them."""
+"""Images are read from folders and .zip files, wherever published datasets have them."""
 
 from __future__ import annotations
 
@@ -87,12 +87,12 @@ def test_errors_name_the_image_and_its_location(folder: Path) -> None:
         assert "\n" not in str(error.value)
 
 
-def test_a_missing_archive_is_refused(folder: Path) -> None:
+def test_a_missing_archive_is_rejected(folder: Path) -> None:
     with pytest.raises(InputError, match=r"missing\.zip: no such folder or \.zip file"):
         ImageStore(folder / "missing.zip")
 
 
-def test_a_file_of_another_format_is_refused(folder: Path) -> None:
+def test_a_file_of_another_format_is_rejected(folder: Path) -> None:
     (folder / "not.zip").write_bytes(b"PK no")
     with pytest.raises(InputError, match=r"not\.zip: cannot be read as a \.zip file"):
         ImageStore(folder / "not.zip")
@@ -109,7 +109,7 @@ def test_a_file_of_another_format_is_refused(folder: Path) -> None:
         ({46: b"/"}, "damaged"),  # an absolute path
     ],
 )
-def test_an_archive_with_an_invalid_directory_is_refused(
+def test_an_archive_with_an_invalid_directory_is_rejected(
     folder: Path, changes: dict[int, bytes], message: str
 ) -> None:
     path = archive(folder)
@@ -155,7 +155,7 @@ def test_a_damaged_archive_is_distinguished_from_a_damaged_image(
         ("train/_annotations.coco.json", "train"),
     ],
 )
-def test_images_are_found_where_data_sets_have_them(
+def test_images_are_found_where_datasets_have_them(
     tmp_path: Path, annotations: str, images: str
 ) -> None:
     location, file = tmp_path / "set" / images, tmp_path / "set" / annotations
@@ -172,7 +172,7 @@ def test_images_are_found_where_data_sets_have_them(
 
 
 def test_the_nearest_images_are_chosen(tmp_path: Path) -> None:
-    """Neither a folder of annotations nor the images of another data set are chosen."""
+    """Neither a folder of annotations nor the images of another dataset are chosen."""
     for folder in ("images", "one/images", "one/annotations", "one/images/val"):
         (tmp_path / folder).mkdir(parents=True)
     assert find_images(tmp_path / "one/annotations.json") == tmp_path / "one/images"

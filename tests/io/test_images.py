@@ -1,4 +1,4 @@
-"""Image files of every format are read as Pillow reads them, and invalid ones are refused."""
+"""Image files of every format are read as Pillow reads them, and invalid ones are rejected."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ def test_arrays_of_all_channel_counts_are_accepted() -> None:
         np.zeros((), np.uint8),
     ],
 )
-def test_other_arrays_are_refused(array: NDArray[Any]) -> None:
+def test_other_arrays_are_rejected(array: NDArray[Any]) -> None:
     with pytest.raises(InputError, match=r"uint8 of shape \(H, W, 3\) RGB"):
         read_image(array)
 
@@ -208,17 +208,17 @@ def test_pil_images_are_decoded_and_rotated() -> None:
     np.testing.assert_array_equal(stored, np.asarray(Pillow.open(BytesIO(data))))
 
 
-def test_objects_of_other_types_are_refused() -> None:
+def test_objects_of_other_types_are_rejected() -> None:
     with pytest.raises(InputError, match="cannot read an image from an object of type int; pass"):
         read_image(5)  # type: ignore[arg-type]
 
 
-def test_a_truncated_pil_image_is_refused() -> None:
+def test_a_truncated_pil_image_is_rejected() -> None:
     with pytest.raises(InputError, match=r"PIL image cannot be decoded: .*truncated"):
         read_image(Pillow.open(BytesIO(JPEG[:-20])))
 
 
-def test_files_that_are_closed_or_open_for_text_are_refused(tmp_path: Path) -> None:
+def test_files_that_are_closed_or_open_for_text_are_rejected(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("text")
     with path.open() as file, pytest.raises(InputError, match=r"a\.txt: .*binary mode"):
@@ -285,7 +285,7 @@ def error_message(path: Path) -> str:
         (png(30_000, 20), "more than 20 times as long as the other"),
     ],
 )
-def test_invalid_files_are_refused_in_one_line(
+def test_invalid_files_are_rejected_in_one_line(
     tmp_path: Path, content: bytes, expected: str
 ) -> None:
     path = tmp_path / "bad.jpg"
@@ -295,7 +295,7 @@ def test_invalid_files_are_refused_in_one_line(
 
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG", "TIFF", "BMP", "WEBP", "PPM", "JPEG2000"])
 @pytest.mark.parametrize("fraction", [0.1, 0.5, 0.9, 0.99])
-def test_truncated_files_are_refused(tmp_path: Path, file_format: str, fraction: float) -> None:
+def test_truncated_files_are_rejected(tmp_path: Path, file_format: str, fraction: float) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     data = encode(Pillow.fromarray(noise), file_format)
     path = tmp_path / "truncated"
@@ -303,7 +303,7 @@ def test_truncated_files_are_refused(tmp_path: Path, file_format: str, fraction:
     assert "truncated" in error_message(path)
 
 
-def test_a_jpeg_truncated_after_its_thumbnail_is_refused(tmp_path: Path) -> None:
+def test_a_jpeg_truncated_after_its_thumbnail_is_rejected(tmp_path: Path) -> None:
     """The thumbnail has an end marker, too."""
     exif = b"Exif\0\0" + encode(pil_image().resize((32, 32)), "JPEG")
     data = encode(pil_image(), "JPEG", exif=exif)
@@ -318,7 +318,7 @@ def test_the_smallest_and_the_most_elongated_images_are_read() -> None:
     assert 13_000 * 13_000 < MAX_PIXELS < 14_000 * 14_000
 
 
-def test_missing_files_and_folders_are_refused(tmp_path: Path) -> None:
+def test_missing_files_and_folders_are_rejected(tmp_path: Path) -> None:
     assert "No such file" in error_message(tmp_path / "missing.jpg")
     assert "cannot be read" in error_message(tmp_path)
     with pytest.raises(InputError, match="null"):
@@ -326,7 +326,7 @@ def test_missing_files_and_folders_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may read all files")
-def test_a_file_without_permission_is_refused(tmp_path: Path) -> None:
+def test_a_file_without_permission_is_rejected(tmp_path: Path) -> None:
     path = tmp_path / "locked.png"
     path.write_bytes(encode(pil_image(), "PNG"))
     path.chmod(0)

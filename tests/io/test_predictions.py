@@ -37,7 +37,7 @@ def predict(model: ModelFiles, out: Path, *paths: Path, **settings: Any) -> Summ
         ({"track": TRACKING}, {"track": OTHER_TRACKING}, "tracking"),
     ],
 )
-def test_resuming_with_another_stride_or_tracking_is_refused(
+def test_resuming_with_another_stride_or_tracking_is_rejected(
     first: dict[str, Any],
     second: dict[str, Any],
     changed: str,

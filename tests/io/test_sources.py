@@ -151,7 +151,7 @@ def test_names_are_unique_and_relative(tmp_path: Path) -> None:
     assert listed_names(*files) == ["1.jpg", "x/1.jpg", "c/1.jpg"]
 
 
-def test_a_missing_file_is_listed_and_refused_when_it_is_read(tmp_path: Path) -> None:
+def test_a_missing_file_is_listed_and_rejected_when_it_is_read(tmp_path: Path) -> None:
     Pillow.new("RGB", (32, 32), "red").save(tmp_path / "good.png")
     missing, good = list_sources([str(tmp_path / "lost.jpg"), str(tmp_path)], StringIO())
     with pytest.raises(InputError, match=r"lost\.jpg: cannot be read: No such file"):
@@ -159,7 +159,7 @@ def test_a_missing_file_is_listed_and_refused_when_it_is_read(tmp_path: Path) ->
     assert next(read_frames(good)).image[0, 0].tolist() == [255, 0, 0]
 
 
-def test_a_folder_without_images_is_refused_with_the_known_extensions(tmp_path: Path) -> None:
+def test_a_folder_without_images_is_rejected_with_the_known_extensions(tmp_path: Path) -> None:
     touch(tmp_path, "readme.txt")
     with pytest.raises(InputError) as error:
         listed_names(tmp_path)
@@ -169,28 +169,28 @@ def test_a_folder_without_images_is_refused_with_the_known_extensions(tmp_path: 
     assert "\n" not in message
 
 
-def test_a_pattern_without_match_is_refused(tmp_path: Path) -> None:
+def test_a_pattern_without_match_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"\*\.jpg: the pattern matches no image or video"):
         listed_names(tmp_path / "*.jpg")
 
 
-def test_an_invalid_pattern_is_refused(tmp_path: Path) -> None:
+def test_an_invalid_pattern_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"x\*\*.*: not a valid pattern"):
         listed_names(tmp_path / "x**" / "*.jpg")
 
 
-def test_an_empty_list_on_standard_input_is_refused() -> None:
+def test_an_empty_list_on_standard_input_is_rejected() -> None:
     with pytest.raises(InputError, match="standard input lists no file"):
         listed_names("-", stdin="\n \n")
 
 
-def test_an_image_on_standard_input_is_refused() -> None:
+def test_an_image_on_standard_input_is_rejected() -> None:
     with pytest.raises(InputError, match="standard input must be text"):
         list_sources(["-"], TextIOWrapper(BytesIO(b"\xff\xd8\xff\xe0"), encoding="utf-8"))
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may read all files")
-def test_a_folder_without_permission_is_refused(tmp_path: Path) -> None:
+def test_a_folder_without_permission_is_rejected(tmp_path: Path) -> None:
     touch(tmp_path, "1.jpg", "locked/2.jpg")
     (tmp_path / "locked").chmod(0)
     try:
@@ -248,7 +248,7 @@ def test_a_rotated_video_is_read_upright(video: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(upright.image, np.rot90(stored.image, -1))
 
 
-def test_a_truncated_video_is_read_to_its_last_frame_and_refused(tmp_path: Path) -> None:
+def test_a_truncated_video_is_read_to_its_last_frame_and_rejected(tmp_path: Path) -> None:
     complete = write_video(tmp_path / "complete.avi", "MJPG", frames=60)
     truncated = tmp_path / "truncated.avi"
     truncated.write_bytes(complete.read_bytes()[: complete.stat().st_size * 2 // 3])
@@ -276,7 +276,7 @@ def test_a_video_slower_than_its_nominal_rate_is_not_truncated(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("content", [b"", b"Dear reader, this is not a video.\n" * 20])
-def test_files_that_are_not_videos_are_refused(tmp_path: Path, content: bytes) -> None:
+def test_files_that_are_not_videos_are_rejected(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "text.mp4"
     path.write_bytes(content)
     assert count_frames(source_of(path)) == 0
@@ -284,13 +284,13 @@ def test_files_that_are_not_videos_are_refused(tmp_path: Path, content: bytes) -
         next(read_frames(source_of(path)))
 
 
-def test_a_missing_video_is_refused(tmp_path: Path) -> None:
+def test_a_missing_video_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"lost\.mp4: cannot be read: No such file"):
         next(read_frames(source_of(tmp_path / "lost.mp4")))
 
 
 @pytest.mark.parametrize("number", [97, 2**31, 10**30])
-def test_a_missing_camera_is_refused(number: int) -> None:
+def test_a_missing_camera_is_rejected(number: int) -> None:
     camera = Source(f"camera{number}", number)
     with pytest.raises(InputError, match=f"camera {number} cannot be read"):
         next(read_frames(camera))

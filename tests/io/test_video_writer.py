@@ -82,7 +82,7 @@ def finds_nobody(small_model: ModelFiles) -> Predictor:
 
 @pytest.fixture(scope="module")
 def finds_three(small_model: ModelFiles) -> Predictor:
-    return load_predictor(small_model, limit=3)
+    return load_predictor(small_model, max_results=3)
 
 
 def predict(predictor: Predictor, path: Path, out: Path, *, resume: bool = False) -> Summary:
@@ -181,7 +181,7 @@ def test_audio_of_a_truncated_source_is_omitted(end: float, tmp_path: Path) -> N
     assert audio_tracks(drawn) == []
 
 
-def test_times_of_another_format_are_refused(tmp_path: Path) -> None:
+def test_times_of_another_format_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not an MP4 file"):
         rewrite_timing(write_video(tmp_path / "c.avi"), np.arange(8.0).tolist())
 
@@ -241,7 +241,7 @@ def test_audio_chunks_that_overlap_or_are_truncated_are_omitted(tmp_path: Path) 
         assert len(audio_tracks(drawn)) == num_tracks
 
 
-def test_a_video_with_missing_frames_is_refused(tmp_path: Path) -> None:
+def test_a_video_with_missing_frames_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="8 of 9 frames"):
         rewrite_timing(write_video(tmp_path / "a.mp4"), np.arange(9.0).tolist())
 

@@ -73,7 +73,7 @@ def test_missing_unexpected_and_misshapen_weights_are_listed(tmp_path: Path) -> 
     with pytest.raises(InputError) as error:
         checkpoint.load(path)
     message = str(error.value)
-    assert message.startswith(f"{path}: the weights do not fit the network: ")
+    assert message.startswith(f"{path}: the weights do not match the network: ")
     assert 'Missing key(s) in state_dict: "conv1.weight"' in message
     assert 'Unexpected key(s) in state_dict: "unknown"' in message
     assert re.search(r"mismatch for bn1.weight: .*Size\(\[3\]\).*Size\(\[64\]\)", message)

@@ -323,7 +323,7 @@ def test_missing_unexpected_and_misshapen_weights_are_listed(tmp_path: Path) -> 
     with pytest.raises(InputError) as error:
         convert_weights(tmp_path / "a.pth")
     for problem in (
-        "a.pth: the weights do not fit the network: ",
+        "a.pth: the weights do not match the network: ",
         'Missing key(s) in state_dict: "stage3.1.branches.0.2.bn1.weight"',
         'Unexpected key(s) in state_dict: "unknown.weight"',
         "size mismatch for bn1.bias",
@@ -371,12 +371,12 @@ def test_files_that_do_not_contain_weights_are_rejected(tmp_path: Path, contents
 
 
 @pytest.mark.parametrize(
-    ("zipped", "share"), [(True, 0.01), (True, 0.99), (False, 0.01), (False, 0.99)]
+    ("zipped", "fraction"), [(True, 0.01), (True, 0.99), (False, 0.01), (False, 0.99)]
 )
-def test_a_truncated_file_is_rejected(tmp_path: Path, zipped: bool, share: float) -> None:
+def test_a_truncated_file_is_rejected(tmp_path: Path, zipped: bool, fraction: float) -> None:
     path = tmp_path / "a.pth"
     torch.save({"w": torch.rand(9999)}, path, _use_new_zipfile_serialization=zipped)
-    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * fraction)])
     with pytest.raises(InputError, match="damaged"):
         convert_weights(path)
 

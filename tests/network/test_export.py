@@ -11,7 +11,7 @@ import torch
 from higherhrnet.config import Header
 from higherhrnet.errors import InputError
 from higherhrnet.network import checkpoint
-from higherhrnet.network.export import export_onnx, halve_weights
+from higherhrnet.network.export import convert_weights_to_float16, export_onnx
 from tests.conftest import ModelFiles
 
 
@@ -37,11 +37,11 @@ def test_the_onnx_file_contains_the_header(small_model: ModelFiles) -> None:
     assert Header.from_metadata(metadata, "x") == header
 
 
-def test_halved_weights_take_less_space_and_change_the_maps_little(
+def test_float16_weights_take_less_space_and_change_the_maps_little(
     small_model: ModelFiles, tmp_path: Path
 ) -> None:
     proto = onnx.load(small_model.onnx)
-    halve_weights(proto.graph)
+    convert_weights_to_float16(proto.graph)
     onnx.save(proto, tmp_path / "half.onnx")
     assert (tmp_path / "half.onnx").stat().st_size < 0.75 * small_model.onnx.stat().st_size
     images = {"images": np.random.default_rng(0).standard_normal((1, 3, 64, 64), np.float32)}

@@ -31,14 +31,14 @@ from higherhrnet.quantization.calibration import (  # noqa: E402
     network_inputs,
     select_calibration_images,
 )
-from higherhrnet.quantization.network import FloatNetwork  # noqa: E402
+from higherhrnet.quantization.qdq_network import FloatNetwork  # noqa: E402
 from higherhrnet.quantization.quantize import ENGINES, MAX_AP_DROP, AccuracyCheck, quantize  # noqa: E402
-from higherhrnet.quantization.sensitivity import Sample, rank_layers  # noqa: E402
+from higherhrnet.quantization.sensitivity import CalibrationSample, rank_layers  # noqa: E402
 from higherhrnet.synthetic.scenes import write_scenes  # noqa: E402
 from tests.conftest import ModelFiles  # noqa: E402
 
 DRAWN = Path(__file__).parents[2] / "examples" / "drawn.onnx"
-SETTINGS = Settings(flip=False, decode=DecodeConfig(limit=3))
+SETTINGS = Settings(flip=False, decode=DecodeConfig(max_results=3))
 NARROW = ModelConfig(4, modules=(1, 1, 1), blocks=1, deconv_blocks=1)
 
 
@@ -156,7 +156,7 @@ def test_layer_with_a_wrong_range_is_the_most_sensitive(narrow: ModelFiles, scen
     images = select_calibration_images(scenes / "images", 2)
     ranges, _ = calibrate(network, predictor, images)
     inputs = [views for source in images for views in network_inputs(predictor, source)]
-    samples = [Sample(views, predictor.engine(views)) for views in inputs]
+    samples = [CalibrationSample(views, predictor.engine(views)) for views in inputs]
     (deconv,) = [node for node in network.proto.graph.node if node.op_type == "ConvTranspose"]
     high = np.float32(1e4)
     (relu,) = [n for n in network.proto.graph.node if deconv.output[0] in n.input]

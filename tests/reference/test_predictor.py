@@ -20,7 +20,7 @@ from higherhrnet.reference.predictor import ReferencePredictor
 from higherhrnet.skeleton import COCO
 from higherhrnet.synthetic.maps import synthesize_outputs
 from higherhrnet.synthetic.scenes import draw_scene
-from higherhrnet.zoo.models import resolve_model, torch_weights
+from higherhrnet.zoo.resolve import resolve_model, torch_weights
 from tests.conftest import ModelFiles
 
 IMAGE = draw_scene(3, height=90, width=140).image
@@ -114,7 +114,7 @@ def test_equal_maps_give_the_same_people(
     assert len(expected) >= num_people
 
 
-def test_refuses_unsupported_networks(tmp_path: Path) -> None:
+def test_rejects_unsupported_networks(tmp_path: Path) -> None:
     config = ModelConfig(width=4, tag_per_keypoint=False)
     checkpoint.save(tmp_path / "a.safetensors", HigherHRNet.from_config(config), Header(config))
     with pytest.raises(InputError, match="one tag per keypoint"):

@@ -17,7 +17,7 @@ from higherhrnet.serving.inference_service import InferenceService
 from higherhrnet.serving.limits import ServingLimits
 from higherhrnet.serving.metrics import ServiceMetrics
 from higherhrnet.synthetic.scenes import draw_scene
-from higherhrnet.zoo.models import resolve_model, torch_weights
+from higherhrnet.zoo.resolve import resolve_model, torch_weights
 
 IMAGE = Path(__file__).parents[2] / "examples" / "basketball1.png"
 

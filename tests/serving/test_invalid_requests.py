@@ -14,8 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from higherhrnet.cli.options import InferenceOptions
-from higherhrnet.cli.serve import serve
+from higherhrnet.cli.serve import ServiceOptions, serve
 from higherhrnet.errors import InputError
 from higherhrnet.io.images import encode_image, read_image
 from tests.serving.conftest import DRAWN, SCENE, Service, serving
@@ -91,6 +90,7 @@ def test_an_invalid_request_receives_a_reason(
     reply = service.post(path, body, content_type)
     assert (reply.status, reply.headers["content-type"]) == (status, "application/problem+json")
     assert reply.json["status"] == status and reason in reply.json["detail"]
+    assert not reply.json["detail"].startswith(("the file", "the image"))
     assert len(service.post("/poses").json["annotations"]) == 3
 
 
@@ -147,7 +147,7 @@ HEAD = b"POST /poses HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
         (HEAD + b"X: " + b"x" * 70_000, b"400"),
     ],
 )
-def test_malformed_http_is_refused(sent: bytes, status: bytes, service: Service) -> None:
+def test_malformed_http_is_rejected(sent: bytes, status: bytes, service: Service) -> None:
     with connected(service) as connection:
         connection.sendall(sent)
         assert connection.recv(12) == b"HTTP/1.1 " + status
@@ -195,7 +195,7 @@ def test_a_slow_reader_receives_the_complete_response() -> None:
             assert read == size
 
 
-def test_connections_beyond_the_maximum_are_refused() -> None:
+def test_connections_beyond_the_maximum_are_rejected() -> None:
     with (
         serving("--max-connections", 1) as service,
         closing(http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)) as connection,
@@ -220,14 +220,14 @@ def test_idle_connections_are_closed_for_other_clients(short_timeout: Service) -
 @pytest.mark.parametrize(
     "content", [b"", b" \n", b"one\ntwo\n", "schlüssel".encode(), b"\xff\xfe", b"\0"]
 )
-def test_a_token_that_clients_cannot_send_is_refused(content: bytes, tmp_path: Path) -> None:
+def test_a_token_that_clients_cannot_send_is_rejected(content: bytes, tmp_path: Path) -> None:
     token_file = tmp_path / "token"
     token_file.write_bytes(content)
     with pytest.raises(InputError, match="one line of printable ASCII characters"):
-        serve(InferenceOptions(model=str(DRAWN)), token_file=token_file)
+        serve(ServiceOptions(model=str(DRAWN)), token_file=token_file)
 
 
-def test_requests_without_the_token_are_refused(tmp_path: Path) -> None:
+def test_requests_without_the_token_are_rejected(tmp_path: Path) -> None:
     token_file = tmp_path / "token"
     token_file.write_text("open sesame\n")
     valid = "Bearer open sesame"

@@ -31,17 +31,17 @@ def read_response(connection: socket.socket) -> tuple[int, dict[str, object]]:
         return reply.status, json.loads(reply.read())
 
 
-def test_requests_beyond_the_queue_are_refused_at_once() -> None:
+def test_requests_beyond_the_queue_are_rejected_at_once() -> None:
     with serving("--size", 512, "--flip", "--batch-size", 1, "--max-queue", 2) as service:
         waiting = [send_request(service) for _ in range(2)]
         service.wait_for(IN_PROGRESS, 2)
         assert service.request("GET", "/ready").status == 503
         with ThreadPoolExecutor(8) as pool:
-            refused = [pool.submit(service.post, "/poses") for _ in range(8)]
-            for reply in as_completed(refused):
+            rejected = [pool.submit(service.post, "/poses") for _ in range(8)]
+            for reply in as_completed(rejected):
                 assert reply.result().status == 503
                 assert 1 <= int(reply.result().headers["retry-after"]) <= 30
-        assert service.metric(IN_PROGRESS) > 0  # all were refused before both were answered
+        assert service.metric(IN_PROGRESS) > 0  # all were rejected before both were answered
         assert [read_response(connection)[0] for connection in waiting] == [200, 200]
         assert service.post("/poses").status == 200
 

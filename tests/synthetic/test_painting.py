@@ -42,7 +42,7 @@ def test_near_people_hide_far_people() -> None:
     both = paint_scene(BLACK, combine(far, near))
     unhidden = only_far.keypoints[0]
     x, y = np.rint(unhidden[:, :2]).astype(int).T
-    hidden = (only_near.owners > 0)[y, x]
+    hidden = (only_near.instance_map > 0)[y, x]
     assert hidden.any() and not hidden.all()
     np.testing.assert_array_equal(both.keypoints[0, hidden, 2], 1)
     np.testing.assert_array_equal(both.keypoints[0, ~hidden], unhidden[~hidden])
@@ -67,7 +67,7 @@ def test_people_without_a_visible_keypoint_become_part_of_the_crowd() -> None:
     scene = paint_scene(BLACK, combine(hidden, front))
     assert len(scene.keypoints) == 1
     assert scene.crowd.any()
-    assert scene.areas[0] == (scene.owners == 1).sum()
+    assert scene.areas[0] == (scene.instance_map == 1).sum()
 
 
 def test_eyes_are_hidden_in_people_who_face_away() -> None:
@@ -79,12 +79,12 @@ def test_eyes_are_hidden_in_people_who_face_away() -> None:
         left, right = paint_scene(BLACK, person).keypoints[0, eyes]
         if forward > 0.07:
             assert left[0] > right[0]
-            orientations.add("towards")
+            orientations.add("toward")
         elif forward < -0.07:
             assert left[0] < right[0]
             assert left[2] == right[2] == 1
             orientations.add("away")
-    assert orientations == {"towards", "away"}
+    assert orientations == {"toward", "away"}
 
 
 @pytest.mark.parametrize("seed", range(8))

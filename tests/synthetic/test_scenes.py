@@ -31,7 +31,7 @@ def test_equal_seeds_give_equal_scenes() -> None:
     first, equal, other = (draw_scene(seed, crowd=0.5) for seed in ((7, 1), (7, 1), (7, 2)))
     np.testing.assert_array_equal(first.image, equal.image)
     np.testing.assert_array_equal(first.keypoints, equal.keypoints)
-    np.testing.assert_array_equal(first.owners, equal.owners)
+    np.testing.assert_array_equal(first.instance_map, equal.instance_map)
     assert (first.image != other.image).any()
 
 
@@ -67,16 +67,16 @@ def test_visible_keypoints_are_on_pixels_of_their_person(seed: int) -> None:
     assert len(scene.keypoints) > 0
     x, y, visibility = scene.keypoints.transpose(2, 0, 1)
     assert set(np.unique(visibility)) <= {0, 1, 2}
-    height, width = scene.owners.shape
+    height, width = scene.instance_map.shape
     inside = visibility > 0
     assert ((x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)).all()
     assert not x[~inside].any() and not y[~inside].any()
     columns, rows = np.rint(x).astype(int), np.rint(y).astype(int)
-    owners = scene.owners[rows, columns]
-    people = np.arange(1, len(owners) + 1)[:, None]
-    assert (owners == people)[visibility == 2].all()
-    assert (visibility[inside & (owners != people)] == 1).all()
-    unowned = (scene.owners == 0).astype(np.uint8)
+    instances = scene.instance_map[rows, columns]
+    people = np.arange(1, len(instances) + 1)[:, None]
+    assert (instances == people)[visibility == 2].all()
+    assert (visibility[inside & (instances != people)] == 1).all()
+    unowned = (scene.instance_map == 0).astype(np.uint8)
     far_from_people = cv2.erode(unowned, np.ones((5, 5))) > 0
     np.testing.assert_array_equal(scene.image[far_from_people], background[far_from_people])
     difference = np.abs(scene.image - background).max(-1)[rows, columns]
@@ -89,7 +89,7 @@ def test_a_crowd_has_a_mask_and_no_keypoints() -> None:
     *people, crowd = scene.annotations()
     assert len(people) == len(scene.keypoints) == 2
     assert crowd["iscrowd"] == 1 and crowd["num_keypoints"] == 0
-    assert crowd["area"] == (scene.owners == CROWD).sum() > 0
+    assert crowd["area"] == (scene.instance_map == CROWD).sum() > 0
     assert not any(person["iscrowd"] for person in people)
     assert draw_scene(3, people=(2, 2), crowd=0).annotations()[-1]["iscrowd"] == 0
 
@@ -121,7 +121,7 @@ def check_person(
     keypoints = np.reshape(annotation["keypoints"], (-1, 3))
     np.testing.assert_allclose(keypoints, scene.keypoints[person], atol=1e-3)
     assert annotation["num_keypoints"] == (keypoints[:, 2] > 0).sum() > 0
-    expected = scene.owners == person + 1
+    expected = scene.instance_map == person + 1
     assert annotation["area"] == expected.sum()
     check_box(annotation, expected)
     assert mask[expected].all()
@@ -136,7 +136,7 @@ def check_box(annotation: dict[str, list[float]], mask: BoolArray) -> None:
     assert annotation["bbox"] == [x.min(), y.min(), np.ptp(x) + 1, np.ptp(y) + 1]
 
 
-def test_an_incomplete_data_set_has_no_annotations(tmp_path: Path) -> None:
+def test_an_incomplete_dataset_has_no_annotations(tmp_path: Path) -> None:
     write_scenes(tmp_path, 1)
     (tmp_path / "images").rename(tmp_path / "kept")
     (tmp_path / "images").touch()  # a file where the folder should be
@@ -161,7 +161,7 @@ def test_an_unknown_keypoint_is_an_error() -> None:
 def test_draws_scenes_of_any_size(height: int, width: int) -> None:
     scene = draw_scene(0, height=height, width=width, crowd=1)
     assert scene.image.shape == (height, width, 3)
-    assert scene.owners.shape == (height, width)
+    assert scene.instance_map.shape == (height, width)
 
 
 def test_a_scene_may_have_no_people() -> None:

@@ -1,4 +1,4 @@
-"""The filter against the paper's algorithm, a point and a frame at a time in plain Python."""
+"""Tests of the One-Euro filter against the paper's algorithm in plain Python, point by point."""
 
 import math
 
@@ -6,39 +6,44 @@ import numpy as np
 
 from higherhrnet.tracking.one_euro import one_euro
 
-CUTOFF, BETA, SPEED_CUTOFF = 1.2, 0.04, 0.9
+MIN_CUTOFF, BETA, DERIVATIVE_CUTOFF = 1.2, 0.04, 0.9
 
 
-def plain(points: list[tuple[float, float]], times: list[float]) -> list[tuple[float, float]]:
-    """As Casiez, Roussel and Vogel write it down, with the speed of two coordinates together."""
+def filter_in_plain_python(
+    points: list[tuple[float, float]], times: list[float]
+) -> list[tuple[float, float]]:
+    """The algorithm of Casiez, Roussel and Vogel, with one speed for both coordinates."""
 
-    def alpha(min_cutoff: float, seconds: float) -> float:
-        return 1 / (1 + 1 / (2 * math.pi * min_cutoff) / seconds)
+    def alpha(cutoff: float, seconds: float) -> float:
+        return 1 / (1 + 1 / (2 * math.pi * cutoff) / seconds)
 
     x, y = points[0]
     dx = dy = 0.0
     filtered = [(x, y)]
-    for (new_x, new_y), now, before in zip(points[1:], times[1:], times, strict=False):
-        seconds = now - before
-        a = alpha(SPEED_CUTOFF, seconds)
+    for (new_x, new_y), time, previous_time in zip(points[1:], times[1:], times, strict=False):
+        seconds = time - previous_time
+        a = alpha(DERIVATIVE_CUTOFF, seconds)
         dx = a * (new_x - x) / seconds + (1 - a) * dx
         dy = a * (new_y - y) / seconds + (1 - a) * dy
-        a = alpha(CUTOFF + BETA * math.sqrt(dx * dx + dy * dy), seconds)
+        a = alpha(MIN_CUTOFF + BETA * math.sqrt(dx * dx + dy * dy), seconds)
         x, y = a * new_x + (1 - a) * x, a * new_y + (1 - a) * y
         filtered.append((x, y))
     return filtered
 
 
-def test_many_points_at_once_are_as_each_alone() -> None:
+def test_many_points_are_filtered_independently() -> None:
     rng = np.random.default_rng(0)
     people, keypoints, frames = 3, 5, 40
     paths = rng.normal(0, 9, (frames, people, keypoints, 2)).cumsum(0)
     times = rng.uniform(0.01, 0.2, (frames, people, keypoints)).cumsum(0)
-    last, speed, got = paths[0], np.zeros_like(paths[0]), [paths[0]]
-    for new, waited in zip(paths[1:], np.diff(times, axis=0), strict=True):
-        last, speed = one_euro(new, last, speed, waited, CUTOFF, BETA, SPEED_CUTOFF)
-        got.append(last)
+    filtered, velocities = paths[0], np.zeros_like(paths[0])
+    results = [filtered]
+    for positions, seconds in zip(paths[1:], np.diff(times, axis=0), strict=True):
+        filtered, velocities = one_euro(
+            positions, filtered, velocities, seconds, MIN_CUTOFF, BETA, DERIVATIVE_CUTOFF
+        )
+        results.append(filtered)
     for index in np.ndindex(people, keypoints):
         path = [(float(x), float(y)) for x, y in paths[:, *index]]
-        expected = plain(path, times[:, *index].tolist())
-        np.testing.assert_allclose(np.array(got)[:, *index], expected, rtol=1e-12)
+        expected = filter_in_plain_python(path, times[:, *index].tolist())
+        np.testing.assert_allclose(np.array(results)[:, *index], expected, rtol=1e-12)

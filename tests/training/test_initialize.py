@@ -89,7 +89,7 @@ def test_heads_of_another_skeleton_and_untrained_heads_are_initialized_randomly(
             assert torch.equal(tensor, state[name]), name
 
 
-def test_with_two_deconvolution_modules_only_weights_for_keypoints_are_random(
+def test_with_two_transposed_convolutions_only_weights_for_keypoints_are_random(
     tmp_path: Path,
 ) -> None:
     model = replace(MODEL, deconv_kernels=(4, 4))
@@ -132,7 +132,7 @@ def test_another_architecture_is_rejected_with_the_flags_to_set(
 
 
 def test_a_backbone_from_imagenet_gets_random_heads(tmp_path: Path) -> None:
-    state = randomize(HRNet(4, all_resolutions=True))
+    state = randomize(HRNet(4, all_strides=True))
     extra = ("incre_modules.0.0.conv1.weight", "downsamp_modules.2.1.bias", "classifier.weight")
     torch.save({**state, **dict.fromkeys(extra, torch.zeros(2))}, tmp_path / "hrnet_w4.pth")
     network, description = build_network(
@@ -210,6 +210,20 @@ def test_a_file_of_efficientnet_is_loaded_into_the_stem(tmp_path: Path) -> None:
 def test_a_missing_file_or_model_is_reported(name: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=rf"{name}: no such"):
         build_network(train_config(tmp_path / name), COCO)
+
+
+@pytest.mark.parametrize("is_downloaded", [True, False])
+def test_the_name_of_a_published_backbone_is_rejected_with_the_file_to_pass(
+    is_downloaded: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HIGHERHRNET_CACHE", str(tmp_path))
+    path = tmp_path / "imagenet-w32.pth"
+    if is_downloaded:
+        path.touch()
+    with pytest.raises(InputError) as error:
+        build_network(train_config(Path("imagenet-w32")), COCO)
+    assert str(error.value).endswith(f"pass its file: --init {path}")
+    assert ("higherhrnet download imagenet-w32" in str(error.value)) != is_downloaded
 
 
 @pytest.mark.parametrize("initialization", ["reference", "kaiming"])

@@ -1,4 +1,4 @@
-"""The learning-rate schedule and the moving average of the weights, against their formulas."""
+"""The learning-rate schedule, against its formulas."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
-from torch import nn  # noqa: E402
-
-from higherhrnet.recipes import RECIPES  # noqa: E402
-from higherhrnet.train_config import OptimConfig, Schedule  # noqa: E402
-from higherhrnet.training.schedule import MovingAverage, learning_rate  # noqa: E402
+from higherhrnet.recipes import RECIPES
+from higherhrnet.train_config import OptimConfig, Schedule
+from higherhrnet.training.schedule import learning_rate
 
 
 @pytest.mark.parametrize(
@@ -73,24 +71,3 @@ def test_the_schedule_of_swahr_is_that_of_its_authors() -> None:
     optim = RECIPES["coco-w32-512-swahr"].optim
     rates = [learning_rate(optim, e / 300, e, processes=8) for e in (0, 3, 150, 300)]
     assert rates == pytest.approx([2e-4, 2e-3 * 297 / 300, 1e-3, 0])
-
-
-def test_the_moving_average_equals_its_formula() -> None:
-    torch.manual_seed(0)
-    network = nn.Sequential(nn.Conv2d(2, 3, 1), nn.BatchNorm2d(3))
-    average = MovingAverage(network, 0.6)
-    expected = {name: tensor.double() for name, tensor in network.state_dict().items()}
-    for step in range(1, 12):
-        network(torch.randn(4, 2, 5, 5))
-        with torch.no_grad():
-            for parameter in network.parameters():
-                parameter.add_(torch.randn_like(parameter))
-        average.update(step)
-        decay = min(0.6, (1 + step) / (10 + step))
-        for name, tensor in network.state_dict().items():
-            expected[name] = decay * expected[name] + (1 - decay) * tensor.double()
-    expected["1.num_batches_tracked"] = torch.tensor(11.0)
-    for name, tensor in average.network.state_dict().items():
-        torch.testing.assert_close(tensor.double(), expected[name].double())
-    assert not average.network.training
-    assert not any(parameter.requires_grad for parameter in average.network.parameters())

@@ -115,7 +115,7 @@ def test_memory_layout_does_not_matter() -> None:
 
 
 @pytest.mark.parametrize("image", INVALID_IMAGES)
-def test_arrays_that_are_not_rgb_images_are_refused(image: Image) -> None:
+def test_arrays_that_are_not_rgb_images_are_rejected(image: Image) -> None:
     maps = gaussians([(10, 10)])
     with pytest.raises(InputError, match="RGB uint8"):
         draw_maps(image, maps, maps, DOT)
@@ -136,7 +136,7 @@ def test_arrays_that_are_not_rgb_images_are_refused(image: Image) -> None:
         ((2, 5, 7), (2, 5, 7), "skeleton chain has 3 keypoints, but there are 2 heatmaps"),
     ],
 )
-def test_shapes_that_do_not_match_are_refused(
+def test_shapes_that_do_not_match_are_rejected(
     heatmaps: tuple[int, ...], tags: tuple[int, ...], message: str
 ) -> None:
     with pytest.raises(InputError, match=message):

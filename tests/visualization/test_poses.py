@@ -204,7 +204,7 @@ def test_memory_layout_does_not_matter() -> None:
 
 
 @pytest.mark.parametrize("image", INVALID_IMAGES)
-def test_arrays_that_are_not_rgb_images_are_refused(image: Image) -> None:
+def test_arrays_that_are_not_rgb_images_are_rejected(image: Image) -> None:
     with pytest.raises(InputError, match="RGB uint8"):
         draw(image, make_poses([]))
 

@@ -1,4 +1,4 @@
-"""Downloads from a local HTTP server are verified, resumed and refused with a helpful message."""
+"""Downloads from a local HTTP server are verified, resumed, or rejected with a hint."""
 
 import hashlib
 from collections.abc import Iterator
@@ -145,7 +145,7 @@ def test_without_a_digest_both_formats_of_torch_are_accepted(
     assert download_model(tiny_model(server), tmp_path).read_bytes() == server.content
 
 
-def test_without_a_digest_other_formats_are_refused(server: Server, tmp_path: Path) -> None:
+def test_without_a_digest_other_formats_are_rejected(server: Server, tmp_path: Path) -> None:
     server.content = b"\x1f\x8b" + bytes(100)
     with pytest.raises(InputError, match=r"a file of torch\.save"):
         download_model(tiny_model(server), tmp_path)
@@ -221,7 +221,7 @@ def test_a_missing_file_is_reported_with_the_page_of_the_model(
     assert len(server.ranges) == 1
 
 
-def test_a_web_page_instead_of_the_file_is_refused(server: Server, tmp_path: Path) -> None:
+def test_a_web_page_instead_of_the_file_is_rejected(server: Server, tmp_path: Path) -> None:
     server.content_type = "text/html; charset=utf-8"
     with pytest.raises(InputError, match=r"web page.*http://page.test.* convert"):
         download_model(tiny_model(server), tmp_path)

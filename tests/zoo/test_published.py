@@ -23,7 +23,7 @@ def test_addresses_are_https_and_names_are_valid_file_names(model: PublishedMode
 
 @each_model
 def test_models_have_a_known_skeleton_and_a_valid_configuration(model: PublishedModel) -> None:
-    if model.source == "imagenet":
+    if model.weight_format == "imagenet":
         assert (model.skeleton, model.input_size, model.ap) == (None, None, None)
         return
     assert model.skeleton in SKELETONS
@@ -41,7 +41,7 @@ def test_digests_have_a_supported_format(model: PublishedModel) -> None:
     if model.digest is None:
         return
     assert re.fullmatch("sha256:[0-9a-f]{8,64}|sha384:[0-9a-f]{96}", model.digest)
-    if model.source == "mmpose":
+    if model.weight_format == "mmpose":
         digest = re.search(r"-([0-9a-f]{8})_\d{8}\.pth$", model.url)
         assert digest is not None
         assert model.digest == f"sha256:{digest[1]}"
@@ -64,7 +64,7 @@ def test_a_model_is_returned_by_name() -> None:
 @pytest.mark.parametrize(
     ("name", "hint"), [("w32_512", "did you mean w32-512"), ("yolo", "higherhrnet models")]
 )
-def test_an_unknown_name_is_refused_with_a_hint(name: str, hint: str) -> None:
+def test_an_unknown_name_is_rejected_with_a_hint(name: str, hint: str) -> None:
     with pytest.raises(InputError, match=hint):
         published_model(name)
 

@@ -1,4 +1,7 @@
-"""Measures the throughput and the latency of the service: python -m higherhrnet.bench.scripts.serving."""
+"""Measures throughput and latency of the service.
+
+Run with: python -m higherhrnet.bench.scripts.serving
+"""
 
 from __future__ import annotations
 

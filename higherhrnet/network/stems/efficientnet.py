@@ -80,7 +80,10 @@ class EfficientNetLite(nn.Module):
         """Channels of the features of each stride, finest first."""
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) → (B, channels[i], H / 2^(i+2), W / 2^(i+2)); H, W multiples of 32."""
+        """Computes features: (B, 3, H, W) → (B, channels[i], H / 2^(i+2), W / 2^(i+2)).
+
+        H and W are multiples of 32.
+        """
         x = F.relu6(self.bn0(self.conv_stem(pad_same(images, 3))))
         features = []
         for number, block in enumerate(self.blocks, 1):
@@ -102,7 +105,7 @@ class DepthwiseConv2d(nn.Conv2d):
         super().__init__(channels, channels, kernel, stride, padding, groups=channels, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) → (B, C, H', W')."""
+        """Applies the convolution: (B, C, H, W) → (B, C, H', W')."""
         if not (self.training and x.device.type == "cpu"):
             return super().forward(x)
         with torch.autocast("cpu", enabled=False):
@@ -110,10 +113,10 @@ class DepthwiseConv2d(nn.Conv2d):
 
 
 class InvertedResidual(nn.Module):
-    """A 1×1 convolution that adds channels, a depthwise one, and a 1×1 one that removes them.
+    """A 1×1 expansion, a depthwise convolution and a 1×1 projection.
 
-    The block of MobileNetV2 (Sandler et al., CVPR 2018), with a residual connection where the
-    shapes of input and output agree.
+    The block of MobileNetV2 (Sandler et al., CVPR 2018), with a residual connection if its input
+    and output have the same shape.
 
     Args:
         channels: channels of the input.
@@ -121,7 +124,8 @@ class InvertedResidual(nn.Module):
         kernel: kernel size of the depthwise convolution.
         stride: stride of the depthwise convolution, 1 or 2.
         expansion: factor by which the first convolution multiplies the channels.
-        norm: batch norm after each convolution; False: its effect is in the convolutions' biases.
+        norm: apply batch norm after each convolution; False: the convolutions have biases instead,
+            for weights into which batch norm was folded.
     """
 
     def __init__(
@@ -143,7 +147,7 @@ class InvertedResidual(nn.Module):
         self.bn2 = make_norm(out)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, channels, H, W) → (B, out, H / stride, W / stride)."""
+        """Applies the block: (B, channels, H, W) → (B, out, H / stride, W / stride)."""
         y: Tensor = F.relu6(self.bn0(self.expand_conv(x))) if self.has_expansion else x
         if self._same_kernel:
             y = pad_same(y, self._same_kernel)
@@ -157,9 +161,10 @@ def _batch_norm(channels: int) -> nn.BatchNorm2d:
 
 
 def pad_same(x: Tensor, kernel: int) -> Tensor:
-    """Pads with zeros as TensorFlow's SAME does before a convolution of stride 2 of an even size.
+    """Pads with zeros for a convolution of stride 2, as TensorFlow's padding SAME does.
 
-    The right and bottom side get one row or column more than the left and top side. The published
+    For an even height and width, the right and bottom get one column and row more than the left
+    and top. The published
     weights were trained with this padding; symmetric padding would shift their input by a pixel.
     """
     first = (kernel - 2) // 2

@@ -28,6 +28,10 @@ STAGES = (
 _FIRST_CHANNELS, _LAST_CHANNELS, _HEAD_CHANNELS = 48, 1280, 96
 _PYRAMID = ((96, 64), (48, 32), (40, 24))
 """At strides 16, 8 and 4: channels of the MobileNet's features, and channels in the pyramid."""
+_PYRAMID_BLOCKS = {16: 10, 8: 6, 4: 3}
+"""By stride: the number of the block, from 1, whose output the pyramid includes."""
+_LAST_BLOCKS = {8: 6, 16: 13, 32: 17}
+"""By stride: the number of the last block, from 1, whose output is a feature of the stem."""
 _PUBLISHED_NAMES = {
     r"model/Conv1/": "conv_stem",
     r"model/expanded_conv_(\w+)/": "blocks.0.{}_conv",
@@ -40,7 +44,7 @@ _PUBLISHED_NAMES = {
     r".*kpt_heatmap_0/separable_conv2d_6/": "head.1",
     r".*kpt_heatmap_0/conv2d_7/": "head.3",
 }
-"""The beginnings of the published weights' names, and the layers of `MoveNet` they belong to."""
+"""Prefixes of the published weights' names, and the layers of `MoveNet` they belong to."""
 
 
 class MoveNet(nn.Module):
@@ -83,21 +87,25 @@ class MoveNet(nn.Module):
         )
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) → (B, channels[i], H / 2^(i+2), W / 2^(i+2)); H, W multiples of 32."""
+        """Computes features: (B, 3, H, W) → (B, channels[i], H / 2^(i+2), W / 2^(i+2)).
+
+        H and W are multiples of 32.
+        """
         x = F.relu6(self.conv_stem(pad_same(images, 3)))
-        outputs: dict[int, Tensor] = {}  # by the number of blocks that were applied
+        outputs: dict[int, Tensor] = {}  # by the number of the block, from 1
         for number, block in enumerate(self.blocks, 1):
             outputs[number] = x = block(x)
         y: Tensor = self.laterals[0](F.relu6(self.conv_head(x)))
-        finer = outputs[10], outputs[6], outputs[3]
+        finer = [outputs[number] for number in _PYRAMID_BLOCKS.values()]
         for lateral, merge, feature in zip(self.laterals[1:], self.merges, finer, strict=True):
             upsampled = F.interpolate(y, scale_factor=2.0, mode="bilinear")
             y = merge(upsampled + lateral(feature))
-        return [torch.cat([y, self.head(y)], 1), outputs[6], outputs[13], x]
+        coarser = [outputs[number] for number in _LAST_BLOCKS.values()]
+        return [torch.cat([y, self.head(y)], 1), *coarser]
 
 
 def _separable_conv(channels: int, out: int) -> nn.Sequential:
-    """A 3×3 depthwise convolution, a 1×1 convolution and ReLU."""
+    """Builds a 3×3 depthwise convolution, a 1×1 convolution and ReLU."""
     depthwise = nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False)
     return nn.Sequential(depthwise, nn.Conv2d(channels, out, 1), nn.ReLU())
 
@@ -127,7 +135,7 @@ def read_movenet(source: Path) -> dict[str, Tensor]:
 
 
 def _read_arrays(source: Path) -> dict[str, np.ndarray]:
-    """The arrays of a TensorFlow.js model, by their names in the file."""
+    """Reads the arrays of a TensorFlow.js model, by their names in the file."""
     try:
         manifest = json.loads(source.read_text(encoding="utf-8"))["weightsManifest"]
         raw = b"".join(
@@ -152,7 +160,7 @@ def _read_arrays(source: Path) -> dict[str, np.ndarray]:
 
 
 def _target_name(name: str) -> str | None:
-    """The name in `MoveNet` of a published weight; None if it is not part of the backbone."""
+    """Returns the name in `MoveNet` of a published weight; None: it is not in the backbone."""
     for pattern, layer in _PUBLISHED_NAMES.items():
         if match := re.match(pattern, name):
             indices = [group or "0" for group in match.groups()]

@@ -144,7 +144,7 @@ def test_the_heads_take_the_stems_heatmaps_unchanged() -> None:
     images = torch.randn(1, 3, 64, 96)
     with torch.inference_mode():
         heatmaps = network.stem(images)[0][:, 24:]  # type: ignore[misc]
-        (features, _), (fine, _) = network.levels(images)
+        (features, _), (fine, _) = network.features_and_maps(images)
     assert features.shape[1:] == (8 + 17, 16, 24) and fine.shape[1:] == (8, 32, 48)
     assert torch.equal(features[:, 8:], heatmaps)
     assert 0 < heatmaps.min() < heatmaps.max() < 1

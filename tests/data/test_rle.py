@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pycocotools import mask as coco
 
 from higherhrnet.arrays import BoolArray
-from higherhrnet.data.masks import decode_mask, encode_annotation, has_outline, merge_masks
+from higherhrnet.data.rle import decode_mask, encode_annotation, has_outline, merge_masks
 from higherhrnet.errors import InputError
 
 HEIGHT, WIDTH = 48, 70
@@ -109,7 +109,7 @@ def test_a_box_is_not_an_outline() -> None:
         [[0, 0, 5, 0, None, 5]],
     ],
 )
-def test_refuses_invalid_segmentations(segmentation: object) -> None:
+def test_rejects_invalid_segmentations(segmentation: object) -> None:
     with pytest.raises(InputError, match=r"^annotation 7: segmentation: ") as error:
         encode_annotation({"id": 7, "segmentation": segmentation}, HEIGHT, WIDTH)
     assert "\n" not in str(error.value)

@@ -60,7 +60,7 @@ class FloatNetwork:
 
         Args:
             path: the file to write.
-            ranges: the range of each value, as `calibrate` returns them.
+            ranges: the activation ranges, as `calibrate` returns them.
             float_layers: the layers of `layers` that remain in float in addition to the heads.
 
         Raises:
@@ -92,7 +92,7 @@ class FloatNetwork:
 
 
 def _nodes_by_layer(graph: onnx.GraphProto) -> dict[str, list[str]]:
-    """The names of each layer's nodes: convolutions, and the operations on their results."""
+    """Returns the names of each layer's nodes: convolutions, and operations on their results."""
     weights = {tensor.name for tensor in graph.initializer}
     layer_of_value: dict[str, str] = {}
     nodes = defaultdict(list)
@@ -108,7 +108,7 @@ def _nodes_by_layer(graph: onnx.GraphProto) -> dict[str, list[str]]:
 
 
 def _layer(weight: str) -> str:
-    """The layer of a weight: the block, branch or fuse layer that is quantized as one.
+    """Returns the layer of a weight: the block, branch or fuse layer that is quantized as one.
 
     For example, `stage4.2.branches.1.3.conv2.weight` belongs to `stage4.2.branches.1`.
     """

@@ -1,4 +1,4 @@
-"""Masks as COCO's compressed run lengths: made from segmentations, merged, and decoded."""
+"""Masks as COCO's compressed run-length encoding (RLE): encodes segmentations, merges, decodes."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from higherhrnet.io.coco import Entry
 
 
 def encode_annotation(annotation: Entry, height: int, width: int) -> bytes:
-    """The pixels of an annotation as compressed run lengths.
+    """Encodes the mask of an annotation as compressed RLE.
 
-    These are the pixels of its segmentation (polygons, or run lengths in either form), or of its
-    box if it has no segmentation.
+    The mask covers its segmentation (polygons, or run lengths in either form), or its box if it has
+    no segmentation.
 
     Args:
         annotation: a COCO annotation.
@@ -51,7 +51,7 @@ def encode_annotation(annotation: Entry, height: int, width: int) -> bytes:
 
 
 def merge_masks(masks: Sequence[bytes], height: int, width: int) -> bytes:
-    """The union of encoded masks; empty bytes if there are none."""
+    """Merges encoded masks into their union; returns empty bytes if there are none."""
     if len(masks) < 2:
         return b"".join(masks)
     merged = coco.merge([{"size": [height, width], "counts": mask} for mask in masks])
@@ -59,19 +59,19 @@ def merge_masks(masks: Sequence[bytes], height: int, width: int) -> bytes:
 
 
 def decode_mask(mask: bytes, height: int, width: int) -> BoolArray:
-    """The (H, W) pixels of an encoded mask."""
+    """Decodes a mask to (H, W) pixels."""
     runs = _run_lengths(mask)
     columns = np.repeat(np.arange(len(runs), dtype=np.uint8) & 1, runs).reshape(width, height)
     return cv2.transpose(columns).view(np.bool_)
 
 
 def _run_lengths(mask: bytes) -> NDArray[np.int64]:
-    """The numbers of pixels that are alternately outside and inside a mask, along its columns.
+    """Decodes the numbers of pixels that are alternately outside and inside a mask, by columns.
 
     COCO writes each number in groups of five bits, the lowest first; a sixth bit is set if more
     groups follow. From the fourth number on, it writes the difference from the number two places
-    before. This decoder is vectorized, because COCO's would take most of the time of reading a
-    mask.
+    before. This decoder is vectorized, because the library's would take most of the time of reading
+    a mask.
     """
     digits = np.frombuffer(mask, np.uint8).astype(np.int64) - 48
     ends = np.flatnonzero(digits & 32 == 0)
@@ -85,7 +85,7 @@ def _run_lengths(mask: bytes) -> NDArray[np.int64]:
 
 
 def has_outline(annotation: Entry) -> bool:
-    """Whether the segmentation of an annotation is more than a box."""
+    """Returns whether the segmentation of an annotation is more than a box."""
     segmentation = annotation.get("segmentation")
     if isinstance(segmentation, dict):
         return True
@@ -93,7 +93,7 @@ def has_outline(annotation: Entry) -> bool:
 
 
 def _polygons(segmentation: object) -> list[list[float]]:
-    """The polygons of a segmentation with at least three corners."""
+    """Returns the polygons of a segmentation with at least three corners."""
     polygons = segmentation if isinstance(segmentation, list) else []
     return [polygon for polygon in polygons if isinstance(polygon, list) and len(polygon) >= 6]
 

@@ -1,4 +1,4 @@
-"""Packs the annotations of a data set into a few arrays.
+"""Stores the annotations of a dataset in a few arrays.
 
 These are small enough for a copy in every worker process: for the 64,115 images of people in COCO,
 with 262,465 people, about 1 kB per image.
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from higherhrnet.arrays import BoolArray, FloatArray
-from higherhrnet.data.masks import encode_annotation, has_outline, merge_masks
+from higherhrnet.data.rle import encode_annotation, has_outline, merge_masks
 from higherhrnet.errors import InputError
 from higherhrnet.io.coco import Annotations, Entry
 from higherhrnet.io.image_store import ImageStore
@@ -43,14 +43,14 @@ class RaggedArray:
 
 @dataclass(frozen=True, eq=False)
 class PackedAnnotations:
-    """The annotations of a data set with N images."""
+    """The annotations of a dataset with N images."""
 
     names: list[str]
     """The file names of the images."""
     shapes: NDArray[np.int32]
     """(N, 2) annotated height and width of each image."""
     labeled: BoolArray
-    """(K,) the keypoints that the data set annotates."""
+    """(K,) the keypoints that the dataset annotates."""
     keypoints: RaggedArray
     """For each image, (P, K, 3) x, y and visibility of the keypoints."""
     sizes: RaggedArray
@@ -66,7 +66,7 @@ class PackedAnnotations:
         return len(self.names)
 
     def outlines_in(self, image: int) -> tuple[bytes, ...]:
-        """The outlines of the people in an image; none if outlines are not loaded."""
+        """Returns the outlines of the people in an image; none if outlines are not loaded."""
         if self.outlines is None:
             return ()
         people = range(*self.sizes.starts[image : image + 2])
@@ -92,7 +92,7 @@ def pack_annotations(
         with_outlines: whether to load the outlines of the people.
 
     Raises:
-        InputError: the data set has no annotated people or no keypoint of the skeleton, or an
+        InputError: the dataset has no annotated people or no keypoint of the skeleton, or an
             annotation is invalid.
     """
     entries, groups = _annotated_images(annotations)
@@ -116,7 +116,7 @@ def pack_annotations(
 
 
 def _annotated_images(annotations: Annotations) -> tuple[list[Entry], list[list[Entry]]]:
-    """The images with annotations, and the annotations of each."""
+    """Returns the images with annotations, and the annotations of each."""
     path, people = annotations.path, defaultdict(list)
     for person in annotations.people:
         people[str(person["image_id"])].append(person)
@@ -139,7 +139,7 @@ def _shape(entry: Entry, images: ImageStore) -> Shape:
 def _keypoints(
     annotations: Annotations, groups: Sequence[Sequence[Entry]], skeleton: Skeleton
 ) -> tuple[FloatArray, BoolArray]:
-    """(P, K, 3) keypoints of all people in the order of the skeleton, and (K,) the labeled ones."""
+    """Returns (P, K, 3) keypoints in the order of the skeleton, and (K,) which are annotated."""
     names = annotations.skeleton.names
     labeled = np.isin(skeleton.names, names)
     if not labeled.any():
@@ -156,7 +156,7 @@ def _keypoints(
 
 
 def _ignored_masks(groups: Sequence[Sequence[Entry]], shapes: Sequence[Shape]) -> RaggedArray:
-    """The masks of the crowds and people without keypoints in each image."""
+    """Encodes the masks of the crowds and people without keypoints in each image."""
     masks = []
     for people, shape in zip(groups, shapes, strict=True):
         ignored = [p for p in people if p["iscrowd"] or not p["num_keypoints"]]
@@ -165,7 +165,7 @@ def _ignored_masks(groups: Sequence[Sequence[Entry]], shapes: Sequence[Shape]) -
 
 
 def _outlines(groups: Sequence[Sequence[Entry]], shapes: Sequence[Shape]) -> RaggedArray:
-    """The mask of each person with keypoints and more than a box; empty for the others."""
+    """Encodes the mask of each person with keypoints and an outline; empty for the others."""
     masks = []
     for people, shape in zip(groups, shapes, strict=True):
         for person in people:

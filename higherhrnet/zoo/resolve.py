@@ -1,4 +1,4 @@
-"""Finds the file of the bundled model, of a downloaded model or of a model file."""
+"""Resolves a model name or path to a file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _BUNDLED = Path(__file__).with_name("default.onnx")
 
 
 def resolve_model(name_or_file: str | Path) -> Path:
-    """Finds the file of a model.
+    """Resolves a model name or path to a file.
 
     Args:
         name_or_file: a .onnx or .safetensors file, `default` for the bundled model, or the name of
@@ -49,9 +49,9 @@ def resolve_model(name_or_file: str | Path) -> Path:
 
 
 def torch_weights(path: Path) -> Path:
-    """The file with the weights that PyTorch reads.
+    """Returns the file of a model that PyTorch can read.
 
-    That of the bundled model is its .safetensors file; it has a .onnx file, too, so that it runs
-    without PyTorch. Any other path is returned unchanged.
+    That of the bundled model is its .safetensors file; its .onnx file allows inference without
+    PyTorch. Any other path is returned unchanged.
     """
     return path.with_suffix(".safetensors") if path == _BUNDLED else path

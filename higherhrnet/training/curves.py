@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from higherhrnet.io.atomic import atomic_path
 
 _MIN_POINTS = 1000
-"""The number of points of a loss curve stays between this and its double: when it reaches the double,
-neighboring points are averaged."""
+"""The number of points of a loss curve stays between this and its double: when it reaches the
+double, neighboring points are averaged."""
 
 MetricsLine = Mapping[str, float]
 """A line of `metrics.jsonl`: values by name."""

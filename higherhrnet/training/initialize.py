@@ -87,7 +87,7 @@ def _differing_flags(current: ModelConfig, pretrained: ModelConfig) -> str:
 
 
 def _depends_on_keypoints(name: str) -> bool:
-    """Whether a weight has input or output channels for heatmaps or tags."""
+    """Returns whether a weight has input or output channels for heatmaps or tags."""
     return name.startswith("final_layers.") or (
         name.startswith("deconv_layers.") and name.split(".")[2:4] == ["0", "0"]
     )

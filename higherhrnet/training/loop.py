@@ -149,12 +149,12 @@ class TrainingLoop:
         return not self._stop
 
     def _completed_multiple_of(self, epochs: float) -> bool:
-        """Whether the last step completed a multiple of this number of epochs."""
+        """Returns whether the last step completed a multiple of this number of epochs."""
         before, now = self.state.epoch_at(self.state.step - 1), self.state.epoch
         return now // epochs > before // epochs
 
     def _validation_was_interrupted(self) -> bool:
-        """Whether an earlier run was killed after a checkpoint, before its validation ended."""
+        """Returns whether an earlier run ended after a checkpoint, before its validation ended."""
         interval = self.config.run.eval_every
         return self.state.epoch // interval > self._validated_epoch // interval
 

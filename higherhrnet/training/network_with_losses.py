@@ -123,7 +123,7 @@ class NetworkWithLosses(nn.Module):
 
 
 def _scale_head(channels: int, keypoints: int) -> nn.Sequential:
-    """Builds a head of SWAHR: features → scale maps, initially 0, which leaves the targets unchanged."""
+    """Builds a head of SWAHR: features → scale maps, initially 0, which keep the targets."""
     project = nn.Conv2d(channels, keypoints, 1)
     depthwise = nn.Conv2d(keypoints, keypoints, 9, padding=4, groups=keypoints)
     nn.init.normal_(project.weight, std=0.001)

@@ -15,14 +15,8 @@ from higherhrnet.train_config import TrainConfig
 JsonObject = dict[str, Any]
 
 _FIXED_SETTINGS = (
-    "model.",
-    "input.",
-    "targets.",
-    "losses.",
-    "data.skeleton",
-    "optim.freeze",
-    "optim.slow",
-)
+    "model.", "input.", "targets.", "losses.", "data.skeleton", "optim.freeze", "optim.slow",
+)  # fmt: skip
 """Settings that cannot change when a run is resumed: they determine the network, what it is trained
 to predict, or the parameters of the optimizer."""
 _UNREPORTED_SETTINGS = (

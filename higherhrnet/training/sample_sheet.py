@@ -1,4 +1,4 @@
-"""An image of training samples as the network receives them, with their targets."""
+"""Draws training samples, as they are passed to the network, with their targets."""
 
 from __future__ import annotations
 

@@ -223,7 +223,7 @@ class TrainState:
         return network.eval()
 
     def _without_gradient_exchange(self) -> Any:  # noqa: ANN401
-        """A context in which the processes do not exchange gradients."""
+        """Returns a context in which the processes do not exchange gradients."""
         if isinstance(self.parallel, DistributedDataParallel):
             return self.parallel.no_sync()
         return nullcontext()

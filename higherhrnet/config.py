@@ -27,30 +27,33 @@ StemName = Literal["hrnet", "efficientnet-lite0", "efficientnet-lite2", "movenet
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The architecture of the network."""
+    """The architecture of the network.
+
+    The fields are described in the online API reference and in `higherhrnet train RECIPE --help`.
+    """
 
     width: int = 32
-    """Number of channels at the highest resolution of the backbone; each lower resolution has twice
-    as many. The paper uses 32 and 48."""
+    """Number of channels of the backbone's branch at stride 4; each coarser branch has twice as
+    many as the one before. The paper uses 32 and 48."""
     num_keypoints: int = 17
     """Number of keypoints of the skeleton, which is the number of heatmaps: 17 for COCO, 14 for
     CrowdPose. Training sets it to that of the training skeleton."""
     tag_per_keypoint: bool = True
     """Predict one tag map for each keypoint, as in the paper; otherwise one map for all of them."""
     deconv_kernels: tuple[int, ...] = (4,)
-    """Kernel size (2, 3 or 4) of each transposed convolution. There are as many transposed
-    convolutions as values, and each doubles the resolution of the maps."""
+    """Kernel size (2, 3 or 4) of each transposed-convolution module. There are as many modules as
+    values, and each doubles the height and width of the maps."""
     deconv_blocks: int = 4
-    """Number of residual blocks after each transposed convolution."""
+    """Number of residual blocks in each transposed-convolution module."""
     stem: StemName = "hrnet"
-    """The first layers of the network. hrnet is the stem of the paper. The others are small
-    networks that can start from pretrained weights (--init): EfficientNet-Lite from ImageNet, as in
-    EfficientHRNet, or MoveNet. They need a mean and standard deviation of about 0.5."""
+    """The first layers of the network: hrnet (two strided convolutions and layer1, as in the paper)
+    or the name of a network whose pretrained weights --init can load: EfficientNet-Lite (ImageNet,
+    as in EfficientHRNet) or MoveNet. Those need --input.mean and --input.std of about 0.5."""
     modules: tuple[int, int, int] = (1, 4, 3)
-    """Number of modules in stages 2, 3 and 4 of the backbone, in which 2, 3 and 4 resolutions run
-    in parallel."""
+    """Number of modules in stages 2, 3 and 4 of the backbone, whose modules have 2, 3 and 4
+    branches."""
     blocks: int = 4
-    """Number of residual blocks per resolution in each module."""
+    """Number of residual blocks in each branch of a module."""
 
     def __post_init__(self) -> None:
         require(self.width >= 1, f"width must be at least 1, not {self.width}")
@@ -84,7 +87,10 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class InputConfig:
-    """The input of the network."""
+    """The input of the network.
+
+    The fields are described in the online API reference and in `higherhrnet train RECIPE --help`.
+    """
 
     size: int = 512
     """Length in pixels of the sides of the square training crops, and by default of the shorter
@@ -95,8 +101,8 @@ class InputConfig:
     """Standard deviation of the red, green and blue values, from 0 to 1, by which each pixel is
     divided after the mean is subtracted."""
     convention: Convention = "reference"
-    """Definition of pixel coordinates. reference: the center of the first pixel is at 0, as in the
-    reference implementation; unbiased: it is at 0.5, so that flips and resizes are exact."""
+    """Definition of pixel coordinates. reference: the first pixel's center is at 0, as in the code
+    of the paper's authors; unbiased: it is at 0.5, so that flips and resizes are exact."""
 
     def __post_init__(self) -> None:
         require(
@@ -112,11 +118,15 @@ class InputConfig:
 
 @dataclass(frozen=True)
 class DecodeConfig:
-    """How maps are decoded into people; the defaults are those of the reference implementation."""
+    """How maps are decoded into people; the defaults are those of the reference implementation.
+
+    The fields are described in the online API reference and in `higherhrnet train RECIPE --help`.
+    """
 
     max_people: int = 30
-    """Maximum number of peaks per keypoint. Peaks are assigned only to the first max_people people
-    of an image. --inference.decode.max-results limits the number of people in the result."""
+    """Maximum number of peaks per keypoint. Peaks are also assigned only to the first people of an
+    image, up to this number. --inference.decode.max-results limits the number of returned
+    people."""
     min_peak: float = 0.1
     """Heatmap value above which a local maximum is a peak (DETECTION_THRESHOLD in the reference
     implementation)."""
@@ -128,20 +138,23 @@ class DecodeConfig:
     this weight, are appended to the tag, so that people who are far apart may have similar tags.
     0 groups by tags only, as in the paper."""
     score_in_cost: bool = True
-    """Round tag distances when peaks are assigned to people, and prefer higher peaks where the
-    rounded distances are equal."""
+    """Round tag distances in the assignment cost of peaks and people, so that the heatmap value
+    decides between nearly equal distances."""
     peak_window: int = 5
     """Side in pixels of the square window on the decoded maps in which a peak must have the highest
     value; an odd number. Larger windows suppress double peaks."""
     adjust: bool = True
-    """Move each keypoint a quarter of a pixel toward its higher neighbor in the heatmap."""
+    """Shift keypoints by a quarter of a pixel toward the higher neighbor in the heatmap. Refined
+    keypoints are always shifted."""
     refine: bool = True
-    """Find each person's missing keypoints where the heatmap and the tag agree best."""
+    """Search each missing keypoint of a person at the pixel with the highest heatmap value minus
+    rounded tag distance."""
     min_refined_score: float = 0.0
     """Minimum score of keypoints that are found by refinement, 0 to 1; others stay missing. The
     reference implementation uses 0."""
     min_score: float = 0.0
-    """Minimum score of a person, 0 to 1; people with lower scores are omitted."""
+    """Minimum score of a person, 0 to 1; people with lower scores are omitted. The score is the
+    mean heatmap value of all keypoints before refinement; missing keypoints count as 0."""
     oks_nms: Annotated[float | None, flag("nobody is omitted", "FLOAT")] = None
     """Omit a person whose Object Keypoint Similarity with a person of a higher score is above this
     value, 0 to 1."""
@@ -176,24 +189,29 @@ class DecodeConfig:
 
 @dataclass(frozen=True)
 class InferenceConfig:
-    """Inference settings: the views of an image and the decoding of the maps."""
+    """Inference settings: the views of an image and the decoding of the maps.
+
+    The fields are described in the online API reference and in `higherhrnet train RECIPE --help`.
+    """
 
     size: Annotated[int | None, flag("the model's input size", "INT")] = None
-    """Length in pixels of the shorter side to which images are resized for the network, a multiple
-    of 32. Accuracy is highest where people are about as large as in the training crops."""
+    """Length in pixels of the shorter side of the network's input, a multiple of 32, which is
+    rounded up to a multiple of 64 (at the smallest scale). Accuracy is highest where people are
+    about as large as in the training crops."""
     flip: bool = True
     """Also run the network on the horizontally flipped image and average the maps. Doubles the
     computation."""
     align_flip: bool = False
-    """Shift the flipped view so that its maps align exactly with those of the plain view. Without
-    it, maps of the reference convention are three input pixels apart."""
+    """Shift the flipped view by three input pixels, so that its maps at stride 4 align with those
+    of the original view. Only for the reference convention."""
     scales: tuple[float, ...] = (1.0,)
-    """Scales at which each image is passed to the network, as factors of the input size; must
-    include 1 if there are several. Heatmaps are averaged, tags are taken from scale 1."""
+    """Scales at which each image is processed, relative to the size. Several scales must include 1.
+    Heatmaps are averaged over the scales; tags are taken from scale 1."""
     project: bool = True
     """Decode maps at the resolution of the network's input, as the reference implementation does;
     otherwise at the resolution of the network's finest output."""
     decode: DecodeConfig = field(default_factory=DecodeConfig)
+    """How maps are decoded into people; the defaults are those of the reference implementation."""
 
     def __post_init__(self) -> None:
         require(
@@ -207,6 +225,14 @@ class InferenceConfig:
         require(
             len(self.scales) == 1 or 1 in self.scales,
             f"scales must include 1, from which the tags are taken, not {self.scales}",
+        )
+
+    def require_convention(self, convention: Convention) -> None:
+        """Raises InputError if a setting is invalid with the convention of pixel coordinates."""
+        require(
+            not (self.align_flip and convention == "unbiased"),
+            "align_flip needs the reference convention; turn it off, since the views of the "
+            "unbiased convention are aligned without it",
         )
 
 
@@ -229,6 +255,7 @@ class Header:
             f"the network has {self.model.num_keypoints} keypoints, "
             f"the skeleton {self.skeleton.name} has {len(self.skeleton)}",
         )
+        self.inference.require_convention(self.input.convention)
 
     KEY = "higherhrnet"
     """The key of the header in a file's metadata."""
@@ -302,6 +329,10 @@ def _with_current_names(header: dict[str, Any]) -> dict[str, Any]:
         (("model",), "trunk", "stem"),
         (("inference", "decode"), "position", "position_weight"),
         (("inference", "decode"), "limit", "max_results"),
+        (("training",), "photographs", "images"),
+        (("training",), "licence", "license"),
+        (("training",), "figures", "metrics"),
+        (("training",), "batch", "batch_size"),
     ):
         parent: Any = header
         for key in path:

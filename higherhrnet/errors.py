@@ -12,7 +12,7 @@ class InputError(ValueError):
     """A file, a flag, a model or another input from the user cannot be used.
 
     The message is one line: what is wrong, where, and what to do about it. The command line prints
-    it without a traceback; every other exception is a bug and keeps its traceback.
+    only its message; other exceptions are printed with a traceback.
     """
 
 

@@ -24,17 +24,26 @@ class Poses:
     `poses[index]` selects people as from an array and returns Poses; iterating yields Poses of one
     person each. Notebooks display Poses as a drawing.
 
+    Args:
+        keypoints: (P, K, 2) x and y in pixels of the image; (0, 0) for missing keypoints.
+        keypoint_scores: (P, K) heatmap values, about 0 to 1; 0 for missing keypoints.
+        scores: (P,) score of each person, about 0 to 1: the mean heatmap value of all keypoints
+            before refinement, in which missing ones count as 0. People are not sorted by it.
+        skeleton: the names and limbs of the K keypoints.
+        track_ids: (P,) the track ID of each person; None if the poses do not come from a `Tracker`.
+
     Raises:
         InputError: the shapes of the arrays do not match each other or the skeleton, a value is NaN
             or infinite, or a track ID is not an integer.
     """
 
     keypoints: FloatArray
-    """(P, K, 2) x and y in pixels; (0, 0) where the keypoint was not found."""
+    """(P, K, 2) x and y in pixels of the image; (0, 0) for missing keypoints."""
     keypoint_scores: FloatArray
-    """(P, K) heatmap values, about 0 to 1; 0 where the keypoint was not found."""
+    """(P, K) heatmap values, about 0 to 1; 0 for missing keypoints."""
     scores: FloatArray
-    """(P,) confidence of each person, about 0 to 1. People are not sorted by it."""
+    """(P,) score of each person, about 0 to 1: the mean heatmap value of all keypoints before
+    refinement, in which missing ones count as 0. People are not sorted by it."""
     skeleton: Skeleton = COCO
     track_ids: NDArray[np.int64] | None = None
     """(P,) the track ID of each person; None if the poses do not come from a `Tracker`."""

@@ -38,11 +38,13 @@ def _create_recipes() -> dict[str, TrainConfig]:
 
 
 RECIPES = _create_recipes()
-"""The recipes by name: dataset, width and input size, and `-swahr` for adaptive heatmaps."""
+"""The recipes by name: dataset, width and input size, and `-swahr` for adaptive heatmaps with the
+batch size, learning rate, schedule and warmup of SWAHR."""
 
 
 def describe(recipe: TrainConfig) -> str:
-    """Describes a recipe in a few words, for help texts."""
+    """Describes a recipe in one line, for help texts."""
     skeleton = "CrowdPose" if recipe.data.skeleton == "crowdpose" else "COCO"
-    form = ", adaptive heatmaps" if recipe.losses.swahr else ""
-    return f"{skeleton}, width {recipe.model.width}, {recipe.input.size} pixels{form}"
+    swahr = "; adaptive heatmaps, batch size, learning rate, schedule and warmup of SWAHR"
+    losses = swahr if recipe.losses.swahr else ""
+    return f"{skeleton}, width {recipe.model.width}, {recipe.input.size} pixels{losses}"

@@ -22,7 +22,18 @@ def opposite_name(name: str) -> str:
 
 @dataclass(frozen=True)
 class Skeleton:
-    """The keypoints of a kind of body.
+    """A definition of keypoints and their connections.
+
+    Args:
+        name: the name of the skeleton.
+        names: the names of the K keypoints, in the order of the network's heatmaps.
+        limbs: pairs of names of keypoints that are connected by a line when a pose is drawn.
+        sigmas: K values above 0: the standard deviation of human annotators relative to the size of
+            the person, as in Object Keypoint Similarity. `default_sigmas` returns COCO's.
+        grouping_order: the order in which grouping visits the keypoints, as K indices (default: the
+            order of `names`).
+        flip_pairs: pairs of names of keypoints that are exchanged by a flip (default: names that
+            differ only in left and right).
 
     Raises:
         InputError: there are no keypoints, a name repeats, a limb or flip pair has an unknown
@@ -86,7 +97,8 @@ class Skeleton:
         """Creates the skeleton of an entry of COCO's `categories`.
 
         A category with the keypoint names of COCO or CrowdPose gives `COCO` or `CROWDPOSE`. Missing
-        sigmas and limbs are those of COCO keypoints with the same names.
+        sigmas and limbs are those of COCO keypoints with the same names; names unknown to COCO get
+        the mean of COCO's sigmas.
 
         Args:
             category: has `keypoints` (names) and may have `skeleton` (pairs of numbers from 1),

@@ -41,14 +41,17 @@ class DataConfig:
     skeleton: Annotated[str | None, flag("all keypoints of the datasets", "NAME|FILE")] = None
     """Keypoints that the network learns: coco, crowdpose or a .toml file that describes them."""
     mask: bool = True
-    """Exclude regions with people whose keypoints are not annotated from the loss. Has no effect on
-    CrowdPose, which does not annotate such regions."""
+    """Exclude crowd regions and people without annotated keypoints from the loss. No effect on
+    CrowdPose, which has no such annotations."""
     overfit: Annotated[int | None, flag("use all images", "INT")] = None
-    """Train and validate on only this many images of the first dataset, with almost no
-    augmentation, to test that the network can learn them. An epoch then has few steps: set --epochs
-    to 1000 or more."""
-    workers: Annotated[int | None, flag("one less than the CPU cores, at most 16", "INT")] = None
-    """Number of processes that load and augment images, for each training process."""
+    """Train and validate on this number of images of the first dataset, with flips and translations
+    as the only augmentation, to test that the network can learn them; --val is ignored. An epoch
+    then has few steps: set --epochs to 1000 or more."""
+    workers: Annotated[
+        int | None,
+        flag("CPU cores divided by local training processes, minus 1, at most 16", "INT"),
+    ] = None
+    """Number of data-loading processes per training process."""
 
     def __post_init__(self) -> None:
         require(
@@ -68,10 +71,11 @@ class AugmentConfig:
     rotation: float = 30.0
     """Maximum rotation in degrees, in either direction."""
     scale: tuple[float, float] = (0.75, 1.5)
-    """Minimum and maximum side of the square crop, as factors of the image's side that base_side
-    selects. Larger crops make people smaller."""
+    """Minimum and maximum side of the square crop, as factors of the side of the image that
+    --augment.base-side selects. Larger crops make people smaller."""
     base_side: BaseSide = "short"
-    """The side of the image that the factors of scale refer to."""
+    """The side of the image to which the factors of --augment.scale refer: the shorter or the
+    longer."""
     translation: float = 0.2
     """Maximum offset of the crop's center along x and y, as a factor of the crop's side."""
     center_on_keypoint: float = 0.0
@@ -110,11 +114,11 @@ class TargetConfig:
     sigma: float = 2.0
     """Standard deviation of the Gaussian at each keypoint, in map cells at every resolution."""
     scale_aware: bool = False
-    """Make sigma proportional to the size of the person; it is then the value for people whose box
-    has a longer side of scale_base pixels."""
+    """Make the Gaussian's standard deviation proportional to the size of the person. It is
+    --targets.sigma for people whose box has a longer side of --targets.scale-base pixels."""
     scale_base: float = 256.0
-    """Longer side of a person's box, in pixels at the network's input, for which sigma applies
-    unchanged."""
+    """Longer side of a person's box, in pixels of the network's input, for which --targets.sigma
+    applies unchanged. Used only by --targets.scale-aware."""
 
     def __post_init__(self) -> None:
         require(self.sigma > 0, f"sigma must be above 0, not {self.sigma}")
@@ -136,8 +140,8 @@ class LossConfig:
     """Push loss of two people as a function of the difference d of their mean tags: exp is
     exp(-d²), max is max(0, 1 - d)."""
     swahr: bool = False
-    """Use scale- and weight-adaptive heatmaps (SWAHR, CVPR 2021): the network predicts the sigma of
-    each keypoint, and background that is already right has less weight."""
+    """Use scale- and weight-adaptive heatmaps (SWAHR, CVPR 2021): the network predicts a scale
+    factor of the target's sigma for each keypoint, and easy background pixels have lower weight."""
 
     def __post_init__(self) -> None:
         require(
@@ -171,20 +175,22 @@ class OptimConfig:
     """Schedule of the learning rate: steps divides it by 10 at each milestone; linear and cosine
     decrease it to 0 at the end of training."""
     milestones: Annotated[
-        tuple[float, ...], flag("2/3 and 13/15, which are epochs 200 and 260 of 300")
+        tuple[float, ...], flag("2/3 13/15, which are epochs 200 and 260 of 300")
     ] = (200 / 300, 260 / 300)
-    """Fractions of the training at which the schedule steps divides the learning rate by 10."""
+    """Fractions of the training at which the learning rate is divided by 10. Used only if the value
+    of --schedule is steps."""
     warmup: float = 0.0
-    """Number of epochs in which the learning rate rises linearly from a tenth of its value."""
+    """Number of epochs in which the learning rate increases linearly from 10 % to 100 % of its
+    scheduled value."""
     weight_decay: float = 0.0
-    """L2 penalty of Adam. The configuration of the reference implementation has 1e-4, but its code
-    does not use it."""
+    """L2 penalty added to the gradient (not decoupled). The code of the paper's authors ignores the
+    1e-4 of its configuration, so the default is 0."""
     freeze: Annotated[tuple[str, ...], flag("none", "MODULE ...")] = ()
-    """Modules that are not trained, for example stem.blocks.0: their weights and batch-norm
-    statistics do not change."""
+    """Modules that are not trained, for example conv1 bn1 layer1, or stem with a pretrained stem:
+    their weights and batch-norm statistics do not change."""
     slow: Annotated[tuple[str, ...], flag("none", "MODULE ...")] = ()
-    """Modules that are trained with a tenth of the learning rate, for example stem, so that
-    pretrained weights change less."""
+    """Modules that are trained with a tenth of the learning rate, for example stage2, or stem with
+    a pretrained stem, so that pretrained weights change less."""
     clip: Annotated[float | None, flag("gradients are not clipped", "FLOAT")] = None
     """Maximum norm to which the gradient is clipped."""
     ema: Annotated[float | None, flag("not used", "FLOAT")] = None
@@ -215,13 +221,14 @@ class RunConfig:
 
     out: Path = Path("run")
     """The folder to write to: configuration, metrics, images of predictions, and the weights
-    last.safetensors and best.safetensors."""
+    last.safetensors and best.safetensors. It must not contain an earlier run, unless --resume is
+    given."""
     resume: bool = False
-    """Continue an earlier run in the same --out folder."""
+    """Continue the run in --out; start a new run if there is none."""
     init: Annotated[str | None, flag("random weights, see --initialization", "FILE|NAME")] = None
-    """Initial weights: a .safetensors file, the name of a downloaded model, or weights of a
-    backbone (.pth from ImageNet, .json of MoveNet). Heads for another skeleton are initialized
-    randomly."""
+    """Initial weights: a .safetensors file, the name of a downloaded pose model, or the file of a
+    pretrained backbone: .pth of an HRNet or EfficientNet-Lite, .json of MoveNet. Heads for another
+    skeleton are initialized randomly."""
     initialization: Initialization = "reference"
     """Distribution of random initial weights: reference is the normal distribution of the paper's
     authors with standard deviation 0.001; kaiming learns faster without a pretrained backbone."""
@@ -234,10 +241,11 @@ class RunConfig:
     sync_bn: bool = False
     """Compute batch-norm statistics over the batches of all processes together."""
     seed: int = 0
-    """Seed of all random numbers; equal seeds, data and settings give equal runs."""
-    max_hours: Annotated[float | None, flag("no limit", "FLOAT")] = None
-    """Duration of the training in hours, which then replaces --epochs: the schedule of the learning
-    rate is scaled to end after this time."""
+    """Seed of all random numbers. Runs with equal seed, data and settings use equal batches and
+    initial weights; results on a GPU may differ slightly."""
+    max_hours: Annotated[float | None, flag("--epochs is used", "FLOAT")] = None
+    """Train for this number of hours instead of --epochs; the schedule of the learning rate is
+    scaled to it. --warmup stays in epochs."""
     eval_every: float = 10.0
     """Number of epochs between measurements of AP on the validation dataset."""
     save_minutes: float = 10.0
@@ -262,7 +270,9 @@ class TrainConfig:
     """The configuration of a training run."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
+    """The architecture of the network."""
     input: InputConfig = field(default_factory=InputConfig)
+    """The input of the network."""
     data: Annotated[DataConfig, arg(name="")] = field(default_factory=DataConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     targets: TargetConfig = field(default_factory=TargetConfig)
@@ -284,3 +294,4 @@ class TrainConfig:
             f"losses.heatmap must have {outputs} weights, one for each resolution, not "
             f"{self.losses.heatmap}",
         )
+        self.inference.require_convention(self.input.convention)

@@ -61,6 +61,14 @@ HEADERS = {
         (InferenceConfig, {"scales": (1.0, 0.0)}, "scales must be above 0"),
         (InferenceConfig, {"scales": (0.5, 2.0)}, "scales must include 1"),
         (Header, {"skeleton": CROWDPOSE}, "has 17 keypoints, the skeleton crowdpose has 14"),
+        (
+            Header,
+            {
+                "input": InputConfig(convention="unbiased"),
+                "inference": InferenceConfig(align_flip=True),
+            },
+            "align_flip needs the reference convention",
+        ),
     ],
     ids=str,
 )
@@ -196,19 +204,23 @@ def metadata_of(path: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize("name", ["default.onnx", "default.safetensors"])
 def test_the_header_of_the_bundled_model_is_read(name: str) -> None:
-    """It was written with earlier names: test, trunk, position and limit."""
+    """It was written with earlier names, such as test, trunk, position, limit and photographs."""
     header = Header.from_metadata(metadata_of(ZOO / name), name)
     assert (header.model.stem, header.model.width, header.input.size) == ("movenet", 24, 320)
     assert (header.inference.size, header.inference.scales) == (256, (1, 2))
     decode = header.inference.decode
     assert (decode.position_weight, decode.min_peak, decode.peak_window) == (0.7, 0.2, 9)
-    assert header.training["photographs"] == 5154
+    training = header.training
+    assert (training["images"], training["batch_size"]) == (5154, 8)
+    assert "Apache-2.0" in training["license"] and "346" in training["metrics"]
+    assert not {"photographs", "batch", "licence", "figures"} & training.keys()
 
 
 def test_the_header_of_the_example_model_is_read() -> None:
     header = Header.from_metadata(metadata_of(EXAMPLES / "drawn.onnx"), "drawn.onnx")
     assert (header.model.stem, header.model.width) == ("hrnet", 8)
     assert (header.inference.flip, header.inference.decode.oks_nms) == (False, 0.3)
+    assert header.training["license"] == "MIT"
 
 
 def test_the_earlier_name_of_the_reference_convention_is_read() -> None:

@@ -98,7 +98,7 @@ def run_train(*arguments: str) -> subprocess.CompletedProcess[str]:
 def help_by_flag(text: str) -> dict[str, str]:
     """The help text of each flag of a help page."""
     plain = re.sub("[│╭╮╰╯─]", " ", text)
-    parts = re.split(r"\n\s+(--[a-z.-]+)", plain)
+    parts = re.split(r"\n  (--[a-z.-]+)", plain)
     return {
         name: " ".join(words.split()) for name, words in zip(parts[1::2], parts[2::2], strict=True)
     }

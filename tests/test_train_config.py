@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from higherhrnet import config, train_config
-from higherhrnet.config import ModelConfig
+from higherhrnet.config import InferenceConfig, InputConfig, ModelConfig
 from higherhrnet.errors import InputError
 from higherhrnet.train_config import (
     AugmentConfig,
@@ -53,6 +53,14 @@ from higherhrnet.train_config import (
             TrainConfig,
             {"model": ModelConfig(deconv_kernels=(4, 4, 4)), "losses": LossConfig((1.0,) * 4)},
             "model.deconv_kernels must have at most 2 values for training, not (4, 4, 4)",
+        ),
+        (
+            TrainConfig,
+            {
+                "input": InputConfig(convention="unbiased"),
+                "inference": InferenceConfig(align_flip=True),
+            },
+            "align_flip needs the reference convention",
         ),
     ],
 )

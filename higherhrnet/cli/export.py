@@ -27,7 +27,8 @@ def export(
     """Export a model to ONNX, for any engine, batch size and input size.
 
     Int8 models are fast on CPUs with 8-bit integer instructions (VNNI). With --int8, a report of
-    accuracy and speed is written next to OUT with the suffix .json.
+    accuracy and speed is written next to OUT with the suffix .json. The exit code is 3 if some
+    calibration images were skipped.
 
     Args:
         model: A .safetensors file, `default` for the bundled model, or the name of a downloaded

@@ -17,9 +17,9 @@ _KEYPOINTS_PER_BATCH, _BLOCKS_PER_BATCH = 256, 4096
 def adjust_keypoints(
     heatmaps: Upsampled, k: IndexArray, x: IndexArray, y: IndexArray
 ) -> FloatArray:
-    """Moves keypoints from the centers of their pixels towards the higher neighbors.
+    """Moves keypoints from the centers of their pixels toward the higher neighbors.
 
-    Each coordinate moves by a quarter of a pixel; if both neighbors are equal, towards the lower
+    Each coordinate moves by a quarter of a pixel; if both neighbors are equal, toward the lower
     index.
 
     Args:

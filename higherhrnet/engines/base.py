@@ -31,7 +31,10 @@ fewer threads each."""
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """The model, and the engine that runs it."""
+    """The model, and the engine that runs it.
+
+    The fields are described in the online API reference and in `higherhrnet predict --help`.
+    """
 
     model: Annotated[str, arg(aliases=["-m"], metavar="FILE|NAME")] = DEFAULT_MODEL
     """The model to run: a .onnx or .safetensors file, `default` for the bundled model, or the name

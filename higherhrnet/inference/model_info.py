@@ -1,4 +1,4 @@
-"""What a model is, in words."""
+"""The text that `higherhrnet info` prints about a model."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from higherhrnet.config import Header, ModelConfig
 from higherhrnet.engines.base import EngineOptions
@@ -13,54 +14,64 @@ from higherhrnet.engines.load import load_engine
 from higherhrnet.errors import InputError
 from higherhrnet.zoo.resolve import resolve_model
 
-_LONGEST_HEADER = 2**24
+_MAX_HEADER_BYTES = 2**24
 
 
 def describe_model(model: str | Path) -> str:
-    """A few lines about a model file: shape, parameters, multiply-adds, input, settings, training.
+    """Describes a model: architecture, size, computation, input, inference settings and training.
+
+    Args:
+        model: a .onnx or .safetensors file, `default` for the bundled model, or the name of a
+            downloaded model.
+
+    Returns:
+        One line for each property.
 
     Raises:
-        InputError: it is missing or foreign.
+        InputError: the file is missing or is not a model of this package.
     """
     path = resolve_model(model)
-    header = _header(path)
-    config, shown = header.model, header.input
-    side = header.inference.size or shown.size
-    size = f"{side}×{side}"
-    deconvs = " ".join(map(str, config.deconv_kernels)) or "none"
+    header = _read_header(path)
+    config, inputs = header.model, header.input
+    side = header.inference.size or inputs.size
+    kernels = ", ".join(map(str, config.deconv_kernels)) or "none"
+    inference = asdict(header.inference)
+    decoding = inference.pop("decode")
     rows = {
         "file": f"{path}, {path.stat().st_size / 1e6:.1f} MB",
-        "network": f"{config.stem}, width {config.width}, {config.num_keypoints} keypoints, "
-        f"{config.num_tags} tag maps, transposed convolutions {deconvs}",
-        **_costs(config, side, size),
-        "input": f"shorter side {side}, mean {shown.mean}, std {shown.std}, "
-        f"{shown.convention} coordinates",
+        "architecture": f"stem {config.stem}, width {config.width}, {config.num_keypoints} "
+        f"heatmaps, {config.num_tags} tag maps, kernel sizes of transposed convolutions: {kernels}",
+        **_costs(config, side),
+        "input": f"shorter side {side} pixels, mean {inputs.mean}, std {inputs.std}, "
+        f"{inputs.convention} pixel coordinates",
         "skeleton": f"{header.skeleton.name}: {', '.join(header.skeleton.names)}",
-        "settings": ", ".join(
-            f"{k} {v}" for k, v in asdict(header.inference).items() if k != "decode"
-        ),
-        "decoding": ", ".join(f"{k} {v}" for k, v in asdict(header.inference.decode).items()),
-        "training": ", ".join(f"{k}: {v}" for k, v in header.training.items()) or "nothing said",
+        "inference": _list_values(inference),
+        "decoding": _list_values(decoding),
+        "training": _list_values(header.training) or "unknown",
     }
     return "\n".join(f"{name:14}{text}" for name, text in rows.items())
 
 
-def _header(path: Path) -> Header:
+def _list_values(values: dict[str, Any]) -> str:
+    return ", ".join(f"{name}: {value}" for name, value in values.items())
+
+
+def _read_header(path: Path) -> Header:
     if path.suffix == ".onnx":
         return load_engine(EngineOptions(str(path), "onnxruntime"))[1]
-    try:  # a safetensors file begins with the length of its JSON header
+    try:  # a .safetensors file begins with the length of its JSON header
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
-            entries = json.loads(file.read(min(length, _LONGEST_HEADER)))
+            entries = json.loads(file.read(min(length, _MAX_HEADER_BYTES)))
         metadata = dict(entries.get("__metadata__", {}))
     except (OSError, ValueError, AttributeError) as error:
-        raise InputError(f"{path}: neither an .onnx nor a .safetensors model") from error
+        raise InputError(f"{path}: is neither a .onnx nor a .safetensors model") from error
     return Header.from_metadata(metadata, str(path))
 
 
-def _costs(config: ModelConfig, side: int, size: str) -> dict[str, str]:
+def _costs(config: ModelConfig, side: int) -> dict[str, str]:
     if find_spec("torch") is None:
-        return {"cost": 'counted where torch is: pip install "higherhrnet[torch]"'}
+        return {"parameters": 'unknown without PyTorch: pip install "higherhrnet[torch]"'}
     import torch
 
     from higherhrnet.network.higherhrnet import (
@@ -74,6 +85,6 @@ def _costs(config: ModelConfig, side: int, size: str) -> dict[str, str]:
     multiply_adds = count_multiply_adds(config, side, side) / 1e9
     return {
         "parameters": f"{parameters:,}",
-        "multiply-adds": f"{multiply_adds:.2f} G at {size} (the paper's way of counting gives a "
-        "little more: it takes a transposed convolution for four times what it is)",
+        "multiply-adds": f"{multiply_adds:.2f} G for {side}×{side} pixels (the paper counts "
+        "those of transposed convolutions four times)",
     }

@@ -53,16 +53,26 @@ class PreprocessedImage:
 class Predictor:
     """Finds the people in images.
 
-    A call processes images completely; `preprocess`, `forward` and `postprocess` are its steps.
+    `predictor(images)` runs `preprocess`, `forward` and `postprocess`.
 
     Args:
-        engine: runs the network.
-        header: the header of the model.
+        engine: the engine that runs the network.
+        header: the model's metadata: architecture, skeleton, input, inference settings.
         config: the inference settings (default: those in the header).
-        batch_size: maximum number of views of equal size in a batch. The views of one image are
-            always in the same batch. Larger batches are not faster on a CPU.
-        processing: the processing around the network (default: `CpuProcessing`).
+        batch_size: maximum number of views per batch. A view is an image or its flipped copy; the
+            views of one image are always in the same batch. `load` sets it to 32 on a GPU, else 1,
+            because larger batches are not faster on a CPU.
+        processing: preprocessing and merging backend (default: on the CPU).
     """
+
+    config: InferenceConfig
+    """The inference settings."""
+    header: Header
+    """The model's metadata: architecture, skeleton, input, inference settings."""
+    batch_size: int
+    """Maximum number of views per batch."""
+    processing: Processing
+    """Preprocessing and merging backend."""
 
     def __init__(
         self,
@@ -98,7 +108,8 @@ class Predictor:
             precision: the arithmetic of the network.
             threads: number of CPU threads (default: all cores).
             streams: number of concurrent inference requests on the CPU (default: 1).
-            config: the inference settings (default: those in the model's header).
+            config: replaces all inference settings of the model; to change some, use
+                `predictor.with_config(dataclasses.replace(predictor.config, size=512))`.
 
         Raises:
             InputError: the model or the engine cannot be used; see `load_engine`.
@@ -114,7 +125,7 @@ class Predictor:
 
         Args:
             options: the model and the engine.
-            config: the inference settings (default: those in the model's header).
+            config: replaces all inference settings of the model (default: those in its header).
 
         Raises:
             InputError: the model or the engine cannot be used; see `load_engine`.
@@ -214,7 +225,7 @@ class Predictor:
     def forward(self, images: Sequence[PreprocessedImage]) -> list[Outputs]:
         """Runs the network on preprocessed images.
 
-        Inputs of equal shape are processed in batches, also those of different images.
+        Inputs of equal shape are batched across images, up to `images_per_batch` images.
 
         Returns:
             For each image, the network's outputs at each scale.

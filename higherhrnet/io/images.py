@@ -76,11 +76,12 @@ def read_image(
         source: see `ImageSource`; a contiguous RGB array is returned without a copy.
         respect_exif: rotate the image as its EXIF orientation requires. Annotations of datasets
             refer to the stored pixels: use False for them.
-        max_pixels: files with more pixels are rejected before they are decoded.
+        max_pixels: files with more pixels are rejected before they are decoded. Default:
+            178,956,970 (Pillow's limit). Applies to files only.
 
     Raises:
-        InputError: the file is missing, not an image, truncated or damaged, or the image is too
-            small, too large or too elongated.
+        InputError: the file is missing, not an image, truncated or damaged, or the image has too
+            many pixels, a side below 16 pixels, or an aspect ratio above 20.
     """
     if isinstance(source, np.ndarray):
         return _from_array(source)

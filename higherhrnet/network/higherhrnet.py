@@ -28,13 +28,15 @@ class HigherHRNet(HRNet):
     output.
 
     Args:
-        width: channels of the branch at stride 4; the paper uses 32 and 48.
+        width: channels of the branch at stride 4; each coarser branch has twice as many. The paper
+            uses 32 and 48.
         num_keypoints: number of keypoints K, and so of heatmaps.
         tag_per_keypoint: predict one tag map for each keypoint; False: one for all keypoints.
         deconv_kernels: kernel size (2, 3 or 4) of each transposed-convolution module.
         deconv_blocks: residual blocks in each transposed-convolution module.
-        stem: the first layers: the paper's, or a pretrained network that replaces them.
-        modules: number of modules in stages 2, 3 and 4.
+        stem: 'hrnet' (two strided convolutions and layer1, as in the paper) or the name of a
+            pretrained network.
+        modules: number of modules in stages 2, 3 and 4 of the backbone.
         blocks: residual blocks in each branch of a module.
 
     Raises:

@@ -225,8 +225,9 @@ class HRNet(nn.Module):
 
         Returns:
             A list of (B, width · 2^i, H / 2^(i+2), W / 2^(i+2)), finest first. Without
-            `all_strides`, and so in HigherHRNet, it contains only the first, (B, width, H/4, W/4).
-            The first has `num_heatmaps` more channels: the heatmaps that the stem predicts.
+            `all_strides`, and therefore in HigherHRNet, a list with one tensor (B, width, H/4,
+            W/4), the finest features. The finest features have `num_heatmaps` further channels for
+            the heatmaps of a MoveNet stem.
 
         Raises:
             InputError: H or W is not a multiple of 32.

@@ -27,21 +27,25 @@ _MIN_SIZE = 16.0  # pixels
 class TrackConfig:
     """How people are tracked through a video, and how their keypoints are smoothed.
 
-    A body size is the square root of the area of a person's bounding box.
+    A body size is the square root of the area of a person's bounding box, and at least half the
+    box's longer side and 16 pixels.
+
+    The fields are described in the online API reference and in `higherhrnet predict --help`.
     """
 
     min_similarity: float = 0.1
-    """Minimum Object Keypoint Similarity, 0 to 1, between a person and the predicted pose of a
-    track; a person below it starts a new track."""
+    """Minimum Object Keypoint Similarity, 0 to 1, for matching a detected person with the predicted
+    pose of a track. An unmatched person starts a new track."""
     max_lost_seconds: float = 1.0
     """Time in seconds for which the track ID of a person who is not detected is kept. A person who
     is detected again later gets a new track ID."""
     min_hits: int = 3
-    """Number of frames in which a person must have been detected for the track ID to be kept while
-    the person is not detected."""
+    """Minimum number of frames with a detection before a lost track is kept for
+    --tracking.max-lost-seconds; other tracks end at the first missed frame."""
     drift: float = 0.5
-    """Expected deviation of people from their predicted motion, in body sizes per second. A body
-    size is the square root of the area of the bounding box."""
+    """Expected deviation of people from their predicted motion, in body sizes per second. Higher
+    values match people to tracks at larger distances. A body size is the square root of the area of
+    the bounding box, and at least half the box's longer side and 16 pixels."""
     smooth: bool = True
     """Smooth the keypoints over time with a One-Euro filter."""
     min_cutoff: float = 1.0
@@ -49,7 +53,7 @@ class TrackConfig:
     reduce jitter more."""
     beta: float = 0.5
     """Increase of the One-Euro filter's cutoff frequency in Hz for keypoints that move one body
-    size per second. Higher values reduce the delay of fast motion."""
+    size per second. Higher values reduce the lag of fast-moving keypoints."""
     derivative_cutoff: float = 1.0
     """Cutoff frequency in Hz of the One-Euro filter for the velocity of keypoints."""
 
@@ -70,7 +74,7 @@ class TrackConfig:
 class Tracker:
     """Tracks people through one video: call it with the poses of each frame in order.
 
-    The time between frames may vary. The memory is about 1 kB per person.
+    The time between frames may vary. Memory use: about 1 kB per track.
 
     Args:
         config: the settings (default: those of `TrackConfig`).
@@ -87,8 +91,8 @@ class Tracker:
     def __call__(self, poses: Poses, seconds: float) -> Poses:
         """Assigns track IDs to the people of the next frame, and smooths their keypoints.
 
-        A person who was not detected for less than `max_lost_seconds` gets the same track ID as
-        before. Missing keypoints stay missing.
+        A person who reappears within `max_lost_seconds`, and had been detected in at least
+        `min_hits` frames, keeps the track ID. Missing keypoints stay missing.
 
         Args:
             poses: the poses of the frame, in pixels.

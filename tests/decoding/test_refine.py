@@ -148,7 +148,7 @@ def test_half_distances_are_rounded_to_even(views: int) -> None:
 
 @pytest.mark.parametrize("factors", [(), (2,), (2, 2)])
 @pytest.mark.parametrize("values", [2, 10**6])
-def test_keypoints_move_a_quarter_of_a_pixel_towards_the_higher_neighbor(
+def test_keypoints_move_a_quarter_of_a_pixel_toward_the_higher_neighbor(
     factors: tuple[int, ...], values: int
 ) -> None:
     """All pixels are tested, including borders and equal neighbors."""

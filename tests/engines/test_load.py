@@ -144,8 +144,8 @@ threads = [threading.Thread(target=lambda: (barrier.wait(), engine(images))) for
 def test_the_first_calls_of_openvino_may_be_concurrent() -> None:
     """Without the lock in `load_openvino`, threads that call OpenVINO first can deadlock.
 
-    Without it, 17 of 36 processes with eight threads hung on two cores (6 of 36 with two threads),
-    so that at least one of eight processes hangs with a probability of about 99 %.
+    Without it, 22 of 36 processes with eight threads hung on two cores, so that at least one of
+    eight processes hangs with a probability of more than 99 %.
     """
     pytest.importorskip("openvino")
     command = [sys.executable, "-c", FIRST_CALLS, str(EXAMPLE)]

@@ -42,7 +42,11 @@ def matrices(kind: str, rows: range, columns: range, count: int) -> list[DoubleA
     """Random cost matrices with at least as many columns as rows."""
     rng = np.random.default_rng(len(kind))
     sizes = [(int(rng.choice(rows)), int(rng.choice(columns))) for _ in range(count)]
-    return [KINDS[kind](rng, row_count, column_count).astype(np.float64) for row_count, column_count in sizes if row_count <= column_count]
+    return [
+        KINDS[kind](rng, row_count, column_count).astype(np.float64)
+        for row_count, column_count in sizes
+        if row_count <= column_count
+    ]
 
 
 def munkres(cost: DoubleArray) -> NDArray[np.intp]:

@@ -17,7 +17,7 @@ from higherhrnet.flags import flag
 from higherhrnet.zoo.resolve import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from higherhrnet.engines.torch import TorchEngine
+    from torch import Tensor
 
 EngineName = Literal["auto", "onnxruntime", "openvino", "torch"]
 """The library that runs the network; `auto` selects one."""
@@ -72,8 +72,9 @@ class Engine(Protocol):
     """The library and its version, the device, the precision and the number of threads."""
     streams: int
     """Number of calls that run concurrently; further calls wait."""
-    cuda_engine: TorchEngine | None = None
-    """The engine itself if it runs on a CUDA device and accepts tensors there, else None."""
+    cuda_engine: TensorEngine | None = None
+    """The engine itself if it runs on a CUDA device and accepts tensors there, so that images can
+    be processed on the device before and after the network; else None."""
 
     def __call__(self, images: FloatArray) -> Sequence[FloatArray]:
         """Runs the network.
@@ -83,6 +84,24 @@ class Engine(Protocol):
 
         Returns:
             The network's outputs, coarse to fine, in float32.
+        """
+        ...
+
+
+class TensorEngine(Engine, Protocol):
+    """An engine that also runs the network on tensors of its device."""
+
+    device: str
+    """cpu, cuda or mps."""
+
+    def forward_tensor(self, images: Tensor) -> list[Tensor]:
+        """Runs the network on tensors.
+
+        Args:
+            images: (B, 3, H, W) normalized images on the device.
+
+        Returns:
+            The network's outputs on the device, coarse to fine, in float32.
         """
         ...
 

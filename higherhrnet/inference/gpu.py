@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from higherhrnet.arrays import FloatArray, Image
 from higherhrnet.config import Header, InferenceConfig
 from higherhrnet.decoding.aggregate import Maps, ScaleMaps, merge_scales
-from higherhrnet.engines.base import engine_errors
-from higherhrnet.engines.torch import TorchEngine
+from higherhrnet.engines.base import TensorEngine, engine_errors
 from higherhrnet.geometry import FLIP_SHIFT
 from higherhrnet.inference.processing import Outputs, Processing, normalization
 
@@ -35,10 +34,10 @@ class GpuProcessing(Processing):
         header: the header of the model.
     """
 
-    def __init__(self, engine: TorchEngine, header: Header) -> None:
+    def __init__(self, engine: TensorEngine, header: Header) -> None:
         import torch
 
-        self.engine: TorchEngine = engine
+        self.engine: TensorEngine = engine
         self.streams = 2  # one copies while the other computes
         self._launch = Lock()
         # Copied only once, because a copy in `forward` would wait for the work of other streams.

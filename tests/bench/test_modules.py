@@ -79,7 +79,7 @@ def test_the_loop_computes_the_losses_of_the_paper() -> None:
 )
 def test_a_short_run_prints_a_table(command: str, rows: list[str]) -> None:
     name, *flags = command.split()
-    module = f"higherhrnet.bench.{name}"
+    module = f"higherhrnet.bench.scripts.{name}"
     process = subprocess.run(
         [sys.executable, "-m", module, *flags], cwd=ROOT, capture_output=True, text=True
     )

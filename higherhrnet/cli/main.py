@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import inspect
+import os
 import re
 import signal
 import sys
@@ -90,8 +91,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of the output has closed the pipe
+    except BrokenPipeError:  # the reader of the output has closed the pipe
+        # At exit, Python would flush standard output and fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except OSError as error:
         if error.errno != errno.ENOSPC:

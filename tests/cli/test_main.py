@@ -175,7 +175,7 @@ LONG = "x" * 300
         (["scenes", "set"], "set already contains a dataset"),
         (["serve", "-m", "no.onnx"], "no.onnx"),
         (["serve", "-m", "MODEL", "--max-queue", "0"], "--max-queue"),
-        (["serve", "-m", "MODEL", "--host", "192.0.2.1"], "192.0.2.1"),
+        (["serve", "-m", "MODEL", "--engine", "onnxruntime", "--host", "192.0.2.1"], "192.0.2.1"),
         (["serve", "-m", "MODEL", "--token-file", "empty.txt"], "--token-file empty.txt: "),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -42,7 +42,8 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> ModelFiles:
     It has one module and block per stage, because the export takes seconds for every block.
     """
     torch = pytest.importorskip("torch")
-    from higherhrnet.config import Header, InputConfig, ModelConfig
+    from higherhrnet.config import InputConfig, ModelConfig
+    from higherhrnet.header import Header
     from higherhrnet.network import checkpoint
     from higherhrnet.network.export import export_onnx
     from higherhrnet.network.higherhrnet import HigherHRNet

@@ -10,8 +10,9 @@ import pytest
 from safetensors import safe_open
 
 import higherhrnet
-from higherhrnet.config import DecodeConfig, Header, InferenceConfig, InputConfig, ModelConfig
+from higherhrnet.config import DecodeConfig, InferenceConfig, InputConfig, ModelConfig
 from higherhrnet.errors import InputError
+from higherhrnet.header import Header
 from higherhrnet.skeleton import COCO, CROWDPOSE, Skeleton
 
 ZOO = Path(higherhrnet.__file__).parent / "zoo"
@@ -204,7 +205,7 @@ def metadata_of(path: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize("name", ["default.onnx", "default.safetensors"])
 def test_the_header_of_the_bundled_model_is_read(name: str) -> None:
-    """It was written with earlier names, such as test, trunk, position, limit and photographs."""
+    """The header of the bundled model has field names of earlier versions."""
     header = Header.from_metadata(metadata_of(ZOO / name), name)
     assert (header.model.stem, header.model.width, header.input.size) == ("movenet", 24, 320)
     assert (header.inference.size, header.inference.scales) == (256, (1, 2))

@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 
 torch = pytest.importorskip("torch")
 
-from higherhrnet.config import Convention, Header, InferenceConfig, InputConfig  # noqa: E402
+from higherhrnet.config import Convention, InferenceConfig, InputConfig  # noqa: E402
 from higherhrnet.engines.torch import TorchEngine  # noqa: E402
 from higherhrnet.evaluation.metrics import evaluate_results  # noqa: E402
 from higherhrnet.geometry import FIRST_PIXEL_CENTER, resize_for_network, transform  # noqa: E402
-from higherhrnet.inference.predictor import Predictor, PreprocessedImage  # noqa: E402
+from higherhrnet.header import Header  # noqa: E402
+from higherhrnet.inference.predictor import Predictor  # noqa: E402
+from higherhrnet.inference.processing import PreprocessedImage  # noqa: E402
 from higherhrnet.io.coco import Annotations, Entry, load_annotations  # noqa: E402
 from higherhrnet.network.higherhrnet import HigherHRNet  # noqa: E402
 from higherhrnet.synthetic.scenes import write_scenes  # noqa: E402

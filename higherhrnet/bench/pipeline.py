@@ -21,8 +21,8 @@ from higherhrnet.engines.base import EngineOptions, Precision
 from higherhrnet.errors import InputError
 from higherhrnet.hardware import usable_cores
 from higherhrnet.inference.gpu import GpuProcessing
-from higherhrnet.inference.predictor import Predictor, PreprocessedImage
-from higherhrnet.inference.processing import Outputs
+from higherhrnet.inference.predictor import Predictor
+from higherhrnet.inference.processing import Outputs, PreprocessedImage
 from higherhrnet.inference.stream import FailedSource, predict_stream
 from higherhrnet.io.sources import Source, read_frames
 from higherhrnet.poses import Poses
@@ -35,7 +35,7 @@ _MIN_STREAM_IMAGES, _MIN_STREAM_SECONDS = 8, 2.0
 
 
 class Task(NamedTuple):
-    """What one process measures."""
+    """A measurement in one process."""
 
     engine: BenchEngine | None
     """None for the reference implementation."""
@@ -56,7 +56,7 @@ class Task(NamedTuple):
 
 @dataclass(frozen=True)
 class PipelineInfo:
-    """What a pipeline is, and the memory that it has needed until now."""
+    """Description and peak memory of a pipeline."""
 
     description: str
     height: int

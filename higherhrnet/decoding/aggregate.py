@@ -36,19 +36,19 @@ class Maps:
     tags: FloatArray
     """(K or 1, T, h', w'), one tag per view."""
     heatmap_factors: tuple[int, ...]
-    """Factors by which the heatmaps are upsampled, one after the other, to the grid on which people
+    """Factors by which the heatmaps are upsampled, one after the other, to the size at which people
     are decoded."""
     tag_factors: tuple[int, ...]
     """The same for the tags."""
 
     @property
-    def grid(self) -> tuple[int, int]:
-        """Height and width of the grid on which people are decoded."""
+    def decode_size(self) -> tuple[int, int]:
+        """Height and width of the maps in which people are decoded."""
         factor = math.prod(self.heatmap_factors)
         return self.heatmaps.shape[1] * factor, self.heatmaps.shape[2] * factor
 
     def upsampled(self, margin: int) -> tuple[Upsampled, Upsampled]:
-        """(K, 1, H, W) heatmaps and (K or 1, T, H, W) tags on the grid.
+        """(K, 1, H, W) heatmaps and (K or 1, T, H, W) tags of the size at which people are decoded.
 
         Args:
             margin: the widest margin of blocks of heatmaps that will be computed.
@@ -61,7 +61,7 @@ def aggregate(
     outputs: Mapping[float, Sequence[FloatArray]],
     num_keypoints: int,
     flip_index: Sequence[int],
-    grid: tuple[int, int] | None,
+    decode_size: tuple[int, int] | None,
 ) -> Maps:
     """Merges the network's outputs for one image.
 
@@ -74,8 +74,8 @@ def aggregate(
         num_keypoints: K.
         flip_index: for each keypoint, the index of the keypoint that replaces it in a flipped
             image.
-        grid: height and width of the grid on which people are decoded (None: those of the finest
-            map of the largest scale).
+        decode_size: height and width of the maps in which people are decoded (None: those of the
+            finest map of the largest scale).
 
     Raises:
         InputError: the maps contain NaN or infinity.
@@ -88,29 +88,29 @@ def aggregate(
         )
         for scale, levels in outputs.items()
     }
-    return merge_scales(merged, grid)
+    return merge_scales(merged, decode_size)
 
 
-def merge_scales(merged: Mapping[float, ScaleMaps], grid: tuple[int, int] | None) -> Maps:
+def merge_scales(merged: Mapping[float, ScaleMaps], decode_size: tuple[int, int] | None) -> Maps:
     """Merges the maps of one image over its scales.
 
     Args:
         merged: the maps of each scale.
-        grid: as in `aggregate`.
+        decode_size: as in `aggregate`.
 
     Raises:
         InputError: the maps contain NaN or infinity.
     """
-    grid = grid or merged[max(merged)].heatmaps.shape[1:]
+    decode_size = decode_size or merged[max(merged)].heatmaps.shape[1:]
     heatmaps, tags = merged[1 if 1 in merged else next(iter(merged))]
     tag_factors: tuple[int, ...] = ()
-    for height, width in (heatmaps.shape[1:], grid):
+    for height, width in (heatmaps.shape[1:], decode_size):
         tags, tag_factors = _upsample(tags, tag_factors, height, width)
     if len(merged) == 1:
-        upsampled, factors = _upsample(heatmaps[:, None], (), *grid)
+        upsampled, factors = _upsample(heatmaps[:, None], (), *decode_size)
         heatmaps = upsampled[:, 0]
     else:
-        heatmaps, factors = _mean([resize(m.heatmaps, *grid) for m in merged.values()]), ()
+        heatmaps, factors = _mean([resize(m.heatmaps, *decode_size) for m in merged.values()]), ()
     if not (np.isfinite(heatmaps.sum()) and np.isfinite(tags.sum())):
         raise InputError(
             "the network's maps contain NaN or infinity; use --precision f32, or other weights"

@@ -41,7 +41,7 @@ def pairwise_similarity(poses: Poses) -> FloatArray:
 
 
 def _non_maximum_suppression(poses: Poses, threshold: float) -> list[int]:
-    """The indices of people who are not more similar than a threshold to a better kept person."""
+    """Returns the indices of people whose OKS with all better kept people is at most `threshold`."""
     similar = pairwise_similarity(poses) > threshold
     kept: list[int] = []
     for person in np.argsort(-poses.scores, kind="stable").tolist():

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Literal, Protocol, get_args
 from tyro.conf import arg
 
 from higherhrnet.arrays import FloatArray
-from higherhrnet.config import Header
 from higherhrnet.errors import InputError, require
 from higherhrnet.flags import flag
+from higherhrnet.header import Header
 from higherhrnet.zoo.resolve import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -154,16 +154,18 @@ def engine_errors(description: str, shape: tuple[int, ...]) -> Iterator[None]:
 
 
 def describe_threads(threads: int, streams: int) -> str:
-    """The number of threads and streams, for the description of an engine."""
-    return f"{threads} threads" + (f" in {streams} streams" if streams > 1 else "")
+    """Formats the numbers of threads and streams for the description of an engine."""
+    return f"{threads} thread{'s' if threads > 1 else ''}" + (
+        f" in {streams} streams" if streams > 1 else ""
+    )
 
 
 def describe_precision(header: Header, precision: Precision) -> str:
-    """The arithmetic of a network, for the description of an engine."""
+    """Formats the arithmetic of a network for the description of an engine."""
     return f"int8 and {precision}" if "int8" in header.training else precision
 
 
 def invalid_onnx(path: Path, error: Exception) -> InputError:
-    """The error to raise when a file is not an ONNX model that the engine can run."""
+    """Creates the error for a file that is not an ONNX model that the engine can run."""
     reason = str(error).strip().splitlines()[-1]
     return InputError(f"{path}: not an ONNX model that can be run: {reason}")

@@ -1,10 +1,9 @@
-"""ONNX Runtime."""
+"""The ONNX Runtime engine, for .onnx files."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from higherhrnet.config import Header
 from higherhrnet.engines.base import (
     Engine,
     FunctionEngine,
@@ -14,6 +13,7 @@ from higherhrnet.engines.base import (
     invalid_onnx,
 )
 from higherhrnet.errors import InputError
+from higherhrnet.header import Header
 
 
 def load_onnxruntime(

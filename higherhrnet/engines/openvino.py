@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU."""
+"""The OpenVINO engine, for .onnx files on the CPU."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from higherhrnet.arrays import FloatArray
-from higherhrnet.config import Header
+from higherhrnet.header import Header
 from higherhrnet.engines.base import (
     Engine,
     FunctionEngine,

@@ -1,4 +1,4 @@
-"""PyTorch, on a CUDA or MPS device or on the CPU."""
+"""The PyTorch engine, for .safetensors files on a CUDA or MPS device or on the CPU."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from higherhrnet.arrays import FloatArray
-from higherhrnet.config import Header
 from higherhrnet.engines.base import FunctionEngine, Precision
 from higherhrnet.errors import InputError
+from higherhrnet.header import Header
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

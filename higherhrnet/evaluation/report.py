@@ -43,7 +43,7 @@ class Curve:
 
     label: str
     points: str
-    """Pairs recall,precision in the format of the SVG attribute."""
+    """The `points` attribute of an SVG polyline: x is the recall, y the precision."""
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 from numpy.typing import NDArray
 
 from higherhrnet.arrays import FloatArray, Image
-from higherhrnet.config import Header, InferenceConfig
+from higherhrnet.config import InferenceConfig
 from higherhrnet.decoding.aggregate import Maps, ScaleMaps, merge_scales
 from higherhrnet.engines.base import TensorEngine, engine_errors
 from higherhrnet.geometry import FLIP_SHIFT
+from higherhrnet.header import Header
 from higherhrnet.inference.processing import Outputs, Processing, normalization
 
 if TYPE_CHECKING:
@@ -72,10 +73,10 @@ class GpuProcessing(Processing):
             finished.synchronize()
             return [maps.numpy() for maps in copies]
 
-    def merge(self, outputs: Outputs, grid: tuple[int, int] | None) -> Maps:
+    def merge(self, outputs: Outputs, decode_size: tuple[int, int] | None) -> Maps:
         """Merges the outputs of one image over scales; see `merge_scales`."""
         scales = {scale: ScaleMaps(*(maps[0] for maps in pair)) for scale, pair in outputs.items()}
-        return merge_scales(scales, grid)
+        return merge_scales(scales, decode_size)
 
     def _views(self, images: Tensor, config: InferenceConfig) -> Tensor:
         """(B, H, W, 3) images → (V · B, 3, H, W) views on the device, first all plain ones."""

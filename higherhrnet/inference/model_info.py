@@ -1,4 +1,4 @@
-"""The text that `higherhrnet info` prints about a model."""
+"""Describes a model file as text; implements `higherhrnet info`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from higherhrnet.config import Header, ModelConfig
+from higherhrnet.config import ModelConfig
 from higherhrnet.engines.base import EngineOptions
 from higherhrnet.engines.load import load_engine
 from higherhrnet.errors import InputError
+from higherhrnet.header import Header
 from higherhrnet.zoo.resolve import resolve_model
 
 _MAX_HEADER_BYTES = 2**24

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
-from numpy.typing import NDArray
 
 from higherhrnet.arrays import FloatArray, Image
-from higherhrnet.config import Header, InferenceConfig
+from higherhrnet.config import InferenceConfig
 from higherhrnet.decoding.aggregate import Maps
 from higherhrnet.decoding.decode import decode
 from higherhrnet.decoding.select import select
@@ -21,33 +20,14 @@ from higherhrnet.decoding.upsample import resize
 from higherhrnet.engines.base import Engine, EngineName, EngineOptions, Precision
 from higherhrnet.engines.load import load_engine
 from higherhrnet.geometry import Resize, resize_for_network
-from higherhrnet.inference.processing import CpuProcessing, Outputs, Processing
+from higherhrnet.header import Header
+from higherhrnet.inference.processing import CpuProcessing, Outputs, PreprocessedImage, Processing
 from higherhrnet.io.images import ImageSource, is_image_source, read_image
 from higherhrnet.poses import Poses
 from higherhrnet.zoo.resolve import DEFAULT_MODEL
 
 _CHUNK = 8
 """Minimum number of images of an iterable that are in memory at the same time."""
-
-
-@dataclass(frozen=True)
-class PreprocessedImage:
-    """An image that is ready for the network."""
-
-    resizes: dict[float, Resize]
-    """For each scale, the transform from the image to the network's input."""
-    inputs: dict[float, NDArray[Any]]
-    """For each scale, the input from `Processing.preprocess`."""
-
-    @property
-    def shapes(self) -> dict[float, tuple[int, ...]]:
-        """For each scale, the shape of its input; images with equal shapes can share a batch."""
-        return {scale: array.shape for scale, array in self.inputs.items()}
-
-    @property
-    def base_resize(self) -> Resize:
-        """The transform of scale 1, or of the only scale."""
-        return self.resizes[1 if 1 in self.resizes else min(self.resizes)]
 
 
 class Predictor:
@@ -257,8 +237,8 @@ class Predictor:
             InputError: the maps contain NaN or infinity.
         """
         base = preprocessed.base_resize
-        grid = (base.height, base.width) if self.config.project else None
-        return self.processing.merge(outputs, grid)
+        decode_size = (base.height, base.width) if self.config.project else None
+        return self.processing.merge(outputs, decode_size)
 
     def drawable_maps(
         self, image: Image, preprocessed: PreprocessedImage, outputs: Outputs
@@ -290,8 +270,9 @@ class Predictor:
     def decode_maps(self, preprocessed: PreprocessedImage, maps: Maps) -> Poses:
         """Decodes the merged maps of one image into poses in the pixels of the image."""
         people = decode(maps, self.header.skeleton, self.config.decode)
+        # As in the reference implementation, the transform is that of the smallest scale.
         transform = preprocessed.resizes[min(preprocessed.resizes)]
-        height, width = maps.grid
+        height, width = maps.decode_size
         keypoints = transform.to_image(people.keypoints[..., :2], width, height)
         scores = people.keypoints[..., 2]
         poses = Poses(

@@ -6,20 +6,42 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from higherhrnet.arrays import FloatArray, Image
-from higherhrnet.config import Header, InferenceConfig
+from higherhrnet.config import InferenceConfig
 from higherhrnet.decoding.aggregate import Maps, aggregate
 from higherhrnet.decoding.upsample import flip_horizontally
 from higherhrnet.engines.base import Engine
-from higherhrnet.geometry import FLIP_SHIFT
+from higherhrnet.geometry import FLIP_SHIFT, Resize
+from higherhrnet.header import Header
 
 Outputs = dict[float, list[FloatArray]]
 """The network's outputs for one image: for each scale, its maps, coarse to fine."""
+
+
+@dataclass(frozen=True)
+class PreprocessedImage:
+    """An image that is ready for the network."""
+
+    resizes: dict[float, Resize]
+    """For each scale, the transform from the image to the network's input."""
+    inputs: dict[float, NDArray[Any]]
+    """For each scale, the input from `Processing.preprocess`."""
+
+    @property
+    def shapes(self) -> dict[float, tuple[int, ...]]:
+        """For each scale, the shape of its input; images with equal shapes can share a batch."""
+        return {scale: array.shape for scale, array in self.inputs.items()}
+
+    @property
+    def base_resize(self) -> Resize:
+        """The transform of scale 1, or of the only scale."""
+        return self.resizes[1 if 1 in self.resizes else min(self.resizes)]
 
 
 class Processing(Protocol):
@@ -57,13 +79,13 @@ class Processing(Protocol):
         """
         ...
 
-    def merge(self, outputs: Outputs, grid: tuple[int, int] | None) -> Maps:
+    def merge(self, outputs: Outputs, decode_size: tuple[int, int] | None) -> Maps:
         """Merges the outputs of one image over views, strides and scales.
 
         Args:
             outputs: the network's outputs for the image.
-            grid: height and width of the grid on which people are decoded (None: those of the
-                finest map).
+            decode_size: height and width of the maps in which people are decoded (None: those
+                of the finest map).
 
         Raises:
             InputError: the maps contain NaN or infinity.
@@ -102,9 +124,9 @@ class CpuProcessing(Processing):
         """Runs the network on (B · V, 3, H, W) views."""
         return self.engine(inputs)
 
-    def merge(self, outputs: Outputs, grid: tuple[int, int] | None) -> Maps:
+    def merge(self, outputs: Outputs, decode_size: tuple[int, int] | None) -> Maps:
         """Merges the outputs of one image over views, strides and scales; see `aggregate`."""
-        return aggregate(outputs, len(self._skeleton), self._skeleton.flip_index, grid)
+        return aggregate(outputs, len(self._skeleton), self._skeleton.flip_index, decode_size)
 
 
 def normalization(header: Header) -> tuple[FloatArray, FloatArray]:

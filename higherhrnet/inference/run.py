@@ -1,4 +1,4 @@
-"""The work of `higherhrnet predict`: sources → predictions, drawn images and videos in a folder."""
+"""Implements `higherhrnet predict`: sources → predictions, drawn images and videos in a folder."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from higherhrnet.visualization.poses import draw
 
 @dataclass
 class Summary:
-    """The outcome of a run; as a string, a sentence for the user."""
+    """Counts and failures of a run; `str` formats them for the user."""
 
     images: int = 0
     """Number of images and frames that were processed."""
@@ -69,7 +69,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class PredictSettings:
-    """What is written, and how videos are processed."""
+    """Output and video settings of `run_predict`."""
 
     out: Path
     """The output folder."""

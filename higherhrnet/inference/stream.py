@@ -19,8 +19,8 @@ from typing import TypeVar
 from higherhrnet.arrays import Image
 from higherhrnet.errors import InputError
 from higherhrnet.hardware import usable_cores
-from higherhrnet.inference.predictor import Predictor, PreprocessedImage
-from higherhrnet.inference.processing import Outputs
+from higherhrnet.inference.predictor import Predictor
+from higherhrnet.inference.processing import Outputs, PreprocessedImage
 from higherhrnet.io.sources import Frame, Source, read_frames
 from higherhrnet.poses import Poses
 

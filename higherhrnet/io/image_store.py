@@ -116,6 +116,7 @@ class _Archive:
                 ]
         except FileNotFoundError as error:
             raise InputError(f"{self.location}: no such folder or .zip file of images") from error
+        # zipfile raises NotImplementedError for compression methods that it does not support.
         except (OSError, BadZipFile, NotImplementedError, ValueError) as error:
             raise InputError(f"{self.location}: cannot be read as a .zip file: {error}") from error
 

@@ -11,8 +11,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
-from higherhrnet.config import Header
 from higherhrnet.errors import InputError, require_file
+from higherhrnet.header import Header
 from higherhrnet.io.atomic import atomic_path
 from higherhrnet.network.higherhrnet import HigherHRNet
 

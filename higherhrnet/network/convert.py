@@ -13,8 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from higherhrnet.config import Convention, Header, InputConfig, ModelConfig
+from higherhrnet.config import Convention, InputConfig, ModelConfig
 from higherhrnet.errors import InputError, require_file
+from higherhrnet.header import Header
 from higherhrnet.network.checkpoint import load_weights
 from higherhrnet.network.higherhrnet import HigherHRNet
 from higherhrnet.network.hrnet import HRNet

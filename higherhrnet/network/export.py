@@ -10,8 +10,8 @@ import numpy as np
 import onnx
 import torch
 
-from higherhrnet.config import Header
 from higherhrnet.geometry import STRIDE
+from higherhrnet.header import Header
 from higherhrnet.io.atomic import atomic_path
 from higherhrnet.network.higherhrnet import HigherHRNet
 

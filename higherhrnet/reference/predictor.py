@@ -11,10 +11,11 @@ from typing import Any
 
 import torch
 
-from higherhrnet.config import Header
 from higherhrnet.engines.torch import TorchEngine
 from higherhrnet.errors import require
-from higherhrnet.inference.predictor import Predictor, PreprocessedImage
+from higherhrnet.header import Header
+from higherhrnet.inference.predictor import Predictor
+from higherhrnet.inference.processing import PreprocessedImage
 from higherhrnet.network import checkpoint
 from higherhrnet.network.higherhrnet import HigherHRNet
 from higherhrnet.poses import Poses

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from higherhrnet.geometry import MAX_NETWORK_PIXELS
-from higherhrnet.inference.predictor import Predictor, PreprocessedImage
-from higherhrnet.inference.processing import Outputs
+from higherhrnet.inference.predictor import Predictor
+from higherhrnet.inference.processing import Outputs, PreprocessedImage
 
 BatchItem = tuple[Predictor, PreprocessedImage]
 """An image, and the predictor that preprocessed it and will postprocess its outputs."""

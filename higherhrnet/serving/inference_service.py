@@ -18,8 +18,8 @@ from fastapi import HTTPException
 from higherhrnet.arrays import Image
 from higherhrnet.errors import InputError, require
 from higherhrnet.hardware import usable_cores
-from higherhrnet.inference.predictor import Predictor, PreprocessedImage
-from higherhrnet.inference.processing import Outputs
+from higherhrnet.inference.predictor import Predictor
+from higherhrnet.inference.processing import Outputs, PreprocessedImage
 from higherhrnet.io.images import read_image
 from higherhrnet.poses import Poses
 from higherhrnet.serving.batching import Batcher, BatchItem

@@ -12,10 +12,10 @@ from torch.nn import SyncBatchNorm
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 
-from higherhrnet.config import Header
 from higherhrnet.data.dataset import KeypointDataset
 from higherhrnet.data.loader import Batch, BatchSampler, load_batches
 from higherhrnet.errors import InputError
+from higherhrnet.header import Header
 from higherhrnet.network.higherhrnet import HigherHRNet
 from higherhrnet.train_config import TrainConfig
 from higherhrnet.training.ema import ExponentialMovingAverage

@@ -10,12 +10,12 @@ import cv2
 import numpy as np
 
 from higherhrnet.arrays import Image
-from higherhrnet.config import Header
 from higherhrnet.data.dataset import parse_dataset_argument
 from higherhrnet.engines.torch import TorchEngine
 from higherhrnet.errors import InputError
 from higherhrnet.evaluation.metrics import evaluate_results
 from higherhrnet.evaluation.predict_dataset import predict_dataset
+from higherhrnet.header import Header
 from higherhrnet.inference.predictor import Predictor
 from higherhrnet.io.coco import Annotations, Entry, load_annotations
 from higherhrnet.io.image_store import ImageStore, find_images

@@ -11,9 +11,10 @@ import pytest
 
 from higherhrnet import Predictor
 from higherhrnet.arrays import Image
-from higherhrnet.config import Header, InferenceConfig, InputConfig
+from higherhrnet.config import InferenceConfig, InputConfig
 from higherhrnet.engines.torch import TorchEngine
 from higherhrnet.errors import InputError
+from higherhrnet.header import Header
 from higherhrnet.inference.gpu import GpuProcessing
 from higherhrnet.io.images import read_image
 from higherhrnet.synthetic.scenes import draw_scene

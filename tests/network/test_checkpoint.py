@@ -8,8 +8,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from higherhrnet.config import Header, InferenceConfig, InputConfig, ModelConfig
+from higherhrnet.config import InferenceConfig, InputConfig, ModelConfig
 from higherhrnet.errors import InputError
+from higherhrnet.header import Header
 from higherhrnet.network import checkpoint
 from higherhrnet.network.higherhrnet import HigherHRNet
 from higherhrnet.skeleton import CROWDPOSE

@@ -8,8 +8,8 @@ import onnxruntime
 import pytest
 import torch
 
-from higherhrnet.config import Header
 from higherhrnet.errors import InputError
+from higherhrnet.header import Header
 from higherhrnet.network import checkpoint
 from higherhrnet.network.export import convert_weights_to_float16, export_onnx
 from tests.conftest import ModelFiles

@@ -16,11 +16,12 @@ from onnxruntime.quantization import TensorData
 
 torch = pytest.importorskip("torch")
 
-from higherhrnet.config import DecodeConfig, Header, InputConfig, ModelConfig, StemName  # noqa: E402
+from higherhrnet.config import DecodeConfig, InputConfig, ModelConfig, StemName  # noqa: E402
 from higherhrnet.config import InferenceConfig as Settings  # noqa: E402
 from higherhrnet.engines.base import EngineName, EngineOptions  # noqa: E402
 from higherhrnet.engines.load import load_engine  # noqa: E402
 from higherhrnet.errors import InputError  # noqa: E402
+from higherhrnet.header import Header  # noqa: E402
 from higherhrnet.inference.predictor import Predictor  # noqa: E402
 from higherhrnet.io.coco import load_annotations  # noqa: E402
 from higherhrnet.network import checkpoint  # noqa: E402

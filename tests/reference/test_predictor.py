@@ -9,10 +9,11 @@ import pytest
 
 from higherhrnet import Poses, Predictor
 from higherhrnet.arrays import Image
-from higherhrnet.config import Header, InferenceConfig, InputConfig, ModelConfig
+from higherhrnet.config import InferenceConfig, InputConfig, ModelConfig
 from higherhrnet.engines.base import EngineName, EngineOptions
 from higherhrnet.engines.load import load_engine
 from higherhrnet.errors import InputError
+from higherhrnet.header import Header
 from higherhrnet.io.images import read_image
 from higherhrnet.network import checkpoint
 from higherhrnet.network.higherhrnet import HigherHRNet

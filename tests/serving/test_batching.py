@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from higherhrnet.config import Header
 from higherhrnet.engines.base import FunctionEngine
-from higherhrnet.inference.predictor import Predictor, PreprocessedImage
-from higherhrnet.inference.processing import Outputs
+from higherhrnet.header import Header
+from higherhrnet.inference.predictor import Predictor
+from higherhrnet.inference.processing import Outputs, PreprocessedImage
 from higherhrnet.serving.batching import Batcher, BatchItem
 
 PREDICTOR = Predictor(FunctionEngine("none", lambda _: []), Header())

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from higherhrnet.arrays import FloatArray
-from higherhrnet.config import Header, InputConfig
+from higherhrnet.config import InputConfig
 from higherhrnet.engines.base import Engine
+from higherhrnet.header import Header
 from higherhrnet.inference.predictor import Predictor
 from higherhrnet.io.images import encode_image
 from higherhrnet.poses import Poses

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from higherhrnet.config import Header, InferenceConfig, InputConfig, ModelConfig
+from higherhrnet.config import InferenceConfig, InputConfig, ModelConfig
+from higherhrnet.header import Header
 from higherhrnet.synthetic.scenes import write_scenes
 from higherhrnet.train_config import AugmentConfig, DataConfig, OptimConfig, RunConfig, TrainConfig
 

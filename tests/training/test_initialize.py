@@ -12,8 +12,9 @@ torch = pytest.importorskip("torch")
 
 from torch import Tensor, nn  # noqa: E402
 
-from higherhrnet.config import Header, ModelConfig  # noqa: E402
+from higherhrnet.config import ModelConfig  # noqa: E402
 from higherhrnet.errors import InputError  # noqa: E402
+from higherhrnet.header import Header  # noqa: E402
 from higherhrnet.network import checkpoint  # noqa: E402
 from higherhrnet.network.higherhrnet import HigherHRNet  # noqa: E402
 from higherhrnet.network.hrnet import HRNet  # noqa: E402

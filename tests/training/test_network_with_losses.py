@@ -14,9 +14,10 @@ from safetensors import safe_open  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
 from higherhrnet.arrays import DoubleArray  # noqa: E402
-from higherhrnet.config import Convention, Header, InputConfig, ModelConfig  # noqa: E402
+from higherhrnet.config import Convention, InputConfig, ModelConfig  # noqa: E402
 from higherhrnet.data.loader import Batch  # noqa: E402
 from higherhrnet.errors import InputError  # noqa: E402
+from higherhrnet.header import Header  # noqa: E402
 from higherhrnet.network import checkpoint  # noqa: E402
 from higherhrnet.network.higherhrnet import HigherHRNet  # noqa: E402
 from higherhrnet.skeleton import Skeleton  # noqa: E402

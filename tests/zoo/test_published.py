@@ -5,8 +5,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from higherhrnet.config import Header, InputConfig, ModelConfig
+from higherhrnet.config import InputConfig, ModelConfig
 from higherhrnet.errors import InputError
+from higherhrnet.header import Header
 from higherhrnet.skeleton import SKELETONS
 from higherhrnet.zoo.published import PUBLISHED, PublishedModel, format_models, published_model
 

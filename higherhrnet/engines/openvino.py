@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Lock
@@ -11,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from higherhrnet.arrays import FloatArray
-from higherhrnet.header import Header
 from higherhrnet.engines.base import (
     Engine,
     FunctionEngine,
@@ -23,10 +23,28 @@ from higherhrnet.engines.base import (
 from higherhrnet.engines.cache import cache_subfolder
 from higherhrnet.errors import InputError
 from higherhrnet.geometry import STRIDE
+from higherhrnet.header import Header
 
-_FIRST_ARRAY = Lock()
-"""Held while OpenVINO reads its first NumPy array. It initializes itself with a lock of its own
-held, and releases Python's global interpreter lock meanwhile."""
+_INITIALIZATION = Lock()
+"""Held while OpenVINO is initialized."""
+
+
+@cache
+def _core() -> Any:  # noqa: ANN401 (OpenVINO has no types)
+    """Creates OpenVINO's core, once per process; the caller holds `_INITIALIZATION`.
+
+    The core is never deleted. Each core replaces the alternate signal stack of its thread, and
+    restores the previous one when it is deleted. If the previous one belonged to a core that was
+    deleted before, the next signal with a handler in Python, such as Ctrl-C, ends the process with
+    a segmentation fault.
+    """
+    import openvino
+
+    # OpenVINO initializes its conversion of NumPy arrays with a lock of its own held, and releases
+    # Python's global interpreter lock meanwhile: two threads that pass the first arrays
+    # concurrently can deadlock.
+    openvino.Tensor(np.zeros(1, np.float32)).data.sum()
+    return openvino.Core()
 
 
 def load_openvino(
@@ -46,9 +64,8 @@ def load_openvino(
     """
     import openvino
 
-    with _FIRST_ARRAY:  # two threads that pass the first arrays concurrently can deadlock
-        openvino.Tensor(np.zeros(1, np.float32)).data.sum()
-    core = openvino.Core()
+    with _INITIALIZATION:
+        core = _core()
     capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     if precision != "f32" and {"bf16": "BF16", "f16": "FP16"}[precision] not in capabilities:
         raise InputError(f"this processor cannot compute in {precision}; use --precision f32")
@@ -81,8 +98,8 @@ def _compile(core: Any, model: Any, precision: Precision, threads: int, streams:
         "INFERENCE_NUM_THREADS": threads,
     }
     try:
-        cache = str(cache_subfolder("openvino"))
-        return core.compile_model(model, "CPU", {**settings, "CACHE_DIR": cache})
+        folder = str(cache_subfolder("openvino"))
+        return core.compile_model(model, "CPU", {**settings, "CACHE_DIR": folder})
     except RuntimeError:  # the cache folder cannot be used, which costs only time
         return core.compile_model(model, "CPU", settings)
 

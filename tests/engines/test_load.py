@@ -157,6 +157,27 @@ def test_the_first_calls_of_openvino_may_be_concurrent() -> None:
             process.kill()
 
 
+SIGNAL_AFTER_DELETION = """
+import os, signal, sys
+from higherhrnet.engines.base import EngineOptions
+from higherhrnet.engines.load import load_engine
+
+first, second = (load_engine(EngineOptions(sys.argv[1], "openvino")) for _ in range(2))
+del first
+del second
+signal.signal(signal.SIGTERM, lambda number, frame: print("handled"))
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+def test_signals_are_handled_after_openvino_engines_were_deleted() -> None:
+    """With one OpenVINO core per engine, the signal ended the process with a segmentation fault."""
+    pytest.importorskip("openvino")
+    command = [sys.executable, "-c", SIGNAL_AFTER_DELETION, str(EXAMPLE)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "handled\n", "")
+
+
 @pytest.mark.parametrize(("precision", "dtype"), [("f32", "float32"), ("bf16", "bfloat16")])
 def test_pytorch_folds_batch_norms_and_stores_weights_in_the_precision(
     precision: Precision, dtype: str, small_model: ModelFiles

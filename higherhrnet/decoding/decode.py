@@ -18,7 +18,7 @@ from higherhrnet.skeleton import Skeleton
 
 
 class DecodedPeople(NamedTuple):
-    """The people of one image, on the grid on which they were decoded."""
+    """The people of one image, in pixels of the maps in which they were decoded."""
 
     keypoints: FloatArray
     """(P, K, 3 + T) x, y, score and tags; zeros for missing keypoints."""

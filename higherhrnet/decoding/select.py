@@ -41,7 +41,7 @@ def pairwise_similarity(poses: Poses) -> FloatArray:
 
 
 def _non_maximum_suppression(poses: Poses, threshold: float) -> list[int]:
-    """Returns the indices of people whose OKS with all better kept people is at most `threshold`."""
+    """Returns the indices of people whose OKS with each better kept person is low enough."""
     similar = pairwise_similarity(poses) > threshold
     kept: list[int] = []
     for person in np.argsort(-poses.scores, kind="stable").tolist():

@@ -155,9 +155,8 @@ def engine_errors(description: str, shape: tuple[int, ...]) -> Iterator[None]:
 
 def describe_threads(threads: int, streams: int) -> str:
     """Formats the numbers of threads and streams for the description of an engine."""
-    return f"{threads} thread{'s' if threads > 1 else ''}" + (
-        f" in {streams} streams" if streams > 1 else ""
-    )
+    unit = "thread" if threads == 1 else "threads"
+    return f"{threads} {unit}" + (f" in {streams} streams" if streams > 1 else "")
 
 
 def describe_precision(header: Header, precision: Precision) -> str:

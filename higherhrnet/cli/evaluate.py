@@ -43,7 +43,7 @@ def evaluate(
     from higherhrnet.evaluation.predict_dataset import predict_dataset
     from higherhrnet.evaluation.report import write_report
     from higherhrnet.io.coco import load_annotations, load_predictions
-    from higherhrnet.io.image_store import find_images
+    from higherhrnet.io.image_folder import find_images
 
     if predictions and options != InferenceOptions():
         raise InputError("--predictions excludes --model and the inference flags; omit them")
@@ -54,7 +54,7 @@ def evaluate(
     if predictions:
         results = load_predictions(predictions)
     else:
-        images = images or find_images(annotations)
+        images = images or find_images(annotations, truth.file_names)
         results, failed = predict_dataset(options.load(), truth, images, report, resume)
     metrics = evaluate_results(truth, results)
     print(format_metrics(metrics, len(truth.images), truth.num_people))

@@ -19,7 +19,8 @@ from higherhrnet.errors import InputError
 from higherhrnet.hardware import usable_cores
 from higherhrnet.io.atomic import atomic_path
 from higherhrnet.io.coco import Annotations, Entry, load_annotations
-from higherhrnet.io.image_store import ImageStore, find_images
+from higherhrnet.io.image_folder import find_images
+from higherhrnet.io.image_store import ImageStore
 from higherhrnet.skeleton import Skeleton
 
 ImagePerson = tuple[Entry, Entry]
@@ -71,7 +72,9 @@ def check_datasets(datasets: Sequence[str], out: Path | None = None) -> bool:
     for dataset in datasets:
         path, location, _ = parse_dataset_argument(dataset)
         annotations = load_annotations(path)
-        findings = check_dataset(annotations, ImageStore(location or find_images(path)))
+        names = annotations.file_names
+        images = ImageStore(location or find_images(path, names), names)
+        findings = check_dataset(annotations, images)
         counts = f"{len(annotations.images):,} images, {annotations.num_people:,} people"
         print(f"{path}: {counts} with keypoints")
         for finding in findings:

@@ -13,7 +13,7 @@ from higherhrnet.errors import InputError
 from higherhrnet.inference.predictor import Predictor
 from higherhrnet.inference.stream import FailedSource, FrameResult, predict_stream
 from higherhrnet.io.coco import Annotations, Entry
-from higherhrnet.io.image_store import ImageStore
+from higherhrnet.io.image_store import ImageStore, annotated_shape
 from higherhrnet.io.predictions import PredictionWriter
 from higherhrnet.io.sources import Frame, Source
 from higherhrnet.poses import Poses
@@ -32,8 +32,9 @@ def predict_dataset(
 ) -> tuple[list[Entry], list[str]]:
     """Predicts the poses in the images of a dataset.
 
-    The images are used as they are stored, without the rotation in their EXIF data, because COCO
-    annotations refer to stored pixels. An image that cannot be read is skipped.
+    The stored pixels of the images are used, or the image that their EXIF orientation requires if
+    that has the annotated size, as `ImageStore.read` describes. An image that cannot be read or has
+    another size than annotated is skipped.
 
     Args:
         predictor: predicts the poses.
@@ -50,7 +51,9 @@ def predict_dataset(
         InputError: none of the first images can be read, the folder cannot be written to, the model
             lacks a keypoint of the annotations, or the images have no unique file names.
     """
-    image_ids, store = _ids_by_file_name(predictor, annotations), ImageStore(images)
+    image_ids = _ids_by_file_name(predictor, annotations)
+    store = ImageStore(images, annotations.file_names)
+    shapes = {str(image["file_name"]): annotated_shape(image) for image in annotations.images}
     sources = [Source(name, images / name) for name in image_ids]
     results: list[Entry] = []
     failures: list[str] = []
@@ -62,7 +65,10 @@ def predict_dataset(
         remaining = [source for source in sources if not (writer and writer.contains(source))]
         completed = len(sources) - len(remaining)
         predictions = predict_stream(
-            predictor, remaining, _frame_and_poses, read=lambda source: store.read(source.name)
+            predictor,
+            remaining,
+            _frame_and_poses,
+            read=lambda source: store.read(source.name, shapes[source.name]),
         )
         for prediction in tqdm(
             predictions,
@@ -74,7 +80,10 @@ def predict_dataset(
             if isinstance(prediction, FailedSource):
                 failures.append(_skip(prediction))
                 if not completed and len(failures) == min(MAX_INITIAL_FAILURES, len(sources)):
-                    raise InputError(f"{images}: the first {len(failures)} images cannot be read")
+                    raise InputError(
+                        f"{images}: the first {len(failures)} images cannot be read; the last of "
+                        f"these errors: {failures[-1]}"
+                    )
                 continue
             completed += 1
             frame, poses = prediction[0], prediction[1].with_skeleton(annotations.skeleton)

@@ -39,6 +39,7 @@ def evaluate(
         resume: Continue an earlier run with the same --report folder.
     """
     from higherhrnet.evaluation.crowd_index import crowd_index_note
+    from higherhrnet.evaluation.frames import require_equal_frames
     from higherhrnet.evaluation.metrics import evaluate_results, format_metrics
     from higherhrnet.evaluation.predict_dataset import predict_dataset
     from higherhrnet.evaluation.report import write_report
@@ -53,6 +54,7 @@ def evaluate(
     failed: list[str] = []
     if predictions:
         results = load_predictions(predictions)
+        require_equal_frames(truth, results, images)
     else:
         images = images or find_images(annotations, truth.file_names)
         results, failed = predict_dataset(options.load(), truth, images, report, resume)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from tqdm import tqdm
 
 from higherhrnet.config import DecodeConfig
 from higherhrnet.data.dataset import parse_dataset_argument
+from higherhrnet.data.orientation import find_oriented_images
 from higherhrnet.data.rle import encode_annotation
 from higherhrnet.data.sides import find_swapped_sides
 from higherhrnet.errors import InputError
@@ -102,6 +104,7 @@ def check_dataset(annotations: Annotations, images: ImageStore) -> list[Finding]
     annotated = {str(image["id"]): image for image, _ in people}
     findings = [
         *_check_images(list(annotated.values()), images),
+        *_check_orientation(list(annotated.values()), images),
         *_check_ids(annotations),
         *_check_segmentations(people),
         *_check_keypoints(people, annotations.skeleton),
@@ -130,6 +133,9 @@ def _check_images(entries: Sequence[Entry], images: ImageStore) -> list[Finding]
         annotated = entry.get("width") or width, entry.get("height") or height
         if annotated == (width, height):
             return None, None
+        with suppress(InputError):  # rotated by its EXIF orientation, the image may have that size
+            images.read(str(entry["file_name"]), annotated[::-1])
+            return None, None
         return None, f"{_file_name(entry)} is {width}×{height}, not {annotated[0]}×{annotated[1]}"
 
     problems: list[tuple[str | None, str | None]] = []
@@ -151,6 +157,19 @@ def _check_images(entries: Sequence[Entry], images: ImageStore) -> list[Finding]
             "images do not have their annotated size",
             [resized for _, resized in problems if resized],
         ),
+    ]
+
+
+def _check_orientation(entries: Sequence[Entry], images: ImageStore) -> list[Finding]:
+    """Counts images with an EXIF orientation, by the pixels that are used."""
+    return [
+        Finding(
+            f"image has an EXIF orientation and is {case}",
+            f"images have an EXIF orientation and are {case}",
+            names,
+            is_error=False,
+        )
+        for case, names in find_oriented_images(entries, images).items()
     ]
 
 

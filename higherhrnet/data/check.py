@@ -23,6 +23,7 @@ from higherhrnet.io.atomic import atomic_path
 from higherhrnet.io.coco import Annotations, Entry, load_annotations
 from higherhrnet.io.image_folder import find_images
 from higherhrnet.io.image_store import ImageStore
+from higherhrnet.keypoint_names import describe_pairs
 from higherhrnet.skeleton import Skeleton
 
 ImagePerson = tuple[Entry, Entry]
@@ -79,6 +80,7 @@ def check_datasets(datasets: Sequence[str], out: Path | None = None) -> bool:
         findings = check_dataset(annotations, images)
         counts = f"{len(annotations.images):,} images, {annotations.num_people:,} people"
         print(f"{path}: {counts} with keypoints")
+        print(f"  pairs that a flip exchanges: {describe_pairs(annotations.skeleton.pairs)}")
         for finding in findings:
             print(f"  {finding.summary()}")
         valid &= not any(finding.is_error for finding in findings)
@@ -109,6 +111,7 @@ def check_dataset(annotations: Annotations, images: ImageStore) -> list[Finding]
         *_check_segmentations(people),
         *_check_keypoints(people, annotations.skeleton),
         *_count_people(people),
+        _check_sides(annotations.skeleton),
         Finding(
             "image has no annotated people and is not used in training",
             "images have no annotated people and are not used in training",
@@ -171,6 +174,17 @@ def _check_orientation(entries: Sequence[Entry], images: ImageStore) -> list[Fin
         )
         for case, names in find_oriented_images(entries, images).items()
     ]
+
+
+def _check_sides(skeleton: Skeleton) -> Finding:
+    """Finds keypoints whose name has a side, but that a flip exchanges with no other keypoint."""
+    return Finding(
+        "keypoint has a side in its name, but no partner, so that a flip confuses left and right",
+        "keypoints have a side in their names, but no partners, so that a flip confuses left and "
+        "right; define flip_pairs",
+        skeleton.unpaired_sides,
+        is_error=False,
+    )
 
 
 def _check_ids(annotations: Annotations) -> list[Finding]:

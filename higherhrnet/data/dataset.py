@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from higherhrnet.arrays import BoolArray, FloatArray, Image
 from higherhrnet.data.annotation_arrays import PackedAnnotations, pack_annotations
-from higherhrnet.data.merge import merge_skeletons
+from higherhrnet.data.merge import merge_skeletons, unify_names
 from higherhrnet.data.rle import decode_mask
 from higherhrnet.errors import InputError, reading, require
 from higherhrnet.io.coco import Annotations, load_annotations
@@ -114,10 +114,10 @@ def load_dataset(
         arguments = arguments[:1]
     by_path = {dataset.path: dataset for dataset in parsed}
     datasets = [by_path.get(path) or load_annotations(path) for path, _, _ in arguments]
-    if config.skeleton:
-        skeleton = load_skeleton(config.skeleton)
-    else:
-        skeleton = merge_skeletons([dataset.skeleton for dataset in datasets])
+    chosen = load_skeleton(config.skeleton) if config.skeleton else None
+    skeletons = unify_names([dataset.skeleton for dataset in datasets], chosen)
+    skeleton = chosen or merge_skeletons(skeletons)
+    datasets = [replace(d, skeleton=s) for d, s in zip(datasets, skeletons, strict=True)]
     parts = []
     for dataset, (path, location, _) in zip(datasets, arguments, strict=True):
         names = dataset.file_names

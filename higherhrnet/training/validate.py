@@ -20,6 +20,7 @@ from higherhrnet.inference.predictor import Predictor
 from higherhrnet.io.coco import Annotations, Entry, load_annotations
 from higherhrnet.io.image_folder import find_images
 from higherhrnet.io.image_store import ImageStore, annotated_shape
+from higherhrnet.keypoint_names import respell
 from higherhrnet.network.higherhrnet import HigherHRNet
 from higherhrnet.poses import Poses
 from higherhrnet.skeleton import Skeleton
@@ -60,7 +61,8 @@ class Validator:
         Raises:
             InputError: the network lacks keypoints of the dataset.
         """
-        if missing := set(self.annotations.skeleton.names) - set(skeleton.names):
+        names = respell(self.annotations.skeleton.names, skeleton.names)
+        if missing := set(names.values()) - set(skeleton.names):
             raise InputError(
                 f"{self.annotations.path}: AP cannot be measured, because the network is not "
                 f"trained on these keypoints of the dataset: {', '.join(sorted(missing))}"

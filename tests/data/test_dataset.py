@@ -297,3 +297,17 @@ def test_a_dataset_argument_with_two_meanings_is_rejected(
         parse_dataset_argument("a.json,b")
     with pytest.raises(InputError, match="WEIGHT above 0"):
         parse_dataset_argument("c.json,b,0")
+
+
+def test_keypoints_that_differ_only_in_spelling_are_merged(scenes: Path) -> None:
+    def respell(content: Content) -> None:
+        category = content["categories"][0]
+        category["keypoints"] = [name.title() for name in category["keypoints"]]
+
+    other = write_changed(scenes, respell, scenes.with_name("spelling.json"))
+    for dataset in (load(scenes, other), load(other, scenes), load(other, skeleton="coco")):
+        assert dataset.skeleton is COCO
+        for item, expected in zip(dataset, load(scenes), strict=False):
+            np.testing.assert_array_equal(item.keypoints, expected.keypoints)
+            assert item.labeled.all()
+        np.testing.assert_array_equal(dataset[-1].keypoints, load(scenes)[-1].keypoints)

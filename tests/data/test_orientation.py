@@ -82,8 +82,8 @@ def test_training_uses_the_frame_of_the_annotations(
     dataset = str(path)
     if archive:
         with ZipFile(tmp_path / "packed.zip", "w") as file:
-            for image in (tmp_path / "images").iterdir():
-                file.write(image, image.name)
+            for stored in (tmp_path / "images").iterdir():
+                file.write(stored, stored.name)
         dataset = f"{path},{tmp_path / 'packed.zip'}"
     for item, image in zip(load_dataset(DataConfig((dataset,)), True), original, strict=True):
         np.testing.assert_array_equal(item.image, image)
@@ -141,7 +141,7 @@ def test_check_data_counts_images_with_an_orientation(tmp_path: Path, run: Run) 
     for name in names[:4]:
         exif = Pillow.Exif()
         exif[0x0112] = 3 if name == names[3] else 6
-        image = Pillow.open(tmp_path / "images" / name)
+        image: Pillow.Image = Pillow.open(tmp_path / "images" / name)
         if name != names[2]:
             image = image.transpose(OPPOSITE[exif[0x0112]])
         image.save(tmp_path / "images" / name, exif=exif)

@@ -51,7 +51,7 @@ def require_equal_frames(
     if images is None:
         with suppress(InputError):
             images = find_images(annotations.path, names)
-    subject = f"the results of {len(turned)} images, such as {_name(turned[0])}, "
+    subject = f"the results of at least {len(turned)} images, such as {_name(turned[0])}, "
     if images is None:
         print(
             f"{annotations.path}: {subject}exceed the annotated size, but fit into the image "

@@ -16,7 +16,6 @@ from zipfile import ZipFile
 import numpy as np
 import pytest
 from PIL import Image as Pillow
-from PIL import ImageOps
 
 from higherhrnet import Predictor
 from higherhrnet.cli.main import main
@@ -26,17 +25,8 @@ from higherhrnet.io.coco import load_annotations
 from higherhrnet.synthetic.scenes import write_scenes
 from higherhrnet.train_config import DataConfig
 from tests.conftest import ModelFiles
+from tests.oriented import OPPOSITE, store_oriented
 
-OPPOSITE = {
-    2: Pillow.Transpose.FLIP_LEFT_RIGHT,
-    3: Pillow.Transpose.ROTATE_180,
-    4: Pillow.Transpose.FLIP_TOP_BOTTOM,
-    5: Pillow.Transpose.TRANSPOSE,
-    6: Pillow.Transpose.ROTATE_90,
-    7: Pillow.Transpose.TRANSVERSE,
-    8: Pillow.Transpose.ROTATE_270,
-}
-"""The operation that stores an image so that an EXIF orientation displays it as before."""
 Run = Callable[..., tuple[int, str, str]]
 
 
@@ -50,21 +40,6 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
         return exit_.value.code, *capsys.readouterr()
 
     return run
-
-
-def store_oriented(folder: Path, orientation: int) -> None:
-    """Stores the images of a folder with an EXIF orientation; they are displayed as before."""
-    for path in folder.glob("*.png"):
-        exif = Pillow.Exif()
-        exif[0x0112] = orientation
-        image = Pillow.open(path).transpose(OPPOSITE[orientation])
-        image.save(path, exif=exif)
-        displayed = ImageOps.exif_transpose(Pillow.open(path))
-        assert displayed.size == image.size[:: -1 if orientation > 4 else 1]
-
-
-def displayed(folder: Path, name: str) -> Any:  # noqa: ANN401
-    return np.asarray(ImageOps.exif_transpose(Pillow.open(folder / name)))
 
 
 def scenes(folder: Path, width: int = 96, height: int = 64, count: int = 4) -> Path:
@@ -178,7 +153,7 @@ def results_of(path: Path, turn: bool) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("oriented", "turn", "message"),
     [
-        (True, True, "results .* are in the frame of the image that the EXIF orientation requires"),
+        (True, True, r"results of at least \d images, .* in the frame of the image that the EXIF"),
         (True, False, None),
         (False, True, None),
     ],
@@ -200,3 +175,17 @@ def test_results_in_the_frame_of_rotated_images_are_rejected(
         assert re.search(message, err) and err.count("\n") == 1
     else:
         assert (" 1.000" in out) == (not turn)
+
+
+def test_worst_images_are_drawn_in_the_frame_of_the_annotations(tmp_path: Path, run: Run) -> None:
+    path = scenes(tmp_path, count=2)
+    store_oriented(tmp_path / "images", 6)
+    predictions = tmp_path / "predictions.json"
+    results = results_of(path, turn=False)
+    predictions.write_text(json.dumps([result | {"score": 0.5} for result in results[:1]]))
+    arguments = ("--annotations", path, "--images", tmp_path / "images", "--report", tmp_path)
+    code, _, err = run("evaluate", *arguments, "--predictions", predictions)
+    assert code == 0, err
+    for drawing in (tmp_path / "worst").iterdir():
+        assert Pillow.open(drawing).size == (800, 533)  # as 96×64
+    assert list((tmp_path / "worst").iterdir())

@@ -12,7 +12,9 @@ _SIDES = {"left": "left", "right": "right", "l": "left", "r": "right", "lt": "le
 """The words for a side."""
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_]+")
 """The words of a name; those of `lShoulder2` are `l`, `Shoulder` and `2`."""
-_PREFIX, _SUFFIX = re.compile(r"(left|right|l|r)(.+)"), re.compile(r"(.+?)(left|right|l|r)")
+_PREFIX = re.compile(r"(left|right|lt|rt|l|r)(.+)")
+_SUFFIX = re.compile(r"(.+?)(left|right|l|r)")
+_NUMBERS = re.compile(r"^\W*\d+[\W_]*"), re.compile(r"[\W_]*\d+\W*$")
 
 
 class SidePair(NamedTuple):
@@ -45,16 +47,18 @@ def find_side_pairs(names: Sequence[str]) -> list[SidePair]:
     Names form a pair if they differ only in `left` and `right`; else if they differ only in a word
     for the side in any case and position, as `L_Eye`, `EyeR`, `eye.l` and `Right Eye` have it; else
     if a word begins or ends with the side, as `Leye` and `Reye` or `FL_paw` and `FR_paw`. A name
-    that matches several others in one of these ways is in no pair.
+    that matches several others in one of these ways is in no pair. Numbers of the keypoints, as in
+    `1_left_eye` and `2_right_eye`, are ignored where every name has one.
 
     Args:
         names: the names of all keypoints.
     """
+    numbered = dict(zip(_without_numbers(names), names, strict=True))
     pairs: list[SidePair] = []
     for read in (_read_exactly, _read_words, _read_within_words):
         paired = {name for pair in pairs for name in pair[:2]}
-        pairs += _match([name for name in names if name not in paired], read)
-    return pairs
+        pairs += _match([name for name in numbered if name not in paired], read)
+    return [SidePair(numbered[left], numbered[right], part) for left, right, part in pairs]
 
 
 def has_side(name: str) -> bool:
@@ -87,6 +91,15 @@ def respell(names: Sequence[str], known: Iterable[str]) -> dict[str, str]:
 
 def _spelling(name: str) -> str:
     return re.sub(r"[\W_]+", "_", name.strip().casefold())
+
+
+def _without_numbers(names: Sequence[str]) -> Sequence[str]:
+    """Removes numbers at the beginning or end of all names, if the names remain different."""
+    for pattern in _NUMBERS:
+        shorter = [pattern.sub("", name) for name in names]
+        if all(shorter) and len(set(shorter)) == len(names) and not set(shorter) & set(names):
+            return shorter
+    return names
 
 
 def _match(names: Sequence[str], read: Callable[[str], Iterable[_Reading]]) -> list[SidePair]:

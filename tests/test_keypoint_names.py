@@ -74,7 +74,7 @@ def test_ordinary_words_are_not_sides() -> None:
         ("L_Eye", "left eye", "right_eye"),
         ("L_Eye", "R_Eye", "Eye.R"),
         ("left_eye", "right_ear"),
-        ("L1", "R2"),
+        ("L1", "R2", "nose"),
         ("l", "p"),
         ("lip", "rib"),
     ],
@@ -99,6 +99,16 @@ def test_the_original_skeletons_keep_their_pairs() -> None:
         pairs = [(name, name.replace("left", "right")) for name in known.names if "left" in name]
         assert known.pairs == pairs and len(pairs) in (6, 8)
         assert known.unpaired_sides == []
+
+
+@pytest.mark.parametrize("form", ["{n}_{name}", "{name}{n}", "({n}) {name}", "{name} #{n}"])
+def test_numbers_of_all_keypoints_are_ignored(form: str) -> None:
+    coco = SKELETONS["coco"]
+    names = [form.format(n=n, name=name) for n, name in enumerate(coco.names)]
+    assert skeleton(*names).flip_index == coco.flip_index
+    names[0] = "nose"
+    assert skeleton(*names).pairs == []
+    assert skeleton("L1", "R1", "L2", "R2").flip_index == (1, 0, 3, 2)
 
 
 def test_unpaired_sides_are_described() -> None:

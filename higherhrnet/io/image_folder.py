@@ -55,7 +55,7 @@ def find_images(annotations: Path, file_names: Sequence[str] = ()) -> Path:
 
 def _folder_names(annotations: Path) -> tuple[str, ...]:
     split = annotations.stem.rpartition("_")[2]
-    if split == "annotations":
+    if split in ("annotations", "", ".", ".."):
         return "images", "data"
     return split, f"images/{split}", "images", f"data/{split}", "data"
 

@@ -110,7 +110,7 @@ class NameIndex:
         elif others:
             hint = f"there is {_listed([f for e in others for _, f in self._files[stem + e]])}"
         return (
-            f"{self.location}/{name}: cannot be read: no such file; tried "
+            f"{self.location}/{name}: cannot be read: No such file; tried "
             f"{_listed(list(dict.fromkeys(tried)))}, in any case; {hint}"
         )
 

@@ -99,9 +99,9 @@ def test_a_name_denotes_the_file_that_matches_the_end_of_its_path(
         (["1.jpg"], "images\\1.png", "tried images/1.png, 1.png.*there is 1.jpg"),
         (["1.png"], "/etc/passwd", "tried etc/passwd, passwd"),
         (["1.png"], "../secret.png", "tried secret.png"),
-        (["1.png"], "..", "no such file"),
-        (["1.png"], "img#1.png", "no such file"),
-        (["1.png"], "\0", "no such file"),
+        (["1.png"], "..", "No such file"),
+        (["1.png"], "img#1.png", "No such file"),
+        (["1.png"], "\0", "No such file"),
         (["1.png"], "x" * 5000, "cannot be read"),
         ([f"{n}/1.png" for n in "abcdefgh"], "1.png", "8 files .* e/1.png, and 3 more"),
     ],
@@ -120,7 +120,7 @@ def test_no_file_outside_of_the_folder_is_read(tmp_path: Path) -> None:
     outside = make(tmp_path, "secret.png") / "secret.png"
     store = ImageStore(make(tmp_path / "set", "1.png", "2.png"))
     for name in (str(outside), "../secret.png", "a/../../secret.png"):
-        with pytest.raises(InputError, match="no such file"):
+        with pytest.raises(InputError, match="No such file"):
             store.read(name)
     assert number_of(store, "../set/2.png") == 2
     assert number_of(store, str(tmp_path / "set" / "2.png")) == 2

@@ -195,6 +195,8 @@ def test_the_nearest_images_are_chosen(tmp_path: Path) -> None:
         (["images/val/1.png", "val/2.png"], "person_val.json", "2.png", "val"),
         (["images/val/2.png", "val/1.png"], "person_val.json", "2.png", "images/val"),
         (["images/9.png"], "a.json", "1.png", "images"),
+        (["images/1.png"], "L_.json", "1.png", "images"),
+        (["images/1.png"], "a_..json", "1.png", "images"),
     ],
 )
 def test_the_place_that_contains_the_named_images_is_chosen(

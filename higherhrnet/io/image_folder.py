@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import product
+from contextlib import suppress
+from itertools import islice, product
 from os.path import commonpath
 from pathlib import Path
 
@@ -35,21 +36,23 @@ def find_images(annotations: Path, file_names: Sequence[str] = ()) -> Path:
     Raises:
         InputError: the images are in none of these places.
     """
+    folder = annotations.parent
     # The outer folder is the second choice, since it may contain other datasets.
-    roots = annotations.parent, annotations.parent.parent
-    folders = [root / name for name, root in product(_folder_names(annotations), roots)]
-    with reading(annotations.parent):
-        places = [place for folder in folders for place in _existing(folder)]
-        if any(path.suffix.lower() in IMAGE_EXTENSIONS for path in annotations.parent.glob("*")):
-            places.append(annotations.parent)
+    roots = folder, folder / ".." if folder.name in ("", "..") else folder.parent
+    choices = list(product(_folder_names(annotations), roots))
+    listings: dict[Path, list[Path]] = {}
+    with reading(folder):
+        places = [place for name, root in choices for place in _existing(root, name, listings)]
+        if any(path.suffix.lower() in IMAGE_EXTENSIONS for path in folder.glob("*")):
+            places.append(folder)
     names = list(file_names[:_SAMPLE_SIZE])
     if names and [place.suffix for place in places] != [".zip"]:  # opening an archive takes time
-        places = [*_containing(places, roots, names), *places]
+        places[:0] = islice(_containing(places, roots, names), 1)
     if places:
         return places[0]
+    tried = ", ".join(str(root / name) for name, root in choices)
     raise InputError(
-        f"{annotations}: no images in {', '.join(map(str, folders))} (or a .zip file of that "
-        f"name); append their location: {annotations},IMAGES"
+        f"{annotations}: no images in {tried} (or a .zip file of that name); append their location: {annotations},IMAGES"
     )
 
 
@@ -60,20 +63,44 @@ def _folder_names(annotations: Path) -> tuple[str, ...]:
     return split, f"images/{split}", "images", f"data/{split}", "data"
 
 
-def _existing(folder: Path) -> Iterator[Path]:
-    if folder.is_dir():
-        yield folder
-    if (archive := folder.with_name(folder.name + ".zip")).is_file():
-        yield archive
+def _existing(root: Path, folder: str, listings: dict[Path, list[Path]]) -> Iterator[Path]:
+    """Yields a folder if it exists, and then the .zip file of its name, both in any case.
+
+    Args:
+        root: the folder that contains it.
+        folder: its path relative to the root.
+        listings: the content of folders that have been listed, which is extended.
+    """
+
+    def children(parents: list[Path], name: str) -> list[Path]:
+        for parent in parents:
+            if parent not in listings:
+                listings[parent] = []
+                with suppress(OSError):  # not a folder, or not readable
+                    listings[parent] = sorted(parent.iterdir())
+        found = [path for parent in parents for path in listings[parent]]
+        same = [path for path in found if path.name.casefold() == name.casefold()]
+        return sorted(same, key=lambda path: path.name != name)
+
+    parents, (*outer, name) = [root], folder.split("/")
+    for part in outer:
+        parents = children(parents, part)
+    yield from (path for path in children(parents, name) if path.is_dir())
+    yield from (path for path in children(parents, f"{name}.zip") if path.is_file())
 
 
 def _containing(
     places: Sequence[Path], roots: Sequence[Path], names: Sequence[str]
 ) -> Iterator[Path]:
     """Yields the places that contain one of the images, those with its exact path first."""
-    stores = [ImageStore(place) for place in places]
-    exact = [*stores, *map(ImageStore, roots)]
-    if all(Path(name).is_file() and Path(name).is_absolute() for name in names):
-        exact.append(ImageStore(Path(commonpath([Path(name).parent for name in names]))))
-    yield from (s.location for s in exact if any(s.contains(n, exact=True) for n in names))
-    yield from (s.location for s in stores if any(s.contains(name) for name in names))
+    absolute = all(Path(name).is_absolute() and Path(name).is_file() for name in names)
+    common = [Path(commonpath([Path(name).parent for name in names]))] if absolute else []
+    searched = []
+    for place in (*places, *roots, *common):
+        with suppress(InputError):  # an archive that is damaged or still being downloaded
+            store = ImageStore(place)
+            if any(store.contains(name, exact=True) for name in names):
+                yield place
+            if place in places:
+                searched.append(store)
+    yield from (store.location for store in searched if any(map(store.contains, names)))

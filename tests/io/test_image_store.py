@@ -196,6 +196,7 @@ def test_the_nearest_images_are_chosen(tmp_path: Path) -> None:
         (["images/val/2.png", "val/1.png"], "person_val.json", "2.png", "images/val"),
         (["images/9.png"], "a.json", "1.png", "images"),
         (["images/1.png"], "L_.json", "1.png", "images"),
+        (["Images/Val/1.png", "IMAGES.ZIP"], "a_val.json", "1.png", "Images/Val"),
         (["images/1.png"], "a_..json", "1.png", "images"),
     ],
 )
@@ -207,6 +208,17 @@ def test_the_place_that_contains_the_named_images_is_chosen(
         (tmp_path / file).touch()
     expected = tmp_path / (location if location is not None else str(Path(files[0]).parent))
     assert find_images(tmp_path / annotations, ["missing.png", name]) == expected
+
+
+def test_the_outer_folder_of_the_working_folder_is_searched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("annotations/deep", "val"):
+        (tmp_path / folder).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "annotations")
+    assert find_images(Path("a_val.json")).resolve() == tmp_path / "val"
+    monkeypatch.chdir(tmp_path / "annotations" / "deep")
+    assert find_images(Path("../a_val.json")).resolve() == tmp_path / "val"
 
 
 def test_absolute_names_of_this_machine_are_found_if_no_other_place_has_them(

@@ -20,8 +20,8 @@ def find_images(annotations: Path, file_names: Sequence[str] = ()) -> Path:
     """Finds the images of an annotation file where published datasets have them.
 
     The images of `annotations/person_keypoints_train2017.json` are in `train2017` or
-    `images/train2017`; those of `json/crowdpose_train.json` and `annotations.json` are in `images`
-    or `data`. Instead of the folder there may be a .zip file of that name. The images may also be
+    `images/train2017`; those of `json/crowdpose_train.json` and `annotations.json` are in `images`,
+    or in `data` beside the annotation file. Instead of the folder there may be a .zip file of that name. The images may also be
     beside the annotation file, and their names may be absolute or relative to the folder of the
     annotation file or the folder above it.
 
@@ -39,7 +39,7 @@ def find_images(annotations: Path, file_names: Sequence[str] = ()) -> Path:
     folder = annotations.parent
     # The outer folder is the second choice, since it may contain other datasets.
     roots = folder, folder / ".." if folder.name in ("", "..") else folder.parent
-    choices = list(product(_folder_names(annotations), roots))
+    choices = [*product(_folder_names(annotations), roots), ("data", folder)]
     listings: dict[Path, list[Path]] = {}
     with reading(folder):
         places = [place for name, root in choices for place in _existing(root, name, listings)]
@@ -52,15 +52,16 @@ def find_images(annotations: Path, file_names: Sequence[str] = ()) -> Path:
         return places[0]
     tried = ", ".join(str(root / name) for name, root in choices)
     raise InputError(
-        f"{annotations}: no images in {tried} (or a .zip file of that name); append their location: {annotations},IMAGES"
+        f"{annotations}: no images in {tried} (or a .zip file of that name); append their "
+        f"location: {annotations},IMAGES"
     )
 
 
 def _folder_names(annotations: Path) -> tuple[str, ...]:
     split = annotations.stem.rpartition("_")[2]
     if split in ("annotations", "", ".", ".."):
-        return "images", "data"
-    return split, f"images/{split}", "images", f"data/{split}", "data"
+        return ("images",)
+    return split, f"images/{split}", "images"
 
 
 def _existing(root: Path, folder: str, listings: dict[Path, list[Path]]) -> Iterator[Path]:

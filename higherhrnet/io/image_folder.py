@@ -21,9 +21,9 @@ def find_images(annotations: Path, file_names: Sequence[str] = ()) -> Path:
 
     The images of `annotations/person_keypoints_train2017.json` are in `train2017` or
     `images/train2017`; those of `json/crowdpose_train.json` and `annotations.json` are in `images`,
-    or in `data` beside the annotation file. Instead of the folder there may be a .zip file of that name. The images may also be
-    beside the annotation file, and their names may be absolute or relative to the folder of the
-    annotation file or the folder above it.
+    or in `data` beside the annotation file. Instead of the folder there may be a .zip file of that
+    name. The images may also be beside the annotation file, and their names may be absolute or
+    relative to the folder of the annotation file or the folder above it.
 
     Args:
         annotations: the path of the annotation file.

@@ -128,6 +128,7 @@ def load_dataset(
         packed = pack_annotations(
             dataset, images, skeleton, with_ignored=with_ignored, with_outlines=outlines
         )
+        images.contains(packed.names[0])  # if a search is needed, before workers copy the store
         parts.append((packed, images))
     return KeypointDataset(skeleton, parts, [weight for _, _, weight in arguments])
 

@@ -39,10 +39,10 @@ def evaluate(
         resume: Continue an earlier run with the same --report folder.
     """
     from higherhrnet.evaluation.crowd_index import crowd_index_note
-    from higherhrnet.evaluation.frames import require_equal_frames
     from higherhrnet.evaluation.metrics import evaluate_results, format_metrics
     from higherhrnet.evaluation.predict_dataset import predict_dataset
     from higherhrnet.evaluation.report import write_report
+    from higherhrnet.evaluation.rotation import require_equal_rotation
     from higherhrnet.io.coco import load_annotations, load_predictions
     from higherhrnet.io.image_folder import find_images
 
@@ -54,7 +54,7 @@ def evaluate(
     failed: list[str] = []
     if predictions:
         results = load_predictions(predictions)
-        require_equal_frames(truth, results, images)
+        require_equal_rotation(truth, results, images)
     else:
         images = images or find_images(annotations, truth.file_names)
         results, failed = predict_dataset(options.load(), truth, images, report, resume)

@@ -80,7 +80,7 @@ def check_datasets(datasets: Sequence[str], out: Path | None = None) -> bool:
         findings = check_dataset(annotations, images)
         counts = f"{len(annotations.images):,} images, {annotations.num_people:,} people"
         print(f"{path}: {counts} with keypoints")
-        print(f"  pairs that a flip exchanges: {describe_pairs(annotations.skeleton.pairs)}")
+        print(f"  flip pairs: {describe_pairs(annotations.skeleton.pairs)}")
         for finding in findings:
             print(f"  {finding.summary()}")
         valid &= not any(finding.is_error for finding in findings)

@@ -223,6 +223,6 @@ def test_pairs_are_listed_and_sides_without_partner_reported(
     path.write_text(json.dumps(content))
     check_datasets([str(path)])
     output = capsys.readouterr().out
-    assert f"  pairs that a flip exchanges: {pairs}" in output
+    assert f"  flip pairs: {pairs}" in output
     note = f"note: {unpaired} keypoints have a side in their names, but no partners"
     assert (note in output) == bool(unpaired)

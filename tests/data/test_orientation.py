@@ -1,7 +1,7 @@
 """Annotations are paired with the pixels that they were made on: stored or rotated by EXIF.
 
 The same scenes are stored in eight ways, one for each EXIF orientation, so that they are displayed
-as before, and annotated in the displayed frame or in that of the stored pixels.
+as before, and annotated as they are displayed or as they are stored.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def scenes(folder: Path, width: int = 96, height: int = 64, count: int = 4) -> P
 
 @pytest.mark.parametrize("orientation", [5, 6, 7, 8])
 @pytest.mark.parametrize("archive", [False, True])
-def test_training_uses_the_frame_of_the_annotations(
+def test_training_uses_the_pixels_of_the_annotations(
     tmp_path: Path, orientation: int, archive: bool
 ) -> None:
     path = scenes(tmp_path)
@@ -82,7 +82,7 @@ def test_stored_pixels_are_used_where_the_annotated_size_is_theirs(tmp_path: Pat
             np.testing.assert_array_equal(item.image, np.asarray(stored.convert("RGB")))
 
 
-def test_a_model_is_evaluated_in_the_frame_of_the_annotations(
+def test_a_model_is_evaluated_on_the_pixels_of_the_annotations(
     tmp_path: Path, small_model: ModelFiles, run: Run
 ) -> None:
     path = scenes(tmp_path)
@@ -136,7 +136,7 @@ def test_check_data_counts_images_with_an_orientation(tmp_path: Path, run: Run) 
 
 
 def results_of(path: Path, turn: bool) -> list[dict[str, Any]]:
-    """Perfect results, in the annotated frame or in that of an image turned clockwise."""
+    """Perfect results, on the annotated image or on that image turned clockwise."""
     content = json.loads(path.read_text())
     heights = {image["id"]: image["height"] for image in content["images"]}
     results = []
@@ -153,12 +153,12 @@ def results_of(path: Path, turn: bool) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("oriented", "turn", "message"),
     [
-        (True, True, r"results of at least \d images, .* in the frame of the image that the EXIF"),
+        (True, True, r"results of at least \d images, .* refer to the image rotated by its EXIF"),
         (True, False, None),
         (False, True, None),
     ],
 )
-def test_results_in_the_frame_of_rotated_images_are_rejected(
+def test_results_on_rotated_images_are_rejected(
     tmp_path: Path, run: Run, oriented: bool, turn: bool, message: str | None
 ) -> None:
     path = scenes(tmp_path)
@@ -177,7 +177,7 @@ def test_results_in_the_frame_of_rotated_images_are_rejected(
         assert (" 1.000" in out) == (not turn)
 
 
-def test_worst_images_are_drawn_in_the_frame_of_the_annotations(tmp_path: Path, run: Run) -> None:
+def test_worst_images_are_rotated_as_annotated(tmp_path: Path, run: Run) -> None:
     path = scenes(tmp_path, count=2)
     store_oriented(tmp_path / "images", 6)
     predictions = tmp_path / "predictions.json"

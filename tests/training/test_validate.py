@@ -171,9 +171,7 @@ def test_previews_have_a_row_for_each_image_and_are_reproducible(
     assert max(unchanged[2:]) < 0.05  # heatmaps and tags
 
 
-def test_previews_are_in_the_frame_of_the_annotations(
-    untrained_model: Path, tmp_path: Path
-) -> None:
+def test_previews_are_rotated_as_annotated(untrained_model: Path, tmp_path: Path) -> None:
     path = write_scenes(tmp_path, 2, height=64, width=96)
     network, header = checkpoint.load(untrained_model)
     expected = validator_of(DataConfig(val=str(path))).draw_previews(network, header, 2)

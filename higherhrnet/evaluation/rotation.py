@@ -1,4 +1,4 @@
-"""Detects results that are in another frame than the annotations: rotated by an EXIF orientation.
+"""Detects results on images that were rotated by EXIF, unlike the annotations.
 
 `predict` rotates images as their EXIF orientation requires, and annotations often refer to the
 stored pixels.
@@ -22,12 +22,14 @@ from higherhrnet.io.image_store import ImageStore, annotated_shape
 
 _TOLERANCE = 1
 """The number of pixels by which keypoints may be outside of an image."""
+_MAX_FILES = 20
+"""The number of image files whose orientation is read."""
 
 
-def require_equal_frames(
+def require_equal_rotation(
     annotations: Annotations, results: Sequence[Mapping[str, Any]], images: Path | None = None
 ) -> None:
-    """Raises InputError if results are in the frame of the rotated images and annotations are not.
+    """Raises InputError if results refer to rotated images and annotations to stored ones.
 
     This is detected by size: results exceed the annotated size of an image, but not the size of the
     image turned by 90 degrees, and the file has an EXIF orientation that turns it. Where the images
@@ -40,7 +42,7 @@ def require_equal_frames(
             file).
 
     Raises:
-        InputError: results and annotations are in different frames, or do not match each other.
+        InputError: results and annotations refer to different pixels, or do not match each other.
     """
     paired = pair_results(annotations, results)
     groups = zip(paired.images, paired.results_by_image, strict=True)
@@ -60,12 +62,12 @@ def require_equal_frames(
         )
         return
     store = ImageStore(images, names)
-    for entry in turned:
-        if frames := _frames(entry, store):
+    for entry in turned[:_MAX_FILES]:
+        if pixels := _pixels(entry, store):
             raise InputError(
-                f"{annotations.path}: {subject}are in the frame of {frames[0]}, but the "
-                f"annotations are in that of {frames[1]}; evaluate the model with --model, which "
-                "uses the frame of the annotations, or remove the orientation from the files"
+                f"{annotations.path}: {subject}refer to {pixels[0]}, but the annotations refer to "
+                f"{pixels[1]}; evaluate the model with --model, which uses the pixels of the "
+                "annotations, or remove the orientation from the files"
             )
 
 
@@ -79,16 +81,16 @@ def _is_turned(entry: Entry, results: Sequence[Entry]) -> bool:
     return bool((extent > size).any() and (extent <= size[::-1]).all())
 
 
-def _frames(entry: Entry, store: ImageStore) -> tuple[str, str] | None:
-    """Describes the frames of results and annotations; None if the file has no orientation."""
+def _pixels(entry: Entry, store: ImageStore) -> tuple[str, str] | None:
+    """Describes what results and annotations refer to; None if the file is not rotated."""
     try:
         rotated, stored = store.read_rotated(_name(entry)), store.read(_name(entry))
     except InputError:
         return None
     if rotated is None or rotated.shape == stored.shape:
         return None
-    frames = "the image that the EXIF orientation requires", "the stored pixels"
-    return frames if annotated_shape(entry) == stored.shape[:2] else frames[::-1]
+    pixels = "the image rotated by its EXIF orientation", "the stored pixels"
+    return pixels if annotated_shape(entry) == stored.shape[:2] else pixels[::-1]
 
 
 def _name(entry: Entry) -> str:

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from higherhrnet.errors import InputError, reading, require, require_file
-
-_OPPOSITE = {"left": "right", "right": "left", "Left": "Right", "Right": "Left"}
-
-
-def opposite_name(name: str) -> str:
-    """Returns the name of the same keypoint on the other side of the body, or the name itself."""
-    return re.sub("left|right|Left|Right", lambda side: _OPPOSITE[side.group()], name)
+from higherhrnet.keypoint_names import find_side_pairs, has_side
 
 
 @dataclass(frozen=True)
@@ -33,7 +26,7 @@ class Skeleton:
         grouping_order: the order in which grouping visits the keypoints, as K indices (default: the
             order of `names`).
         flip_pairs: pairs of names of keypoints that are exchanged by a flip (default: names that
-            differ only in left and right).
+            differ only in the side; see `find_side_pairs`).
 
     Raises:
         InputError: there are no keypoints, a name repeats, a limb or flip pair has an unknown
@@ -52,7 +45,7 @@ class Skeleton:
     grouping_order: tuple[int, ...] = ()
     """The order in which grouping visits the keypoints (default: that of `names`)."""
     flip_pairs: tuple[tuple[str, str], ...] = ()
-    """Keypoints that are exchanged by a flip (default: those with left and right in `names`)."""
+    """Keypoints that are exchanged by a flip (default: those with a side in `names`)."""
 
     def __post_init__(self) -> None:
         title, known = f"skeleton {self.name}", set(self.names)
@@ -82,10 +75,32 @@ class Skeleton:
     @cached_property
     def flip_index(self) -> tuple[int, ...]:
         """For each keypoint, the index of the keypoint that replaces it in a flipped image."""
-        partners = {a: b for pair in self.flip_pairs for a, b in (pair, pair[::-1])}
-        partner = partners.get if partners else opposite_name
+        pairs = self.flip_pairs or [pair[:2] for pair in find_side_pairs(self.names)]
+        partners = {a: b for pair in pairs for a, b in (pair, pair[::-1])}
         index = {name: i for i, name in enumerate(self.names)}
-        return tuple(index.get(partner(name) or name, index[name]) for name in self.names)
+        return tuple(index[partners.get(name, name)] for name in self.names)
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """The pairs of keypoints that are exchanged by a flip."""
+        return [(self.names[i], self.names[j]) for i, j in enumerate(self.flip_index) if i < j]
+
+    @property
+    def unpaired_sides(self) -> list[str]:
+        """The keypoints with a side in their name that a flip exchanges with no other keypoint."""
+        indices = enumerate(self.flip_index)
+        return [self.names[i] for i, j in indices if i == j and has_side(self.names[i])]
+
+    def renamed(self, names: Mapping[str, str]) -> Skeleton:
+        """Returns the skeleton with other names of its keypoints."""
+        if all(names[name] == name for name in self.names):
+            return self
+        return replace(
+            self,
+            names=tuple(names[name] for name in self.names),
+            limbs=tuple((names[a], names[b]) for a, b in self.limbs),
+            flip_pairs=tuple((names[a], names[b]) for a, b in self.flip_pairs),
+        )
 
     @cached_property
     def limb_index(self) -> tuple[tuple[int, int], ...]:

@@ -42,8 +42,9 @@ def evaluate(
     from higherhrnet.evaluation.metrics import evaluate_results, format_metrics
     from higherhrnet.evaluation.predict_dataset import predict_dataset
     from higherhrnet.evaluation.report import write_report
+    from higherhrnet.evaluation.rotation import require_equal_rotation
     from higherhrnet.io.coco import load_annotations, load_predictions
-    from higherhrnet.io.image_store import find_images
+    from higherhrnet.io.image_folder import find_images
 
     if predictions and options != InferenceOptions():
         raise InputError("--predictions excludes --model and the inference flags; omit them")
@@ -53,8 +54,9 @@ def evaluate(
     failed: list[str] = []
     if predictions:
         results = load_predictions(predictions)
+        require_equal_rotation(truth, results, images)
     else:
-        images = images or find_images(annotations)
+        images = images or find_images(annotations, truth.file_names)
         results, failed = predict_dataset(options.load(), truth, images, report, resume)
     metrics = evaluate_results(truth, results)
     print(format_metrics(metrics, len(truth.images), truth.num_people))

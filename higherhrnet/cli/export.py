@@ -81,13 +81,14 @@ def _export_int8(
 ) -> int:
     require_packages("export --int8", "torch", "onnx")
     from higherhrnet.io.coco import load_annotations
-    from higherhrnet.io.image_store import find_images
+    from higherhrnet.io.image_folder import find_images
     from higherhrnet.quantization.calibration import select_calibration_images
     from higherhrnet.quantization.quantize import AccuracyCheck, quantize
 
     sources, check = select_calibration_images(folder, count), None
     if annotations:
-        check = AccuracyCheck(load_annotations(annotations), images or find_images(annotations))
+        truth = load_annotations(annotations)
+        check = AccuracyCheck(truth, images or find_images(annotations, truth.file_names))
     with TemporaryDirectory() as temporary:
         float_model = path
         if path.suffix != ".onnx":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,13 +14,16 @@ from tqdm import tqdm
 
 from higherhrnet.config import DecodeConfig
 from higherhrnet.data.dataset import parse_dataset_argument
+from higherhrnet.data.orientation import find_oriented_images
 from higherhrnet.data.rle import encode_annotation
 from higherhrnet.data.sides import find_swapped_sides
 from higherhrnet.errors import InputError
 from higherhrnet.hardware import usable_cores
 from higherhrnet.io.atomic import atomic_path
 from higherhrnet.io.coco import Annotations, Entry, load_annotations
-from higherhrnet.io.image_store import ImageStore, find_images
+from higherhrnet.io.image_folder import find_images
+from higherhrnet.io.image_store import ImageStore
+from higherhrnet.keypoint_names import describe_pairs
 from higherhrnet.skeleton import Skeleton
 
 ImagePerson = tuple[Entry, Entry]
@@ -71,9 +75,12 @@ def check_datasets(datasets: Sequence[str], out: Path | None = None) -> bool:
     for dataset in datasets:
         path, location, _ = parse_dataset_argument(dataset)
         annotations = load_annotations(path)
-        findings = check_dataset(annotations, ImageStore(location or find_images(path)))
+        names = annotations.file_names
+        images = ImageStore(location or find_images(path, names), names)
+        findings = check_dataset(annotations, images)
         counts = f"{len(annotations.images):,} images, {annotations.num_people:,} people"
         print(f"{path}: {counts} with keypoints")
+        print(f"  flip pairs: {describe_pairs(annotations.skeleton.pairs)}")
         for finding in findings:
             print(f"  {finding.summary()}")
         valid &= not any(finding.is_error for finding in findings)
@@ -99,10 +106,12 @@ def check_dataset(annotations: Annotations, images: ImageStore) -> list[Finding]
     annotated = {str(image["id"]): image for image, _ in people}
     findings = [
         *_check_images(list(annotated.values()), images),
+        *_check_orientation(list(annotated.values()), images),
         *_check_ids(annotations),
         *_check_segmentations(people),
         *_check_keypoints(people, annotations.skeleton),
         *_count_people(people),
+        _check_sides(annotations.skeleton),
         Finding(
             "image has no annotated people and is not used in training",
             "images have no annotated people and are not used in training",
@@ -127,6 +136,9 @@ def _check_images(entries: Sequence[Entry], images: ImageStore) -> list[Finding]
         annotated = entry.get("width") or width, entry.get("height") or height
         if annotated == (width, height):
             return None, None
+        with suppress(InputError):  # rotated by its EXIF orientation, the image may have that size
+            images.read(str(entry["file_name"]), annotated[::-1])
+            return None, None
         return None, f"{_file_name(entry)} is {width}×{height}, not {annotated[0]}×{annotated[1]}"
 
     problems: list[tuple[str | None, str | None]] = []
@@ -149,6 +161,30 @@ def _check_images(entries: Sequence[Entry], images: ImageStore) -> list[Finding]
             [resized for _, resized in problems if resized],
         ),
     ]
+
+
+def _check_orientation(entries: Sequence[Entry], images: ImageStore) -> list[Finding]:
+    """Counts images with an EXIF orientation, by the pixels that are used."""
+    return [
+        Finding(
+            f"image has an EXIF orientation and is {case}",
+            f"images have an EXIF orientation and are {case}",
+            names,
+            is_error=False,
+        )
+        for case, names in find_oriented_images(entries, images).items()
+    ]
+
+
+def _check_sides(skeleton: Skeleton) -> Finding:
+    """Finds keypoints whose name has a side, but that a flip exchanges with no other keypoint."""
+    return Finding(
+        "keypoint has a side in its name, but no partner, so that a flip confuses left and right",
+        "keypoints have a side in their names, but no partners, so that a flip confuses left and "
+        "right; define flip_pairs",
+        skeleton.unpaired_sides,
+        is_error=False,
+    )
 
 
 def _check_ids(annotations: Annotations) -> list[Finding]:

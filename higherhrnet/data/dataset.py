@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
 
@@ -11,11 +11,12 @@ import numpy as np
 
 from higherhrnet.arrays import BoolArray, FloatArray, Image
 from higherhrnet.data.annotation_arrays import PackedAnnotations, pack_annotations
-from higherhrnet.data.merge import merge_skeletons
+from higherhrnet.data.merge import merge_skeletons, unify_names
 from higherhrnet.data.rle import decode_mask
-from higherhrnet.errors import InputError, require
+from higherhrnet.errors import InputError, reading, require
 from higherhrnet.io.coco import Annotations, load_annotations
-from higherhrnet.io.image_store import ImageStore, find_images
+from higherhrnet.io.image_folder import find_images
+from higherhrnet.io.image_store import ImageStore
 from higherhrnet.skeleton import CROWDPOSE, Skeleton, load_skeleton
 from higherhrnet.train_config import DataConfig
 
@@ -83,14 +84,8 @@ class KeypointDataset:
         index = range(len(self))[index]
         part = int(np.searchsorted(self._starts, index, "right")) - 1
         (packed, images), i = self._parts[part], index - int(self._starts[part])
-        name, (height, width) = packed.names[i], packed.shapes[i]
-        image = images.read(name)
-        if image.shape[:2] != (height, width):
-            raise InputError(
-                f"{images.location}/{name}: has {image.shape[1]}×{image.shape[0]} pixels, but is "
-                f"annotated as {width}×{height}; higherhrnet check-data lists all such images"
-            )
-        mask = None
+        name, (height, width) = packed.names[i], packed.shapes[i].tolist()
+        image, mask = images.read(name, (height, width)), None
         if packed.ignored and len(ignored := packed.ignored[i]):
             mask = ~decode_mask(ignored.tobytes(), height, width)
         keypoints, sizes, outlines = packed.keypoints[i], packed.sizes[i], packed.outlines_in(i)
@@ -119,19 +114,21 @@ def load_dataset(
         arguments = arguments[:1]
     by_path = {dataset.path: dataset for dataset in parsed}
     datasets = [by_path.get(path) or load_annotations(path) for path, _, _ in arguments]
-    if config.skeleton:
-        skeleton = load_skeleton(config.skeleton)
-    else:
-        skeleton = merge_skeletons([dataset.skeleton for dataset in datasets])
+    chosen = load_skeleton(config.skeleton) if config.skeleton else None
+    skeletons = unify_names([dataset.skeleton for dataset in datasets], chosen)
+    skeleton = chosen or merge_skeletons(skeletons)
+    datasets = [replace(d, skeleton=s) for d, s in zip(datasets, skeletons, strict=True)]
     parts = []
     for dataset, (path, location, _) in zip(datasets, arguments, strict=True):
-        images = ImageStore(location or find_images(path))
+        names = dataset.file_names
+        images = ImageStore(location or find_images(path, names), names)
         with_ignored = config.mask and dataset.skeleton.names != CROWDPOSE.names
         if config.overfit:
             dataset = dataset.subset(dataset.labeled_images[: config.overfit])
         packed = pack_annotations(
             dataset, images, skeleton, with_ignored=with_ignored, with_outlines=outlines
         )
+        images.contains(packed.names[0])  # if a search is needed, before workers copy the store
         parts.append((packed, images))
     return KeypointDataset(skeleton, parts, [weight for _, _, weight in arguments])
 
@@ -139,20 +136,56 @@ def load_dataset(
 def parse_dataset_argument(text: str) -> tuple[Path, Path | None, float]:
     """Parses a dataset given as ANNOTATIONS[,IMAGES[,WEIGHT]].
 
+    Paths may contain commas: of all ways to split the text, that with existing paths is used.
+
     Returns:
         The annotation file, the folder or .zip file of the images if given, and the weight
         (default: 1).
 
     Raises:
-        InputError: the text has another form, or the weight is not above 0.
+        InputError: the text has another form, the weight is not above 0, or the text can be split
+            into existing paths in several ways.
     """
-    annotations, images, weight_text, *rest = [*text.split(","), "", ""]
-    try:
-        weight = float(weight_text or 1)
-    except ValueError:
-        weight = 0
-    require(
-        not any(rest) and weight > 0 and isfinite(weight),
-        f"{text}: must be ANNOTATIONS[,IMAGES[,WEIGHT]], with a WEIGHT above 0",
+    parts = text.split(",")
+    ways = list(filter(None, (_dataset(parts, *cuts) for cuts in _cuts(len(parts)))))
+    with reading(text):
+        files = [way for way in ways if way[0].is_file()]
+        complete = [way for way in files if way[1] is None or way[1].exists()]
+    if len(complete) > 1:
+        choices = "; ".join(f"{path} and {images or 'no images'}" for path, images, _ in complete)
+        raise InputError(f"{text}: can be split into several existing paths: {choices}; rename one")
+    plain = _dataset(parts, 1, 2) if len(parts) <= 3 else None
+    if complete:
+        return complete[0]
+    if plain:
+        return plain
+    last = f",{parts[-1]}" if _is_number(parts[-1]) else None  # a weight, if it is a number
+    if found := [way for way in files if not (last and str(way[1]).endswith(last))]:
+        return found[0]
+    raise InputError(
+        f"{text}: must be ANNOTATIONS[,IMAGES[,WEIGHT]], with existing paths and a WEIGHT above 0"
     )
-    return Path(annotations), Path(images) if images else None, weight
+
+
+def _cuts(count: int) -> Iterator[tuple[int, int]]:
+    """Yields the ways to divide parts: the ends of the annotations' and of the images' parts."""
+    for i in range(1, count + 1):
+        yield i, count  # no weight
+        if i < count - 1:
+            yield i, count - 1
+
+
+def _dataset(parts: Sequence[str], i: int, j: int) -> tuple[Path, Path | None, float] | None:
+    """Returns the dataset of parts that are divided before i and j; None if the weight is wrong."""
+    images, weight_text = ",".join(parts[i:j]), ",".join(parts[j:]) or "1"
+    if not (_is_number(weight_text) and isfinite(weight := float(weight_text)) and weight > 0):
+        return None
+    return Path(",".join(parts[:i])), Path(images) if images else None, weight
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import chain
 
+from higherhrnet.keypoint_names import respell
 from higherhrnet.skeleton import SKELETONS, Skeleton
 
 
 def merge_skeletons(skeletons: Sequence[Skeleton]) -> Skeleton:
     """Merges skeletons into one that has the keypoints of all, by name.
 
-    The keypoints are in the order in which their names first occur. If they are exactly those of
+    Names that differ only in case and in the characters between words are one keypoint. The
+    keypoints are in the order in which their names first occur. If they are exactly those of
     COCO, CrowdPose or the first skeleton, the result is that skeleton.
 
     Raises:
         InputError: the flip pairs of the skeletons contradict each other.
     """
+    skeletons = unify_names(skeletons)
     names = _unique([skeleton.names for skeleton in skeletons])
     for known in (*SKELETONS.values(), skeletons[0]):
         if set(known.names) == set(names):
@@ -31,6 +34,23 @@ def merge_skeletons(skeletons: Sequence[Skeleton]) -> Skeleton:
         tuple(names.index(name) for name in order),
         _flip_pairs(skeletons),
     )
+
+
+def unify_names(skeletons: Sequence[Skeleton], target: Skeleton | None = None) -> list[Skeleton]:
+    """Gives keypoints the same name whose names differ only in spelling, as in `Left_Eye`.
+
+    Args:
+        skeletons: the skeletons to rename.
+        target: the skeleton whose names are used; default: the names of COCO and CrowdPose where
+            one of the skeletons has them, else those of the first skeleton that has the keypoint.
+    """
+    names = _unique([skeleton.names for skeleton in skeletons])
+    if target:
+        known = target.names
+    else:
+        predefined = _unique([skeleton.names for skeleton in SKELETONS.values()])
+        known = (*(name for name in predefined if name in names), *names)
+    return [skeleton.renamed(respell(skeleton.names, known)) for skeleton in skeletons]
 
 
 def _flip_pairs(skeletons: Sequence[Skeleton]) -> tuple[tuple[str, str], ...]:

@@ -14,12 +14,12 @@ both eyes or both ears labeled are suspected.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import numpy as np
 
 from higherhrnet.arrays import BoolArray, DoubleArray, FloatArray
+from higherhrnet.keypoint_names import SidePair, find_side_pairs
 from higherhrnet.skeleton import Skeleton
 
 _OPPOSITE_COSINE = -0.5  # vectors are opposite if the angle between them is above 120 degrees
@@ -43,10 +43,11 @@ def find_swapped_sides(keypoints: FloatArray, skeleton: Skeleton) -> BoolArray:
 
 def _has_reversed_face(keypoints: FloatArray, skeleton: Skeleton) -> BoolArray:
     """Returns (P,) whether eyes and nose are visible, with the eyes on the wrong sides."""
-    names = ("nose", "left_eye", "right_eye")
-    if not set(names) <= set(skeleton.names):
+    noses = [name for name in skeleton.names if name.lower() == "nose"]
+    eyes = [pair[:2] for pair in _pairs(skeleton) if pair.part == "eye"]
+    if not noses or not eyes:
         return np.zeros(len(keypoints), np.bool_)
-    face = keypoints[:, [skeleton.names.index(name) for name in names]]
+    face = keypoints[:, [skeleton.names.index(name) for name in (noses[0], *eyes[0])]]
     nose, left, right = np.moveaxis(face[..., :2].astype(np.float64), 1, 0)
     across, down = left - right, nose - (left + right) / 2
     cross = across[:, 0] * down[:, 1] - across[:, 1] * down[:, 0]
@@ -56,8 +57,9 @@ def _has_reversed_face(keypoints: FloatArray, skeleton: Skeleton) -> BoolArray:
 
 def _has_reversed_body(keypoints: FloatArray, skeleton: Skeleton) -> BoolArray:
     """Returns (P,) whether most vectors point against that of the first labeled reference part."""
-    pairs = [(i, j) for i, j in enumerate(skeleton.flip_index) if "left" in _lower(skeleton, i)]
-    parts = [re.sub("left|[^a-z]", "", _lower(skeleton, i)) for i, _ in pairs]
+    side_pairs = _pairs(skeleton)
+    pairs = [(skeleton.names.index(p.left), skeleton.names.index(p.right)) for p in side_pairs]
+    parts = [pair.part for pair in side_pairs]
     references = [parts.index(part) for part in _REFERENCE_PARTS if part in parts]
     if not references:
         return np.zeros(len(keypoints), np.bool_)
@@ -99,5 +101,8 @@ def _side_vectors(
     return vectors / np.maximum(lengths, 1e-9)[..., None], clear
 
 
-def _lower(skeleton: Skeleton, keypoint: int) -> str:
-    return skeleton.names[keypoint].lower()
+def _pairs(skeleton: Skeleton) -> list[SidePair]:
+    """Returns the pairs of keypoints that a flip exchanges and whose sides their names show."""
+    exchanged = set(skeleton.pairs)
+    pairs = find_side_pairs(skeleton.names)
+    return [p for p in pairs if exchanged & {(p.left, p.right), (p.right, p.left)}]

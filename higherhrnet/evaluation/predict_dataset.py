@@ -13,10 +13,12 @@ from higherhrnet.errors import InputError
 from higherhrnet.inference.predictor import Predictor
 from higherhrnet.inference.stream import FailedSource, FrameResult, predict_stream
 from higherhrnet.io.coco import Annotations, Entry
-from higherhrnet.io.image_store import ImageStore
+from higherhrnet.io.image_store import ImageStore, annotated_shape
 from higherhrnet.io.predictions import PredictionWriter
 from higherhrnet.io.sources import Frame, Source
+from higherhrnet.keypoint_names import respell
 from higherhrnet.poses import Poses
+from higherhrnet.skeleton import Skeleton
 
 MAX_INITIAL_FAILURES = 20
 """The number of unreadable images at the beginning after which a run ends with an error."""
@@ -32,8 +34,9 @@ def predict_dataset(
 ) -> tuple[list[Entry], list[str]]:
     """Predicts the poses in the images of a dataset.
 
-    The images are used as they are stored, without the rotation in their EXIF data, because COCO
-    annotations refer to stored pixels. An image that cannot be read is skipped.
+    The stored pixels of the images are used, or the image that their EXIF orientation requires if
+    that has the annotated size, as `ImageStore.read` describes. An image that cannot be read or has
+    another size than annotated is skipped.
 
     Args:
         predictor: predicts the poses.
@@ -50,7 +53,10 @@ def predict_dataset(
         InputError: none of the first images can be read, the folder cannot be written to, the model
             lacks a keypoint of the annotations, or the images have no unique file names.
     """
-    image_ids, store = _ids_by_file_name(predictor, annotations), ImageStore(images)
+    skeleton = _require_keypoints(predictor, annotations)
+    image_ids = _ids_by_file_name(annotations)
+    store = ImageStore(images, annotations.file_names)
+    shapes = {str(image["file_name"]): annotated_shape(image) for image in annotations.images}
     sources = [Source(name, images / name) for name in image_ids]
     results: list[Entry] = []
     failures: list[str] = []
@@ -62,7 +68,10 @@ def predict_dataset(
         remaining = [source for source in sources if not (writer and writer.contains(source))]
         completed = len(sources) - len(remaining)
         predictions = predict_stream(
-            predictor, remaining, _frame_and_poses, read=lambda source: store.read(source.name)
+            predictor,
+            remaining,
+            _frame_and_poses,
+            read=lambda source: store.read(source.name, shapes[source.name]),
         )
         for prediction in tqdm(
             predictions,
@@ -74,10 +83,13 @@ def predict_dataset(
             if isinstance(prediction, FailedSource):
                 failures.append(_skip(prediction))
                 if not completed and len(failures) == min(MAX_INITIAL_FAILURES, len(sources)):
-                    raise InputError(f"{images}: the first {len(failures)} images cannot be read")
+                    raise InputError(
+                        f"{images}: the first {len(failures)} images cannot be read; the last of "
+                        f"these errors: {failures[-1]}"
+                    )
                 continue
             completed += 1
-            frame, poses = prediction[0], prediction[1].with_skeleton(annotations.skeleton)
+            frame, poses = prediction[0], prediction[1].with_skeleton(skeleton)
             if writer:
                 writer.add(frame, poses)
             else:
@@ -98,13 +110,20 @@ def _skip(failed: FailedSource) -> str:
     return str(failed.reason)
 
 
-def _ids_by_file_name(predictor: Predictor, annotations: Annotations) -> dict[str, int | str]:
-    path = annotations.path
-    model_names = predictor.header.skeleton.names
-    if missing := [name for name in annotations.skeleton.names if name not in model_names]:
+def _require_keypoints(predictor: Predictor, annotations: Annotations) -> Skeleton:
+    """Returns the skeleton of the annotations with the model's spelling of the names."""
+    names, model_names = annotations.skeleton.names, predictor.header.skeleton.names
+    spelling = respell(names, model_names)
+    if missing := [name for name in names if spelling[name] not in model_names]:
         raise InputError(
-            f"{path}: has keypoints that the model does not predict: {', '.join(missing)}"
+            f"{annotations.path}: has keypoints that the model does not predict: "
+            f"{', '.join(missing)}"
         )
+    return annotations.skeleton.renamed(spelling)
+
+
+def _ids_by_file_name(annotations: Annotations) -> dict[str, int | str]:
+    path = annotations.path
     if any("file_name" not in image for image in annotations.images):
         raise InputError(f"{path}: images without file_name; every image needs one")
     counts = Counter(str(image["file_name"]) for image in annotations.images)

@@ -14,7 +14,7 @@ from higherhrnet.errors import InputError
 from higherhrnet.evaluation.error_analysis import ErrorCounts, top_results
 from higherhrnet.evaluation.pairing import PairedResults
 from higherhrnet.io.coco import Entry
-from higherhrnet.io.image_store import ImageStore
+from higherhrnet.io.image_store import ImageStore, annotated_shape
 from higherhrnet.io.images import write_image
 from higherhrnet.poses import Poses
 from higherhrnet.skeleton import Skeleton
@@ -46,7 +46,7 @@ def draw_worst_images(
         errors: the errors of each image of `paired.images`.
         images: the folder or .zip file of the images; None to draw nothing.
     """
-    store = ImageStore(images) if images else None
+    store = ImageStore(images, paired.annotations.file_names) if images else None
     people, results = paired.people_by_image, paired.results_by_image
     totals = np.array([image.total_error for image in errors])
     order = np.argsort(-totals, kind="stable")[:NUM_IMAGES]
@@ -56,7 +56,7 @@ def draw_worst_images(
         name = str(entry.get("file_name", entry["id"]))
         caption, files = f"{name}: {_describe(errors[index])}", []
         try:
-            image = store.read(name) if store else None
+            image = store.read(name, annotated_shape(entry)) if store else None
         except InputError as error:
             image, caption = None, f"{caption} ({error})"
         if image is not None:

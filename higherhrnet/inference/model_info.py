@@ -13,6 +13,7 @@ from higherhrnet.engines.base import EngineOptions
 from higherhrnet.engines.load import load_engine
 from higherhrnet.errors import InputError
 from higherhrnet.header import Header
+from higherhrnet.keypoint_names import describe_pairs
 from higherhrnet.zoo.resolve import resolve_model
 
 _MAX_HEADER_BYTES = 2**24
@@ -46,6 +47,7 @@ def describe_model(model: str | Path) -> str:
         "input": f"shorter side {side} pixels, mean {inputs.mean}, std {inputs.std}, "
         f"{inputs.convention} pixel coordinates",
         "skeleton": f"{header.skeleton.name}: {', '.join(header.skeleton.names)}",
+        "flip pairs": describe_pairs(header.skeleton.pairs, header.skeleton.unpaired_sides),
         "inference": _list_values(inference),
         "decoding": _list_values(decoding),
         "training": _list_values(header.training) or "unknown",

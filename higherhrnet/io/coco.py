@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from higherhrnet.errors import InputError, reading
+from higherhrnet.io.image_names import with_file_name
 from higherhrnet.skeleton import Skeleton
 
 Entry = dict[str, Any]
@@ -25,10 +26,15 @@ class Annotations:
     category_id: int | str
     """The category of the people; annotations of other categories are left out."""
     images: list[Entry]
-    """The images, as in the file."""
+    """The images, as in the file; `file_name` is that of `coco_url` if it is missing."""
     people: list[Entry]
     """The annotations of the people, as in the file, each with `keypoints`, `num_keypoints`,
     `bbox`, `area` and `iscrowd`."""
+
+    @property
+    def file_names(self) -> list[str]:
+        """The file names of the images, as in the file, of those that have one."""
+        return [str(image["file_name"]) for image in self.images if image.get("file_name")]
 
     @property
     def num_people(self) -> int:
@@ -68,7 +74,7 @@ def load_annotations(path: str | Path, skeleton: Skeleton | None = None) -> Anno
     if not isinstance(content, dict) or not content.get("images"):
         raise InputError(f"{path}: not a COCO annotation file, since it lists no images")
     try:
-        images = _entries(content["images"], "images", "id")
+        images = list(map(with_file_name, _entries(content["images"], "images", "id")))
         category = _person_category(_entries(content.get("categories"), "categories", "id"))
         skeleton = skeleton or Skeleton.from_category(category)
         people = [

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from higherhrnet.arrays import Image
 from higherhrnet.errors import InputError
 from higherhrnet.io.atomic import atomic_path
+from higherhrnet.io.tiff import without_orientation
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
@@ -226,7 +227,7 @@ def _from_array(array: NDArray[np.uint8]) -> Image:
 
 def _decode(data: bytes, respect_exif: bool) -> Image | None:
     """Decodes an image file; returns None if OpenCV cannot decode all of it."""
-    buffer = np.frombuffer(data, np.uint8)
+    buffer = np.frombuffer(data if respect_exif else without_orientation(data), np.uint8)
     orientation = 0 if respect_exif else cv2.IMREAD_IGNORE_ORIENTATION
     try:
         decoded = cv2.imdecode(buffer, cv2.IMREAD_COLOR_RGB | orientation)

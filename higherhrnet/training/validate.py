@@ -18,7 +18,9 @@ from higherhrnet.evaluation.predict_dataset import predict_dataset
 from higherhrnet.header import Header
 from higherhrnet.inference.predictor import Predictor
 from higherhrnet.io.coco import Annotations, Entry, load_annotations
-from higherhrnet.io.image_store import ImageStore, find_images
+from higherhrnet.io.image_folder import find_images
+from higherhrnet.io.image_store import ImageStore, annotated_shape
+from higherhrnet.keypoint_names import respell
 from higherhrnet.network.higherhrnet import HigherHRNet
 from higherhrnet.poses import Poses
 from higherhrnet.skeleton import Skeleton
@@ -47,7 +49,8 @@ class Validator:
 
     def __init__(self, annotations: Annotations, images: Path, group: ProcessGroup) -> None:
         self.annotations, self.images, self.group = annotations, images, group
-        _check_readable(annotations, ImageStore(images))
+        self._store = ImageStore(images, annotations.file_names)
+        _check_readable(annotations, self._store)
 
     def check_skeleton(self, skeleton: Skeleton) -> None:
         """Checks that a network can be evaluated on this dataset.
@@ -58,7 +61,8 @@ class Validator:
         Raises:
             InputError: the network lacks keypoints of the dataset.
         """
-        if missing := set(self.annotations.skeleton.names) - set(skeleton.names):
+        names = respell(self.annotations.skeleton.names, skeleton.names)
+        if missing := set(names.values()) - set(skeleton.names):
             raise InputError(
                 f"{self.annotations.path}: AP cannot be measured, because the network is not "
                 f"trained on these keypoints of the dataset: {', '.join(sorted(missing))}"
@@ -92,11 +96,11 @@ class Validator:
         Returns:
             The rows as one image; None if there are no images.
         """
-        predictor, store = self._predictor(network, header), ImageStore(self.images)
+        predictor, store = self._predictor(network, header), self._store
         rows = []
         for entry in _select_evenly(self.annotations, count):
             with suppress(InputError):  # `evaluate` has reported images that cannot be read
-                image = store.read(entry["file_name"])
+                image = store.read(str(entry["file_name"]), annotated_shape(entry))
                 rows.append(_draw_row(predictor, image, self._annotated_poses(entry["id"])))
         if not rows:
             return None
@@ -127,9 +131,10 @@ def load_validator(data: DataConfig, group: ProcessGroup) -> Validator | None:
         return None
     path, images, _ = parse_dataset_argument(dataset)
     annotations = load_annotations(path)
+    names = annotations.file_names
     if data.overfit:
         annotations = annotations.subset(annotations.labeled_images[: data.overfit])
-    return Validator(annotations, images or find_images(path), group)
+    return Validator(annotations, images or find_images(path, names), group)
 
 
 def _check_readable(annotations: Annotations, store: ImageStore) -> None:
@@ -137,7 +142,7 @@ def _check_readable(annotations: Annotations, store: ImageStore) -> None:
     error = InputError(f"{store.location}: there are no validation images")
     for entry in annotations.images[:_MAX_UNREADABLE]:
         try:
-            store.read(str(entry.get("file_name")))
+            store.read(str(entry.get("file_name")), annotated_shape(entry))
             return
         except InputError as unreadable:
             error = unreadable

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from higherhrnet.data.check import Finding, check_dataset
+from higherhrnet.data.check import Finding, check_dataset, check_datasets
 from higherhrnet.io.coco import load_annotations
 from higherhrnet.io.image_store import ImageStore
 from higherhrnet.synthetic.scenes import write_scenes
@@ -200,3 +200,29 @@ def test_command_reports_findings_and_draws_samples(scenes: Path, tmp_path: Path
     missing = run(tmp_path / "missing.json")
     assert missing.returncode == 1
     assert "missing.json: cannot be read" in missing.stderr
+
+
+@pytest.mark.parametrize(
+    ("rename", "pairs", "unpaired"),
+    [
+        (lambda name: name.replace("left_", "L_").replace("right_", "R_"), "L_eye–R_eye, ", None),
+        (lambda name: name.replace("left_", "l_").replace("right_", "other_"), "none", 8),
+    ],
+)
+def test_pairs_are_listed_and_sides_without_partner_reported(
+    rename: Callable[[str], str],
+    pairs: str,
+    unpaired: int | None,
+    scenes: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    content = json.loads(scenes.read_text())
+    category = content["categories"][0]
+    category["keypoints"] = [rename(name) for name in category["keypoints"]]
+    path = scenes.with_name("renamed.json")
+    path.write_text(json.dumps(content))
+    check_datasets([str(path)])
+    output = capsys.readouterr().out
+    assert f"  flip pairs: {pairs}" in output
+    note = f"note: {unpaired} keypoints have a side in their names, but no partners"
+    assert (note in output) == bool(unpaired)

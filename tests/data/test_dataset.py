@@ -254,3 +254,60 @@ def test_parses_dataset_arguments() -> None:
     for wrong in ("a,b,c", "a,b,0", "a,b,-1", "a,b,nan", "a,b,inf", "a,b,1,d"):
         with pytest.raises(InputError, match="WEIGHT above 0"):
             parse_dataset_argument(wrong)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("x/a,b.json", ("x/a,b.json", None, 1)),
+        ("x/a,b.json,x/im,ages", ("x/a,b.json", "x/im,ages", 1)),
+        ("x/a,b.json,x/im,ages,0.5", ("x/a,b.json", "x/im,ages", 0.5)),
+        ("x/a,b.json,,3", ("x/a,b.json", None, 3)),
+        ("x/c.json,x/im,ages", ("x/c.json", "x/im,ages", 1)),
+        ("x/c.json,x/im,ages,2", ("x/c.json", "x/im,ages", 2)),
+        ("x/c.json,x/2", ("x/c.json", "x/2", 1)),
+        ("x/c.json,", ("x/c.json", None, 1)),
+        ("x/a,b.json,nowhere", ("x/a,b.json", "nowhere", 1)),
+        ("x/a,b.json,no,where,2", ("x/a,b.json", "no,where", 2)),
+    ],
+)
+def test_paths_in_dataset_arguments_may_contain_commas(
+    text: str,
+    expected: tuple[str, str | None, float],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("x/im,ages", "x/2"):
+        (tmp_path / folder).mkdir(parents=True)
+    for file in ("x/a,b.json", "x/c.json"):
+        (tmp_path / file).touch()
+    annotations, images, weight = expected
+    parsed = parse_dataset_argument(text)
+    assert parsed == (Path(annotations), Path(images) if images else None, weight)
+
+
+def test_a_dataset_argument_with_two_meanings_is_rejected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for file in ("a.json", "b", "a.json,b", "c.json"):
+        (tmp_path / file).touch()
+    with pytest.raises(InputError, match=r"a\.json and b; a\.json,b and no images; rename one"):
+        parse_dataset_argument("a.json,b")
+    with pytest.raises(InputError, match="WEIGHT above 0"):
+        parse_dataset_argument("c.json,b,0")
+
+
+def test_keypoints_that_differ_only_in_spelling_are_merged(scenes: Path) -> None:
+    def respell(content: Content) -> None:
+        category = content["categories"][0]
+        category["keypoints"] = [name.title() for name in category["keypoints"]]
+
+    other = write_changed(scenes, respell, scenes.with_name("spelling.json"))
+    for dataset in (load(scenes, other), load(other, scenes), load(other, skeleton="coco")):
+        assert dataset.skeleton is COCO
+        for item, expected in zip(dataset, load(scenes), strict=False):
+            np.testing.assert_array_equal(item.keypoints, expected.keypoints)
+            assert item.labeled.all()
+        np.testing.assert_array_equal(dataset[-1].keypoints, load(scenes)[-1].keypoints)

@@ -49,3 +49,22 @@ def test_explicit_flip_pairs_are_merged_with_those_derived_from_names() -> None:
     assert merged.flip_index == (*BODY.flip_index, 13, 12)
     with pytest.raises(InputError, match="flip_pairs"):
         merge_skeletons([odd, Skeleton("x", ("port", "b"), (), (1, 1), (), (("port", "b"),))])
+
+
+def test_names_that_differ_only_in_spelling_are_one_keypoint() -> None:
+    upper = Skeleton(
+        "upper",
+        tuple(name.upper().replace("_", " ") for name in COCO.names[5:]),
+        (("LEFT HIP", "LEFT KNEE"),),
+        (0.5,) * 12,
+        (),
+        (("LEFT HIP", "RIGHT HIP"),),
+    )
+    assert merge_skeletons([upper, COCO]) is COCO
+    merged = merge_skeletons([Skeleton("tail", ("Tail", "nose"), (), (1, 1)), upper, BODY])
+    assert merged.names == ("Tail", "nose", *BODY.names)
+    assert ("left_hip", "left_knee") in merged.limbs
+    assert ("left_hip", "right_hip") in merged.pairs
+    assert merge_skeletons([upper]) is upper
+    both = Skeleton("both", ("a", "A"), (), (1, 1))
+    assert merge_skeletons([both, Skeleton("one", ("a",), (), (1,))]).names == ("a", "A")

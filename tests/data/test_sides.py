@@ -58,3 +58,15 @@ def test_people_without_labeled_pairs_are_not_suspected(count: int) -> None:
     assert find_swapped_sides(unlabeled, COCO).tolist() == [False] * count
     hand = Skeleton("hand", ("thumb", "palm"), (), (0.1, 0.1))
     assert find_swapped_sides(np.ones((count, 2, 3), np.float32), hand).tolist() == [False] * count
+
+
+def test_sides_are_found_in_other_forms_of_names(people: FloatArray) -> None:
+    names = tuple(
+        name.replace("left_", "L_").replace("right_", "R_").title() for name in COCO.names
+    )
+    other = Skeleton("other", names, (), COCO.sigmas)
+    swapped = people[:, FLIP_INDEX]
+    assert find_swapped_sides(swapped, COCO).sum() > 20
+    for keypoints in (people, swapped):
+        expected = find_swapped_sides(keypoints, COCO)
+        np.testing.assert_array_equal(find_swapped_sides(keypoints, other), expected)

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image as Pillow
 
 from higherhrnet.errors import InputError
-from higherhrnet.io.image_store import ImageStore, find_images
+from higherhrnet.io.image_folder import find_images
+from higherhrnet.io.image_store import ImageStore
 
 NAMES = [f"{number:03}.png" for number in range(20)]
 
@@ -178,3 +179,72 @@ def test_the_nearest_images_are_chosen(tmp_path: Path) -> None:
     assert find_images(tmp_path / "one/annotations.json") == tmp_path / "one/images"
     assert find_images(tmp_path / "one/annotations/annotations.json") == tmp_path / "one/images"
     assert find_images(tmp_path / "one/annotations/a_val.json") == tmp_path / "one/images/val"
+
+
+@pytest.mark.parametrize(
+    ("files", "annotations", "name", "location"),
+    [
+        (["frames/a/1.png", "images/2.png"], "list.json", "frames/a/1.png", ""),
+        (["frames/a/1.png", "images/2.png"], "annotations/list.json", "frames/a/1.png", ""),
+        (["images/1.png", "train/2.png"], "train/_annotations.coco.json", "2.png", "train"),
+        (["images/default/1.png"], "annotations/person_keypoints_default.json", "1.png", None),
+        (["images/1.png"], "annotations/instances_default.json", "default/1.png", "images"),
+        (["images/1.png"], "result.json", "images\\1.png", "images"),
+        (["images/1.png"], "result.json", "..\\..\\label-studio\\upload\\2\\1.png", "images"),
+        (["data/1.png"], "labels.json", "1.png", "data"),
+        (["images/val/1.png", "val/2.png"], "person_val.json", "2.png", "val"),
+        (["images/val/2.png", "val/1.png"], "person_val.json", "2.png", "images/val"),
+        (["images/9.png"], "a.json", "1.png", "images"),
+        (["images/1.png"], "L_.json", "1.png", "images"),
+        (["Images/Val/1.png", "IMAGES.ZIP"], "a_val.json", "1.png", "Images/Val"),
+        (["images/1.png"], "a_..json", "1.png", "images"),
+    ],
+)
+def test_the_place_that_contains_the_named_images_is_chosen(
+    tmp_path: Path, files: list[str], annotations: str, name: str, location: str | None
+) -> None:
+    for file in (*files, annotations):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
+    expected = tmp_path / (location if location is not None else str(Path(files[0]).parent))
+    assert find_images(tmp_path / annotations, ["missing.png", name]) == expected
+
+
+def test_the_outer_folder_of_the_working_folder_is_searched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("annotations/deep", "val"):
+        (tmp_path / folder).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "annotations")
+    assert find_images(Path("a_val.json")).resolve() == tmp_path / "val"
+    monkeypatch.chdir(tmp_path / "annotations" / "deep")
+    assert find_images(Path("../a_val.json")).resolve() == tmp_path / "val"
+
+
+def test_absolute_names_of_this_machine_are_found_if_no_other_place_has_them(
+    tmp_path: Path,
+) -> None:
+    for file in ("pictures/a/1.png", "pictures/b/2.png", "set/images/3.png"):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
+    (tmp_path / "set" / "deep").mkdir()
+    names = [str(tmp_path / "pictures/a/1.png"), str(tmp_path / "pictures/b/2.png")]
+    assert find_images(tmp_path / "set" / "deep" / "a.json", names) == tmp_path / "pictures"
+    names[0] = names[0].replace("1.png", "3.png")
+    assert find_images(tmp_path / "set" / "deep" / "a.json", names) == tmp_path / "set" / "images"
+
+
+def test_a_file_of_an_archive_is_not_larger_than_listed(folder: Path) -> None:
+    path = folder.with_suffix(".zip")
+    with ZipFile(path, "w", ZIP_DEFLATED) as file:
+        file.writestr("000.png", b"\0" * 10_000_000)
+    content = bytearray(path.read_bytes())
+    entry = content.index(b"PK\1\2")
+    content[entry + 24 : entry + 28] = (1000).to_bytes(4, "little")
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"000\.png: damaged in the \.zip file"):
+        ImageStore(path).read("000.png")
+    content[entry + 24 : entry + 28] = (2**31).to_bytes(4, "little")
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"000\.png: has 2,147,483,648 bytes, more than"):
+        ImageStore(path).read("000.png")

@@ -136,10 +136,23 @@ def test_other_formats_are_rotated_by_exif(orientation: int, file_format: str) -
     assert_reads(data, pillow_pixels(data))
 
 
-def test_exif_can_be_ignored() -> None:
-    data = encode(pil_image(), "JPEG", exif=with_orientation(6))
-    stored = np.asarray(Pillow.open(BytesIO(data)))
+@pytest.mark.parametrize("orientation", [3, 6])
+@pytest.mark.parametrize(
+    ("file_format", "mode"),
+    [("JPEG", "RGB"), ("PNG", "RGB"), ("TIFF", "RGB"), ("TIFF", "L"), ("TIFF", "RGBA")],
+)
+def test_exif_can_be_ignored(file_format: str, mode: str, orientation: int) -> None:
+    image = pil_image("RGB").convert(mode)
+    data = encode(image, file_format, exif=with_orientation(orientation))
+    stored = np.asarray(Pillow.open(BytesIO(encode(image, file_format))).convert("RGB"))
     np.testing.assert_array_equal(read_image(BytesIO(data), respect_exif=False), stored)
+
+
+def test_a_damaged_tiff_without_orientation_is_rejected() -> None:
+    data = encode(pil_image(), "TIFF", exif=with_orientation(6))
+    for damaged in (data[:4], data[:8], data[:4] + b"\xff" * 4 + data[8:], b"MM\0*" + data[4:]):
+        with pytest.raises(InputError):
+            read_image(BytesIO(damaged), respect_exif=False)
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ from higherhrnet.train_config import DataConfig  # noqa: E402
 from higherhrnet.training.loop import run_training  # noqa: E402
 from higherhrnet.training.parallel import ProcessGroup  # noqa: E402
 from higherhrnet.training.validate import Validator, load_validator  # noqa: E402
+from tests.oriented import store_oriented  # noqa: E402
 from tests.training.conftest import MakeConfig  # noqa: E402
 from tests.training.processes import run_in_processes  # noqa: E402
 
@@ -168,6 +169,16 @@ def test_previews_have_a_row_for_each_image_and_are_reproducible(
     unchanged = [(np.abs(tile - enlarged).max(2) < 3).mean() for tile in tiles]
     assert 0.1 < unchanged[0] < 0.95 and 0.1 < unchanged[1] < 0.95  # the image with drawn poses
     assert max(unchanged[2:]) < 0.05  # heatmaps and tags
+
+
+def test_previews_are_rotated_as_annotated(untrained_model: Path, tmp_path: Path) -> None:
+    path = write_scenes(tmp_path, 2, height=64, width=96)
+    network, header = checkpoint.load(untrained_model)
+    expected = validator_of(DataConfig(val=str(path))).draw_previews(network, header, 2)
+    store_oriented(tmp_path / "images", 6)
+    previews = validator_of(DataConfig(val=str(path))).draw_previews(network, header, 2)
+    assert previews is not None and expected is not None
+    np.testing.assert_array_equal(previews, expected)
 
 
 def test_without_preview_images_there_are_no_previews(untrained_model: Path, scenes: Path) -> None:

@@ -114,7 +114,7 @@ def _guess_white(highest: float, dtype: np.dtype[Any]) -> float:
         )
         return white
     bits = next((bits for bits in _BITS if highest < 1 << bits), None)
-    if bits is None:
+    if bits is None or highest == 0:
         return 65535 if highest < 1 << 16 and dtype != np.int16 else float(np.iinfo(dtype).max)
     add_notice(
         f"{bits}-bit values in {8 * dtype.itemsize} bits were scaled, so that "

@@ -60,8 +60,7 @@ def decode_heif(
         return _decode_heic(data, check_size) if kind == "HEIC" else _decode_avif(data, check_size)
     except InputError:
         raise
-    # libheif's errors are RuntimeError; Pillow raises SyntaxError, too.
-    except (OSError, ValueError, RuntimeError, EOFError, SyntaxError) as error:
+    except Exception as error:  # damaged files cause many types, also IndexError and SyntaxError
         reason = str(error).partition("\n")[0]
         raise InputError(
             f"{name}: the {kind} image cannot be decoded, since it is truncated, damaged or of an "

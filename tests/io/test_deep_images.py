@@ -287,4 +287,5 @@ def test_a_run_reports_the_number_of_scaled_images_once(capsys: pytest.CaptureFi
     ]
     with notices_counted():
         read_image(png(FULL_RANGE))
+        read_image(png(np.zeros((48, 64), np.uint16)))
     assert capsys.readouterr().err == ""

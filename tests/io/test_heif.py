@@ -96,6 +96,18 @@ def test_truncated_heic_and_avif_are_rejected(fraction: float) -> None:
             read_image(data[: int(len(data) * fraction)])
 
 
+def test_damaged_heic_and_avif_are_rejected_or_read() -> None:
+    rng = np.random.default_rng(0)
+    for data in ((HEIC / "plain.heic").read_bytes(), avif(Pillow.fromarray(RGB))):
+        for position in range(12, len(data), 7):
+            damaged = bytearray(data)
+            damaged[position] = rng.integers(256)
+            try:
+                assert read_image(bytes(damaged), max_pixels=10_000).dtype == np.uint8
+            except InputError as error:
+                assert "\n" not in str(error)
+
+
 def test_the_number_of_pixels_is_limited() -> None:
     for data in ((HEIC / "plain.heic").read_bytes(), avif(Pillow.fromarray(RGB))):
         assert read_image(data, max_pixels=48 * 64).shape == (48, 64, 3)

@@ -1,4 +1,4 @@
-"""Decodes the bytes of image files with OpenCV, whatever their pixels are: 8-bit RGB results."""
+"""Decodes the bytes of image files as 8-bit RGB, with OpenCV where it decodes them correctly."""
 
 from __future__ import annotations
 
@@ -17,9 +17,7 @@ from higherhrnet.io.deep_images import PixelError, to_8_bits, white_level
 from higherhrnet.io.png import PngHeader, read_png_header
 from higherhrnet.io.tiff import TiffHeader, read_tiff_header
 
-_PNM_HEADER = re.compile(
-    rb"P[2356](?:\s+|#[^\n]*\n)+\d+(?:\s+|#[^\n]*\n)+\d+(?:\s+|#[^\n]*\n)+(\d+)"
-)
+_PNM_HEADER = re.compile(rb"P[2356](?:\s|#[^\n]*\n)+\d+(?:\s|#[^\n]*\n)+\d+(?:\s|#[^\n]*\n)+(\d+)")
 _CODESTREAM = b"\xff\x4f\xff\x51"
 """The beginning of a JPEG 2000 codestream."""
 _UNDO_ORIENTATION: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
@@ -170,15 +168,14 @@ def _decode_deep_tiff(data: bytes, header: TiffHeader) -> Image | None:
     # Of samples that it does not support, OpenCV returns the first, or only their upper bits.
     if stored is None or stored.dtype == np.uint8:
         return None
-    if header.photometric == 0:
-        stored = np.iinfo(stored.dtype).max - stored if stored.dtype.kind in "iu" else -stored
     if stored.ndim == 3 and stored.shape[2] == 4 and header.alpha == 0:
         stored = stored[..., :3]
     scaling: dict[str, Any] = {"declared_white": header.declared_white, "rounded": stored.ndim == 3}
     if stored.ndim == 3 and stored.shape[2] == 4 and header.alpha == 1:
         pixels = to_8_bits(stored, **scaling)
         return _blend_premultiplied(_swap_red_and_blue(pixels[..., :3]), pixels)
-    return _to_rgb(stored, **scaling)
+    image = _to_rgb(stored, **scaling)
+    return image if image is None or header.photometric != 0 else 255 - image
 
 
 def _blend_premultiplied(image: Image, stored: NDArray[Any] | None) -> Image:

@@ -41,13 +41,13 @@ _KINDS: tuple[tuple[bytes, str], ...] = (
     (rb"%PDF-", "a PDF document; export its pages as PNG"),
     (rb"%!PS|\xc5\xd0\xd3\xc6", "a PostScript document; export it as PNG"),
     (rb"PK\x03\x04", "a .zip archive; extract it"),
-    (rb"\x1f\x8b", "compressed with gzip; decompress it"),
+    (rb"\x1f\x8b", "a gzip file; decompress it"),
     (rb"\x93NUMPY", "a NumPy array; pass it to Predictor, or save it as PNG"),
     (rb"version https://git-lfs", "a Git LFS pointer instead of the file; run `git lfs pull`"),
-    (rb"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*|<!DOCTYPE svg.*?>\s*)*<svg", "an SVG drawing; export "
-     "it as PNG"),
     (rb"\s*<(?i:!doctype html|html|head|body)", "an HTML page, such as the error page of a "
      "download"),
+    (rb"\s*<(svg[\s>]|(\?xml|!--|!DOCTYPE svg).{0,2000}?<svg[\s>])", "an SVG drawing; export it as "
+     "PNG"),
 )  # fmt: skip
 """A regular expression of the beginning of each kind of file, and what it is."""
 _PATTERNS = [

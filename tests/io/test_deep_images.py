@@ -232,6 +232,8 @@ def test_planar_tiff_files_are_read_or_rejected() -> None:
 def test_white_is_0_in_tiff_files_that_say_so() -> None:
     inverted = 65535 - GRAY.astype(np.uint16) * 257
     assert_reads(tiff(inverted, photometric="miniswhite"), as_rgb(GRAY))
+    with pytest.warns(UserWarning, match="12-bit"):
+        assert_reads(tiff(deep(255 - GRAY, 12), photometric="miniswhite"), as_rgb(GRAY))
 
 
 @pytest.mark.parametrize(("dtype", "scale"), [("u1", 1.0), ("u2", 257.0), ("f4", 1 / 255)])

@@ -170,6 +170,8 @@ def test_transparent_bmp_is_blended_with_white_unless_all_of_it_is_transparent()
         (tiff(RGB, extratags=[(50706, "B", 4, bytes([1, 4, 0, 0]), True)]), r"raw file \(DNG"),
         (preview_and_sensor(), r"NEF or a similar"),
         (b"\0" * 99, "supported format"),
+        (b"P5" + b" " * 4000, "supported format"),
+        (b"<!---->" * 500, "supported format"),
         (b"II*\0" + b"\xff" * 40, "supported format"),
         (b"MM\0+\0\x08\0\0" + b"\xff" * 40, "supported format"),
     ],

@@ -71,6 +71,8 @@ OPTIONAL = {
     "pyarrow": {"ray"},
     "ray": {"ray"},
     "scipy": set(),
+    "PIL": set(),
+    "pi_heif": set(),
 }
 """The packages of the extras, and the folders that may import them outside of functions."""
 

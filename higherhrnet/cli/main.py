@@ -31,6 +31,7 @@ from higherhrnet.cli.scenes import scenes
 from higherhrnet.cli.serve import serve
 from higherhrnet.cli.train import train
 from higherhrnet.errors import InputError
+from higherhrnet.io.notices import notices_counted
 
 COMMANDS: dict[str, Callable[..., int]] = {
     command.__name__.replace("_", "-"): command
@@ -75,17 +76,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if arguments in (["--version"], ["-V"]):
         print(f"higherhrnet {__version__}")
         sys.exit(0)
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")  # errors are reported in one line
     signal.signal(signal.SIGTERM, _interrupt)
     for output in (sys.stdout, sys.stderr):
         output.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
-        code = tyro.extras.subcommand_cli_from_dict(
-            COMMANDS,
-            prog="higherhrnet",
-            description="Multi-person 2D pose estimation with HigherHRNet. "
-            "`higherhrnet --version` prints the version.",
-            args=arguments,
-        )
+        with notices_counted():
+            code = tyro.extras.subcommand_cli_from_dict(
+                COMMANDS,
+                prog="higherhrnet",
+                description="Multi-person 2D pose estimation with HigherHRNet. "
+                "`higherhrnet --version` prints the version.",
+                args=arguments,
+            )
     except InputError as error:
         print(f"higherhrnet: {error}", file=sys.stderr)
         sys.exit(1)

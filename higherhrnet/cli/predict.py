@@ -50,7 +50,7 @@ def predict(
             is done. json also writes predictions.json, a list of COCO results, at the end.
         csv: Write predictions.csv at the end, with one row per person.
         resume: Continue an earlier run with the same settings into the same folder; files that it
-            finished are skipped.
+            finished are skipped. A file is identified by its absolute path.
         track: Track people through videos: each person keeps a track ID, and keypoints are
             smoothed over time. Implies --csv.
         tracking: Settings of --track.

@@ -32,9 +32,10 @@ def serve(
 ) -> int:
     """Serve a model over HTTP, with a web page to try it.
 
-    POST a JPEG, PNG or WebP image to /poses for the people as JSON, or to /image for the image with
-    the poses drawn on it; /openapi.json describes the whole API. The service stops at Ctrl-C or
-    SIGTERM, after it has answered the requests that it has accepted.
+    POST a JPEG, PNG or WebP image, also as a form or as base64 in JSON, to /poses for the people as
+    JSON, or to /image for the image with the poses drawn on it; /openapi.json describes the whole
+    API. The service stops at Ctrl-C or SIGTERM, after it has answered the requests that it has
+    accepted.
 
     Args:
         options: The model and the inference settings.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -65,6 +66,8 @@ def predict_dataset(
         if folder
         else nullcontext() as writer
     ):
+        if writer:
+            _require_same_images(writer, sources)
         remaining = [source for source in sources if not (writer and writer.contains(source))]
         completed = len(sources) - len(remaining)
         predictions = predict_stream(
@@ -96,6 +99,16 @@ def predict_dataset(
                 name = frame.source.name
                 results += poses.to_coco(image_ids[name], annotations.category_id, file_name=name)
         return list(writer.results()) if writer else results, failures
+
+
+def _require_same_images(writer: PredictionWriter, sources: Sequence[Source]) -> None:
+    """Raises InputError if the resumed run has processed other files of the same names."""
+    for source, renamed in zip(sources, writer.with_recorded_names(sources), strict=True):
+        if source.name != renamed.name:
+            raise InputError(
+                f"{writer.folder}: --resume is not possible, since its predictions are those of "
+                f"another file {source.name}, not of {source.origin}; choose another folder"
+            )
 
 
 def _frame_and_poses(result: FrameResult) -> tuple[Frame, Poses]:

@@ -22,6 +22,7 @@ from higherhrnet.engines.load import load_engine
 from higherhrnet.geometry import Resize, resize_for_network
 from higherhrnet.header import Header
 from higherhrnet.inference.processing import CpuProcessing, Outputs, PreprocessedImage, Processing
+from higherhrnet.io.deep_images import white_level
 from higherhrnet.io.images import ImageSource, is_image_source, read_image
 from higherhrnet.poses import Poses
 from higherhrnet.zoo.resolve import DEFAULT_MODEL
@@ -169,8 +170,10 @@ class Predictor:
         return self.with_config(replace(self.config, flip=flip))
 
     def settings(self) -> dict[str, Any]:
-        """The model's header and the inference settings, as JSON values."""
-        return {"model": asdict(self.header), "inference": asdict(self.config)}
+        """The model's header, the inference settings and the white level, as JSON values."""
+        settings = {"model": asdict(self.header), "inference": asdict(self.config)}
+        white = white_level()
+        return settings if white is None else settings | {"white_level": white}
 
     def preprocess(self, image: Image) -> PreprocessedImage:
         """Resizes and normalizes an image for the network.

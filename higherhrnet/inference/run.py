@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -109,8 +109,6 @@ def run_predict(
     """
     summary, start = Summary(), time.perf_counter()
     sources = [source for source in sources if not _is_own_output(source, settings.out)]
-    names = _output_names(sources)
-    targets = {source: settings.out / names[source.name] for source in sources}
     tracking = asdict(settings.track) if settings.track else None
 
     with (
@@ -123,6 +121,9 @@ def run_predict(
         ) as writer,
         ExitStack() as stack,
     ):
+        sources = writer.with_recorded_names(sources)
+        names = _output_names({source.name for source in sources} | writer.finished_names)
+        targets = {source: settings.out / names[source.name] for source in sources}
         remaining = [source for source in sources if not writer.contains(source)]
         summary.already_finished = len(sources) - len(remaining)
         total = sum(count_frames(source, settings.every) for source in remaining)
@@ -214,11 +215,11 @@ def _is_own_output(source: Source, out: Path) -> bool:
     return source.origin.resolve().is_relative_to(out.resolve())
 
 
-def _output_names(sources: Sequence[Source]) -> dict[str, str]:
+def _output_names(names: Iterable[str]) -> dict[str, str]:
     """For each source's name, the prefix of the names of its outputs.
 
     The suffix is omitted unless the outputs of a.jpg and a.png would overwrite each other.
     """
-    stems = {source.name: str(Path(source.name).with_suffix("")) for source in sources}
+    stems = {name: str(Path(name).with_suffix("")) for name in names}
     counts = Counter(stems.values())
     return {name: stem if counts[stem] == 1 else name for name, stem in stems.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
@@ -15,13 +16,18 @@ from numpy.typing import NDArray
 from higherhrnet.arrays import Image
 from higherhrnet.errors import InputError
 from higherhrnet.io.atomic import atomic_path
-from higherhrnet.io.tiff import without_orientation
+from higherhrnet.io.deep_images import PixelError, to_8_bits
+from higherhrnet.io.heif import decode_heif, heif_kind
+from higherhrnet.io.image_decoding import blend_with_white, decode_image, jpeg_2000_size
+from higherhrnet.io.image_kinds import SUPPORTED, unreadable_kind
+from higherhrnet.io.tiff import read_tiff_header
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
 
 IMAGE_EXTENSIONS = (
     ".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".jp2", ".ppm", ".pgm",
+    ".heic", ".heif", ".avif",
 )  # fmt: skip
 """The extensions of image files that are found in folders, archives and by patterns. `read_image`
 recognizes a file by its content and accepts any extension."""
@@ -70,8 +76,12 @@ def read_image(
 ) -> Image:
     """Reads an image as a contiguous (H, W, 3) uint8 RGB array.
 
-    Gray, palette, CMYK and 16-bit files become 8-bit RGB. Transparent PNG and WebP files, and
-    arrays with a fourth channel, are blended with white. Of an animation the first frame is read.
+    Gray, palette and CMYK files become RGB, and transparent images are blended with white. Of an
+    animation or a multi-page TIFF file, the first image is read. Files of more than 8 bits per
+    channel, also floating-point TIFF files, are scaled to 8 bits; the environment variable
+    `HIGHERHRNET_WHITE_LEVEL` sets their value of white. By default it is the highest value of 16
+    bits or, where no value of an image is higher, of 8, 10, 12 or 14 bits. HEIC and AVIF files need
+    the extra `heif` and are always rotated as their container specifies.
 
     Args:
         source: see `ImageSource`; a contiguous RGB array is returned without a copy.
@@ -82,25 +92,18 @@ def read_image(
 
     Raises:
         InputError: the file is missing, not an image, truncated or damaged, or the image has too
-            many pixels, a side below 16 pixels, or an aspect ratio above 20.
+            many pixels, a side below 16 pixels, an aspect ratio above 20, or values of more than 8
+            bits whose range is unknown.
     """
     if isinstance(source, np.ndarray):
         return _from_array(source)
     if _is_pil_image(source):
         return _from_array(_pil_to_array(source, respect_exif))
     name, data = _read_bytes(source)
-    if data[4:8] == b"ftyp":
-        # OpenCV ignores the rotation of AVIF files and swaps the channels of transparent ones.
-        raise InputError(f"{name}: HEIC and AVIF are not supported; convert it to JPEG or PNG")
-    width, height = imagesize.get(BytesIO(data))
-    if width <= 0 or height <= 0:
-        formats = "JPEG, PNG, WebP, TIFF, BMP, GIF, JPEG 2000, PNM"
-        raise InputError(f"{name}: not an image of a supported format ({formats}), or truncated")
-    _check_size(name, width, height, max_pixels)
-    image = _decode(data, respect_exif)
-    if image is None:
-        raise InputError(f"{name}: cannot be decoded, since it is truncated or damaged")
-    return image
+    try:
+        return _decode_file(name, data, respect_exif, max_pixels)
+    except PixelError as error:
+        raise InputError(f"{name}: {error}") from error
 
 
 def write_image(path: str | Path, image: Image) -> None:
@@ -182,6 +185,26 @@ def _read_bytes(source: ImageSource) -> tuple[str, bytes]:
     return name, data
 
 
+def _decode_file(name: str, data: bytes, respect_exif: bool, max_pixels: int) -> Image:
+    check_size = partial(_check_size, name, max_pixels=max_pixels)
+    if heif := heif_kind(data):
+        return _from_array(decode_heif(name, data, heif, check_size))
+    if kind := unreadable_kind(data):
+        raise InputError(f"{name}: not an image that can be read, but {kind}")
+    header = read_tiff_header(data)
+    size = (header.width, header.height) if header else jpeg_2000_size(data)
+    width, height = size or imagesize.get(BytesIO(data))
+    if width <= 0 or height <= 0:
+        raise InputError(f"{name}: not an image of a supported format ({SUPPORTED}), or truncated")
+    check_size(width, height)
+    image = decode_image(data, respect_exif)
+    if image is None:
+        raise InputError(
+            f"{name}: cannot be decoded, since it is truncated, damaged or of an unsupported kind"
+        )
+    return image
+
+
 def _pil_to_array(image: Any, respect_exif: bool) -> NDArray[np.uint8]:  # noqa: ANN401
     """Converts a PIL image to (H, W, 3 or 4) pixels."""
     try:
@@ -189,6 +212,9 @@ def _pil_to_array(image: Any, respect_exif: bool) -> NDArray[np.uint8]:  # noqa:
             from PIL import ImageOps
 
             image = ImageOps.exif_transpose(image)
+        if image.mode[0] in "IF":  # Pillow would clip values above 255
+            pixels = np.asarray(image)
+            return to_8_bits(pixels.astype(pixels.dtype.newbyteorder("=")))
         transparent = "A" in image.mode or "transparency" in image.info
         return np.asarray(image.convert("RGBA" if transparent else "RGB"))
     except (OSError, ValueError, SyntaxError) as error:  # a PIL image is decoded when it is used
@@ -222,43 +248,4 @@ def _from_array(array: NDArray[np.uint8]) -> Image:
     _check_size("the array", array.shape[1], array.shape[0])
     if array.ndim == 2:
         return np.repeat(array[..., None], 3, axis=2)
-    return np.ascontiguousarray(array) if array.shape[2] == 3 else _blend_with_white(array)
-
-
-def _decode(data: bytes, respect_exif: bool) -> Image | None:
-    """Decodes an image file; returns None if OpenCV cannot decode all of it."""
-    buffer = np.frombuffer(data if respect_exif else without_orientation(data), np.uint8)
-    orientation = 0 if respect_exif else cv2.IMREAD_IGNORE_ORIENTATION
-    try:
-        decoded = cv2.imdecode(buffer, cv2.IMREAD_COLOR_RGB | orientation)
-        stored = cv2.imdecode(buffer, cv2.IMREAD_UNCHANGED) if _may_be_transparent(data) else None
-    except cv2.error:
-        return None
-    if decoded is None:
-        return None
-    image = decoded.astype(np.uint8, copy=False)
-    if stored is None or stored.shape[2:] != (4,):
-        return image
-    if stored.dtype == np.uint16:
-        stored = stored // 256
-    rgba = np.asarray(cv2.cvtColor(stored.astype(np.uint8), cv2.COLOR_BGRA2RGBA), np.uint8)
-    # OpenCV does not rotate an image with transparency. If EXIF rotated the opaque one, the two
-    # differ, and the transparency is ignored.
-    return _blend_with_white(rgba) if np.array_equal(rgba[..., :3], image) else image
-
-
-def _may_be_transparent(data: bytes) -> bool:
-    """Returns whether a PNG (color types 3, 4, 6) or WebP file (alpha flag) may be transparent."""
-    if data.startswith(b"\x89PNG"):
-        return data[25] in (3, 4, 6)
-    if not data.startswith(b"RIFF"):
-        return False
-    flags = {b"VP8X": data[20], b"VP8L": data[24]}.get(data[12:16], 0)
-    return bool(flags & 16)
-
-
-def _blend_with_white(rgba: NDArray[np.uint8]) -> Image:
-    """Blends (H, W, 4) RGBA with a white background."""
-    alpha = rgba[..., 3:].astype(np.uint16)
-    blended = (rgba[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255  # fits 16 bits
-    return blended.astype(np.uint8)
+    return np.ascontiguousarray(array) if array.shape[2] == 3 else blend_with_white(array)

@@ -8,7 +8,9 @@ are made from it. `settings.json` contains the settings that the predictions wer
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryFile
 from types import TracebackType
@@ -18,7 +20,7 @@ from higherhrnet.errors import InputError
 from higherhrnet.io.atomic import atomic_path
 from higherhrnet.io.coco import check_results
 from higherhrnet.io.csv import write_csv
-from higherhrnet.io.sources import Frame, Source
+from higherhrnet.io.sources import Frame, Source, unique_name
 from higherhrnet.poses import Poses
 from higherhrnet.skeleton import Skeleton
 
@@ -57,7 +59,7 @@ class PredictionWriter:
         self.folder, self.write_results, self.csv_skeleton = folder, write_results, csv_skeleton
         self._settings = json.dumps(settings, indent=1) + "\n"
         self._file_names: dict[int | str, str] = {}  # by image ID
-        self._done: set[str] = set()
+        self._names: dict[str, str] = {}  # of the sources that are finished, by path
         self._file: TextIO | None = None
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -81,9 +83,34 @@ class PredictionWriter:
             if self.csv_skeleton:
                 write_csv(self.folder / CSV_FILE, self.results(), self.csv_skeleton)
 
+    def with_recorded_names(self, sources: Sequence[Source]) -> list[Source]:
+        """Renames sources, so that their names are unique among those of the resumed run, too.
+
+        A source that the resumed run had finished keeps the name that it had there. The name of
+        another one is preceded by parent folders if the resumed run used it for another file.
+
+        Args:
+            sources: sources with unique names.
+        """
+        taken = set(self._names.values())
+        taken |= {source.name for source in sources if source_path(source) not in self._names}
+        renamed = []
+        for source in sources:
+            name = self._names.get(source_path(source))
+            if name is None and source.name in self._names.values():
+                name = unique_name(source.name, source_path(source), taken)
+                taken.add(name)
+            renamed.append(source if name is None else replace(source, name=name))
+        return renamed
+
     def contains(self, source: Source) -> bool:
-        """Returns whether the resumed run had completed a source."""
-        return source.name in self._done
+        """Returns whether the resumed run had finished a source, which its path identifies."""
+        return source_path(source) in self._names
+
+    @property
+    def finished_names(self) -> set[str]:
+        """The names of the sources that the resumed run had finished."""
+        return set(self._names.values())
 
     def add(self, frame: Frame, poses: Poses) -> None:
         """Writes the poses of one image or frame.
@@ -93,13 +120,14 @@ class PredictionWriter:
         """
         name = frame.source.name
         metadata: dict[str, Any] = {"file_name": name}
+        path = source_path(frame.source)
         if frame.index is not None:
             metadata |= {"frame": frame.index, "time": frame.time}
         identifier = image_id(name)
         if self._file_names.setdefault(identifier, name) != name:  # a/1.png and b/1.png
             identifier = name
         results = poses.to_coco(identifier, **metadata)
-        self._write({"image_id": identifier, **metadata, "people": results})
+        self._write({"image_id": identifier, **metadata, "path": path, "people": results})
 
     def mark_finished(self, source: Source) -> None:
         """Records that all frames of a video have been predicted.
@@ -107,7 +135,8 @@ class PredictionWriter:
         Raises:
             InputError: the file cannot be written.
         """
-        self._write({"file_name": source.name, "finished": True})
+        path = source_path(source)
+        self._write({"file_name": source.name, "path": path, "finished": True})
 
     def results(self) -> Iterator[dict[str, Any]]:
         """Yields the COCO results of this run and of the run that it resumes."""
@@ -153,10 +182,16 @@ class PredictionWriter:
         """
         parsed = [(line, _parse(line)) for line in _lines(self.folder / JSONL_FILE)]
         entries = [(line, entry) for line, entry in parsed if entry]
-        finished = {entry["file_name"] for _, entry in entries if "finished" in entry}
+        if any("path" not in entry for _, entry in entries):
+            raise InputError(
+                f"{self.folder}: --resume is not possible, since {JSONL_FILE} was written by an "
+                "earlier version of higherhrnet, which did not record the paths of the files; omit "
+                "--resume to replace the predictions, or choose another folder"
+            )
+        finished = {entry["path"] for _, entry in entries if "finished" in entry}
         for line, entry in entries:
-            if "frame" not in entry or entry["file_name"] in finished:
-                self._done.add(entry["file_name"])
+            if "frame" not in entry or entry["path"] in finished:
+                self._names[entry["path"]] = entry["file_name"]
                 if "image_id" in entry:
                     self._file_names[entry["image_id"]] = entry["file_name"]
                 yield line.rstrip("\n") + "\n"
@@ -171,6 +206,18 @@ class PredictionWriter:
                 file.write(f"{separator}\n{json.dumps(result, ensure_ascii=False)}")
                 separator = ","
             file.write("[]\n" if separator == "[" else "\n]\n")
+
+
+def source_path(source: Source) -> str:
+    """Returns the absolute path of a source, by which a resumed run identifies it.
+
+    Links are not resolved. Bytes that are not UTF-8 are escaped. A camera is identified by its
+    name.
+    """
+    if isinstance(source.origin, int):
+        return source.name
+    path = os.path.abspath(source.origin)  # noqa: PTH100 (drops `..`)
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def image_id(name: str) -> int | str:
@@ -199,7 +246,7 @@ def _parse(line: str) -> dict[str, Any] | None:
     try:
         entry = json.loads(line)
         check_results(entry["people"] if "image_id" in entry else [], "people")
-        valid = isinstance(entry["file_name"], str)
+        valid = isinstance(entry["file_name"], str) and isinstance(entry.get("path", ""), str)
         valid = valid and isinstance(entry.get("image_id", 0), int | str)
     except (LookupError, TypeError, ValueError, RecursionError):
         return None

@@ -82,7 +82,7 @@ def list_sources(sources: Sequence[str], stdin: TextIO) -> list[Source]:
             origin = source.origin
             key = origin if isinstance(origin, int) else os.path.abspath(origin)  # noqa: PTH100 (drops `..`)
             if key not in listed:
-                name = _unique_name(source.name, str(key), names)
+                name = unique_name(source.name, str(key), names)
                 name = os.fsencode(name).decode("utf-8", "replace")  # names are written to JSON
                 names.add(name)
                 listed[key] = replace(source, name=name)
@@ -260,8 +260,8 @@ def _match(pattern: Path) -> tuple[Path, list[Path]]:
         raise InputError(f"{pattern}: not a valid pattern: {error}") from error
 
 
-def _unique_name(name: str, path: str, taken: set[str]) -> str:
-    """Precedes the name by as many parent folders of the path as it needs to be unique."""
+def unique_name(name: str, path: str, taken: set[str]) -> str:
+    """Precedes a name by as many parent folders of its absolute path as it needs to be unique."""
     parts = Path(path).parts[1:]
     longer = ("/".join(parts[-n:]) for n in range(name.count("/") + 2, len(parts) + 1))
     return next((n for n in (name, *longer) if n not in taken), name)

@@ -9,6 +9,7 @@ from functools import partial
 from importlib.resources import files
 from secrets import compare_digest
 from typing import Annotated, Any, TypeVar
+from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, Response
 from fastapi.responses import PlainTextResponse
@@ -39,9 +40,22 @@ PAGE_FILES = {
     "/page.js": ("page.js", "text/javascript"),
     "/poses.js": ("poses.js", "text/javascript"),
 }
+IGNORED_FIELDS = "X-Ignored-Fields"
+"""The header with the percent-encoded names of fields of the request that are not images."""
+MAX_HEADER = 1000
+"""Maximum length of its value."""
+RESPONSE_HEADERS = {
+    IGNORED_FIELDS: {
+        "description": "The names of the request's fields that are not images, percent-encoded.",
+        "schema": {"type": "string"},
+    }
+}
 IMAGE_ERRORS = openapi_errors(400, 401, 408, 413, 415, 422, 500, 503)
 IMAGE_RESPONSE: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"image/jpeg": {"schema": BINARY}, "image/png": {"schema": BINARY}}}
+    200: {
+        "content": {"image/jpeg": {"schema": BINARY}, "image/png": {"schema": BINARY}},
+        "headers": RESPONSE_HEADERS,
+    }
 }
 
 protected = APIRouter()
@@ -81,7 +95,8 @@ def create_app(
     app.include_router(public)
     for path, (name, media_type) in PAGE_FILES.items():
         content = files(__package__).joinpath("page", name).read_bytes()
-        app.add_api_route(path, partial(_page_file, content, media_type), include_in_schema=False)
+        send_file = partial(_page_file, content, media_type)
+        app.add_api_route(path, send_file, methods=["GET", "HEAD"], include_in_schema=False)
     return MetricsMiddleware(app, metrics)
 
 
@@ -108,16 +123,16 @@ async def authorize(
 @protected.post(
     "/poses",
     response_class=Response,
-    responses=IMAGE_ERRORS | {200: {"model": PosesResponse}},
+    responses=IMAGE_ERRORS | {200: {"model": PosesResponse, "headers": RESPONSE_HEADERS}},
     openapi_extra=openapi_body(),
 )
 async def poses(request: Request, query: Annotated[PosesQuery, Query()]) -> Response:
     """Finds the people in one image, or in each of several."""
     service: InferenceService = request.app.state.service
     convert = partial(image_entry, maps=query.maps)
-    entries = await _predict(request, query, convert, service.limits.max_queue)
-    skeleton = service.predictor.header.skeleton
-    return Response(encode_poses(entries, skeleton), media_type="application/json")
+    entries, headers = await _predict(request, query, convert, service.limits.max_queue)
+    content = encode_poses(entries, service.predictor.header.skeleton)
+    return Response(content, headers=headers, media_type="application/json")
 
 
 @protected.post(
@@ -129,8 +144,8 @@ async def poses(request: Request, query: Annotated[PosesQuery, Query()]) -> Resp
 async def image(request: Request, query: Annotated[ImageQuery, Query()]) -> Response:
     """Draws the poses of the people on one image."""
     convert = partial(encode_drawn_image, format=query.format)
-    (drawn,) = await _predict(request, query, convert, max_images=1)
-    return Response(drawn, media_type=f"image/{query.format}")
+    (drawn,), headers = await _predict(request, query, convert, max_images=1)
+    return Response(drawn, headers=headers, media_type=f"image/{query.format}")
 
 
 @protected.get("/metrics", response_class=PlainTextResponse, responses=openapi_errors(401))
@@ -140,6 +155,7 @@ async def metrics(request: Request) -> Response:
     return Response(generate_latest(service.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 
+@public.head("/info", include_in_schema=False)
 @public.get("/info")
 async def info(request: Request) -> ServerInfo:
     """Returns the model, the engine and the limits of the service."""
@@ -157,12 +173,14 @@ async def info(request: Request) -> ServerInfo:
     )
 
 
+@public.head("/health", include_in_schema=False)
 @public.get("/health")
 async def health() -> dict[str, str]:
     """Returns status 200 while the service runs."""
     return {"status": "ok"}
 
 
+@public.head("/ready", include_in_schema=False)
 @public.get("/ready", responses=openapi_errors(503))
 async def ready(request: Request) -> dict[str, str]:
     """Returns status 200 while the queue has room for another image, else 503."""
@@ -179,15 +197,22 @@ async def _predict(
     query: QueryParameters,
     convert: Callable[[InferenceResult], T],
     max_images: int,
-) -> list[T]:
-    """Receives the images of a request and returns the converted result of each."""
+) -> tuple[list[T], dict[str, str]]:
+    """Receives the images of a request.
+
+    Returns:
+        The converted result of each image, and the headers of the response.
+    """
     service: InferenceService = request.app.state.service
     service.require_capacity()
-    images = await receive_images(request, service.limits, max_images)
-    with service.queue_slots(len(images)):
+    settings = type(query).model_fields
+    upload = await receive_images(request, service.limits, max_images, settings)
+    with service.queue_slots(len(upload.images)):
         predictor = service.predictor_with(query.flip, query.min_score)
-        work = service.predict(predictor, images, convert)
-        return await _run_until_disconnect(request, service, work)
+        work = service.predict(predictor, upload.images, convert)
+        results = await _run_until_disconnect(request, service, work)
+    names = ", ".join(map(quote, upload.ignored_fields))[:MAX_HEADER]
+    return results, {IGNORED_FIELDS: names} if names else {}
 
 
 async def _run_until_disconnect(

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 from zipfile import ZipFile
 
@@ -128,6 +129,18 @@ def test_interrupted_run_is_resumed(predictor: Predictor, dataset: Dataset, tmp_
     kept = [result for line in (first, second) for result in json.loads(line)["people"]]
     assert results[: len(kept)] == kept
     assert_close(results, complete)
+
+
+def test_a_run_on_other_images_of_the_same_names_is_not_resumed(
+    predictor: Predictor, dataset: Dataset, tmp_path: Path
+) -> None:
+    annotations, folder = dataset()
+    predict_dataset(predictor, annotations, folder, tmp_path / "out")
+    before = (tmp_path / "out" / "predictions.jsonl").read_bytes()
+    other = copytree(folder, tmp_path / "other")
+    with pytest.raises(InputError, match=r"those of another file .*, not of .*other"):
+        predict_dataset(predictor, annotations, other, tmp_path / "out", resume=True)
+    assert (tmp_path / "out" / "predictions.jsonl").read_bytes() == before
 
 
 def test_run_without_resume_starts_from_the_beginning(

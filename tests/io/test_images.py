@@ -291,7 +291,7 @@ def error_message(path: Path) -> str:
         (JPEG[:-2], "truncated"),  # only the end marker is missing
         (JPEG[: len(JPEG) // 2], "truncated"),
         (JPEG[:20], "truncated"),
-        (b"\0\0\0\x18ftypheic" + bytes(100), "HEIC"),
+        (b"\0\0\0\x18ftypheic" + bytes(100), "HEIC image cannot be decoded"),
         (png(1, 1), f"1×1 pixels are too few.* at least {MIN_SIDE}"),
         (png(MIN_SIDE - 1, 100), "15×100 pixels are too few"),
         (png(20_000, 10_000), "20000×10000 is more than 178,956,970 pixels"),

@@ -12,6 +12,7 @@ import pytest
 
 from higherhrnet import InputError, Poses, Predictor
 from higherhrnet.inference.run import PredictSettings, Summary, run_predict
+from higherhrnet.io.images import write_image
 from higherhrnet.io.predictions import PredictionWriter
 from higherhrnet.io.sources import Frame, Source, list_sources
 from higherhrnet.skeleton import COCO
@@ -137,3 +138,90 @@ def test_valid_lines_are_kept(tmp_path: Path) -> None:
     before = (tmp_path / "predictions.jsonl").read_bytes()
     assert write_image_poses(tmp_path, "a.png", "b.png", resume=True) == []
     assert (tmp_path / "predictions.jsonl").read_bytes() == before
+
+
+def images_in(folder: Path, *names: str) -> Path:
+    """Creates a folder with images that differ from those of other folders."""
+    value = sum(folder.name.encode()) % 256
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        write_image(folder / name, np.full((64, 64, 3), value, np.uint8))
+    return folder
+
+
+def entries_in(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / "predictions.jsonl").read_text().splitlines()]
+
+
+def test_images_of_equal_names_in_another_folder_are_not_taken_for_finished(
+    small_model: ModelFiles, tmp_path: Path
+) -> None:
+    out, names = tmp_path / "out", ("IMG_0001.png", "sub/IMG_0001.png")
+    days = [images_in(tmp_path / day, *names) for day in ("day1", "day2")]
+    predict(small_model, out, days[0])
+    summary = predict(small_model, out, days[1], resume=True)
+    assert (summary.images, summary.already_finished) == (2, 0)
+    assert [(entry["file_name"], entry["path"]) for entry in entries_in(out)] == [
+        ("IMG_0001.png", str(days[0] / "IMG_0001.png")),
+        ("sub/IMG_0001.png", str(days[0] / "sub" / "IMG_0001.png")),
+        ("day2/IMG_0001.png", str(days[1] / "IMG_0001.png")),
+        ("day2/sub/IMG_0001.png", str(days[1] / "sub" / "IMG_0001.png")),
+    ]
+    assert len({entry["image_id"] for entry in entries_in(out)}) == 4
+    for sources in ((days[1], days[0]), days, (days[1],), (days[0],)):
+        summary = predict(small_model, out, *sources, resume=True)
+        assert (summary.images, summary.already_finished) == (0, 2 * len(sources))
+    assert len(entries_in(out)) == 4
+
+
+def test_videos_of_equal_names_in_another_folder_are_not_taken_for_finished(
+    small_model: ModelFiles, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    for day in ("day1", "day2"):
+        (tmp_path / day).mkdir()
+        write_video(tmp_path / day / "a.avi")
+        predict(small_model, out, tmp_path / day / "a.avi", resume=True, every=5)
+    names = [entry["file_name"] for entry in entries_in(out) if "finished" in entry]
+    assert names == ["a.avi", "day2/a.avi"]
+    summary = predict(small_model, out, tmp_path / "day1", tmp_path / "day2", resume=True, every=5)
+    assert (summary.images, summary.already_finished) == (0, 2)
+
+
+def test_drawings_of_the_resumed_run_are_not_overwritten(
+    small_model: ModelFiles, tmp_path: Path
+) -> None:
+    predictor = Predictor.load(small_model.onnx, engine="onnxruntime", threads=1)
+    settings = PredictSettings(tmp_path / "out", resume=True)
+    for day, name in (("day1", "a.png"), ("day2", "a.png"), ("day3", "a.jpg")):
+        folder = images_in(tmp_path / day, name)
+        run_predict(predictor, list_sources([str(folder)], StringIO()), settings)
+    drawings = sorted(
+        path.relative_to(tmp_path / "out").as_posix() for path in settings.out.rglob("*_poses.jpg")
+    )
+    assert drawings == ["a.jpg_poses.jpg", "a_poses.jpg", "day2/a_poses.jpg"]
+
+
+def test_a_path_may_be_given_in_another_form(
+    small_model: ModelFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    images_in(tmp_path / "day1", "a.png")
+    predict(small_model, out, tmp_path / "day1")
+    monkeypatch.chdir(tmp_path)
+    for path in ("day1", "./day1/a.png", "day1/../day1/*.png"):
+        summary = predict(small_model, out, Path(path), resume=True)
+        assert (summary.images, summary.already_finished) == (0, 1), path
+
+
+def test_predictions_without_paths_are_not_resumed(tmp_path: Path) -> None:
+    """Earlier versions did not record them."""
+    write_image_poses(tmp_path, "a.png")
+    jsonl = tmp_path / "predictions.jsonl"
+    (entry,) = entries_in(tmp_path)
+    del entry["path"]
+    jsonl.write_text(json.dumps(entry) + "\n")
+    with pytest.raises(InputError, match=r"earlier version .*; omit --resume .* another folder$"):
+        write_image_poses(tmp_path, "b.png", resume=True)
+    assert entries_in(tmp_path) == [entry]
+    assert write_image_poses(tmp_path, "b.png") == ["b.png"]

@@ -1,5 +1,6 @@
 """Invalid and hostile requests receive a 4xx status with a reason, and the service continues."""
 
+import base64
 import http.client
 import io
 import socket
@@ -23,7 +24,23 @@ from tests.serving.test_responses import form
 JPEG = encode_image(read_image(io.BytesIO(SCENE)), ".jpg")
 STRIP = encode_image(np.zeros((16, 320, 3), np.uint8), ".png")
 """An image that is resized to 2560×128 for the network."""
-FORM = "multipart/form-data; boundary=x"
+FORM, JSON = "multipart/form-data; boundary=x", "application/json"
+BASE64 = base64.b64encode(SCENE)
+SCENE_PART = form(SCENE)[0]
+
+
+def text_form(**fields: str) -> bytes:
+    """The beginning of a form with text fields, and its end if nothing follows."""
+    parts = (
+        f'--x\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+        for name, value in fields.items()
+    )
+    return "".join(parts).encode()
+
+
+def json_body(*images: bytes) -> bytes:
+    """A JSON body with a list of base64 strings."""
+    return b'{"image": ["' + b'", "'.join(images) + b'"]}'
 
 
 def png(width: int, height: int, pixel_bytes: int = 1000) -> bytes:
@@ -80,6 +97,35 @@ def jpeg_with_many_scans() -> bytes:
         ("/poses?flip=perhaps", SCENE, "image/png", 422, "flip"),
         ("/poses?model=/etc/passwd", SCENE, "image/png", 422, "model"),
         ("/image?format=../x", SCENE, "image/png", 422, "format"),
+        ("/poses", b"GIF89a" + bytes(99), "application/octet-stream", 415, "not a JPEG, PNG"),
+        ("/poses", b"\0\0\0\x18ftypheic" + bytes(99), "image/jpeg", 415, "image, but HEIC"),
+        ("/poses", b"%PDF-1.7", "image/jpeg", 415, "image, but a PDF document"),
+        (
+            "/poses",
+            text_form(user="me") + b"--x--\r\n",
+            FORM,
+            400,
+            "no file, only the text fields user",
+        ),
+        ("/poses", text_form(flip="1") + SCENE_PART, FORM, 400, "flip must be a query parameter"),
+        ("/poses", text_form(**dict.fromkeys(map(str, range(99)), "")), FORM, 400, "of fields"),
+        ("/poses", b"", JSON, 400, "not valid JSON"),
+        ("/poses", b"[" * 9_000, JSON, 400, "not valid JSON"),
+        ("/poses", b"[" * 100_000, JSON, 400, "more than 10000 values"),
+        ("/poses", b'"' + BASE64 + b'"', JSON, 400, "must be an object"),
+        ("/poses", b"{}", JSON, 400, "no image; add the field image"),
+        ("/poses", b'{"image": []}', JSON, 400, "no image; add the field image"),
+        ("/poses", b'{"image": 5}', JSON, 400, "image 1 is not a string"),
+        ("/poses", b'{"image": ["' + BASE64 + b'", null]}', JSON, 400, "image 2 is not a string"),
+        ("/poses", b'{"image": "photo.jpg"}', JSON, 400, "image 1 is not valid base64"),
+        ("/poses", b'{"image": "data:image/png,x"}', JSON, 400, "not encoded in base64"),
+        ("/poses", b'{"image": ""}', JSON, 415, "not a JPEG, PNG or WebP"),
+        ("/poses", b'{"image": "R0lGODlh"}', JSON, 415, "not a JPEG, PNG or WebP"),
+        ("/poses", b'{"image": "' + BASE64[:800] + b'"}', JSON, 422, "truncated"),
+        ("/poses", b'{"image": "' + BASE64 + b'", "min_score": 1}', JSON, 400, "query parameter"),
+        ("/poses", json_body(*[BASE64[:40]] * 33), JSON, 400, "more images than 32"),
+        ("/image", json_body(BASE64, BASE64), JSON, 400, "more images than 1"),
+        ("/poses", json_body(b"A" * 2_000_001), JSON, 413, "larger than 2 million bytes"),
         ("/poses", bytes(2_000_001), "image/png", 413, "larger than 2 million bytes"),
         ("/poses", iter([SCENE] * 12), "image/png", 413, "larger than 2 million bytes"),
     ],

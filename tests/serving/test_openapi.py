@@ -1,5 +1,6 @@
 """Schemathesis: the responses to generated requests agree with the OpenAPI description."""
 
+import base64
 import json
 import re
 from typing import Any
@@ -30,6 +31,7 @@ def images(suffix: str) -> st.SearchStrategy[bytes]:
     )
 
 
+schemathesis.openapi.format("byte", images(".png").map(base64.b64encode).map(bytes.decode))
 for kind in ("jpeg", "png", "webp"):
     schemathesis.openapi.media_type(f"image/{kind}", images(f".{kind}"))
 

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -147,6 +148,75 @@ def test_jpeg_and_webp_are_accepted(kind: str, service: Service) -> None:
     data = encode_image(read_image(io.BytesIO(SCENE)), f".{kind}")
     response = service.post("/poses?min_score=0.5", data, f"image/{kind}").json
     assert len(response["annotations"]) == 3
+
+
+@pytest.mark.parametrize(
+    "media_type", ["image/jpg", "image/pjpeg", "application/octet-stream", "IMAGE/JPEG; q=1"]
+)
+def test_other_media_types_of_jpeg_are_accepted(media_type: str, service: Service) -> None:
+    data = encode_image(read_image(io.BytesIO(SCENE)), ".jpg")
+    assert len(service.post("/poses?min_score=0.5", data, media_type).json["annotations"]) == 3
+
+
+@pytest.mark.parametrize(
+    "encoded",
+    [
+        base64.b64encode(SCENE).decode(),
+        base64.encodebytes(SCENE).decode(),  # with line breaks
+        base64.urlsafe_b64encode(SCENE).decode().rstrip("="),
+        "data:image/png;base64," + base64.b64encode(SCENE).decode(),
+        "DATA:;charset=utf-8;BASE64," + base64.b64encode(SCENE).decode(),
+    ],
+    ids=["plain", "lines", "URL-safe", "data URL", "data URL in capitals"],
+)
+@pytest.mark.parametrize("as_list", [False, True])
+def test_base64_in_json_equals_the_file(as_list: bool, encoded: str, service: Service) -> None:
+    expected = service.post("/poses").json
+    body = json.dumps({"image": [encoded] if as_list else encoded}).encode()
+    for media_type in ("application/json", "application/json; charset=utf-8"):
+        reply = service.post("/poses", body, media_type)
+        assert (reply.status, reply.json) == (200, expected)
+    drawn = service.post("/image?format=png", body, "application/json")
+    assert drawn.body == service.post("/image?format=png").body
+
+
+def test_several_images_in_json_equal_those_of_a_form(service: Service) -> None:
+    files = [scene(1), SCENE, scene(2)]
+    encoded = [base64.b64encode(file).decode() for file in files]
+    expected = service.post("/poses", *form(*files)).json
+    for content in (
+        {"image": encoded},
+        {"images": encoded},
+        {"image": encoded[0], "images": encoded[1:]},
+    ):
+        body = json.dumps(content).encode("utf-8-sig")
+        assert service.post("/poses", body, "application/json").json == expected
+
+
+def test_other_fields_are_ignored_and_reported(service: Service) -> None:
+    expected = service.post("/poses")
+    assert "x-ignored-fields" not in expected.headers
+    text = (
+        '--x\r\nContent-Disposition: form-data; name="user name"\r\n\r\nJosé\r\n'
+        '--x\r\nContent-Disposition: form-data; name="größe"\r\n\r\n\r\n'
+    )
+    body, content_type = form(SCENE)
+    for mixed in (text.encode() + body, body[: -len(b"--x--\r\n")] + text.encode() + b"--x--\r\n"):
+        reply = service.post("/poses", mixed, content_type)
+        assert (reply.status, reply.json) == (200, expected.json)
+        assert reply.headers["x-ignored-fields"].startswith("user%20name, gr")
+    content = {"id": 7, "image": base64.b64encode(SCENE).decode(), "line\nbreak": [{}]}
+    for path in ("/poses", "/image"):
+        reply = service.post(path, json.dumps(content).encode(), "application/json")
+        assert (reply.status, reply.headers["x-ignored-fields"]) == (200, "id, line%0Abreak")
+
+
+@pytest.mark.parametrize("path", ["/", "/page.js", "/info", "/health", "/ready"])
+def test_head_returns_the_headers_without_a_body(path: str, service: Service) -> None:
+    head, get = (service.request(method, path) for method in ("HEAD", "GET"))
+    assert (head.status, head.body) == (200, b"")
+    for name in ("content-type", "content-length", "x-content-type-options"):
+        assert head.headers[name] == get.headers[name]
 
 
 def test_info_health_and_metrics_describe_the_service(service: Service) -> None:

@@ -30,7 +30,7 @@ def receive(
 
     headers = [(b"content-type", content_type.encode())]
     request = Request({"type": "http", "headers": headers}, next_event)
-    return asyncio.run(receive_images(request, limits, max_images))
+    return asyncio.run(receive_images(request, limits, max_images)).images
 
 
 def test_data_after_a_jpeg_does_not_count_as_scans() -> None:

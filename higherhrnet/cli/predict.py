@@ -57,7 +57,7 @@ def predict(
         verbose: Print the engine and the inference settings that are used.
     """
     from higherhrnet.inference.run import PredictSettings, run_predict
-    from higherhrnet.io.sources import list_sources
+    from higherhrnet.io.listing import list_sources
 
     require(every >= 1, f"--every must be at least 1, not {every}")
     require(

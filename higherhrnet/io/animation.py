@@ -1,0 +1,66 @@
+"""Reads the frames of animated GIF, PNG and WebP files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+
+import cv2
+import numpy as np
+
+from higherhrnet.arrays import Image
+from higherhrnet.errors import InputError
+from higherhrnet.io.image_store import NamedBytes
+from higherhrnet.io.images import read_image
+from higherhrnet.io.video_reader import VideoFrame
+
+_CHUNK_BYTES = 2**28  # the memory of the frames that are decoded in one call
+_MIN_SECONDS, _DEFAULT_SECONDS = 0.01, 0.1  # browsers replace durations up to the first
+
+
+def read_animation(data: bytes, name: str, every: int) -> Iterator[VideoFrame]:
+    """Reads the first frame of an animation and every `every`-th frame after it.
+
+    Transparent frames are blended with white, as still images are.
+
+    Args:
+        data: the bytes of the file.
+        name: the name of the file, for error messages.
+        every: the stride.
+
+    Raises:
+        InputError: the animation has too many pixels, or it is damaged, after its last frame.
+    """
+    height, width = read_image(NamedBytes(data, name)).shape[:2]  # checks the size
+    chunk = max(1, _CHUNK_BYTES // (4 * height * width))
+    buffer = np.frombuffer(data, np.uint8)
+    seconds, fps = 0.0, None
+    for start in count(0, chunk):
+        try:
+            complete, part = cv2.imdecodeanimation(buffer, start=start, count=chunk)
+        except cv2.error as error:
+            raise InputError(f"{name}: the animation is damaged") from error
+        durations = [_duration(milliseconds) for milliseconds in part.durations]
+        fps = fps or (len(durations) / sum(durations) if durations else None)
+        for index, (frame, duration) in enumerate(zip(part.frames, durations, strict=False), start):
+            if index % every == 0:
+                yield VideoFrame(_to_rgb(frame), index, seconds, fps)
+            seconds += duration
+        if not complete:
+            raise InputError(
+                f"{name}: truncated or damaged; ends after {start + len(part.frames)} frames"
+            )
+        if len(part.frames) < chunk:
+            return
+
+
+def _duration(milliseconds: float) -> float:
+    """Returns the duration of a frame in seconds."""
+    seconds = float(milliseconds) / 1000
+    return seconds if seconds > _MIN_SECONDS else _DEFAULT_SECONDS
+
+
+def _to_rgb(frame: cv2.typing.MatLike) -> Image:
+    if frame.shape[2] == 3:
+        return np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), np.uint8)
+    return read_image(np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGRA2RGBA), np.uint8))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import count
+from pathlib import Path
 
 import cv2
 import numpy as np
 
 from higherhrnet.arrays import Image
 from higherhrnet.errors import InputError
-from higherhrnet.io.image_store import NamedBytes
 from higherhrnet.io.images import read_image
 from higherhrnet.io.video_reader import VideoFrame
 
@@ -18,28 +18,27 @@ _CHUNK_BYTES = 2**28  # the memory of the frames that are decoded in one call
 _MIN_SECONDS, _DEFAULT_SECONDS = 0.01, 0.1  # browsers replace durations up to the first
 
 
-def read_animation(data: bytes, name: str, every: int) -> Iterator[VideoFrame]:
+def read_animation(path: Path, every: int) -> Iterator[VideoFrame]:
     """Reads the first frame of an animation and every `every`-th frame after it.
 
     Transparent frames are blended with white, as still images are.
 
     Args:
-        data: the bytes of the file.
-        name: the name of the file, for error messages.
+        path: the GIF, PNG or WebP file.
         every: the stride.
 
     Raises:
         InputError: the animation has too many pixels, or it is damaged, after its last frame.
     """
-    height, width = read_image(NamedBytes(data, name)).shape[:2]  # checks the size
+    height, width = read_image(path).shape[:2]  # checks the size
     chunk = max(1, _CHUNK_BYTES // (4 * height * width))
-    buffer = np.frombuffer(data, np.uint8)
+    buffer = np.fromfile(path, np.uint8)
     seconds, fps = 0.0, None
     for start in count(0, chunk):
         try:
             complete, part = cv2.imdecodeanimation(buffer, start=start, count=chunk)
         except cv2.error as error:
-            raise InputError(f"{name}: the animation is damaged") from error
+            raise InputError(f"{path}: the animation is damaged") from error
         durations = [_duration(milliseconds) for milliseconds in part.durations]
         fps = fps or (len(durations) / sum(durations) if durations else None)
         for index, (frame, duration) in enumerate(zip(part.frames, durations, strict=False), start):
@@ -48,7 +47,7 @@ def read_animation(data: bytes, name: str, every: int) -> Iterator[VideoFrame]:
             seconds += duration
         if not complete:
             raise InputError(
-                f"{name}: truncated or damaged; ends after {start + len(part.frames)} frames"
+                f"{path}: truncated or damaged; ends after {start + len(part.frames)} frames"
             )
         if len(part.frames) < chunk:
             return

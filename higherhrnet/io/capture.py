@@ -27,7 +27,6 @@ for _variable in ("OPENCV_FFMPEG_DEBUG", "OPENCV_FFMPEG_LOGLEVEL"):
 
 _CONVERSION_ERROR = re.compile(r"swscaler[^\]]*\]\s*(.*)")
 _COLOR = re.compile(r"\x1b\[[\d;]*m")
-_LOG_ERRORS = 2  # OpenCV's log level
 _STDERR = 2
 _stderr_lock = Lock()  # held while standard error is redirected
 
@@ -68,7 +67,12 @@ class Capture:
         Args:
             attempts: the number of successive damaged packets after which the video ends.
         """
-        return any(self._capture.grab() for _ in range(attempts))
+        if self._capture.grab():
+            return True
+        with _stderr_lock, _redirected_stderr(self._log):  # each attempt prints the same error
+            grabbed = any(self._capture.grab() for _ in range(1, attempts))
+        self._take_log()
+        return grabbed
 
     def retrieve(self) -> NDArray[np.uint8] | None:
         """Returns the grabbed frame as (H, W, 3) BGR; None if it cannot be decoded.
@@ -87,11 +91,16 @@ class Capture:
             return None
         return np.asarray(image, np.uint8)
 
-    def _check_log(self) -> None:
+    def _take_log(self) -> str:
+        """Empties the log and returns its content."""
         self._log.seek(0)
         text = self._log.read().decode(errors="replace")
         self._log.seek(0)
         self._log.truncate()
+        return text
+
+    def _check_log(self) -> None:
+        text = self._take_log()
         if error := _CONVERSION_ERROR.search(_COLOR.sub("", text)):
             raise FrameNotDecodedError(error[1].strip().rstrip("."))
         with suppress(OSError):
@@ -138,11 +147,13 @@ def capture_error(origin: Origin) -> InputError:
 
 
 def _open(origin: Origin) -> cv2.VideoCapture:
-    log_level = cv2.setLogLevel(_LOG_ERRORS)  # a video that cannot be opened is also a warning
+    logging = cv2.utils.logging
+    # A video that cannot be opened raises an error; OpenCV's warning would repeat it.
+    log_level = logging.setLogLevel(logging.LOG_LEVEL_ERROR)
     try:
         return _create_capture(origin)
     finally:
-        cv2.setLogLevel(log_level)
+        logging.setLogLevel(log_level)
 
 
 def _create_capture(origin: Origin) -> cv2.VideoCapture:

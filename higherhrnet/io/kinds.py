@@ -106,7 +106,7 @@ def _animated_kind(file: BinaryIO, head: bytes) -> Kind:
 
 
 def _has_two(items: Iterator[object]) -> bool:
-    return sum(1 for _, _ in zip(items, range(2), strict=False)) == 2
+    return sum(1 for _, _ in zip(range(2), items, strict=False)) == 2
 
 
 def _png_kind(file: BinaryIO) -> Kind:
@@ -121,7 +121,7 @@ def _png_kind(file: BinaryIO) -> Kind:
             kind = "animation"
         elif name == b"IDAT" and kind == "image":
             return kind
-        elif name == b"fcTL" and data[24] == 2:
+        elif name == b"fcTL" and data[24:25] == b"\2":
             return "video"
     return kind
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from math import inf
 from typing import BinaryIO
 
 _CONTAINERS = {b"moov", b"trak", b"mdia", b"minf", b"stbl", b"edts"}
@@ -87,8 +88,8 @@ def presentation_seconds(file: BinaryIO, num_frames: int) -> float | None:
         num_frames: the number of frames of the video track, also of those that are not shown.
 
     Returns:
-        Seconds; None if the track has no edit list or its frames are not in the table, as in
-        fragmented files.
+        Seconds; infinity if the track has no edit list, and players show all of it; None if its
+        frames are not in the table, as in fragmented files.
 
     Raises:
         OSError: the file cannot be read.
@@ -101,9 +102,10 @@ def presentation_seconds(file: BinaryIO, num_frames: int) -> float | None:
         sizes = track.find_all(b"mdia", b"minf", b"stbl", b"stsz")
         if handler_type(track) != b"vide" or not sizes:
             continue
-        if struct.unpack_from(">I", sizes[0].data, 8) == (num_frames,):
+        (num_samples,) = struct.unpack_from(">I", sizes[0].data, 8)
+        if num_samples == num_frames > 0:
             ticks = sum(length for length, start in edits(track) if start != EMPTY_EDIT)
-            return ticks / scale if ticks else None
+            return ticks / scale if ticks else inf
     return None
 
 

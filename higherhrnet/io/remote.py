@@ -1,15 +1,16 @@
-"""Addresses of images and videos on the network, and the download of images."""
+"""Addresses of images and videos on the network, and their download."""
 
 from __future__ import annotations
 
 import re
 import time
 from base64 import b64encode
+from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from http.client import HTTPException, HTTPMessage, HTTPResponse
 from io import BytesIO
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from queue import Empty, Queue
 from threading import Thread
 from typing import IO, cast
@@ -26,13 +27,17 @@ SCHEMES = ("http", "https", "rtsp", "rtsps")
 TIMEOUT = 10.0
 """Seconds without data after which a connection fails."""
 DOWNLOAD_SECONDS = 60.0
-"""The maximum duration of a download in seconds."""
-MAX_DOWNLOAD_SIZE = 2**28
+"""The maximum duration in seconds until an image is downloaded, or until a video begins."""
+VIDEO_DOWNLOAD_SECONDS = 3600.0
+"""The maximum duration of the download of a video in seconds."""
+MAX_IMAGE_SIZE = 2**28
 """The maximum size of an image file that is downloaded, in bytes: 256 MiB."""
+MAX_VIDEO_SIZE = 2**33
+"""The maximum size of a video file that is downloaded, in bytes: 8 GiB."""
 MAX_REDIRECTS = 5
 """The maximum number of redirects of a request."""
 _STILL_EXTENSIONS = {*IMAGE_EXTENSIONS} - {".gif", ".png", ".webp"}
-_VIDEO_TYPES = re.compile(r"video/|multipart/x-mixed-replace|.*mpegurl", re.IGNORECASE)
+_STREAM_TYPES = re.compile(r"multipart/x-mixed-replace|.*mpegurl", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -114,51 +119,59 @@ def parse_url(argument: str) -> Url | None:
     return url
 
 
-def download_image(url: Url) -> bytes | None:
-    """Downloads an image; returns None for a video, of which only the beginning is read.
+def download(url: Url, folder: Path) -> Path | None:
+    """Downloads an image or a video into a folder.
+
+    Returns:
+        The path of the file; None for a live stream, which has no end.
 
     Raises:
         InputError: the server cannot be reached, does not have the file or is too slow, or the
-            file is too large or neither an image nor a video.
+            file is too large, neither an image nor a video, or cannot be stored.
     """
-    result: Queue[bytes | InputError | None] = Queue(1)
-
-    def run() -> None:
-        try:
-            result.put(_download(url))
-        except InputError as error:
-            result.put(error)
-        except (OSError, HTTPException, ValueError) as error:
-            result.put(InputError(f"{url}: cannot be downloaded: {_reason(error)}"))
-
-    # A server that sends one byte at a time is within the limit of every single read.
-    Thread(target=run, daemon=True, name="higherhrnet-download").start()
+    start = time.monotonic()
     try:
-        data = result.get(timeout=DOWNLOAD_SECONDS)
-    except Empty:
-        raise InputError(f"{url}: not downloaded within {DOWNLOAD_SECONDS:.0f} s") from None
-    if isinstance(data, InputError):
-        raise data
-    return data
+        with _open(url) as response, (folder / "download").open("wb") as file:
+            head = b"".join(_blocks(response, start + DOWNLOAD_SECONDS, 4096))
+            kind = stream_kind(BytesIO(head))
+            media_type = response.headers.get("Content-Type", "")
+            if _STREAM_TYPES.match(media_type) or head.startswith(b"#EXTM3U"):
+                return None
+            require(kind is not None, f"{url}: neither an image nor a video of a supported format")
+            if kind == "video" and response.length is None:
+                return None
+            is_video = kind == "video"
+            limit = MAX_VIDEO_SIZE if is_video else MAX_IMAGE_SIZE
+            end = start + (VIDEO_DOWNLOAD_SECONDS if is_video else DOWNLOAD_SECONDS)
+            file.write(head)
+            size = len(head) + (response.length or 0)
+            for block in _blocks(response, end, limit):
+                file.write(block)
+                size = max(size, file.tell())
+                if size > limit:
+                    break
+            require(size <= limit, f"{url}: larger than {limit >> 20} MiB; use a smaller file")
+            require(not response.length, f"{url}: the connection was interrupted")
+            return Path(file.name)
+    except (OSError, HTTPException, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{url}: cannot be downloaded: {_reason(error)}") from error
 
 
-def _download(url: Url) -> bytes | None:
-    end = time.monotonic() + DOWNLOAD_SECONDS
-    with _open(url) as response:
-        data = response.read(4096)
-        kind = stream_kind(BytesIO(data))
-        media_type = response.headers.get("Content-Type", "")
-        if kind == "video" or data.startswith(b"#EXTM3U") or _VIDEO_TYPES.match(media_type):
-            return None
-        require(kind is not None, f"{url}: neither an image nor a video of a supported format")
-        blocks, size = [data], len(data)
-        while (block := response.read(2**16)) and time.monotonic() < end:
-            blocks.append(block)
-            size += len(block)
-            if size > MAX_DOWNLOAD_SIZE:
-                raise InputError(f"{url}: larger than {MAX_DOWNLOAD_SIZE >> 20} MiB")
-        require(not response.length, f"{url}: the connection was interrupted")
-    return b"".join(blocks)
+def _blocks(response: HTTPResponse, end: float, size: int) -> Iterator[bytes]:
+    """Yields what is received, until at least `size` bytes were received.
+
+    Args:
+        response: the response.
+        end: the time of `time.monotonic` after which TimeoutError is raised.
+        size: the number of bytes.
+    """
+    while size > 0 and (block := response.read1(min(size, 2**16))):
+        yield block
+        size -= len(block)
+        if time.monotonic() > end:
+            raise TimeoutError("it takes too long")
 
 
 class _RedirectHandler(HTTPRedirectHandler):
@@ -191,17 +204,34 @@ def _open(url: Url) -> HTTPResponse:
     if user is not None:
         credentials = f"{unquote(user)}:{unquote(password or '')}".encode()
         request.add_unredirected_header("Authorization", f"Basic {b64encode(credentials).decode()}")
-    return cast(HTTPResponse, build_opener(_RedirectHandler).open(request, timeout=TIMEOUT))
+    result: Queue[HTTPResponse | Exception] = Queue(1)
+
+    def send() -> None:
+        try:
+            opener = build_opener(_RedirectHandler)
+            result.put(cast(HTTPResponse, opener.open(request, timeout=TIMEOUT)))
+        except Exception as error:
+            result.put(error)
+
+    # A server that sends its header byte by byte is within the limit of every single read.
+    Thread(target=send, daemon=True, name="higherhrnet-download").start()
+    try:
+        response = result.get(timeout=DOWNLOAD_SECONDS)
+    except Empty:
+        raise TimeoutError("it takes too long") from None
+    if isinstance(response, Exception):
+        raise response
+    return response
 
 
 def _reason(error: Exception) -> str:
     """Returns the reason of a failed request in one line, without the address."""
     if isinstance(error, HTTPError):
-        reason = "a redirect that is not followed" if error.code // 100 == 3 else error.msg
-        return f"HTTP status {error.code} ({reason})"
+        meaning = "a redirect that is not followed" if error.code // 100 == 3 else error.msg
+        return f"HTTP status {error.code} ({meaning})"
     reason = getattr(error, "reason", error)  # of a URLError
     if isinstance(reason, TimeoutError):
-        return f"no answer within {TIMEOUT:.0f} s"
+        return f"no data within {TIMEOUT:.0f} s, or not within the time limit of a download"
     return str(getattr(reason, "strerror", None) or reason or type(reason).__name__)
 
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from higherhrnet.arrays import Image
 from higherhrnet.errors import InputError, require
 from higherhrnet.io.animation import read_animation
 from higherhrnet.io.capture import Origin
-from higherhrnet.io.image_store import NamedBytes
-from higherhrnet.io.images import read_image, unreadable_error
-from higherhrnet.io.kinds import file_kind, stream_kind
-from higherhrnet.io.remote import Url, download_image
+from higherhrnet.io.images import read_image
+from higherhrnet.io.kinds import file_kind
+from higherhrnet.io.remote import Url, download
 from higherhrnet.io.video_reader import VideoFrame, count_video_frames, read_video
 
 
@@ -89,28 +88,30 @@ def _read(origin: Origin, every: int) -> Iterator[Image | VideoFrame]:
     if isinstance(origin, int):
         yield from read_video(origin, every)
     elif isinstance(origin, Path):
-        kind = file_kind(origin)
-        if kind == "image":
-            yield read_image(origin)
-        elif kind == "video":
-            yield from read_video(origin, every)
-        else:
-            try:
-                data = origin.read_bytes()
-            except OSError as error:
-                raise unreadable_error(origin, error) from error
-            yield from read_animation(data, str(origin), every)
+        yield from _read_file(origin, every)
     else:
         yield from _read_url(origin, every)
 
 
-def _read_url(url: Url, every: int) -> Iterator[Image | VideoFrame]:
-    data = download_image(url) if url.is_http else None
-    if data is not None and stream_kind(BytesIO(data)) == "image":
-        yield read_image(NamedBytes(data, str(url)))
-    elif url.is_still:
-        raise InputError(f"{url}: is not an image, although its extension is that of one")
-    elif data is not None:
-        yield from read_animation(data, str(url), every)
+def _read_file(path: Path, every: int) -> Iterator[Image | VideoFrame]:
+    kind = file_kind(path)
+    if kind == "image":
+        yield read_image(path)
+    elif kind == "video":
+        yield from read_video(path, every)
     else:
-        yield from read_video(url, every)
+        yield from read_animation(path, every)
+
+
+def _read_url(url: Url, every: int) -> Iterator[Image | VideoFrame]:
+    with TemporaryDirectory(prefix="higherhrnet-") as folder:
+        path = download(url, Path(folder)) if url.is_http else None
+        if url.is_still and (path is None or file_kind(path) != "image"):
+            raise InputError(f"{url}: is not an image, although its extension is that of one")
+        if path is None:
+            yield from read_video(url, every)
+            return
+        try:
+            yield from _read_file(path, every)
+        except InputError as error:
+            raise InputError(str(error).replace(str(path), str(url))) from error

@@ -23,7 +23,7 @@ from higherhrnet.io.capture import (
 )
 from higherhrnet.io.ffmpeg import read_with_ffmpeg, require_ffmpeg
 from higherhrnet.io.remote import TIMEOUT, Url
-from higherhrnet.io.truncation import expected_frames
+from higherhrnet.io.truncation import is_truncated
 
 MAX_FPS = 10_000.0
 """The maximum frame rate; a greater one in the header of a video is considered unknown."""
@@ -66,13 +66,10 @@ def read_video(origin: Origin, every: int) -> Iterator[VideoFrame]:
             return
         # The frame count of a video with a variable rate is an estimate, but its duration is not.
         reached = max(index + 1, (seconds or 0) * (fps or 0) + 1)
-        expected = _frame_count(capture)
-        if reached < 0.95 * expected - 1 and isinstance(origin, Path):
-            expected = expected_frames(origin, expected, fps or 0)
-        if reached < 0.95 * expected - 1:  # frame counts are often inexact
-            raise InputError(
-                f"{origin}: truncated; ends after {index + 1} of its {expected} frames"
-            )
+        frame_count = _frame_count(capture)
+        if isinstance(origin, Path) and is_truncated(origin, reached, frame_count, fps):
+            of_all = f" of its {frame_count}" if frame_count else ""
+            raise InputError(f"{origin}: truncated; ends after {index + 1}{of_all} frames")
 
 
 def count_video_frames(path: Path) -> int:

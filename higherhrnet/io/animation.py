@@ -8,8 +8,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from higherhrnet.arrays import Image
 from higherhrnet.errors import InputError
 from higherhrnet.io.images import read_image
 from higherhrnet.io.video_reader import VideoFrame
@@ -31,20 +31,30 @@ def read_animation(path: Path, every: int) -> Iterator[VideoFrame]:
         InputError: the animation has too many pixels, or it is damaged, after its last frame.
     """
     height, width = read_image(path).shape[:2]  # checks the size
+    seconds, fps = 0.0, None
+    for index, (rgba, milliseconds) in enumerate(_decode(path, height, width)):
+        duration = _duration(milliseconds)
+        fps = fps or 1 / duration
+        if index % every == 0:
+            yield VideoFrame(read_image(rgba), index, seconds, fps)
+        seconds += duration
+
+
+def _decode(path: Path, height: int, width: int) -> Iterator[tuple[NDArray[np.uint8], float]]:
+    """Yields each frame as (H, W, 3 or 4) RGB or RGBA, and its duration in milliseconds."""
     chunk = max(1, _CHUNK_BYTES // (4 * height * width))
     buffer = np.fromfile(path, np.uint8)
-    seconds, fps = 0.0, None
     for start in count(0, chunk):
         try:
             complete, part = cv2.imdecodeanimation(buffer, start=start, count=chunk)
         except cv2.error as error:
             raise InputError(f"{path}: the animation is damaged") from error
-        durations = [_duration(milliseconds) for milliseconds in part.durations]
-        fps = fps or (len(durations) / sum(durations) if durations else None)
-        for index, (frame, duration) in enumerate(zip(part.frames, durations, strict=False), start):
-            if index % every == 0:
-                yield VideoFrame(_to_rgb(frame), index, seconds, fps)
-            seconds += duration
+        durations = [float(milliseconds) for milliseconds in part.durations]
+        if start == 0 and durations[:1] == [1000] and not any(durations[1:]):
+            durations = [0.0 for _ in durations]  # OpenCV's default for GIF files without times
+        for frame, duration in zip(part.frames, durations, strict=False):
+            code = cv2.COLOR_BGR2RGB if frame.shape[2] == 3 else cv2.COLOR_BGRA2RGBA
+            yield np.asarray(cv2.cvtColor(frame, code), np.uint8), duration
         if not complete:
             raise InputError(
                 f"{path}: truncated or damaged; ends after {start + len(part.frames)} frames"
@@ -55,11 +65,5 @@ def read_animation(path: Path, every: int) -> Iterator[VideoFrame]:
 
 def _duration(milliseconds: float) -> float:
     """Returns the duration of a frame in seconds."""
-    seconds = float(milliseconds) / 1000
+    seconds = milliseconds / 1000
     return seconds if seconds > _MIN_SECONDS else _DEFAULT_SECONDS
-
-
-def _to_rgb(frame: cv2.typing.MatLike) -> Image:
-    if frame.shape[2] == 3:
-        return np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), np.uint8)
-    return read_image(np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGRA2RGBA), np.uint8))

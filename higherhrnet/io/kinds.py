@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -99,7 +100,8 @@ def _animated_kind(file: BinaryIO, head: bytes) -> Kind:
             return "animation" if _has_two(frames) else "image"
         if head.startswith(b"\x89PNG"):
             file.seek(8)
-            return _png_kind(file)
+            chunks = dict(takewhile(lambda c: c[0] != b"IDAT", _chunks(file, ">I4s", overhead=4)))
+            return "animation" if chunks.get(b"acTL", b"")[:4] > b"\0\0\0\1" else "image"
     except (struct.error, IndexError):  # truncated; reading it raises the error
         pass
     return "image"
@@ -107,23 +109,6 @@ def _animated_kind(file: BinaryIO, head: bytes) -> Kind:
 
 def _has_two(items: Iterator[object]) -> bool:
     return sum(1 for _, _ in zip(range(2), items, strict=False)) == 2
-
-
-def _png_kind(file: BinaryIO) -> Kind:
-    """Returns `video` for animations that OpenCV's image decoder composes wrongly.
-
-    These are the ones with a frame that is removed before the next one is drawn (the disposal
-    method "previous").
-    """
-    kind: Kind = "image"
-    for name, data in _chunks(file, ">I4s", overhead=4):
-        if name == b"acTL" and data[:4] > b"\0\0\0\1":
-            kind = "animation"
-        elif name == b"IDAT" and kind == "image":
-            return kind
-        elif name == b"fcTL" and data[24:25] == b"\2":
-            return "video"
-    return kind
 
 
 def _chunks(

@@ -8,7 +8,7 @@ from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
-from http.client import HTTPException, HTTPMessage, HTTPResponse
+from http.client import HTTPException, HTTPMessage, HTTPResponse, responses
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 from queue import Empty, Queue
@@ -227,7 +227,9 @@ def _open(url: Url) -> HTTPResponse:
 def _reason(error: Exception) -> str:
     """Returns the reason of a failed request in one line, without the address."""
     if isinstance(error, HTTPError):
-        meaning = "a redirect that is not followed" if error.code // 100 == 3 else error.msg
+        meaning = responses.get(error.code, "unknown")
+        if error.code // 100 == 3:
+            meaning = "a redirect that is not followed"
         return f"HTTP status {error.code} ({meaning})"
     reason = getattr(error, "reason", error)  # of a URLError
     if isinstance(reason, TimeoutError):

@@ -64,7 +64,9 @@ def predict(
     require(
         track or tracking == TrackConfig(), "--tracking.* has no effect without --track; add it"
     )
-    require(len(sources) > 0, "name at least one image, folder, glob pattern, video, camera or address")
+    require(
+        len(sources) > 0, "name at least one image, folder, glob pattern, video, camera or address"
+    )
     settings = PredictSettings(
         out,
         draw,

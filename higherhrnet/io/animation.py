@@ -54,7 +54,8 @@ def _decode(path: Path, height: int, width: int) -> Iterator[tuple[NDArray[np.ui
             durations = [0.0 for _ in durations]  # OpenCV's default for GIF files without times
         for frame, duration in zip(part.frames, durations, strict=False):
             code = cv2.COLOR_BGR2RGB if frame.shape[2] == 3 else cv2.COLOR_BGRA2RGBA
-            yield np.asarray(cv2.cvtColor(frame, code), np.uint8), duration
+            bits_8 = frame if frame.dtype == np.uint8 else frame // 256
+            yield np.asarray(cv2.cvtColor(bits_8.astype(np.uint8), code), np.uint8), duration
         if not complete:
             raise InputError(
                 f"{path}: truncated or damaged; ends after {start + len(part.frames)} frames"

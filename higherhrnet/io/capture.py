@@ -163,7 +163,9 @@ def _create_capture(origin: Origin) -> cv2.VideoCapture:
         timeouts += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, milliseconds]
         # Other backends print the address with its password.
         return cv2.VideoCapture(origin.address, cv2.CAP_FFMPEG, timeouts)
-    return cv2.VideoCapture(origin if isinstance(origin, int) else str(origin))
+    if isinstance(origin, int):
+        return cv2.VideoCapture(origin)
+    return cv2.VideoCapture(str(origin.absolute()))  # FFmpeg takes `http:clip.mp4` as an address
 
 
 @contextmanager

@@ -42,7 +42,7 @@ def read_with_ffmpeg(path: Path, height: int, width: int) -> Generator[Image, No
     # a file name is interpreted as a flag or as an address.
     filters = f"yadif=deint=interlaced,scale={width}:{height},settb=1/25,setpts=N"
     command = ["ffmpeg", "-v", "quiet", "-nostdin", "-protocol_whitelist", "file"]
-    command += ["-i", f"file:{path}", "-map", "0:V:0", "-vf", filters, "-r", "25"]
+    command += ["-i", f"file:{path.absolute()}", "-map", "0:V:0", "-vf", filters, "-r", "25"]
     command += ["-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
     size = height * width * 3
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:

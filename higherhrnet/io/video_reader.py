@@ -30,6 +30,8 @@ MAX_FPS = 10_000.0
 DEFAULT_FPS = 25.0
 """The frame rate of videos whose rate is unknown."""
 _MAX_FRAMES = 10**9  # greater numbers result from a frame rate that is unknown
+MAX_FRAMES_OF_COVER = 25
+"""The frame count above which a video with one frame is considered incomplete."""
 _GRAB_ATTEMPTS = 100  # the number of successive damaged packets of a file that are skipped
 
 
@@ -70,6 +72,11 @@ def read_video(origin: Origin, every: int) -> Iterator[VideoFrame]:
         if isinstance(origin, Path) and is_truncated(origin, reached, frame_count, fps):
             of_all = f" of its {frame_count}" if frame_count else ""
             raise InputError(f"{origin}: truncated; ends after {index + 1}{of_all} frames")
+        if index == 0 and frame_count > MAX_FRAMES_OF_COVER:
+            raise InputError(
+                f"{origin}: its first video stream has one frame, like a cover image; if it has "
+                "another, extract that: ffmpeg -i INPUT -map 0:V:0 -c copy OUTPUT"
+            )
 
 
 def count_video_frames(path: Path) -> int:

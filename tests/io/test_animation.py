@@ -19,6 +19,7 @@ from higherhrnet.inference.run import PredictSettings, run_predict
 from higherhrnet.io.listing import list_sources
 from higherhrnet.io.sources import Frame, count_frames, read_frames
 from tests.conftest import ModelFiles
+from tests.io.clips import decoded_frames, ffmpeg, needs_ffmpeg
 
 DURATIONS = [100, 50, 200, 30, 100, 70, 100, 100]
 """Milliseconds."""
@@ -88,6 +89,14 @@ def test_a_frame_that_is_removed_before_the_next_leaves_nothing(tmp_path: Path) 
         expected = np.full((48, 64, 3), 255, np.uint8)
         expected[5:31, 6 * index : 6 * index + 13] = (255, 30 * index, 0)
         np.testing.assert_array_equal(frame.image, expected)
+
+
+@needs_ffmpeg
+def test_an_animation_with_16_bits_becomes_one_of_8_bits(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    ffmpeg("-f", "lavfi", "-i", "testsrc=s=64x48:d=0.2", "-pix_fmt", "rgb48be", "-f", "apng", path)
+    for frame, image in zip(frames_of(path), decoded_frames(path, 48, 64), strict=True):
+        assert np.abs(frame.image.astype(int) - image).max() <= 1
 
 
 def test_every_nth_frame_is_read(tmp_path: Path) -> None:

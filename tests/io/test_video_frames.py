@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -195,6 +196,30 @@ def test_sound_without_video_is_refused(tmp_path: Path, name: str) -> None:
     ffmpeg("-f", "lavfi", "-i", "sine=d=1", tmp_path / name)
     with pytest.raises(InputError, match=f"{name}: not a video that OpenCV can read"):
         frames_of(tmp_path / name)
+
+
+def test_a_file_name_that_resembles_an_address_or_a_pattern_is_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ffmpeg(*OTHER["plain.mp4"], tmp_path / "plain.mp4")
+    ffmpeg(*INTERLACED["top.mp4"], tmp_path / "top.mp4")
+    for name in ("http:clip.mp4", "concat:a|b.mp4", "%03d?.mp4", "ä ö.mp4", "-i.mp4"):
+        for clip in ("plain.mp4", "top.mp4"):
+            shutil.copy(tmp_path / clip, tmp_path / name)
+            frames = list(read_frames(Source(name, Path(name))))
+            assert len(frames) == 10
+
+
+def test_a_cover_image_before_the_video_is_reported(tmp_path: Path) -> None:
+    ffmpeg("-f", "lavfi", "-i", "testsrc=s=320x240:r=25:d=2", *H264, tmp_path / "clip.mp4")
+    ffmpeg("-i", tmp_path / "clip.mp4", "-frames:v", "1", tmp_path / "cover.png")
+    ffmpeg(
+        *("-i", tmp_path / "cover.png", "-i", tmp_path / "clip.mp4", "-map", "0", "-map", "1"),
+        *("-c", "copy", "-disposition:v:0", "attached_pic", tmp_path / "both.mkv"),
+    )
+    with pytest.raises(InputError, match=r"both\.mkv: .* like a cover image.* -map 0:V:0"):
+        frames_of(tmp_path / "both.mkv")
 
 
 def test_a_damaged_packet_does_not_end_a_video(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,6 +27,7 @@ for _variable in ("OPENCV_FFMPEG_DEBUG", "OPENCV_FFMPEG_LOGLEVEL"):
     os.environ.pop(_variable, None)  # they would hide or redirect the errors that `Capture` reads
 
 _CONVERSION_ERROR = re.compile(r"swscaler[^\]]*\]\s*(.*)")
+_FFMPEG_LINE = re.compile(r"^\[\S+ @ 0x[0-9a-f]+\].*\n", re.MULTILINE)
 _COLOR = re.compile(r"\x1b\[[\d;]*m")
 _STDERR = 2
 _stderr_lock = Lock()  # held while standard error is redirected
@@ -71,7 +73,7 @@ class Capture:
             return True
         with _stderr_lock, _redirected_stderr(self._log):  # each attempt prints the same error
             grabbed = any(self._capture.grab() for _ in range(1, attempts))
-        self._take_log()
+        _write_to_stderr(_FFMPEG_LINE.sub("", self._take_log()))
         return grabbed
 
     def retrieve(self) -> NDArray[np.uint8] | None:
@@ -103,8 +105,12 @@ class Capture:
         text = self._take_log()
         if error := _CONVERSION_ERROR.search(_COLOR.sub("", text)):
             raise FrameNotDecodedError(error[1].strip().rstrip("."))
-        with suppress(OSError):
-            os.write(_STDERR, text.encode())
+        _write_to_stderr(text)
+
+
+def _write_to_stderr(text: str) -> None:
+    with suppress(OSError):  # closed
+        os.write(_STDERR, text.encode())
 
 
 @contextmanager
@@ -126,7 +132,7 @@ def open_capture(origin: Origin) -> Iterator[Capture]:
     try:
         if not capture.isOpened():
             raise capture_error(origin)
-        with TemporaryFile(buffering=0) as log:
+        with _temporary_file() as log:
             yield Capture(capture, log)
     finally:
         capture.release()
@@ -166,6 +172,13 @@ def _create_capture(origin: Origin) -> cv2.VideoCapture:
     if isinstance(origin, int):
         return cv2.VideoCapture(origin)
     return cv2.VideoCapture(str(origin.absolute()))  # FFmpeg takes `http:clip.mp4` as an address
+
+
+def _temporary_file() -> BinaryIO:
+    """Creates an unbuffered temporary file, in memory where that is possible."""
+    if sys.platform == "linux":
+        return os.fdopen(os.memfd_create("higherhrnet"), "w+b", buffering=0)
+    return TemporaryFile(buffering=0)
 
 
 @contextmanager

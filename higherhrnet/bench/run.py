@@ -22,7 +22,8 @@ from higherhrnet.bench.timing import Measurement
 from higherhrnet.engines.cache import exported_onnx
 from higherhrnet.errors import InputError, require
 from higherhrnet.io.images import write_image
-from higherhrnet.io.sources import Source, list_sources
+from higherhrnet.io.listing import list_sources
+from higherhrnet.io.sources import Source
 from higherhrnet.synthetic.scenes import draw_scene
 from higherhrnet.zoo.resolve import resolve_model
 

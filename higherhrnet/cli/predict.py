@@ -30,15 +30,16 @@ def predict(
     tracking: TrackConfig = TrackConfig(),
     verbose: Annotated[Flag, arg(aliases=["-v"])] = False,
 ) -> int:
-    """Find the people in images, folders, videos and cameras.
+    """Find the people in images, folders, videos, cameras and on network addresses.
 
     Writes the predictions into a folder, and each image and video with the poses drawn on it.
     `predict-ray` does this for large numbers of images on a cluster. The exit code is 3 if some
     files were skipped.
 
     Args:
-        sources: Files, folders, glob patterns and camera numbers; - reads a list of files from
-            standard input.
+        sources: Files, folders, glob patterns, camera numbers, and addresses that begin with
+            http://, https:// or rtsp://; - reads a list of files and addresses from standard input.
+            What a file contains is recognized by its content, not by its extension.
         options: The model and the inference settings.
         out: The folder to write to. Predictions of an earlier run in it are replaced, unless
             --resume is given.
@@ -57,13 +58,15 @@ def predict(
         verbose: Print the engine and the inference settings that are used.
     """
     from higherhrnet.inference.run import PredictSettings, run_predict
-    from higherhrnet.io.sources import list_sources
+    from higherhrnet.io.listing import list_sources
 
     require(every >= 1, f"--every must be at least 1, not {every}")
     require(
         track or tracking == TrackConfig(), "--tracking.* has no effect without --track; add it"
     )
-    require(len(sources) > 0, "name at least one image, folder, glob pattern, video or camera")
+    require(
+        len(sources) > 0, "name at least one image, folder, glob pattern, video, camera or address"
+    )
     settings = PredictSettings(
         out,
         draw,

@@ -210,9 +210,10 @@ class _VideoTracking:
 
 def _is_own_output(source: Source, out: Path) -> bool:
     """Whether a source is a drawing that an earlier run wrote to the output folder."""
-    if isinstance(source.origin, int) or not source.origin.stem.endswith(("_poses", "_maps")):
+    path = source.origin
+    if not isinstance(path, Path) or not path.stem.endswith(("_poses", "_maps")):
         return False
-    return source.origin.resolve().is_relative_to(out.resolve())
+    return path.resolve().is_relative_to(out.resolve())
 
 
 def _output_names(names: Iterable[str]) -> dict[str, str]:

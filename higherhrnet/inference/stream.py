@@ -52,17 +52,13 @@ class FailedSource:
     """Whether it was read and preprocessed, and the network or decoding failed."""
 
 
-def _read_file(source: Source) -> Image:
-    return next(read_frames(source)).image
-
-
 def predict_stream(
     predictor: Predictor,
     sources: Iterable[Source],
     finish: Callable[[FrameResult], T],
     every: int = 1,
     *,
-    read: Callable[[Source], Image] = _read_file,
+    read: Callable[[Source], Image] | None = None,
 ) -> Iterator[T | FailedSource]:
     """Finds the people in each frame of each source.
 
@@ -75,8 +71,8 @@ def predict_stream(
         sources: images, videos and cameras.
         finish: called with the result of each frame, in a thread of the pool.
         every: only every N-th frame of a video or camera is processed, beginning with the first.
-        read: reads an image as RGB, in a thread of the pool (default: from its file, rotated as
-            its EXIF orientation says).
+        read: reads a source that is an image as RGB, in a thread of the pool. Default: each source
+            is read by `read_frames`.
 
     Yields:
         The return value of `finish` for each frame, or the reason why a source failed, in the order
@@ -187,18 +183,22 @@ def _load_tasks(
     predictor: Predictor,
     sources: Iterable[Source],
     every: int,
-    read: Callable[[Source], Image],
+    read: Callable[[Source], Image] | None,
 ) -> Iterator[Callable[[], Input | FailedSource]]:
     """One task for each frame; images are read in the task, videos between the tasks."""
     for source in sources:
-        if not source.is_video:
-            yield partial(_read_and_preprocess, predictor, source, read)
+        if read or not source.is_video:
+            yield partial(_read_and_preprocess, predictor, source, read or _read_file)
             continue
         try:
             for frame in read_frames(source, every):
                 yield partial(_preprocess, predictor, frame)
         except InputError as error:
             yield partial(FailedSource, source, error)
+
+
+def _read_file(source: Source) -> Image:
+    return next(read_frames(source)).image
 
 
 def _read_and_preprocess(

@@ -1,17 +1,14 @@
 """Rewrites the frame times of MP4 files that OpenCV wrote, and adds the audio of another file.
 
-OpenCV writes frames at a constant rate and no audio. An MP4 file (ISO/IEC 14496-12) consists of
-boxes, each with a length, a type and content. The box `mdat` contains the frames and the audio; the
-box `moov` contains tables of when each frame is shown and where in the file it is. OpenCV writes
-`moov` at the end, so it can be replaced.
+OpenCV writes frames at a constant rate and no audio. It writes the box `moov`, which contains the
+tables of when each frame is shown, at the end of the file, so it can be replaced.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import BinaryIO
@@ -19,73 +16,20 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-_CONTAINERS = {b"moov", b"trak", b"mdia", b"minf", b"stbl", b"edts"}
+from higherhrnet.io.mp4_boxes import (
+    EMPTY_EDIT,
+    Box,
+    edits,
+    handler_type,
+    read_movie,
+    time_scale,
+    top_level_boxes,
+)
+
 _TIME_SCALE = 90_000  # ticks per second of the video track
 _MAX_DURATION = 2**31 - 1  # ticks per frame; players read greater values as negative
 _VERSION_1 = 1 << 24  # a box with 64-bit times
 _ENABLED_IN_MOVIE = 3  # flags of a track header
-_EMPTY_EDIT = -1  # the media time of an edit that delays a track
-
-
-@dataclass
-class Box:
-    """A box of an MP4 file."""
-
-    type: bytes
-    data: bytes = b""
-    """The content of a box that does not consist of boxes."""
-    boxes: list[Box] = field(default_factory=list)
-    """The content of a box that consists of boxes."""
-
-    @classmethod
-    def parse(cls, box_type: bytes, data: bytes, depth: int = 8) -> Box:
-        """Parses the content of a box; boxes nested deeper than `depth` are kept as data.
-
-        Raises:
-            ValueError: the length of an inner box is invalid.
-        """
-        if box_type not in _CONTAINERS or not depth:
-            return cls(box_type, data)
-        boxes, offset = [], 0
-        while offset + 8 <= len(data):
-            length, inner = struct.unpack_from(">I4s", data, offset)
-            if not 8 <= length <= len(data) - offset:
-                raise ValueError(f"the box {inner!r} has the invalid length {length}")
-            boxes.append(cls.parse(inner, data[offset + 8 : offset + length], depth - 1))
-            offset += length
-        return cls(box_type, b"", boxes)
-
-    def __bytes__(self) -> bytes:
-        content = self.data + b"".join(map(bytes, self.boxes))
-        return struct.pack(">I4s", 8 + len(content), self.type) + content
-
-    @property
-    def has_64_bit_times(self) -> bool:
-        """Whether the box is of version 1, whose times have 64 bits instead of 32."""
-        return self.data[:1] == b"\1"
-
-    def find_all(self, *path: bytes) -> list[Box]:
-        """Returns all boxes at a path of types, from the outermost to the innermost."""
-        boxes = [self]
-        for box_type in path:
-            boxes = [inner for box in boxes for inner in box.boxes if inner.type == box_type]
-        return boxes
-
-    def find(self, *path: bytes) -> Box:
-        """Returns the first box at a path of types.
-
-        Raises:
-            ValueError: there is none.
-        """
-        for box in self.find_all(*path):
-            return box
-        raise ValueError(f"the box {b'/'.join(path)!r} is missing")
-
-    def pack_into(self, offset: int, format: str, *values: int) -> None:
-        """Overwrites numbers of the data, as `struct.pack_into` does."""
-        data = bytearray(self.data)
-        struct.pack_into(format, data, offset, *values)
-        self.data = bytes(data)
 
 
 def rewrite_timing(path: Path, times: Sequence[float], source: Path | None = None) -> None:
@@ -103,7 +47,7 @@ def rewrite_timing(path: Path, times: Sequence[float], source: Path | None = Non
         struct.error: a table of the video is truncated.
     """
     with path.open("r+b") as file:
-        start, movie = _read_movie(file)
+        start, movie = read_movie(file)
         file.seek(start)
         file.truncate()
         tracks: list[Box] = []
@@ -144,9 +88,9 @@ def _set_times(movie: Box, times: Sequence[float], scale: int, delay: int) -> No
     runs = [(len(list(run)), ticks) for ticks, run in groupby(durations)]
     rows = b"".join(struct.pack(">II", *run) for run in runs)
     table.find(b"stts").data = struct.pack(">II", 0, len(runs)) + rows
-    edits = [(delay, _EMPTY_EDIT)] * (delay > 0) + [(duration, 0)]
-    rows = b"".join(struct.pack(">QqI", *edit, 1 << 16) for edit in edits)
-    track.find(b"edts", b"elst").data = struct.pack(">II", _VERSION_1, len(edits)) + rows
+    entries = [(delay, EMPTY_EDIT)] * (delay > 0) + [(duration, 0)]
+    rows = b"".join(struct.pack(">QqI", *edit, 1 << 16) for edit in entries)
+    track.find(b"edts", b"elst").data = struct.pack(">II", _VERSION_1, len(entries)) + rows
 
     # Times need 64 bits: at a fine time scale, 32 bits overflow within minutes. The fields after
     # the times are kept.
@@ -171,20 +115,17 @@ def _copy_audio(source: BinaryIO, target: BinaryIO) -> tuple[int, int, list[Box]
         ValueError: the source is not an MP4 file, or its tables are invalid.
         struct.error: a table of the source is truncated.
     """
-    _, movie = _read_movie(source)
-    header = movie.find(b"mvhd")
-    (scale,) = struct.unpack_from(">I", header.data, 20 if header.has_64_bit_times else 12)
-    if not scale:
-        raise ValueError("the movie has 0 ticks per second")
+    _, movie = read_movie(source)
+    scale = time_scale(movie)
     offsets = [_chunk_offsets(track) for track in movie.find_all(b"trak")]
-    box_ends = [end for *_, end in _top_level_boxes(source)]
+    box_ends = [end for *_, end in top_level_boxes(source)]
     borders = np.unique(np.concatenate([*offsets, box_ends]))
     left = size = source.seek(0, 2)
     begin = target.seek(0, 2)
     target.write(struct.pack(">I4sQ", 1, b"mdat", 0))
     tracks: list[Box] = []
     for track, starts in zip(movie.find_all(b"trak"), offsets, strict=True):
-        if _handler_type(track) != b"soun" or not len(starts):
+        if handler_type(track) != b"soun" or not len(starts):
             continue
         # A chunk ends at the latest where another chunk of any track begins, or where a box ends.
         ends = borders[np.searchsorted(borders, starts, "right").clip(max=len(borders) - 1)]
@@ -203,13 +144,8 @@ def _copy_audio(source: BinaryIO, target: BinaryIO) -> tuple[int, int, list[Box]
     length = target.tell() - begin
     target.seek(begin + 8)
     target.write(struct.pack(">Q", length))
-    videos = [track for track in movie.find_all(b"trak") if _handler_type(track) == b"vide"]
+    videos = [track for track in movie.find_all(b"trak") if handler_type(track) == b"vide"]
     return scale, sum(_delay(track) for track in videos[:1]), tracks
-
-
-def _handler_type(track: Box) -> bytes:
-    """Returns the type of a track: `vide`, `soun` or another."""
-    return track.find(b"mdia", b"hdlr").data[8:12]
 
 
 def _chunk_offsets(track: Box) -> NDArray[np.int64]:
@@ -232,35 +168,6 @@ def _set_chunk_offsets(track: Box, offsets: Sequence[int]) -> None:
 
 def _delay(track: Box) -> int:
     """Returns the ticks of the movie before a track begins."""
-    for box in track.find_all(b"edts", b"elst"):
-        row = ">Qqi" if box.has_64_bit_times else ">Iii"
-        for duration, media_time, _ in struct.iter_unpack(row, box.data[8:]):
-            return int(duration) if media_time == _EMPTY_EDIT else 0
+    for duration, media_time in edits(track):
+        return duration if media_time == EMPTY_EDIT else 0
     return 0
-
-
-def _read_movie(file: BinaryIO) -> tuple[int, Box]:
-    """Reads the box `moov`; returns its offset and the box."""
-    for start, box_type, content, end in _top_level_boxes(file):
-        if box_type == b"moov":
-            file.seek(content)
-            return start, Box.parse(box_type, file.read(end - content))
-    raise ValueError("not an MP4 file, or truncated")
-
-
-def _top_level_boxes(file: BinaryIO) -> Iterator[tuple[int, bytes, int, int]]:
-    """Yields the offset and the type of each outermost box, and start and end of its content."""
-    size = file.seek(0, 2)
-    start = 0
-    while start + 8 <= size:
-        file.seek(start)
-        length, box_type = struct.unpack(">I4s", file.read(8))
-        content = start + 8
-        if length == 1:
-            (length,) = struct.unpack(">Q", file.read(8))
-            content += 8
-        end = start + length if length else size
-        if end < content or (end > size and box_type == b"mdat"):  # the file is truncated
-            raise ValueError(f"the box {box_type!r} has the invalid length {length}")
-        yield start, box_type, content, min(end, size)
-        start = end

@@ -20,7 +20,9 @@ from higherhrnet.errors import InputError
 from higherhrnet.io.atomic import atomic_path
 from higherhrnet.io.coco import check_results
 from higherhrnet.io.csv import write_csv
-from higherhrnet.io.sources import Frame, Source, unique_name
+from higherhrnet.io.listing import unique_name
+from higherhrnet.io.remote import Url
+from higherhrnet.io.sources import Frame, Source
 from higherhrnet.poses import Poses
 from higherhrnet.skeleton import Skeleton
 
@@ -212,10 +214,12 @@ def source_path(source: Source) -> str:
     """Returns the absolute path of a source, by which a resumed run identifies it.
 
     Links are not resolved. Bytes that are not UTF-8 are escaped. A camera is identified by its
-    name.
+    name, and a network address by its form without a password.
     """
     if isinstance(source.origin, int):
         return source.name
+    if isinstance(source.origin, Url):
+        return str(source.origin)
     path = os.path.abspath(source.origin)  # noqa: PTH100 (drops `..`)
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 

@@ -14,9 +14,7 @@ from higherhrnet.errors import InputError
 from higherhrnet.io.atomic import atomic_path
 from higherhrnet.io.mp4 import rewrite_timing
 from higherhrnet.io.sources import Frame, Source
-
-DEFAULT_FPS = 25.0
-"""The frame rate of videos whose rate is unknown."""
+from higherhrnet.io.video_reader import DEFAULT_FPS
 
 
 def timestamp(frame: Frame) -> float:

@@ -16,7 +16,8 @@ from tqdm import tqdm
 from higherhrnet.arrays import FloatArray
 from higherhrnet.errors import InputError, reading, require
 from higherhrnet.inference.predictor import Predictor
-from higherhrnet.io.sources import Source, list_sources, read_frames
+from higherhrnet.io.listing import list_sources
+from higherhrnet.io.sources import Source, read_frames
 from higherhrnet.quantization.qdq_network import OPERATIONS, FloatNetwork
 
 if TYPE_CHECKING:

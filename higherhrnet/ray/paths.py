@@ -15,7 +15,7 @@ from higherhrnet.arrays import Image
 from higherhrnet.errors import InputError, reading, require
 from higherhrnet.io.image_archive import NamedBytes
 from higherhrnet.io.images import IMAGE_EXTENSIONS, read_image
-from higherhrnet.io.sources import VIDEO_EXTENSIONS
+from higherhrnet.io.kinds import VIDEO_EXTENSIONS
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import pytest
 
 from higherhrnet import Predictor
 from higherhrnet.inference.run import PredictSettings, Summary, run_predict
-from higherhrnet.io.sources import list_sources
+from higherhrnet.io.listing import list_sources
 from higherhrnet.synthetic.scenes import draw_scene
 from tests.conftest import ModelFiles
 

@@ -13,8 +13,9 @@ import pytest
 from higherhrnet import InputError, Poses, Predictor
 from higherhrnet.inference.run import PredictSettings, Summary, run_predict
 from higherhrnet.io.images import write_image
+from higherhrnet.io.listing import list_sources
 from higherhrnet.io.predictions import PredictionWriter
-from higherhrnet.io.sources import Frame, Source, list_sources
+from higherhrnet.io.sources import Frame, Source
 from higherhrnet.skeleton import COCO
 from higherhrnet.tracking.tracker import TrackConfig
 from tests.conftest import ModelFiles

@@ -15,13 +15,9 @@ from PIL import Image as Pillow
 
 from higherhrnet.errors import InputError
 from higherhrnet.io.images import IMAGE_EXTENSIONS
-from higherhrnet.io.sources import (
-    VIDEO_EXTENSIONS,
-    Source,
-    count_frames,
-    list_sources,
-    read_frames,
-)
+from higherhrnet.io.kinds import VIDEO_EXTENSIONS
+from higherhrnet.io.listing import list_sources
+from higherhrnet.io.sources import Source, count_frames, read_frames
 
 FPS, FRAMES, HEIGHT, WIDTH = 10, 12, 48, 64
 

@@ -19,7 +19,8 @@ from higherhrnet.config import InputConfig
 from higherhrnet.engines.base import MAX_STREAMS, EngineOptions, FunctionEngine
 from higherhrnet.header import Header
 from higherhrnet.inference.run import PredictSettings, run_predict
-from higherhrnet.io.sources import Source, list_sources
+from higherhrnet.io.listing import list_sources
+from higherhrnet.io.sources import Source
 from higherhrnet.synthetic.scenes import write_scenes
 
 

@@ -1,0 +1,192 @@
+"""Lists the images, videos, cameras and network addresses that a command line names."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import chain, count
+from mimetypes import guess_type
+from pathlib import Path, PurePosixPath
+from typing import NoReturn, TextIO
+
+from higherhrnet.errors import InputError
+from higherhrnet.io.images import IMAGE_EXTENSIONS, unreadable_error
+from higherhrnet.io.kinds import VIDEO_EXTENSIONS, known_kind
+from higherhrnet.io.remote import Url, parse_url
+from higherhrnet.io.sources import Source
+
+
+def print_to_stderr(line: str) -> None:
+    """Prints a line to standard error."""
+    print(line, file=sys.stderr)
+
+
+def list_sources(
+    sources: Sequence[str], stdin: TextIO, report: Callable[[str], None] = print_to_stderr
+) -> list[Source]:
+    """Lists the sources that command-line arguments name, in order and each file once.
+
+    A missing or damaged file is listed, too; `read_frames` raises its error. A run over thousands
+    of files therefore does not end because of one of them.
+
+    Args:
+        sources: files; folders, for all images and videos below them except hidden ones; glob
+            patterns (`**` for any number of folders); network addresses; numbers of cameras; or `-`
+            for a list of files and network addresses on standard input.
+        stdin: standard input, with one file per line.
+        report: called with one line for each folder or pattern with other files, which says how
+            many were skipped. Default: the line is printed to standard error.
+
+    Raises:
+        InputError: a folder, a pattern or standard input names no image or video, or cannot be
+            read, or a network address is invalid.
+    """
+    listed: dict[str | int, Source] = {}
+    names: set[str] = set()
+    for argument in sources:
+        for source in _expand(argument, stdin, report):
+            key, path = _key_and_path(source)
+            if key not in listed:
+                name = os.fsencode(source.name).decode("utf-8", "replace")  # for JSON
+                name = unique_name(name, path, names)
+                names.add(name)
+                listed[key] = replace(source, name=name)
+    return list(listed.values())
+
+
+def _key_and_path(source: Source) -> tuple[str | int, str]:
+    """Returns what identifies a source, and the path by which it can be named."""
+    if isinstance(source.origin, int):
+        return source.origin, ""
+    if isinstance(source.origin, Url):
+        return source.origin.address, f"/{source.origin.file_name}"
+    path = os.path.abspath(source.origin)  # noqa: PTH100 (drops `..`)
+    return path, os.fsencode(path).decode("utf-8", "replace")
+
+
+def _expand(argument: str, stdin: TextIO, report: Callable[[str], None]) -> Iterable[Source]:
+    """Lists the sources that one command-line argument names."""
+    if argument == "-":
+        return _sources_in_list(stdin)
+    path = Path(argument)
+    try:
+        if path.is_dir():
+            return _sources_below(path, _files_below(path), f"{argument}: the folder", report)
+        if not path.exists():
+            if argument.isascii() and argument.isdigit():
+                return [Source(f"camera{int(argument)}", int(argument))]
+            if re.search(r"[*?[]", argument) and not parse_url(argument):
+                root, files = _match(path)
+                return _sources_below(root, files, f"{argument}: the pattern", report)
+    except OSError as error:
+        raise unreadable_error(Path(error.filename or argument), error) from error
+    return [_source(argument)]
+
+
+def _source(argument: str) -> Source:
+    """Returns the source that a path or a network address names."""
+    if url := parse_url(argument):
+        return Source(url.file_name.rpartition("/")[2], url)
+    path = Path(argument)
+    return Source(path.name, path)
+
+
+def _sources_in_list(lines: Iterable[str]) -> list[Source]:
+    try:
+        names = [line.rstrip("\r\n") for line in lines if line.strip("\ufeff \t\r\n")]
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"standard input must be text with one file per line, encoded as UTF-8: {error}"
+        ) from error
+    if not names:
+        raise InputError("standard input lists no file; it must be text with one file per line")
+    names[0] = names[0].removeprefix("\ufeff")  # the byte order mark that Windows programs write
+    return [_source(name) for name in names]
+
+
+def _sources_below(
+    root: Path, files: Iterable[Path], label: str, report: Callable[[str], None]
+) -> list[Source]:
+    """Lists the images and videos among files below a folder; 9.jpg precedes 10.jpg."""
+    sources, skipped = list[Source](), Counter[str]()
+    for path in files:
+        if path.name.startswith("."):
+            continue
+        if _is_image_or_video(path):
+            sources.append(Source(path.relative_to(root).as_posix(), path))
+        else:
+            skipped[path.suffix.lower() or "without extension"] += 1
+    if not sources:
+        verb = "contains" if label.endswith("folder") else "matches"
+        extensions = " ".join(IMAGE_EXTENSIONS + VIDEO_EXTENSIONS)
+        raise InputError(f"{label} {verb} no image or video ({extensions})")
+    if skipped:
+        report(f"{label.partition(': the ')[0]}: skipped {_describe(skipped)}")
+    return sorted(sources, key=lambda source: (_natural_key(source.name), source.name))
+
+
+def _describe(skipped: Counter[str]) -> str:
+    """Describes the files that were skipped, by their extensions."""
+    most = skipped.most_common(5)
+    kinds = [f"{count} {extension}" for extension, count in most]
+    if others := skipped.total() - sum(count for _, count in most):
+        kinds.append(f"{others} others")
+    files = "1 file that is" if skipped.total() == 1 else f"{skipped.total()} files that are"
+    return f"{files} neither image nor video ({', '.join(kinds)})"
+
+
+def _is_image_or_video(path: Path) -> bool:
+    """Returns whether a file has an extension of images or videos, or content of one."""
+    if path.suffix.lower() in IMAGE_EXTENSIONS + VIDEO_EXTENSIONS:
+        return True
+    is_sound = (guess_type(path.name)[0] or "").startswith("audio/")
+    return not is_sound and known_kind(path) is not None
+
+
+def _natural_key(name: str) -> list[list[str | int]]:
+    """Returns a key that sorts paths by their folders, and the numbers in them by value."""
+    parts = (re.split(r"(\d+)", part) for part in name.split("/"))  # text and numbers alternate
+    return [[int(piece) if i % 2 else piece for i, piece in enumerate(part)] for part in parts]
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    """Yields all files below a folder; follows links to folders, but enters each folder once."""
+
+    def fail(error: OSError) -> NoReturn:
+        raise error
+
+    entered = set()
+    for parent, folders, files in os.walk(folder, onerror=fail, followlinks=True):
+        real = os.path.realpath(parent)
+        if real in entered:
+            folders.clear()
+            continue
+        entered.add(real)
+        folders[:] = sorted(name for name in folders if name[0] != ".")
+        yield from (Path(parent, name) for name in files)
+
+
+def _match(pattern: Path) -> tuple[Path, list[Path]]:
+    """Returns the folder from which a glob pattern starts, and the files that match it."""
+    parts = [*pattern.parts, "*"] if pattern.name == "**" else [*pattern.parts]
+    fixed = next(i for i, part in enumerate(parts) if re.search(r"[*?[]", part))
+    root = Path(*parts[:fixed])
+    try:
+        matches = root.glob(str(Path(*parts[fixed:])))
+        visible = (p for p in matches if not any(q[0] == "." for q in p.relative_to(root).parts))
+        return root, [path for path in visible if path.is_file()]
+    except ValueError as error:
+        raise InputError(f"{pattern}: not a valid pattern: {error}") from error
+
+
+def unique_name(name: str, path: str, taken: set[str]) -> str:
+    """Precedes the name by as many parent folders of the path as it needs to be unique."""
+    parts = Path(path).parts[1:]
+    longer = ("/".join(parts[-n:]) for n in range(name.count("/") + 2, len(parts) + 1))
+    file = PurePosixPath(longer_name := "/".join(parts) or name)
+    numbered = (longer_name.removesuffix(file.suffix) + f"-{n}{file.suffix}" for n in count(2))
+    return next(n for n in chain((name, *longer), numbered) if n not in taken)

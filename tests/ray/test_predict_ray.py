@@ -71,7 +71,8 @@ class TwoNodes:
         node: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
         head = {**node, "include_dashboard": False, "_system_config": HEALTH_CHECK}
         self.cluster = Cluster(True, head_node_args=head)
-        self.second_node = self.cluster.add_node(**node)
+        self.add_second_node = partial(self.cluster.add_node, **node)
+        self.second_node = self.add_second_node()
 
     def second_node_is_busy(self) -> bool:
         """Whether an actor of the second node processes a shard, by the name of its process."""
@@ -87,13 +88,26 @@ class TwoNodes:
     def kill_second_node(self) -> None:
         self.cluster.remove_node(self.second_node, allow_graceful=False)
 
+    def restore(self) -> None:
+        """Adds a second node if it was killed."""
+        if self.second_node not in self.cluster.worker_nodes:
+            self.second_node = self.add_second_node()
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[TwoNodes]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        nodes = TwoNodes()
+        yield nodes
+        nodes.cluster.shutdown()  # type: ignore[no-untyped-call]
+
 
 @pytest.fixture
-def two_nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[TwoNodes]:
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    nodes = TwoNodes()
-    yield nodes
-    nodes.cluster.shutdown()  # type: ignore[no-untyped-call]
+def two_nodes(cluster: TwoNodes) -> TwoNodes:
+    """The cluster of all tests, with both nodes."""
+    cluster.restore()
+    return cluster
 
 
 def start(*arguments: object) -> subprocess.Popen[str]:
@@ -237,6 +251,7 @@ def check(out: Path, images: Path, model: ModelFiles) -> None:
             assert person["score"] == pytest.approx(float(pose.scores[0]), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_invalid_flags_are_one_line_errors(
     images: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -305,6 +320,7 @@ def test_repeated_shard_replaces_its_earlier_files(tmp_path: Path) -> None:
     assert len(rows(tmp_path, "people")) == 1 and count_results(out) == (1, 1)
 
 
+@pytest.mark.slow
 def test_missing_ray_is_a_one_line_error(tmp_path: Path) -> None:
     code = (
         HIDE_PACKAGES.format(names=["ray"])

@@ -7,6 +7,7 @@ reason other than the permitted ones fails.
 import os
 import re
 import signal
+import sys
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -59,6 +60,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
     items.sort(key=lambda item: -slow[item.path])
+
+
+def pytest_collection_finish() -> None:
+    """Keeps absl, which TensorBoard imports, from closing the file in which pytest captures stderr.
+
+    It would do so in the first test in which uvicorn configures logging.
+    """
+    if absl_logging := sys.modules.get("absl.logging"):
+        absl_logging.get_absl_handler().python_handler.stream = sys.__stderr__
 
 
 Report = pytest.TestReport | pytest.CollectReport
@@ -114,13 +124,13 @@ def run_main(capfd: pytest.CaptureFixture[str]) -> Iterator[RunMain]:
 
 
 @pytest.fixture(scope="session")
-def build_once(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> BuildOnce:
+def build_once(tmp_path_factory: pytest.TempPathFactory) -> BuildOnce:
     """Fills a folder with files that all processes of the test run share.
 
     The first process that asks for a name fills the folder; the others wait for it.
     """
     shared = tmp_path_factory.getbasetemp()
-    if worker_id != "master":
+    if "PYTEST_XDIST_WORKER" in os.environ:
         shared = shared.parent
 
     def build(name: str, fill: Callable[[Path], None]) -> Path:

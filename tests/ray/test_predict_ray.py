@@ -121,6 +121,38 @@ def rows(out: Path, table: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.slow
+def test_invalid_flags_are_one_line_errors(
+    images: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Runs before the tests with a cluster, because commands would find it."""
+    monkeypatch.chdir(images.parent)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # keep pytest's handlers
+    write_image(Path("clip.mp4.png"), draw_scene(0, height=64, width=64).image)
+    Path("clip.mp4.png").rename("clip.mp4")
+    Path("empty").mkdir()
+    Path("other/people").mkdir(parents=True)
+    Path("other/people/1.jpg").touch()
+    for flags, message in [
+        ("images --address localhost:1", "--address localhost:1: cannot connect to a cluster"),
+        ("nowhere", "nowhere: no such file or folder"),
+        ("clip.mp4", "clip.mp4: predict-ray processes images only"),
+        ("abc://bucket/images", "abc://bucket/images: unsupported filesystem"),
+        ("--out x", "name at least one image or folder"),
+        ("images --address ray://first:10001", "for example HOST:6379"),
+        ("images --out other", "1.jpg: not a file of predict-ray; choose another --out"),
+        ("empty", "empty: contains no images"),
+        ("images --actors 0", "--actors must be at least 1"),
+        ("images --images-per-shard 0", "--images-per-shard must be at least 1"),
+        ("images --gpus 1000", "has room for an actor (CPUs: 1, GPUs: 1000)"),
+    ]:
+        with pytest.raises(SystemExit) as caught:
+            main(["predict-ray", *flags.split()])
+        assert caught.value.code == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("higherhrnet: ") and message in line
+
+
+@pytest.mark.slow
 def test_every_image_appears_once_if_a_node_dies(
     two_nodes: TwoNodes, images: Path, small_model: ModelFiles, tmp_path: Path
 ) -> None:
@@ -251,37 +283,6 @@ def check(out: Path, images: Path, model: ModelFiles) -> None:
             assert person["score"] == pytest.approx(float(pose.scores[0]), rel=1e-5)
 
 
-@pytest.mark.slow
-def test_invalid_flags_are_one_line_errors(
-    images: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(images.parent)
-    monkeypatch.setattr(signal, "signal", lambda *_: None)  # keep pytest's handlers
-    write_image(Path("clip.mp4.png"), draw_scene(0, height=64, width=64).image)
-    Path("clip.mp4.png").rename("clip.mp4")
-    Path("empty").mkdir()
-    Path("other/people").mkdir(parents=True)
-    Path("other/people/1.jpg").touch()
-    for flags, message in [
-        ("images --address localhost:1", "--address localhost:1: cannot connect to a cluster"),
-        ("nowhere", "nowhere: no such file or folder"),
-        ("clip.mp4", "clip.mp4: predict-ray processes images only"),
-        ("abc://bucket/images", "abc://bucket/images: unsupported filesystem"),
-        ("--out x", "name at least one image or folder"),
-        ("images --address ray://first:10001", "for example HOST:6379"),
-        ("images --out other", "1.jpg: not a file of predict-ray; choose another --out"),
-        ("empty", "empty: contains no images"),
-        ("images --actors 0", "--actors must be at least 1"),
-        ("images --images-per-shard 0", "--images-per-shard must be at least 1"),
-        ("images --gpus 1000", "has room for an actor (CPUs: 1, GPUs: 1000)"),
-    ]:
-        with pytest.raises(SystemExit) as caught:
-            main(["predict-ray", *flags.split()])
-        assert caught.value.code == 1
-        (line,) = capsys.readouterr().err.splitlines()
-        assert line.startswith("higherhrnet: ") and message in line
-
-
 def test_run_is_resumed_with_equal_settings_only(tmp_path: Path) -> None:
     out, settings = locate(str(tmp_path)), {"size": 512}
     run = begin_run(out, settings, resume=False)
@@ -320,7 +321,6 @@ def test_repeated_shard_replaces_its_earlier_files(tmp_path: Path) -> None:
     assert len(rows(tmp_path, "people")) == 1 and count_results(out) == (1, 1)
 
 
-@pytest.mark.slow
 def test_missing_ray_is_a_one_line_error(tmp_path: Path) -> None:
     code = (
         HIDE_PACKAGES.format(names=["ray"])

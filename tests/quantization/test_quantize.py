@@ -114,13 +114,13 @@ def annotate_with(model: Path, images: Path, target: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_layers_return_to_float_until_ap_is_kept(tmp_path: Path) -> None:
+def test_layers_return_to_float_until_ap_is_kept(narrow: ModelFiles, tmp_path: Path) -> None:
     write_scenes(tmp_path, 6, height=128, width=128, people=(1, 2))
     images, out = tmp_path / "images", tmp_path / "int8.onnx"
     check = AccuracyCheck(
-        load_annotations(annotate_with(DRAWN, images, tmp_path / "a.json")), images
+        load_annotations(annotate_with(narrow.onnx, images, tmp_path / "a.json")), images
     )
-    report = quantize(DRAWN, out, select_calibration_images(images, 4), check)
+    report = quantize(narrow.onnx, out, select_calibration_images(images, 4), check)
     assert set(report.engines) <= set(ENGINES)
     measured = check.measure(out)
     for name, engine in report.engines.items():
@@ -130,7 +130,7 @@ def test_layers_return_to_float_until_ap_is_kept(tmp_path: Path) -> None:
     assert report.float_layers[:2] == ["final_layers.0", "final_layers.1"]
     assert len(report.float_layers) > 2  # few layers of an untrained network tolerate int8
     _, header = load_engine(EngineOptions(str(out), "onnxruntime"))
-    _, before = load_engine(EngineOptions(str(DRAWN), "onnxruntime"))
+    _, before = load_engine(EngineOptions(str(narrow.onnx), "onnxruntime"))
     assert header.training["int8"]["float_layers"] == report.float_layers
     assert replace(header, training=before.training) == before
 

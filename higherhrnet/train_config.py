@@ -21,7 +21,7 @@ BaseSide = Literal["short", "long"]
 PushType = Literal["exp", "max"]
 Schedule = Literal["steps", "linear", "cosine"]
 Initialization = Literal["reference", "kaiming"]
-TrainPrecision = Literal["bf16", "f32"]
+TrainPrecision = Literal["auto", "bf16", "f32"]
 
 
 @dataclass(frozen=True)
@@ -234,8 +234,10 @@ class RunConfig:
     authors with standard deviation 0.001; kaiming learns faster without a pretrained backbone."""
     device: Annotated[str | None, flag("cuda or mps if available, else cpu", "cpu|cuda|mps")] = None
     """The device to train on."""
-    precision: TrainPrecision = "bf16"
-    """Arithmetic of the network in training; losses and weights are always f32."""
+    precision: TrainPrecision = "auto"
+    """Arithmetic of the network in training; losses and weights are always f32. auto is the
+    precision of the run to resume; for a new run it is bf16 on CPUs with AVX-512 BF16 or AMX and on
+    GPUs with compute capability 8.0 or higher, else f32."""
     compile: bool = False
     """Compile the network with torch.compile, which takes minutes and makes the steps faster."""
     sync_bn: bool = False

@@ -1,11 +1,29 @@
-"""Fixtures that several tests share: golden arrays, and a small network in both file formats."""
+"""Fixtures that several tests share, and the check that no test is skipped without permission.
+
+If the environment variable FAIL_ON_SKIP is set, as in `.ci/run`, a test that is skipped for a
+reason other than the permitted ones fails.
+"""
 
 import os
+import re
 import signal
+import sys
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import NamedTuple
 
 import pytest
+from filelock import FileLock
+
+from higherhrnet.cli.main import main
+from higherhrnet.hardware import usable_cores
+
+if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):
+    # The processes of pytest-xdist share the cores, also with the processes that they start.
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, usable_cores() // workers)))
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # do not occupy cores while waiting
 
 HIDE_PACKAGES = """
 import sys
@@ -18,10 +36,113 @@ PathFinder.find_spec = classmethod(
 """Python code that hides installed packages in its process; `names` is the list of packages."""
 
 
+RunMain = Callable[..., CompletedProcess[str]]
+BuildOnce = Callable[[str, Callable[[Path], None]], Path]
+
+PERMITTED_SKIPS = (
+    r"this processor cannot compute in (bf16|f16)",
+    r"needs \.\./shared",
+    r"root may read all files",
+)
+"""Regular expressions of the reasons for which tests may be skipped on CI's machines."""
+
+
 def pytest_configure() -> None:
     """Restores the handling of Ctrl-C, which background jobs of a shell ignore."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Moves files with slow tests to the front, so that all processes end at about the same time.
+
+    Each process runs whole files (`--dist loadfile`).
+    """
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
+
+
+def pytest_collection_finish() -> None:
+    """Keeps absl, which TensorBoard imports, from closing the file in which pytest captures stderr.
+
+    It would do so in the first test in which uvicorn configures logging.
+    """
+    if absl_logging := sys.modules.get("absl.logging"):
+        absl_logging.get_absl_handler().python_handler.stream = sys.__stderr__
+
+
+Report = pytest.TestReport | pytest.CollectReport
+
+
+def _fail_if_skipped(report: Report) -> None:
+    """Changes a report of a skip whose reason is not permitted to one of a failure."""
+    if not (os.environ.get("FAIL_ON_SKIP") and report.skipped) or hasattr(report, "wasxfail"):
+        return
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    if not any(re.search(pattern, reason) for pattern in PERMITTED_SKIPS):
+        report.outcome = "failed"
+        report.longrepr = (
+            f"{report.nodeid}: {reason}\n"
+            "FAIL_ON_SKIP is set, and PERMITTED_SKIPS in tests/conftest.py lists no such reason."
+        )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Checks the reasons of skipped tests."""
+    report = yield
+    _fail_if_skipped(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Checks the reasons of skipped test modules."""
+    report = yield
+    _fail_if_skipped(report)
+    return report
+
+
+@pytest.fixture
+def run_main(capfd: pytest.CaptureFixture[str]) -> Iterator[RunMain]:
+    """Runs the command line in this process, which saves the seconds of its imports.
+
+    An exception other than InputError fails the test, because it would print a traceback.
+    """
+    handler = signal.getsignal(signal.SIGTERM)
+
+    def run(*arguments: object) -> CompletedProcess[str]:
+        words = [*map(str, arguments)]
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as exit_info:
+            main(words)
+        assert exit_info.value.code is None or isinstance(exit_info.value.code, int)
+        return CompletedProcess(words, exit_info.value.code or 0, *capfd.readouterr())
+
+    yield run
+    signal.signal(signal.SIGTERM, handler)
+
+
+@pytest.fixture(scope="session")
+def build_once(tmp_path_factory: pytest.TempPathFactory) -> BuildOnce:
+    """Fills a folder with files that all processes of the test run share.
+
+    The first process that asks for a name fills the folder; the others wait for it.
+    """
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+
+    def build(name: str, fill: Callable[[Path], None]) -> Path:
+        folder, done = shared / name, shared / f"{name}.done"
+        with FileLock(shared / f"{name}.lock"):
+            if not done.exists():
+                folder.mkdir(exist_ok=True)
+                fill(folder)
+                done.touch()
+        return folder
+
+    return build
 
 
 @pytest.fixture(scope="session")
@@ -36,8 +157,14 @@ class ModelFiles(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def small_model(tmp_path_factory: pytest.TempPathFactory) -> ModelFiles:
-    """A small untrained network for 64 pixels whose heatmaps have peaks above the threshold.
+def small_model(build_once: BuildOnce) -> ModelFiles:
+    """A small untrained network for 64 pixels whose heatmaps have peaks above the threshold."""
+    folder = build_once("small_model", write_small_model)
+    return ModelFiles(folder / "small.safetensors", folder / "small.onnx")
+
+
+def write_small_model(folder: Path) -> None:
+    """Writes the files of `small_model`.
 
     It has one module and block per stage, because the export takes seconds for every block.
     """
@@ -58,7 +185,5 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> ModelFiles:
         for final, maps in zip(model.final_layers, model(torch.randn(1, 3, 64, 64)), strict=True):
             final.weight /= 4 * maps[:, :17].std()
     header = Header(config, input=InputConfig(64))
-    folder = tmp_path_factory.mktemp("small_model")
     checkpoint.save(folder / "small.safetensors", model, header)
     export_onnx(model, header, folder / "small.onnx")
-    return ModelFiles(folder / "small.safetensors", folder / "small.onnx")

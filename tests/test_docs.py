@@ -30,6 +30,7 @@ def blocks_to_run(page: Path) -> Iterator[tuple[str, str]]:
             yield language, text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "page", [p for p in PAGES if any(blocks_to_run(p))], ids=lambda page: page.stem
 )
@@ -64,6 +65,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_site_loads_nothing_from_other_hosts(site: Path) -> None:
     for page in site.glob("*.html"):
         for address in LOADED.findall(page.read_text(encoding="utf-8")):
@@ -73,6 +75,7 @@ def test_site_loads_nothing_from_other_hosts(site: Path) -> None:
         assert not re.search(r"url\(['\"]?https?:|@import", text), style
 
 
+@pytest.mark.slow
 def test_every_flag_of_every_command_is_in_the_reference(site: Path) -> None:
     reference = (site / "commands.html").read_text(encoding="utf-8")
     for command in [*COMMANDS, f"train {RECIPE}"]:

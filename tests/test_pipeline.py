@@ -68,6 +68,13 @@ def perfect_maps(
     return [np.concatenate([coarse, tags], 1), render(keypoints, 2)]
 
 
+@pytest.fixture(scope="module")
+def crowds(tmp_path_factory: pytest.TempPathFactory) -> Annotations:
+    """Two to eight people of all sizes, who hide each other, in images of the size of COCO's."""
+    folder = tmp_path_factory.mktemp("crowds")
+    return load_annotations(write_scenes(folder, 10, seed=9, height=427, width=640, people=(2, 8)))
+
+
 @pytest.mark.parametrize(("convention", "min_ap"), [("reference", 0.95), ("unbiased", 0.99)])
 def test_synthetic_people_are_restored(
     tmp_path: Path, convention: Convention, min_ap: float
@@ -77,7 +84,23 @@ def test_synthetic_people_are_restored(
     assert metrics["AP"] >= min_ap, metrics
 
 
-@pytest.mark.skipif(not COCO_DEV.is_file(), reason="needs the annotations of coco_dev")
+@pytest.mark.parametrize(
+    ("size", "convention", "min_ap"),
+    [
+        (256, "reference", 0.95),
+        (256, "unbiased", 0.99),
+        pytest.param(512, "reference", 0.99, marks=pytest.mark.slow),
+    ],
+)
+def test_people_in_crowds_are_restored(
+    crowds: Annotations, size: int, convention: Convention, min_ap: float
+) -> None:
+    metrics = evaluate_results(crowds, perfect_results(crowds, size, convention))
+    assert metrics["AP"] >= min_ap, metrics
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not COCO_DEV.is_file(), reason="needs ../shared/data/coco_dev")
 @pytest.mark.parametrize(
     ("size", "convention", "min_ap"),
     [(256, "reference", 0.92), (256, "unbiased", 0.98), (512, "reference", 0.975)],

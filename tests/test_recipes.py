@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict, fields, is_dataclass, replace
 from pathlib import Path
@@ -14,8 +12,10 @@ from typing import Any, get_type_hints
 import dacite
 import pytest
 
+from docs.command_reference import help_text
 from higherhrnet.recipes import RECIPES
 from higherhrnet.train_config import TrainConfig
+from tests.conftest import RunMain
 
 PAPER = {f"{data}-{size}" for data in ("coco", "crowdpose")
          for size in ("w32-512", "w32-640", "w48-640")}  # fmt: skip
@@ -88,13 +88,6 @@ def test_the_configuration_file_of_a_run_contains_every_setting(name: str) -> No
     assert restored == recipe
 
 
-def run_train(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "higherhrnet", "train", *arguments]
-    result = subprocess.run(command, capture_output=True, text=True, env={"COLUMNS": "100"})
-    assert "Traceback" not in result.stderr
-    return result
-
-
 def help_by_flag(text: str) -> dict[str, str]:
     """The help text of each flag of a help page."""
     plain = re.sub("[│╭╮╰╯─]", " ", text)
@@ -118,9 +111,7 @@ def flags_of(kind: Any, prefix: str = "--") -> Iterator[str]:  # noqa: ANN401
 
 
 def test_the_help_of_a_recipe_shows_its_values_and_explains_every_flag() -> None:
-    page = run_train("coco-w48-640", "--help")
-    assert page.returncode == 0
-    explanations = help_by_flag(page.stdout)
+    explanations = help_by_flag(help_text("train coco-w48-640"))
     assert set(flags_of(TrainConfig)) <= explanations.keys()
     for flag in flags_of(TrainConfig):
         text = re.sub(r"^(, --\S+)*[^a-z]*", "", explanations[flag].partition("(default:")[0])
@@ -131,16 +122,17 @@ def test_the_help_of_a_recipe_shows_its_values_and_explains_every_flag() -> None
 
 def test_no_flag_has_none_as_its_default() -> None:
     """A default of None or nothing is described in words."""
-    for text in help_by_flag(run_train("coco-w32-512", "--help").stdout).values():
+    for text in help_by_flag(help_text("train coco-w32-512")).values():
         assert not re.search(r"None|\(default: *\)", text), text
 
 
 def test_the_help_of_train_lists_the_recipes() -> None:
-    page = run_train("--help")
-    assert page.returncode == 0
-    assert all(name in page.stdout for name in RECIPES)
+    page = help_text("train")
+    assert all(name in page for name in RECIPES)
 
 
 @pytest.mark.parametrize("arguments", [["coco-w99-512"], [], ["coco-w32-512", "--fly"]])
-def test_unknown_recipes_and_flags_exit_with_code_2(arguments: list[str]) -> None:
-    assert run_train(*arguments).returncode == 2
+def test_unknown_recipes_and_flags_exit_with_code_2(
+    arguments: list[str], run_main: RunMain
+) -> None:
+    assert run_main("train", *arguments).returncode == 2

@@ -18,8 +18,9 @@ from higherhrnet.bench.timing import cuda, timed
 from higherhrnet.config import DecodeConfig
 from higherhrnet.decoding.aggregate import aggregate
 from higherhrnet.engines.base import EngineOptions, Precision
-from higherhrnet.errors import InputError
-from higherhrnet.hardware import usable_cores
+from higherhrnet.engines.torch import TorchEngine
+from higherhrnet.errors import InputError, require
+from higherhrnet.hardware import computes_bf16, usable_cores
 from higherhrnet.inference.gpu import GpuProcessing
 from higherhrnet.inference.predictor import Predictor
 from higherhrnet.inference.processing import Outputs, PreprocessedImage
@@ -180,13 +181,26 @@ def _load_predictor(task: Task) -> Predictor:
     if task.engine:
         model, streams = str(task.model), task.streams
         options = EngineOptions(model, task.engine, task.precision, threads, streams)
-        return TimedPredictor.from_options(options)
+        predictor = TimedPredictor.from_options(options)
+        if not task.settings.precisions and task.precision == "bf16":
+            _require_bf16(predictor)
+        return predictor
     missing = [name for name in ("torch", "safetensors", "munkres") if not find_spec(name)]
     if missing:
         raise InputError(f'needs {" and ".join(missing)}: pip install "higherhrnet[bench]"')
     from higherhrnet.reference.predictor import ReferencePredictor
 
     return ReferencePredictor.from_file(torch_weights(task.model), threads)
+
+
+def _require_bf16(predictor: Predictor) -> None:
+    """Raises an InputError if the engine emulates bf16, as only PyTorch does."""
+    engine = predictor.engine
+    require(
+        not isinstance(engine, TorchEngine) or computes_bf16(engine.device),
+        "this device has no bf16 instructions, and emulating them is slow; to measure it, use "
+        "--precisions bf16",
+    )
 
 
 def synthetic_outputs(

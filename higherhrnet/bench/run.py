@@ -17,7 +17,7 @@ from higherhrnet.bench import pipeline
 from higherhrnet.bench.pipeline import Pipeline, Task
 from higherhrnet.bench.process import FreshProcess
 from higherhrnet.bench.results import EngineResult, Latency, SizeResult, Throughput
-from higherhrnet.bench.settings import BenchSettings
+from higherhrnet.bench.settings import DEFAULT_PRECISIONS, BenchSettings
 from higherhrnet.bench.timing import Measurement
 from higherhrnet.engines.cache import exported_onnx
 from higherhrnet.errors import InputError, require
@@ -36,7 +36,8 @@ def run_bench(settings: BenchSettings) -> Iterator[SizeResult]:
     Raises:
         InputError: the model or an image cannot be used, or no engine can be measured.
     """
-    engines = [(None, "f32"), *product(settings.engines, settings.precisions)]
+    precisions = settings.precisions or DEFAULT_PRECISIONS
+    engines = [(None, "f32"), *product(settings.engines, precisions)]
     with TemporaryDirectory() as folder:
         sources = _list_images(settings, Path(folder))
         model = resolve_model(settings.model)

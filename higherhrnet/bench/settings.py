@@ -14,6 +14,8 @@ from higherhrnet.flags import flag
 from higherhrnet.zoo.resolve import DEFAULT_MODEL
 
 BenchEngine = Literal["torch", "onnxruntime", "openvino"]
+DEFAULT_PRECISIONS: tuple[Precision, ...] = ("f32", "bf16")
+"""The precisions that are measured by default, where an engine does not emulate them."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,12 @@ class BenchSettings:
     """Lengths in pixels of the shorter side to which images are resized for the network."""
     engines: tuple[BenchEngine, ...] = ("torch", "onnxruntime", "openvino")
     """The engines to measure; those that are not installed are skipped."""
-    precisions: tuple[Precision, ...] = ("f32", "bf16")
-    """The arithmetic of the network; what an engine does not support is skipped."""
+    precisions: Annotated[
+        tuple[Precision, ...],
+        flag("f32, and bf16 if the engine does not emulate it", "f32|bf16|f16 ..."),
+    ] = ()
+    """The arithmetic of the network: f32, bf16 or f16; what an engine does not support is
+    skipped."""
     people: tuple[int, ...] = (1, 5, 15, 30)
     """Numbers of people in synthetic maps, whose decoding is measured in addition."""
     runs: int = 5

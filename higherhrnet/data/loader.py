@@ -24,7 +24,7 @@ from higherhrnet.data.augment import Sample, augment
 from higherhrnet.data.dataset import AnnotatedImage, KeypointDataset
 from higherhrnet.errors import InputError
 from higherhrnet.hardware import usable_cores
-from higherhrnet.train_config import TrainConfig
+from higherhrnet.train_config import DataConfig, TrainConfig
 
 SampleKey = tuple[int, int, int]
 """Epoch, position in the epoch and index of the image; they determine the sample."""
@@ -171,6 +171,17 @@ class BatchSampler(Sampler[list[SampleKey]]):
             epoch, start = epoch + 1, 0
 
 
+def loader_workers(config: DataConfig) -> int:
+    """Returns the number of data-loading processes of this training process.
+
+    By default one core remains for the training process, and no more than 16 processes load data.
+    """
+    if config.workers is not None:
+        return config.workers
+    local_processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    return max(0, min(usable_cores() // local_processes - 1, 16))
+
+
 def load_batches(
     dataset: KeypointDataset, config: TrainConfig, sampler: BatchSampler, pin_memory: bool = False
 ) -> Generator[Batch, None, None]:
@@ -187,10 +198,7 @@ def load_batches(
     Raises:
         InputError: many images cannot be read, or a worker process was killed.
     """
-    workers = config.data.workers
-    if workers is None:
-        local_processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-        workers = max(0, min(usable_cores() // local_processes - 1, 16))
+    workers = loader_workers(config.data)
     loader: DataLoader[Sample] = DataLoader(
         AugmentedSamples(dataset, config),
         batch_sampler=sampler,

@@ -67,8 +67,9 @@ def load_openvino(
     with _INITIALIZATION:
         core = _core()
     capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    unsupported = InputError(f"this processor cannot compute in {precision}; use --precision f32")
     if precision != "f32" and {"bf16": "BF16", "f16": "FP16"}[precision] not in capabilities:
-        raise InputError(f"this processor cannot compute in {precision}; use --precision f32")
+        raise unsupported
     try:
         model = core.read_model(path)
     except RuntimeError as error:
@@ -80,7 +81,12 @@ def load_openvino(
     header = Header.from_metadata(metadata, str(path))
     # All streams have the same number of threads; one thread may be left over for other work.
     streams = max(count for count in range(1, streams + 1) if threads % count <= 1)
-    compiled = _compile(core, model, precision, threads, streams)
+    try:
+        compiled = _compile(core, model, precision, threads, streams)
+    except RuntimeError as error:  # bf16 if ONEDNN_MAX_CPU_ISA forbids its instructions
+        if precision == "f32":
+            raise
+        raise unsupported from error
     streams = compiled.get_property("NUM_STREAMS")  # fewer if there are fewer cores than threads
     description = (
         f"openvino {openvino.__version__.split('-')[0]}, CPU, "

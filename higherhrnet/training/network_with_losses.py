@@ -23,7 +23,7 @@ class NetworkWithLosses(nn.Module):
 
     Args:
         network: the network to train.
-        config: the training configuration.
+        config: the training configuration, with bf16 or f32 as the precision.
 
     Raises:
         InputError: a module to freeze or to train slowly does not exist.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -61,13 +62,7 @@ def load_state(config: TrainConfig, *, verbose: bool = True) -> JsonObject | Non
         return None
     if not config.run.resume:
         raise InputError(f"{folder} contains a run: resume it with --resume, or use another --out")
-    try:
-        state: JsonObject = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file raises errors of many types
-        reason = str(error).splitlines()[0]
-        raise InputError(
-            f"{path}: cannot be read ({reason}); move it elsewhere to start a new run"
-        ) from error
+    state = _read_state(path)
     saved, current = state["config"], flatten_config(config)
     changes = {
         name: f"{_flag(name)} is {current.get(name)}, was {saved.get(name)}"
@@ -81,6 +76,34 @@ def load_state(config: TrainConfig, *, verbose: bool = True) -> JsonObject | Non
         )
     if changes and verbose:
         print(f"resuming with changed settings: {'; '.join(changes.values())}", file=sys.stderr)
+    return state
+
+
+def saved_settings(folder: Path) -> JsonObject:
+    """Reads the settings of the run that a folder contains.
+
+    Args:
+        folder: the folder of the run.
+
+    Returns:
+        The settings by name, as `flatten_config` returns them; empty if there is no run.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    path = folder / "last.pt"
+    return dict(_read_state(path, lazily=True)["config"]) if path.is_file() else {}
+
+
+def _read_state(path: Path, *, lazily: bool = False) -> JsonObject:
+    """Reads last.pt; lazily, its tensors are read when they are used."""
+    try:
+        state: JsonObject = torch.load(path, map_location="cpu", weights_only=True, mmap=lazily)
+    except Exception as error:  # a damaged file raises errors of many types
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"{path}: cannot be read ({reason}); move it elsewhere to start a new run"
+        ) from error
     return state
 
 

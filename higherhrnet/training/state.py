@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 
 from higherhrnet.data.dataset import KeypointDataset
-from higherhrnet.data.loader import Batch, BatchSampler, load_batches
+from higherhrnet.data.loader import Batch, BatchSampler, load_batches, loader_workers
 from higherhrnet.errors import InputError
 from higherhrnet.header import Header
 from higherhrnet.network.higherhrnet import HigherHRNet
@@ -22,6 +22,7 @@ from higherhrnet.training.ema import ExponentialMovingAverage
 from higherhrnet.training.initialize import build_network
 from higherhrnet.training.network_with_losses import NetworkWithLosses
 from higherhrnet.training.parallel import ProcessGroup
+from higherhrnet.training.precision import resolve_precision
 from higherhrnet.training.resume import flatten_config, load_state
 from higherhrnet.training.schedule import learning_rate
 
@@ -30,16 +31,19 @@ class TrainState:
     """Everything that changes during training: network, average, optimizer, counters.
 
     Args:
-        config: the training configuration.
+        config: the training configuration; the attribute `config` states the precision that
+            `auto` selects.
         dataset: the training data.
         group: the processes that train together.
 
     Raises:
-        InputError: the initial weights cannot be read or do not match the network.
+        InputError: the initial weights cannot be read or do not match the network, or the run to
+            resume cannot be read.
     """
 
     def __init__(self, config: TrainConfig, dataset: KeypointDataset, group: ProcessGroup) -> None:
         torch.manual_seed(config.run.seed)
+        config = resolve_precision(config, group)
         self.config, self.dataset, self.group = config, dataset, group
         network, self.initialized_from = build_network(config, dataset.skeleton)
         self.network: HigherHRNet = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -73,11 +77,13 @@ class TrainState:
         """Describes the run in one line."""
         config, count = self.config, len(self.dataset)
         steps = self.sampler.batches_per_epoch / config.optim.accumulate
+        number = loader_workers(config.data)
+        workers = f"{number} loader {'process' if number == 1 else 'processes'}"
         start = f"resuming at epoch {self.epoch:.2f}" if self.step else "starting"
         return (
             f"{self.dataset.skeleton.name}, {count:,} images, {steps:,.0f} steps of "
             f"{self.images_per_step} images per epoch, {config.run.precision} on "
-            f"{self.group.size} × {self.group.device.type}; {start}, "
+            f"{self.group.size} × {self.group.device.type}, {workers}; {start}, "
             f"initialized from {self.initialized_from}"
         )
 

@@ -14,6 +14,7 @@ from higherhrnet.bench.settings import BenchSettings
 from higherhrnet.errors import InputError
 from tests.conftest import HIDE_PACKAGES, ModelFiles
 
+pytestmark = pytest.mark.slow
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 SHORT = "--runs", "1", "--threads", "1", "--people", "3", "1"
 STEPS = ["read", "preprocess", "network", "merge", "decode"]

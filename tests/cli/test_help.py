@@ -1,25 +1,25 @@
 """The help texts of all commands."""
 
-import os
 import re
 import subprocess
 import sys
+from functools import cache
 from itertools import pairwise
 
 import pytest
 
+from docs.command_reference import help_text
 from higherhrnet import __version__
 from higherhrnet.cli.main import COMMANDS
 
 PAGES = ["", *COMMANDS, "train coco-w32-512"]
 WIDTH = 100
+"""The width of the pages of `help_text`."""
 
 
-def run(*arguments: str) -> str:
-    command = [sys.executable, "-m", "higherhrnet", *arguments]
-    environment = os.environ | {"COLUMNS": str(WIDTH)}
-    result = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
-    return result.stdout
+@cache
+def help_page(command: str) -> str:
+    return help_text(command)
 
 
 def broken_lines(page: str) -> list[str]:
@@ -46,7 +46,7 @@ def test_broken_lines_are_found() -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_help_texts_have_no_broken_lines(page: str) -> None:
-    text = run(*page.split(), "--help")
+    text = help_page(page)
     assert text.startswith("usage: higherhrnet")
     assert broken_lines(text) == []
     before_panels = text.partition("\n╭")[0]
@@ -56,11 +56,13 @@ def test_help_texts_have_no_broken_lines(page: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES[1:])
 def test_help_texts_explain_every_flag_and_its_default(page: str) -> None:
-    text = " ".join(re.sub("[│╭╮╰╯─]", " ", run(*page.split(), "--help")).split())
+    text = " ".join(re.sub("[│╭╮╰╯─]", " ", help_page(page)).split())
     assert "(default: None)" not in text and "(default: )" not in text
     assert "Args:" not in text and "Returns:" not in text
 
 
 @pytest.mark.parametrize("flag", ["--version", "-V"])
 def test_version_is_printed(flag: str) -> None:
-    assert run(flag) == f"higherhrnet {__version__}\n"
+    command = [sys.executable, "-m", "higherhrnet", flag]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert result.stdout == f"higherhrnet {__version__}\n"

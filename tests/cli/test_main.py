@@ -20,6 +20,7 @@ from tests.conftest import ModelFiles
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Fail = Callable[..., str]
+NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e-?\d+)?")
 
 
 def write_scene(path: Path, seed: int = 0, size: int = 64) -> Path:
@@ -267,11 +268,14 @@ def test_inference_flags_change_the_predictions(
         run("predict", "a.png", "-m", small_model.onnx, "-o", out, flag, "--format", "jsonl")
         assert not (out / "predictions.json").exists()
         (entry,) = read_jsonl(out / "predictions.jsonl")
-        people[flag] = entry["people"]
-    assert people["--flip"] != people["--no-flip"] == people["--fast"]
+        people[flag] = [float(number) for number in NUMBER.findall(json.dumps(entry["people"]))]
+    # Kernels may depend on the alignment of memory, so processes agree to rounding only.
+    expected = pytest.approx(people["--no-flip"], rel=1e-5, abs=2e-3)
+    assert people["--flip"] != expected and people["--fast"] == expected
     assert people["--min-score=0.99"] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_an_interrupted_run_is_resumed(
     stop: signal.Signals, run: Run, small_model: ModelFiles, tmp_path: Path
@@ -311,7 +315,11 @@ def test_a_partly_processed_video_is_processed_again(
     complete = log.read_text()
     log.write_text("".join(complete.splitlines(keepends=True)[:3]))
     run("predict", "clip.mp4", "-m", small_model.onnx, "--resume")
-    assert log.read_text() == complete
+    again = log.read_text()
+    assert NUMBER.sub("0", again) == NUMBER.sub("0", complete)
+    # Kernels may depend on the alignment of memory, so processes agree to rounding only.
+    numbers, expected = ([*map(float, NUMBER.findall(text))] for text in (again, complete))
+    assert numbers == pytest.approx(expected, rel=1e-5, abs=2e-3)
     result = run("predict", "clip.mp4", "-m", small_model.onnx, "--resume")
     assert "1 already finished" in result.stdout
 

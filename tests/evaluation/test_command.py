@@ -30,6 +30,7 @@ def run(tmp_path: Path) -> Run:
     return run
 
 
+@pytest.mark.slow
 def test_model_on_a_dataset_with_a_broken_image(
     run: Run, small_model: ModelFiles, tmp_path: Path
 ) -> None:
@@ -82,6 +83,7 @@ def test_invalid_flags_are_one_line_errors(
     assert line.startswith("higherhrnet: ") and message in line
 
 
+@pytest.mark.slow
 def test_killed_run_is_resumed(run: Run, small_model: ModelFiles, tmp_path: Path) -> None:
     write_scenes(tmp_path, 40, height=128, width=128)
     data = ["--annotations", "annotations.json", "--images", "images"]

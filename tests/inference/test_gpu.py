@@ -35,6 +35,7 @@ def images_of_two_sizes() -> list[Image]:
     return [image, image[:, :330], image[:, 330:]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "config",
     [

@@ -43,11 +43,12 @@ def predictor(small_model: ModelFiles) -> Predictor:
     return Predictor.load(small_model.onnx, engine="onnxruntime", threads=1)
 
 
-def assert_equal(poses: Poses, expected: Poses) -> None:
+def assert_close(poses: Poses, expected: Poses) -> None:
+    """Asserts that poses are equal to rounding, which depends on alignment and batch size."""
     assert len(poses) == len(expected) > 0
-    np.testing.assert_array_equal(poses.keypoints, expected.keypoints)
-    np.testing.assert_array_equal(poses.keypoint_scores, expected.keypoint_scores)
-    np.testing.assert_array_equal(poses.scores, expected.scores)
+    np.testing.assert_allclose(poses.keypoints, expected.keypoints, rtol=1e-5, atol=1e-3)
+    np.testing.assert_allclose(poses.keypoint_scores, expected.keypoint_scores, rtol=1e-5)
+    np.testing.assert_allclose(poses.scores, expected.scores, rtol=1e-5)
 
 
 SIZES = [
@@ -191,12 +192,12 @@ def pil_with_orientation() -> PilImage.Image:
 def test_every_kind_of_image_gives_the_poses_of_its_pixels(
     make: Callable[[Path], Any], expected: Image, predictor: Predictor, tmp_path: Path
 ) -> None:
-    assert_equal(predictor(make(tmp_path)), predictor(expected))
+    assert_close(predictor(make(tmp_path)), predictor(expected))
 
 
 def test_a_file_opened_for_reading_is_read(predictor: Predictor, tmp_path: Path) -> None:
     with write_png(tmp_path).open("rb") as file:
-        assert_equal(predictor(file), predictor(IMAGE))
+        assert_close(predictor(file), predictor(IMAGE))
 
 
 IMAGES = [noise(64, 96, 1), noise(96, 64, 2), noise(64, 96, 3)]
@@ -209,14 +210,14 @@ def test_several_images_of_any_size_give_the_poses_of_each(
     results = predictor(kind(IMAGES))
     assert isinstance(results, list) and len(results) == 3
     for image, poses in zip(IMAGES, results, strict=True):
-        assert_equal(poses, predictor(image))
+        assert_close(poses, predictor(image))
     assert predictor(kind([])) == []
 
 
 def test_kinds_of_images_may_be_mixed(predictor: Predictor, tmp_path: Path) -> None:
     results = predictor([write_png(tmp_path), PilImage.fromarray(IMAGES[0]), IMAGES[1]])
     for image, poses in zip((IMAGE, IMAGES[0], IMAGES[1]), results, strict=True):
-        assert_equal(poses, predictor(image))
+        assert_close(poses, predictor(image))
 
 
 class RecordingEngine(Engine):
@@ -261,7 +262,7 @@ def test_with_config_and_with_flip_change_only_the_inference_settings(
     config = InferenceConfig(flip=False, scales=(0.5, 1.0), decode=DecodeConfig(max_results=3))
     changed = predictor.with_config(config)
     expected = Predictor.load(small_model.onnx, engine="onnxruntime", threads=1, config=config)
-    assert_equal(changed(IMAGE), expected(IMAGE))
+    assert_close(changed(IMAGE), expected(IMAGE))
     assert changed.engine is predictor.engine and predictor.config == predictor.header.inference
     for flip in (False, True):
         flipping = changed.with_flip(flip)
@@ -284,7 +285,7 @@ def test_from_options_loads_the_model_of_the_options(
     loaded = Predictor.from_options(options)
     assert "2 threads in 2 streams" in loaded.engine.description
     assert (loaded.header, loaded.config) == (predictor.header, predictor.header.inference)
-    assert_equal(loaded(IMAGE), predictor(IMAGE))
+    assert_close(loaded(IMAGE), predictor(IMAGE))
     config = InferenceConfig(flip=False)
     assert Predictor.from_options(options, config).config == config
 

@@ -69,6 +69,7 @@ def test_videos_keep_their_frame_rate(rate: float, run: Run, tmp_path: Path) -> 
     assert capture.get(cv2.CAP_PROP_FPS) == pytest.approx(rate, abs=0.02)
 
 
+@pytest.mark.slow
 def test_a_truncated_video_is_reported_and_processed_again(run: Run, tmp_path: Path) -> None:
     data = write_video(tmp_path / "a.avi").read_bytes()
     (tmp_path / "a.avi").write_bytes(data[: len(data) * 2 // 3])

@@ -1,8 +1,6 @@
 """Quantized models run in both engines with nearly the same AP and describe themselves."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
@@ -36,7 +34,7 @@ from higherhrnet.quantization.qdq_network import FloatNetwork  # noqa: E402
 from higherhrnet.quantization.quantize import ENGINES, MAX_AP_DROP, AccuracyCheck, quantize  # noqa: E402
 from higherhrnet.quantization.sensitivity import CalibrationSample, rank_layers  # noqa: E402
 from higherhrnet.synthetic.scenes import write_scenes  # noqa: E402
-from tests.conftest import ModelFiles  # noqa: E402
+from tests.conftest import ModelFiles, RunMain  # noqa: E402
 
 DRAWN = Path(__file__).parents[2] / "examples" / "drawn.onnx"
 SETTINGS = Settings(flip=False, decode=DecodeConfig(max_results=3))
@@ -50,15 +48,31 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-STEMS = pytest.mark.parametrize("narrow", ["hrnet", "efficientnet-lite0"], indirect=True)
+STEMS = pytest.mark.parametrize(
+    "narrow",
+    ["hrnet", pytest.param("efficientnet-lite0", marks=pytest.mark.slow)],
+    indirect=True,
+)
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[[StemName], ModelFiles]:
+def built(
+    small_model: ModelFiles, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[StemName], ModelFiles]:
     """Builds a small untrained network whose maps have peaks; cached, as its export takes long."""
 
     @cache
     def build(stem: StemName) -> ModelFiles:
+        folder = tmp_path_factory.mktemp("narrow")
+        files = ModelFiles(folder / "a.safetensors", folder / "a.onnx")
+        if stem == "hrnet":  # small_model with other settings
+            model, header = checkpoint.load(small_model.safetensors)
+            header = replace(header, inference=SETTINGS)
+            checkpoint.save(files.safetensors, model, header)
+            proto = onnx.load(small_model.onnx)
+            onnx.helper.set_model_props(proto, header.to_metadata())
+            onnx.save(proto, files.onnx)
+            return files
         torch.manual_seed(0)
         model = HigherHRNet.from_config(replace(NARROW, stem=stem)).eval()
         for module in model.modules():
@@ -69,10 +83,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[[StemName], Mode
             for final, level in zip(model.final_layers, levels, strict=True):
                 final.weight /= 4 * level[:, :17].std()
         header = Header(model.config, input=InputConfig(64), inference=SETTINGS)
-        folder = tmp_path_factory.mktemp("narrow")
-        checkpoint.save(folder / "a.safetensors", model, header)
-        export_onnx(model, header, folder / "a.onnx")
-        return ModelFiles(folder / "a.safetensors", folder / "a.onnx")
+        checkpoint.save(files.safetensors, model, header)
+        export_onnx(model, header, files.onnx)
+        return files
 
     return build
 
@@ -100,13 +113,14 @@ def annotate_with(model: Path, images: Path, target: Path) -> Path:
     return target
 
 
-def test_layers_return_to_float_until_ap_is_kept(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_layers_return_to_float_until_ap_is_kept(narrow: ModelFiles, tmp_path: Path) -> None:
     write_scenes(tmp_path, 6, height=128, width=128, people=(1, 2))
     images, out = tmp_path / "images", tmp_path / "int8.onnx"
     check = AccuracyCheck(
-        load_annotations(annotate_with(DRAWN, images, tmp_path / "a.json")), images
+        load_annotations(annotate_with(narrow.onnx, images, tmp_path / "a.json")), images
     )
-    report = quantize(DRAWN, out, select_calibration_images(images, 4), check)
+    report = quantize(narrow.onnx, out, select_calibration_images(images, 4), check)
     assert set(report.engines) <= set(ENGINES)
     measured = check.measure(out)
     for name, engine in report.engines.items():
@@ -116,7 +130,7 @@ def test_layers_return_to_float_until_ap_is_kept(tmp_path: Path) -> None:
     assert report.float_layers[:2] == ["final_layers.0", "final_layers.1"]
     assert len(report.float_layers) > 2  # few layers of an untrained network tolerate int8
     _, header = load_engine(EngineOptions(str(out), "onnxruntime"))
-    _, before = load_engine(EngineOptions(str(DRAWN), "onnxruntime"))
+    _, before = load_engine(EngineOptions(str(narrow.onnx), "onnxruntime"))
     assert header.training["int8"]["float_layers"] == report.float_layers
     assert replace(header, training=before.training) == before
 
@@ -179,6 +193,7 @@ def test_maps_of_a_trained_network_change_little_in_both_engines(tmp_path: Path)
     assert report.file_bytes[1] == out.stat().st_size < 0.8 * DRAWN.stat().st_size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES)
 def test_int8_model_runs_at_any_size_and_is_not_quantized_again(
     engine: EngineName, narrow: ModelFiles, scenes: Path, tmp_path: Path
@@ -203,18 +218,14 @@ def test_calibration_images_are_spread_over_the_folder(tmp_path: Path) -> None:
     assert len(select_calibration_images(tmp_path / "images", 100)) == 9
 
 
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "higherhrnet", "export", *map(str, arguments)]
-    process = subprocess.run(command, capture_output=True, text=True)
-    assert "Traceback" not in process.stderr, process.stderr
-    return process
-
-
-def test_export_command(narrow: ModelFiles, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_export_command(narrow: ModelFiles, tmp_path: Path, run_main: RunMain) -> None:
     write_scenes(tmp_path, 3, height=64, width=64)
     (tmp_path / "images" / "000000000002.png").write_bytes(b"not an image")
     out = tmp_path / "out" / "int8.onnx"
-    process = run(narrow.safetensors, out, "--int8", "--calibrate", tmp_path / "images")
+    process = run_main(
+        "export", narrow.safetensors, out, "--int8", "--calibrate", tmp_path / "images"
+    )
     assert process.returncode == 3, process.stderr
     assert "skipped: " in process.stderr and "000000000002.png" in process.stderr
     assert "speedup" in process.stdout and "layers remain in float" in process.stdout
@@ -244,17 +255,14 @@ def test_invalid_flags_are_one_line_errors(
     scenes: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    run_main: RunMain,
 ) -> None:
-    from higherhrnet.cli.main import main
-
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "a.png").write_bytes(b"not an image")
     (tmp_path / "images").symlink_to(scenes / "images")
-    with pytest.raises(SystemExit) as caught:
-        main(["export", str(DRAWN), "a.onnx", *arguments])
-    assert caught.value.code == 1
-    line = capsys.readouterr().err.strip().splitlines()[-1]
+    process = run_main("export", DRAWN, "a.onnx", *arguments)
+    assert process.returncode == 1
+    line = process.stderr.strip().splitlines()[-1]
     assert line.startswith("higherhrnet: ") and message in line

@@ -71,7 +71,8 @@ class TwoNodes:
         node: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
         head = {**node, "include_dashboard": False, "_system_config": HEALTH_CHECK}
         self.cluster = Cluster(True, head_node_args=head)
-        self.second_node = self.cluster.add_node(**node)
+        self.add_second_node = partial(self.cluster.add_node, **node)
+        self.second_node = self.add_second_node()
 
     def second_node_is_busy(self) -> bool:
         """Whether an actor of the second node processes a shard, by the name of its process."""
@@ -87,13 +88,26 @@ class TwoNodes:
     def kill_second_node(self) -> None:
         self.cluster.remove_node(self.second_node, allow_graceful=False)
 
+    def restore(self) -> None:
+        """Adds a second node if it was killed."""
+        if self.second_node not in self.cluster.worker_nodes:
+            self.second_node = self.add_second_node()
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[TwoNodes]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        nodes = TwoNodes()
+        yield nodes
+        nodes.cluster.shutdown()  # type: ignore[no-untyped-call]
+
 
 @pytest.fixture
-def two_nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[TwoNodes]:
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    nodes = TwoNodes()
-    yield nodes
-    nodes.cluster.shutdown()  # type: ignore[no-untyped-call]
+def two_nodes(cluster: TwoNodes) -> TwoNodes:
+    """The cluster of all tests, with both nodes."""
+    cluster.restore()
+    return cluster
 
 
 def start(*arguments: object) -> subprocess.Popen[str]:
@@ -104,6 +118,38 @@ def start(*arguments: object) -> subprocess.Popen[str]:
 
 def rows(out: Path, table: str) -> list[dict[str, Any]]:
     return list(parquet.read_table(out / table).to_pylist())
+
+
+@pytest.mark.slow
+def test_invalid_flags_are_one_line_errors(
+    images: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Runs before the tests with a cluster, because commands would find it."""
+    monkeypatch.chdir(images.parent)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # keep pytest's handlers
+    write_image(Path("clip.mp4.png"), draw_scene(0, height=64, width=64).image)
+    Path("clip.mp4.png").rename("clip.mp4")
+    Path("empty").mkdir()
+    Path("other/people").mkdir(parents=True)
+    Path("other/people/1.jpg").touch()
+    for flags, message in [
+        ("images --address localhost:1", "--address localhost:1: cannot connect to a cluster"),
+        ("nowhere", "nowhere: no such file or folder"),
+        ("clip.mp4", "clip.mp4: predict-ray processes images only"),
+        ("abc://bucket/images", "abc://bucket/images: unsupported filesystem"),
+        ("--out x", "name at least one image or folder"),
+        ("images --address ray://first:10001", "for example HOST:6379"),
+        ("images --out other", "1.jpg: not a file of predict-ray; choose another --out"),
+        ("empty", "empty: contains no images"),
+        ("images --actors 0", "--actors must be at least 1"),
+        ("images --images-per-shard 0", "--images-per-shard must be at least 1"),
+        ("images --gpus 1000", "has room for an actor (CPUs: 1, GPUs: 1000)"),
+    ]:
+        with pytest.raises(SystemExit) as caught:
+            main(["predict-ray", *flags.split()])
+        assert caught.value.code == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("higherhrnet: ") and message in line
 
 
 @pytest.mark.slow
@@ -235,36 +281,6 @@ def check(out: Path, images: Path, model: ModelFiles) -> None:
             np.testing.assert_allclose(np.array(triples), expected, rtol=1e-5, atol=1e-5)
             np.testing.assert_allclose(list(person["box"].values()), pose.boxes[0], atol=1e-3)
             assert person["score"] == pytest.approx(float(pose.scores[0]), rel=1e-5)
-
-
-def test_invalid_flags_are_one_line_errors(
-    images: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(images.parent)
-    monkeypatch.setattr(signal, "signal", lambda *_: None)  # keep pytest's handlers
-    write_image(Path("clip.mp4.png"), draw_scene(0, height=64, width=64).image)
-    Path("clip.mp4.png").rename("clip.mp4")
-    Path("empty").mkdir()
-    Path("other/people").mkdir(parents=True)
-    Path("other/people/1.jpg").touch()
-    for flags, message in [
-        ("images --address localhost:1", "--address localhost:1: cannot connect to a cluster"),
-        ("nowhere", "nowhere: no such file or folder"),
-        ("clip.mp4", "clip.mp4: predict-ray processes images only"),
-        ("abc://bucket/images", "abc://bucket/images: unsupported filesystem"),
-        ("--out x", "name at least one image or folder"),
-        ("images --address ray://first:10001", "for example HOST:6379"),
-        ("images --out other", "1.jpg: not a file of predict-ray; choose another --out"),
-        ("empty", "empty: contains no images"),
-        ("images --actors 0", "--actors must be at least 1"),
-        ("images --images-per-shard 0", "--images-per-shard must be at least 1"),
-        ("images --gpus 1000", "has room for an actor (CPUs: 1, GPUs: 1000)"),
-    ]:
-        with pytest.raises(SystemExit) as caught:
-            main(["predict-ray", *flags.split()])
-        assert caught.value.code == 1
-        (line,) = capsys.readouterr().err.splitlines()
-        assert line.startswith("higherhrnet: ") and message in line
 
 
 def test_run_is_resumed_with_equal_settings_only(tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ def predict_concurrently(
     return asyncio.run(predict())
 
 
+@pytest.mark.slow
 def test_each_request_has_its_own_settings_with_gpu_processing() -> None:
     """A CPU replaces the GPU; requests with and without the flipped view share a batch."""
     pytest.importorskip("torch")

@@ -222,6 +222,7 @@ def test_slow_uploads_time_out(sent: bytes, short_timeout: Service) -> None:
         assert (b" 408 " in received) == sent.endswith(b"8")
 
 
+@pytest.mark.slow
 def test_a_slow_reader_receives_the_complete_response() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (1800, 1800, 3), np.uint8)
     body = encode_image(noise, ".jpg")

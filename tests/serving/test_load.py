@@ -31,6 +31,7 @@ def read_response(connection: socket.socket) -> tuple[int, dict[str, object]]:
         return reply.status, json.loads(reply.read())
 
 
+@pytest.mark.slow
 def test_requests_beyond_the_queue_are_rejected_at_once() -> None:
     with serving("--size", 512, "--flip", "--batch-size", 1, "--max-queue", 2) as service:
         waiting = [send_request(service) for _ in range(2)]
@@ -46,6 +47,7 @@ def test_requests_beyond_the_queue_are_rejected_at_once() -> None:
         assert service.post("/poses").status == 200
 
 
+@pytest.mark.slow
 def test_images_of_disconnected_clients_are_not_processed() -> None:
     with serving(*SLOW) as service:
         connections = [send_request(service) for _ in range(20)]
@@ -58,6 +60,7 @@ def test_images_of_disconnected_clients_are_not_processed() -> None:
         assert service.metric('higherhrnet_requests_total{path="/poses",status="499"}') > 15
 
 
+@pytest.mark.slow
 def test_requests_time_out_with_status_503() -> None:
     with serving("--size", 512, "--flip", "--batch-size", 1, "--timeout", 1) as service:
         with ThreadPoolExecutor(12) as pool:
@@ -66,6 +69,7 @@ def test_requests_time_out_with_status_503() -> None:
         assert late and all("no result within 1 second" in reply.json["detail"] for reply in late)
 
 
+@pytest.mark.slow
 def test_sigterm_lets_accepted_requests_finish() -> None:
     with serving(*SLOW) as service:
         waiting = [send_request(service) for _ in range(8)]
@@ -78,6 +82,7 @@ def test_sigterm_lets_accepted_requests_finish() -> None:
             service.post("/poses")
 
 
+@pytest.mark.slow
 def test_sigterm_under_load_cuts_no_response_off() -> None:
     """Each client receives complete responses until its connection is refused."""
     with serving() as service:

@@ -91,7 +91,7 @@ def test_training_continues_on_one_machine_when_the_other_fails(
     kill(second)
     _, stderr = first.communicate(timeout=300)
     assert first.returncode == 0, stderr
-    resumed = re.findall(r"f32 on 1 × cpu; resuming at epoch ([\d.]+)", stderr)
+    resumed = re.findall(r"f32 on 1 × cpu, 0 loader processes; resuming at epoch ([\d.]+)", stderr)
     assert resumed and 0 < float(resumed[-1]) < before + 2  # some steps may have followed
     done = epochs(config)
     assert done == sorted(set(done)) and done[-1] == 12

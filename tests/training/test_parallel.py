@@ -90,6 +90,7 @@ def test_two_processes_have_the_gradients_of_one_with_twice_the_batch(
     assert expected.keys() == first.keys() == second.keys()
     largest = max(np.abs(gradient).max() for gradient in expected.values())
     for name, gradient in expected.items():
+        # Each process receives the same sums of the exchange, so these are equal to the bit.
         np.testing.assert_array_equal(first[name], second[name])
         np.testing.assert_allclose(first[name], gradient, rtol=1e-3, atol=1e-6 * largest)
 
@@ -149,7 +150,7 @@ def test_two_processes_compute_the_metrics_of_one(
 
     main, other = run_in_two_processes(work)
     assert other == {}
-    assert main == work(ALONE)
+    assert main == pytest.approx(work(ALONE), abs=1e-6)  # kernels may round differently
     assert 0.2 < main["AP"] < 0.9
 
 
@@ -186,6 +187,7 @@ NO_AUGMENTATION = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_torchrun_trains_and_validates_and_only_one_process_writes(
     make_config: MakeConfig, untrained_model: Path, predicted_people: Path, torchrun: Torchrun
 ) -> None:

@@ -96,6 +96,6 @@ def test_max_hours_replaces_the_number_of_epochs(make_config: MakeConfig) -> Non
 
 def test_the_run_is_described_in_one_line(make_config: MakeConfig) -> None:
     assert new_state(make_config(accumulate=2)).describe() == (
-        f"coco, {NUM_SCENES} images, 2 steps of 8 images per epoch, f32 on 1 × cpu; starting, "
-        "initialized from random weights"
+        f"coco, {NUM_SCENES} images, 2 steps of 8 images per epoch, f32 on 1 × cpu, "
+        "0 loader processes; starting, initialized from random weights"
     )

@@ -49,6 +49,7 @@ def test_both_players_are_found(poses: Poses) -> None:
     assert_finds_the_players(poses)
 
 
+@pytest.mark.slow
 def test_both_files_contain_the_same_network(poses: Poses) -> None:
     pytest.importorskip("torch")
     other = Predictor.load(engine="torch")(IMAGE)

@@ -39,7 +39,7 @@ def main(
     recipe: str = "coco-w32-512",
     batch_size: int | None = None,
     compile: bool = False,
-    precision: TrainPrecision = "bf16",
+    precision: TrainPrecision = "auto",
     runs: int = 5,
 ) -> None:
     """Prints the duration of each part.
@@ -49,7 +49,7 @@ def main(
         recipe: The name of the recipe.
         batch_size: Number of images per step (default: that of the recipe).
         compile: Compile the network with torch.compile.
-        precision: The arithmetic of the network.
+        precision: The arithmetic of the network; auto as in `higherhrnet train`.
         runs: Number of measured batches and steps, after two of each for warm-up.
     """
     with TemporaryDirectory() as folder, process_group() as group:
@@ -73,7 +73,8 @@ def main(
     measured = {
         part: Measurement.of(1e3 * value for value in each[2:]) for part, each in seconds.items()
     }
-    print(f"{recipe}, batch size {size}, {precision}, {group.device}, {usable_cores()} cores\n")
+    settings = f"batch size {size}, {state.config.run.precision}"
+    print(f"{recipe}, {settings}, {group.device}, {usable_cores()} cores\n")
     rows = [[part, each, f"{1e3 * size / each.median:.1f}"] for part, each in measured.items()]
     print(markdown_table(["part", "ms per batch", "images/s"], rows))
 

@@ -1,19 +1,17 @@
-"""Weight files: safetensors files whose header describes the network and how to use it."""
+"""Saves networks in weight files, and loads networks from them."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from textwrap import shorten
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as serialize
+import torch
 from torch import Tensor, nn
 
-from higherhrnet.errors import InputError, require_file
+from higherhrnet.errors import InputError
 from higherhrnet.header import Header
-from higherhrnet.io.atomic import atomic_path
+from higherhrnet.io.weights import Weights, read_weights, write_weights
 from higherhrnet.network.higherhrnet import HigherHRNet
 
 
@@ -27,9 +25,7 @@ def save(path: str | Path, model: HigherHRNet, header: Header) -> None:
         raise InputError(
             f"{path}: the header describes {header.model}, but the network is {model.config}"
         )
-    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(serialize(tensors, {"format": "pt", **header.to_metadata()}))
+    write_weights(path, to_arrays(model), header)
 
 
 def load(path: str | Path) -> tuple[HigherHRNet, Header]:
@@ -42,25 +38,15 @@ def load(path: str | Path) -> tuple[HigherHRNet, Header]:
         InputError: the file is missing, is not a model of this package, or its weights do not
             match the network that its header describes.
     """
-    require_file(path, "`higherhrnet models` lists the available models")
-    try:
-        with safe_open(path, "pt") as file:
-            header = Header.from_metadata(file.metadata(), str(path))
-            names = [str(name) for name in file.keys()]  # noqa: SIM118
-            state = {_current_name(name): file.get_tensor(name) for name in names}
-    except (SafetensorError, OSError) as error:
-        raise InputError(
-            f"{path}: not a safetensors file ({error}); convert a .pth file of the paper's "
-            f"authors or MMPose with `higherhrnet convert {path} OUT.safetensors`"
-        ) from error
+    weights, header = read_weights(path)
     model = HigherHRNet.from_config(header.model)
-    load_weights(model, state, path)
+    load_weights(model, {name: torch.from_numpy(w) for name, w in weights.items()}, path)
     return model.eval(), header
 
 
-def _current_name(name: str) -> str:
-    """Returns the current name of a weight; earlier versions call the stem `backbone`."""
-    return re.sub(r"^backbone\.", "stem.", name)
+def to_arrays(model: nn.Module) -> Weights:
+    """Returns the state dict of a network as arrays."""
+    return {name: tensor.numpy(force=True) for name, tensor in model.state_dict().items()}
 
 
 def load_weights(model: nn.Module, state: Mapping[str, Tensor], source: str | Path) -> None:

@@ -13,11 +13,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from higherhrnet.config import ModelConfig, StemName
+from higherhrnet.graph.architecture import DECONV_PADDING
 from higherhrnet.network.hrnet import BasicBlock, HRNet
-
-_DECONV_PADDING = {4: (1, 0), 3: (1, 1), 2: (0, 0)}
-"""For each kernel size, the padding and output padding with which a transposed convolution of
-stride 2 doubles height and width."""
 
 
 class HigherHRNet(HRNet):
@@ -85,7 +82,7 @@ class HigherHRNet(HRNet):
     def _deconv(self, channels: int, kernel: int) -> nn.Sequential:
         """Builds a transposed-convolution module: (B, channels, h, w) → (B, width, 2h, 2w)."""
         width = self.config.width
-        padding, output_padding = _DECONV_PADDING[kernel]
+        padding, output_padding = DECONV_PADDING[kernel]
         deconv = nn.ConvTranspose2d(channels, width, kernel, 2, padding, output_padding, bias=False)
         blocks = (nn.Sequential(BasicBlock(width)) for _ in range(self.config.deconv_blocks))
         upsampling = nn.Sequential(deconv, nn.BatchNorm2d(width), nn.ReLU(inplace=True))

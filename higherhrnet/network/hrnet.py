@@ -16,13 +16,9 @@ from torch import Tensor, nn
 from higherhrnet.config import ModelConfig, StemName
 from higherhrnet.errors import InputError
 from higherhrnet.geometry import STRIDE
+from higherhrnet.graph.architecture import BOTTLENECK_EXPANSION, LAYER1_BLOCKS, STEM_CHANNELS
 from higherhrnet.network.stems.efficientnet import EfficientNetLite
 from higherhrnet.network.stems.movenet import MoveNet
-
-_STEM_CHANNELS = 64
-"""Channels of the stem's convolutions, and of the 3×3 convolutions in layer1."""
-_LAYER1_BLOCKS = 4
-"""Bottleneck blocks in layer1."""
 
 
 def conv_bn(
@@ -57,11 +53,9 @@ class BasicBlock(nn.Module):
 class Bottleneck(nn.Module):
     """A residual block of 1×1, 3×3 and 1×1 convolutions, the last with 4 · `planes` channels."""
 
-    EXPANSION = 4
-
     def __init__(self, channels: int, planes: int) -> None:
         super().__init__()
-        out = planes * self.EXPANSION
+        out = planes * BOTTLENECK_EXPANSION
         self.conv1 = nn.Conv2d(channels, planes, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(planes)
         self.conv2 = nn.Conv2d(planes, planes, 3, padding=1, bias=False)
@@ -178,16 +172,16 @@ class HRNet(nn.Module):
         Returns:
             The number of its output channels.
         """
-        channels = _STEM_CHANNELS
+        channels = STEM_CHANNELS
         self.conv1 = nn.Conv2d(3, channels, 3, stride=2, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(channels)
         self.conv2 = nn.Conv2d(channels, channels, 3, stride=2, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(channels)
         self.relu = nn.ReLU(inplace=True)
-        out = channels * Bottleneck.EXPANSION
+        out = channels * BOTTLENECK_EXPANSION
         self.layer1 = nn.Sequential(
             Bottleneck(channels, channels),
-            *(Bottleneck(out, channels) for _ in range(_LAYER1_BLOCKS - 1)),
+            *(Bottleneck(out, channels) for _ in range(LAYER1_BLOCKS - 1)),
         )
         return out
 

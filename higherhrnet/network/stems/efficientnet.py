@@ -8,48 +8,27 @@ their leading underscores.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from higherhrnet.config import StemName
+from higherhrnet.graph.stem_tables import (
+    EFFICIENTNET_EPSILON,
+    EFFICIENTNET_FIRST_CHANNELS,
+    EFFICIENTNET_STAGES,
+    same_padding,
+)
 
-
-class StemStage(NamedTuple):
-    """A sequence of inverted residuals with the same number of channels."""
-
-    blocks: int
-    channels: int
-    kernel: int
-    stride: int
-    expansion: int = 6
-
-
-STAGES: dict[StemName, tuple[StemStage, ...]] = {
-    "efficientnet-lite0": (
-        StemStage(1, 16, 3, 1, 1), StemStage(2, 24, 3, 2), StemStage(2, 40, 5, 2),
-        StemStage(3, 80, 3, 2), StemStage(3, 112, 5, 1), StemStage(4, 192, 5, 2),
-        StemStage(1, 320, 3, 1),
-    ),
-    "efficientnet-lite2": (
-        StemStage(1, 16, 3, 1, 1), StemStage(3, 24, 3, 2), StemStage(3, 48, 5, 2),
-        StemStage(4, 88, 3, 2), StemStage(4, 120, 5, 1), StemStage(5, 208, 5, 2),
-        StemStage(1, 352, 3, 1),
-    ),
-}  # fmt: skip
-"""The stages of each size of the network (EfficientNet, table 1)."""
-_FIRST_CHANNELS = 32
-_EPSILON, _MOMENTUM = 1e-3, 0.01
-"""Settings of batch norm in the published networks."""
+_MOMENTUM = 0.01
+"""Momentum of batch norm in the published networks."""
 
 
 class EfficientNetLite(nn.Module):
     """EfficientNet-Lite without its classifier.
 
     Args:
-        size: the name of the network, a key of `STAGES`.
+        size: the name of the network, a key of `EFFICIENTNET_STAGES`.
     """
 
     num_heatmaps = 0
@@ -57,12 +36,12 @@ class EfficientNetLite(nn.Module):
 
     def __init__(self, size: StemName) -> None:
         super().__init__()
-        self.conv_stem = nn.Conv2d(3, _FIRST_CHANNELS, 3, 2, bias=False)
-        self.bn0 = _batch_norm(_FIRST_CHANNELS)
+        self.conv_stem = nn.Conv2d(3, EFFICIENTNET_FIRST_CHANNELS, 3, 2, bias=False)
+        self.bn0 = _batch_norm(EFFICIENTNET_FIRST_CHANNELS)
         blocks: list[nn.Module] = []
-        channels = _FIRST_CHANNELS
+        channels = EFFICIENTNET_FIRST_CHANNELS
         outputs: list[tuple[int, int]] = []  # of each stride: number of blocks, channels
-        for stage in STAGES[size]:
+        for stage in EFFICIENTNET_STAGES[size]:
             if stage.stride == 2:
                 outputs.append((len(blocks), channels))
             for index in range(stage.blocks):
@@ -157,16 +136,9 @@ class InvertedResidual(nn.Module):
 
 
 def _batch_norm(channels: int) -> nn.BatchNorm2d:
-    return nn.BatchNorm2d(channels, _EPSILON, _MOMENTUM)
+    return nn.BatchNorm2d(channels, EFFICIENTNET_EPSILON, _MOMENTUM)
 
 
 def pad_same(x: Tensor, kernel: int) -> Tensor:
-    """Pads with zeros for a convolution of stride 2, as TensorFlow's padding SAME does.
-
-    For an even height and width, the right and bottom get one column and row more than the left
-    and top. The published
-    weights were trained with this padding; symmetric padding would shift their input by a pixel.
-    """
-    first = (kernel - 2) // 2
-    last = kernel - 2 - first
-    return F.pad(x, (first, last, first, last))
+    """Pads with zeros for a convolution of stride 2; see `same_padding`."""
+    return F.pad(x, 2 * same_padding(kernel))

@@ -18,20 +18,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from higherhrnet.errors import InputError
-from higherhrnet.network.stems.efficientnet import InvertedResidual, StemStage, pad_same
+from higherhrnet.graph.stem_tables import (
+    MOVENET_FIRST_CHANNELS,
+    MOVENET_HEAD_CHANNELS,
+    MOVENET_HEATMAPS,
+    MOVENET_LAST_BLOCKS,
+    MOVENET_LAST_CHANNELS,
+    MOVENET_PYRAMID,
+    MOVENET_PYRAMID_BLOCKS,
+    MOVENET_STAGES,
+)
+from higherhrnet.network.stems.efficientnet import InvertedResidual, pad_same
 
-STAGES = (
-    StemStage(1, 24, 3, 1, 1), StemStage(2, 40, 3, 2), StemStage(3, 48, 3, 2),
-    StemStage(4, 96, 3, 2), StemStage(3, 144, 3, 1), StemStage(3, 240, 3, 2),
-    StemStage(1, 480, 3, 1),
-)  # fmt: skip
-_FIRST_CHANNELS, _LAST_CHANNELS, _HEAD_CHANNELS = 48, 1280, 96
-_PYRAMID = ((96, 64), (48, 32), (40, 24))
-"""At strides 16, 8 and 4: channels of the MobileNet's features, and channels in the pyramid."""
-_PYRAMID_BLOCKS = {16: 10, 8: 6, 4: 3}
-"""By stride: the number of the block, from 1, whose output the pyramid includes."""
-_LAST_BLOCKS = {8: 6, 16: 13, 32: 17}
-"""By stride: the number of the last block, from 1, whose output is a feature of the stem."""
 _PUBLISHED_NAMES = {
     r"model/Conv1/": "conv_stem",
     r"model/expanded_conv_(\w+)/": "blocks.0.{}_conv",
@@ -50,18 +48,18 @@ _PUBLISHED_NAMES = {
 class MoveNet(nn.Module):
     """MoveNet's backbone and heatmap head."""
 
-    num_heatmaps = 17
+    num_heatmaps = MOVENET_HEATMAPS
     """Number of heatmaps, of COCO's keypoints, from 0 to 1: the last channels of the finest
     features."""
-    channels = (_PYRAMID[-1][1] + num_heatmaps, 48, 144, 480)
+    channels = (MOVENET_PYRAMID[-1][1] + num_heatmaps, 48, 144, 480)
     """Channels of the features of each stride, finest first."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.conv_stem = nn.Conv2d(3, _FIRST_CHANNELS, 3, 2)
+        self.conv_stem = nn.Conv2d(3, MOVENET_FIRST_CHANNELS, 3, 2)
         self.blocks = nn.ModuleList()
-        channels = _FIRST_CHANNELS
-        for stage in STAGES:
+        channels = MOVENET_FIRST_CHANNELS
+        for stage in MOVENET_STAGES:
             for index in range(stage.blocks):
                 self.blocks.append(
                     InvertedResidual(
@@ -74,16 +72,16 @@ class MoveNet(nn.Module):
                     )
                 )
                 channels = stage.channels
-        self.conv_head = nn.Conv2d(channels, _LAST_CHANNELS, 1)
-        laterals = ((_LAST_CHANNELS, _PYRAMID[0][1]), *_PYRAMID)
+        self.conv_head = nn.Conv2d(channels, MOVENET_LAST_CHANNELS, 1)
+        laterals = ((MOVENET_LAST_CHANNELS, MOVENET_PYRAMID[0][1]), *MOVENET_PYRAMID)
         self.laterals = nn.ModuleList(nn.Conv2d(*channels, 1) for channels in laterals)
-        widths = [width for _, width in _PYRAMID]
+        widths = [width for _, width in MOVENET_PYRAMID]
         self.merges = nn.ModuleList(
             _separable_conv(width, finer)
             for width, finer in zip(widths, [*widths[1:], widths[-1]], strict=True)
         )
-        self.head = _separable_conv(widths[-1], _HEAD_CHANNELS).extend(
-            [nn.Conv2d(_HEAD_CHANNELS, self.num_heatmaps, 1), nn.Sigmoid()]
+        self.head = _separable_conv(widths[-1], MOVENET_HEAD_CHANNELS).extend(
+            [nn.Conv2d(MOVENET_HEAD_CHANNELS, self.num_heatmaps, 1), nn.Sigmoid()]
         )
 
     def forward(self, images: Tensor) -> list[Tensor]:
@@ -96,11 +94,11 @@ class MoveNet(nn.Module):
         for number, block in enumerate(self.blocks, 1):
             outputs[number] = x = block(x)
         y: Tensor = self.laterals[0](F.relu6(self.conv_head(x)))
-        finer = [outputs[number] for number in _PYRAMID_BLOCKS.values()]
+        finer = [outputs[number] for number in MOVENET_PYRAMID_BLOCKS.values()]
         for lateral, merge, feature in zip(self.laterals[1:], self.merges, finer, strict=True):
             upsampled = F.interpolate(y, scale_factor=2.0, mode="bilinear")
             y = merge(upsampled + lateral(feature))
-        coarser = [outputs[number] for number in _LAST_BLOCKS.values()]
+        coarser = [outputs[number] for number in MOVENET_LAST_BLOCKS.values()]
         return [torch.cat([y, self.head(y)], 1), *coarser]
 
 

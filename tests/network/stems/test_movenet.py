@@ -13,9 +13,9 @@ import torch
 
 from higherhrnet.config import ModelConfig
 from higherhrnet.errors import InputError
-from higherhrnet.network.convert import load_backbone
 from higherhrnet.network.higherhrnet import HigherHRNet, count_parameters
 from higherhrnet.network.stems.movenet import MoveNet, read_movenet
+from higherhrnet.training.pretrained import load_backbone
 
 PREFIX = "StatefulPartitionedCall/center_net_mobile_net_v2fpn_feature_extractor/model_1/"
 HEAD = "StatefulPartitionedCall/kpt_heatmap_0/"

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from higherhrnet.errors import InputError
+from higherhrnet.graph.export import convert_weights_to_float16, export_onnx
 from higherhrnet.header import Header
+from higherhrnet.io.weights import read_weights
 from higherhrnet.network import checkpoint
-from higherhrnet.network.export import convert_weights_to_float16, export_onnx
 from tests.conftest import ModelFiles
 
 
@@ -56,4 +57,4 @@ def test_float16_weights_take_less_space_and_change_the_maps_little(
 def test_a_file_that_cannot_be_written_is_reported(small_model: ModelFiles, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot be written"):
-        export_onnx(*checkpoint.load(small_model.safetensors), tmp_path / "file" / "a.onnx")
+        export_onnx(*read_weights(small_model.safetensors), tmp_path / "file" / "a.onnx")

@@ -1,0 +1,1 @@
+"""The network as an ONNX graph, which is built without torch."""

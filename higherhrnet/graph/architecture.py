@@ -1,0 +1,13 @@
+"""Constants of the architecture, which the network in torch and its ONNX graph share."""
+
+from __future__ import annotations
+
+STEM_CHANNELS = 64
+"""Channels of the stem's convolutions, and of the 3×3 convolutions in layer1."""
+LAYER1_BLOCKS = 4
+"""Bottleneck blocks in layer1."""
+BOTTLENECK_EXPANSION = 4
+"""Factor by which the last convolution of a bottleneck block multiplies the channels."""
+DECONV_PADDING = {4: (1, 0), 3: (1, 1), 2: (0, 0)}
+"""For each kernel size, the padding and output padding with which a transposed convolution of
+stride 2 doubles height and width."""

@@ -1,0 +1,94 @@
+"""The graph of HigherHRNet; it corresponds to `higherhrnet.network.higherhrnet`."""
+
+from __future__ import annotations
+
+from textwrap import shorten
+
+import onnx
+
+from higherhrnet.config import ModelConfig
+from higherhrnet.errors import require
+from higherhrnet.graph.architecture import DECONV_PADDING
+from higherhrnet.graph.builder import BATCH_COUNTER, BatchNorm, GraphBuilder, Value
+from higherhrnet.graph.hrnet import add_backbone, basic_block
+from higherhrnet.io.weights import Weights
+
+IMAGES = Value("images", 3, 1)
+"""The input of the network."""
+
+
+def build_model(config: ModelConfig, weights: Weights) -> onnx.ModelProto:
+    """Builds the graph of a network, with batch norm folded into the convolutions.
+
+    Args:
+        config: the architecture.
+        weights: the weights, which `check_weights` accepts.
+    """
+    graph = GraphBuilder(weights)
+    return graph.to_model(IMAGES, _add_network(graph, config))
+
+
+def trace(config: ModelConfig) -> GraphBuilder:
+    """Traces an architecture without weights: shapes, number of parameters and multiply-adds."""
+    graph = GraphBuilder()
+    _add_network(graph, config)
+    return graph
+
+
+def check_weights(config: ModelConfig, weights: Weights, source: str) -> None:
+    """Checks that weights are those of an architecture.
+
+    Only the batch counters of batch norm (`num_batches_tracked`) may be missing.
+
+    Args:
+        config: the architecture.
+        weights: the weights by name.
+        source: the name of the file, for the message.
+
+    Raises:
+        InputError: weights are missing, unexpected or of another shape; the message lists them.
+    """
+    shapes = trace(config).shapes
+    missing = [name for name in shapes if name not in weights and not name.endswith(BATCH_COUNTER)]
+    unexpected = [name for name in weights if name not in shapes]
+    problems = [
+        f"{kind}: {shorten(', '.join(names), 600)}."
+        for kind, names in (
+            ("Missing key(s) in state_dict", [f'"{name}"' for name in missing]),
+            ("Unexpected key(s) in state_dict", [f'"{name}"' for name in unexpected]),
+        )
+        if names
+    ]
+    problems += [
+        f"size mismatch for {name}: {weights[name].shape} instead of {shape}."
+        for name, shape in shapes.items()
+        if name in weights and weights[name].shape != shape
+    ]
+    require(
+        not problems,
+        f"{source}: the weights do not match the network: {shorten(' '.join(problems), 2000)}",
+    )
+
+
+def _add_network(graph: GraphBuilder, config: ModelConfig) -> list[Value]:
+    """Adds the backbone, the heads and the transposed-convolution modules; returns the maps."""
+    (x,) = add_backbone(graph, IMAGES, config)
+    channels = config.num_keypoints + config.num_tags
+    maps = [graph.conv(x, "final_layers.0", channels, bias=True, output="maps0")]
+    for index, kernel in enumerate(config.deconv_kernels):
+        name = f"deconv_layers.{index}"
+        x = graph.transposed_conv(
+            graph.concat(x, maps[-1]),
+            f"{name}.0.0",
+            config.width,
+            kernel,
+            DECONV_PADDING[kernel],
+            BatchNorm(f"{name}.0.1"),
+        )
+        x = graph.relu(x)
+        for block in range(config.deconv_blocks):
+            x = basic_block(graph, x, f"{name}.{block + 1}.0")
+        head = f"final_layers.{index + 1}"
+        output = f"maps{index + 1}"
+        maps.append(graph.conv(x, head, config.num_keypoints, bias=True, output=output))
+    return maps

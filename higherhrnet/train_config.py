@@ -226,9 +226,9 @@ class RunConfig:
     resume: bool = False
     """Continue the run in --out; start a new run if there is none."""
     init: Annotated[str | None, flag("random weights, see --initialization", "FILE|NAME")] = None
-    """Initial weights: a .safetensors file, the name of a downloaded pose model, or the file of a
-    pretrained backbone: .pth of an HRNet or EfficientNet-Lite, .json of MoveNet. Heads for another
-    skeleton are initialized randomly."""
+    """Initial weights: a .safetensors file, the name of a published model or backbone, or the file
+    of a pretrained backbone: .pth of an HRNet or EfficientNet-Lite, .json of MoveNet. Heads for
+    another skeleton are initialized randomly."""
     initialization: Initialization = "reference"
     """Distribution of random initial weights: reference is the normal distribution of the paper's
     authors with standard deviation 0.001; kaiming learns faster without a pretrained backbone."""

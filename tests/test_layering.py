@@ -26,11 +26,13 @@ ROOMS: dict[str, set[str]] = {
     "tracking": {"root", "decoding"},
     "visualization": {"root", "io"},
     "synthetic": {"root", "io"},
-    "zoo": {"root", "io"},
-    "network": {"root", "io"},
-    "engines": {"root", "io", "zoo", "network"},
+    "graph": {"root", "io"},
+    "zoo": {"root", "io", "graph"},
+    "network": {"root", "io", "graph"},
+    "engines": {"root", "io", "graph", "zoo", "network"},
     "inference": {
-        "root", "io", "decoding", "tracking", "visualization", "zoo", "network", "engines",
+        "root", "io", "decoding", "tracking", "visualization", "graph", "zoo", "network",
+        "engines",
     },
     "evaluation": {"root", "io", "visualization", "inference"},
     "quantization": {"root", "io", "engines", "inference", "evaluation"},
@@ -57,8 +59,6 @@ EXCEPTIONS = {
 
 OPTIONAL = {
     "torch": {"network", "reference", "data", "training"},
-    "safetensors": {"network"},
-    "onnx": {"network", "quantization"},
     "openvino": set(),
     "matplotlib": {"training"},
     "tensorboard": {"training"},
@@ -211,6 +211,11 @@ def test_the_base_installation_predicts_and_evaluates(
     small_model: ModelFiles, tmp_path: Path
 ) -> None:
     code = HIDE_PACKAGES.format(names=[name for name in OPTIONAL]) + MAIN
+    torch = pytest.importorskip("torch")
+    from higherhrnet.network.higherhrnet import HigherHRNet
+
+    authors_file = tmp_path / "w4_64.pth"
+    torch.save(HigherHRNet(4).state_dict(), authors_file)
 
     def run(*arguments: object) -> None:
         result = run_python(code, *arguments)
@@ -224,6 +229,10 @@ def test_the_base_installation_predicts_and_evaluates(
     run("evaluate", "--annotations", annotations, "--predictions", predictions)
     run("info", small_model.onnx)
     run("info", small_model.safetensors)
+    run("export", small_model.safetensors, tmp_path / "exported.onnx")
+    run("predict", images, "--model", tmp_path / "exported.onnx", "--out", tmp_path / "out2")
+    run("convert", authors_file, tmp_path / "converted.onnx")
+    run("info", tmp_path / "converted.onnx")
 
 
 @pytest.mark.parametrize(
@@ -235,8 +244,6 @@ def test_the_base_installation_predicts_and_evaluates(
         (["serve"], "python_multipart", "serve needs python_multipart: pip install"),
         (["predict-ray", "x"], "pyarrow", 'needs pyarrow: pip install "higherhrnet[ray]"'),
         (["train", "coco-w32-512"], "tensorboard", 'pip install "higherhrnet[train]"'),
-        (["convert", "a", "b"], "torch", 'convert needs torch: pip install "higherhrnet[torch]"'),
-        (["export", "default", "b"], "onnx", 'export needs onnx: pip install "higherhrnet[torch]"'),
     ],
 )
 def test_commands_name_the_extra_that_they_need(

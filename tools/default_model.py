@@ -11,15 +11,14 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import tyro
-from safetensors.torch import save
 from tyro.conf import Positional
 
 import higherhrnet
 from higherhrnet.config import DecodeConfig, InferenceConfig
-from higherhrnet.io.atomic import atomic_path
-from higherhrnet.network import checkpoint
-from higherhrnet.network.export import export_onnx
+from higherhrnet.graph.export import export_onnx
+from higherhrnet.io.weights import read_weights, write_weights
 
 FOLDER = Path(higherhrnet.__file__).with_name("zoo")
 INFERENCE = InferenceConfig(
@@ -48,18 +47,14 @@ def write_default_model(weights: Positional[Path], /) -> None:
     Args:
         weights: A .safetensors file that `higherhrnet train` wrote.
     """
-    network, trained = checkpoint.load(weights)
+    state, trained = read_weights(weights)
     names = ("images", "epochs", "steps", "batch_size")
     training = TRAINING | {name: trained.training[name] for name in names}
     header = replace(trained, inference=INFERENCE, training=training)
-    export_onnx(network, header, FOLDER / "default.onnx", half=True)
+    export_onnx(state, header, FOLDER / "default.onnx", half=True)
     # batch norms are small, and some of their values are below the range of half precision
-    state = {
-        name: weight.half() if weight.ndim > 1 else weight
-        for name, weight in network.state_dict().items()
-    }
-    with atomic_path(FOLDER / "default.safetensors") as temporary:
-        temporary.write_bytes(save(state, {"format": "pt", **header.to_metadata()}))
+    half = {name: w.astype(np.float16) if w.ndim > 1 else w for name, w in state.items()}
+    write_weights(FOLDER / "default.safetensors", half, header)
 
 
 if __name__ == "__main__":

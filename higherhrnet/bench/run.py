@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -41,7 +40,7 @@ def run_bench(settings: BenchSettings) -> Iterator[SizeResult]:
     with TemporaryDirectory() as folder:
         sources = _list_images(settings, Path(folder))
         model = resolve_model(settings.model)
-        if model.suffix != ".onnx" and {*settings.engines} != {"torch"} and find_spec("torch"):
+        if model.suffix != ".onnx" and {*settings.engines} != {"torch"}:
             with FreshProcess() as process:  # since it takes more memory than running the model
                 process.call(exported_onnx, model)
         for size in settings.sizes or (None,):

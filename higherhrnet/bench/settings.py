@@ -24,7 +24,7 @@ class BenchSettings:
 
     model: Annotated[str, arg(aliases=["-m"], metavar="FILE|NAME")] = DEFAULT_MODEL
     """The model to measure: a .onnx or .safetensors file, `default` for the bundled model, or the
-    name of a downloaded model."""
+    name of a published model."""
     images: Annotated[tuple[str, ...], flag("a synthetic scene", "SOURCE ...")] = ()
     """Images, folders or glob patterns. Latency is measured on the first image, throughput on all
     of them."""

@@ -1,4 +1,4 @@
-"""convert: converts weights of other projects to a .safetensors file."""
+"""convert: converts weights of other projects to a .safetensors or .onnx file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from higherhrnet.errors import require_packages
+from higherhrnet.errors import require
 from higherhrnet.flags import flag
 
 
@@ -22,24 +22,28 @@ def convert(
         int | None, flag("from the name of the file or MMPose's configuration, else 512", "INT")
     ] = None,
 ) -> int:
-    """Convert weights of the paper's authors, of MMPose 0.x or of an HRNet to .safetensors.
+    """Convert weights of the paper's authors, of MMPose 0.x or of an HRNet.
 
     An HRNet that was trained on ImageNet becomes a backbone whose heads are not trained.
 
     Args:
         source: The .pth or .pth.tar file.
-        out: The .safetensors file to write.
+        out: The file to write: .safetensors, or .onnx for inference only.
         skeleton: The skeleton of the weights: coco, crowdpose or a .toml file that describes it.
         input_size: Length in pixels of the sides of the crops on which the weights were trained.
     """
-    require_packages("convert", "torch", "torch", "safetensors")
-    from higherhrnet.network import checkpoint
-    from higherhrnet.network.convert import convert_weights
+    from higherhrnet.graph.export import export_onnx
+    from higherhrnet.io.weights import write_weights
     from higherhrnet.skeleton import load_skeleton
+    from higherhrnet.zoo.convert import convert_weights
 
+    require(out.suffix in (".safetensors", ".onnx"), f"{out}: must end in .safetensors or .onnx")
     keypoints = load_skeleton(skeleton) if skeleton else None
-    model, header = convert_weights(source, input_size=input_size, skeleton=keypoints)
-    checkpoint.save(out, model, header)
+    weights, header = convert_weights(source, input_size=input_size, skeleton=keypoints)
+    if out.suffix == ".onnx":
+        export_onnx(weights, header, out)
+    else:
+        write_weights(out, weights, header)
     print(f"{out}: width {header.model.width}, {header.skeleton.name}, {header.input.size} pixels")
     if "heads" in header.training:
         print("This is a backbone; its heads are not trained.")

@@ -9,7 +9,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from higherhrnet.cli.options import Flag
-from higherhrnet.errors import InputError, require, require_packages
+from higherhrnet.errors import InputError, require
 from higherhrnet.flags import flag
 
 
@@ -31,7 +31,7 @@ def export(
     calibration images were skipped.
 
     Args:
-        model: A .safetensors file, `default` for the bundled model, or the name of a downloaded
+        model: A .safetensors file, `default` for the bundled model, or the name of a published
             model; with --int8 also an .onnx file.
         out: The .onnx file to write.
         half: Store the weights in half precision, which halves the size of the file; the network
@@ -62,13 +62,11 @@ def export(
 
 
 def _export_float(path: Path, out: Path, half: bool = False) -> None:
-    require_packages("export", "torch", "torch", "safetensors", "onnx", "onnxscript")
-    from higherhrnet.network import checkpoint
-    from higherhrnet.network.export import export_onnx
+    from higherhrnet.graph.export import export_onnx
+    from higherhrnet.io.weights import read_weights
     from higherhrnet.zoo.resolve import torch_weights
 
-    network, header = checkpoint.load(torch_weights(path))
-    export_onnx(network, header, out, half)
+    export_onnx(*read_weights(torch_weights(path)), out, half)
 
 
 def _export_int8(
@@ -79,7 +77,6 @@ def _export_int8(
     annotations: Path | None,
     images: Path | None,
 ) -> int:
-    require_packages("export --int8", "torch", "onnx")
     from higherhrnet.io.coco import load_annotations
     from higherhrnet.io.image_folder import find_images
     from higherhrnet.quantization.calibration import select_calibration_images

@@ -13,7 +13,7 @@ def info(model: Annotated[Positional[str], arg(metavar="[FILE|NAME]")] = DEFAULT
     """Print a model's architecture, number of parameters, multiply-adds and settings.
 
     Args:
-        model: A .onnx or .safetensors file, or the name of a downloaded model; `default` is the
+        model: A .onnx or .safetensors file, or the name of a published model; `default` is the
             bundled model.
     """
     from higherhrnet.inference.model_info import describe_model

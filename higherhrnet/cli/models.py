@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+from higherhrnet.cli.options import Flag
 
-def models() -> int:
-    """List the published models that `higherhrnet download` can download."""
-    from higherhrnet.zoo.published import PUBLISHED, format_models
 
-    print(format_models(PUBLISHED))
-    return 0
+def models(check: Flag = False) -> int:
+    """List the published models, which --model NAME downloads when they are first used.
+
+    Args:
+        check: Request each file from its server and print whether it can be downloaded. The exit
+            code is 1 if some cannot.
+    """
+    from higherhrnet.zoo.published import PUBLISHED
+    from higherhrnet.zoo.table import format_models
+
+    if not check:
+        print(format_models(PUBLISHED))
+        return 0
+    from higherhrnet.zoo.check_links import check_links
+
+    problems = 0
+    for model, problem in check_links(PUBLISHED):
+        print(f"{model.name:26}{problem or 'available'}, {model.url}", flush=True)
+        problems += problem is not None
+    return 1 if problems else 0

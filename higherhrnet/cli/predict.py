@@ -13,6 +13,11 @@ from higherhrnet.engines.base import MAX_STREAMS
 from higherhrnet.errors import require
 from higherhrnet.flags import required
 from higherhrnet.tracking.tracker import TrackConfig
+from higherhrnet.zoo.published import published_model
+from higherhrnet.zoo.resolve import DEFAULT_MODEL
+
+_SUGGESTED_MODEL = "w32-512"
+"""The published model that is suggested after a run with the bundled model."""
 
 
 def predict(
@@ -86,4 +91,11 @@ def predict(
         )
     summary = run_predict(predictor, listed, settings)
     print(f"{summary}; output in {out}")
+    if options.model == DEFAULT_MODEL and sys.stderr.isatty():
+        best = published_model(_SUGGESTED_MODEL)
+        print(
+            f"A more accurate model: --model {best.name} (AP {best.ap} on {best.evaluated_on}; "
+            f"downloads {(best.size or 0) / 1e6:.0f} MB once)",
+            file=sys.stderr,
+        )
     return summary.exit_code

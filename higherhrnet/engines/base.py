@@ -38,7 +38,7 @@ class EngineOptions:
 
     model: Annotated[str, arg(aliases=["-m"], metavar="FILE|NAME")] = DEFAULT_MODEL
     """The model to run: a .onnx or .safetensors file, `default` for the bundled model, or the name
-    of a downloaded model (`higherhrnet models` lists them)."""
+    of a published model, which is downloaded when it is first used (`higherhrnet models`)."""
     engine: EngineName = "auto"
     """The library that runs the network. auto selects PyTorch if there is a GPU, else OpenVINO if
     it is installed, else PyTorch for .safetensors files and ONNX Runtime for .onnx files."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from higherhrnet.config import ModelConfig
 from higherhrnet.engines.base import EngineOptions
 from higherhrnet.engines.load import load_engine
 from higherhrnet.errors import InputError
+from higherhrnet.graph.higherhrnet import trace
 from higherhrnet.header import Header
 from higherhrnet.keypoint_names import describe_pairs
 from higherhrnet.zoo.resolve import resolve_model
@@ -24,7 +24,7 @@ def describe_model(model: str | Path) -> str:
 
     Args:
         model: a .onnx or .safetensors file, `default` for the bundled model, or the name of a
-            downloaded model.
+            published model.
 
     Returns:
         One line for each property.
@@ -73,21 +73,10 @@ def _read_header(path: Path) -> Header:
 
 
 def _costs(config: ModelConfig, side: int) -> dict[str, str]:
-    if find_spec("torch") is None:
-        return {"parameters": 'unknown without PyTorch: pip install "higherhrnet[torch]"'}
-    import torch
-
-    from higherhrnet.network.higherhrnet import (
-        HigherHRNet,
-        count_multiply_adds,
-        count_parameters,
-    )
-
-    with torch.device("meta"):
-        parameters = count_parameters(HigherHRNet.from_config(config))
-    multiply_adds = count_multiply_adds(config, side, side) / 1e9
+    graph = trace(config)
+    multiply_adds = graph.multiply_adds(side, side) / 1e9
     return {
-        "parameters": f"{parameters:,}",
+        "parameters": f"{graph.num_parameters:,}",
         "multiply-adds": f"{multiply_adds:.2f} G for {side}×{side} pixels (the paper counts "
         "those of transposed convolutions four times)",
     }

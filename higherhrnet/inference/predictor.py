@@ -84,7 +84,7 @@ class Predictor:
 
         Args:
             model: a .onnx or .safetensors file, `default` for the bundled model, or the name of a
-                downloaded model.
+                published model, which is downloaded when it is first used.
             engine: the library that runs the network (default: the fastest installed one).
             precision: the arithmetic of the network.
             threads: number of CPU threads (default: all cores).

@@ -8,13 +8,13 @@ from pathlib import Path
 from torch import nn
 
 from higherhrnet.config import ModelConfig
-from higherhrnet.errors import InputError, reading
-from higherhrnet.io.cache import cache_folder
+from higherhrnet.errors import InputError
 from higherhrnet.network import checkpoint
-from higherhrnet.network.convert import load_backbone
 from higherhrnet.network.higherhrnet import HigherHRNet
 from higherhrnet.skeleton import Skeleton
 from higherhrnet.train_config import TrainConfig
+from higherhrnet.training.pretrained import load_backbone
+from higherhrnet.zoo.download import download_model
 from higherhrnet.zoo.published import PUBLISHED
 from higherhrnet.zoo.resolve import resolve_model, torch_weights
 
@@ -37,10 +37,9 @@ def build_network(config: TrainConfig, skeleton: Skeleton) -> tuple[HigherHRNet,
         _initialize_kaiming(network)
     if config.run.init is None:
         return network, "random weights"
-    if Path(config.run.init).suffix in _BACKBONE_SUFFIXES:
-        load_backbone(network, config.run.init)
-        return network, f"{config.run.init} (random heads)"
-    _require_pose_model(config.run.init)
+    if backbone := _backbone_file(config.run.init):
+        load_backbone(network, backbone)
+        return network, f"{backbone} (random heads)"
     source = torch_weights(resolve_model(config.run.init))
     pretrained, header = checkpoint.load(source)
     state = pretrained.state_dict()
@@ -57,17 +56,15 @@ def build_network(config: TrainConfig, skeleton: Skeleton) -> tuple[HigherHRNet,
     return network, f"{source} (random heads; its skeleton is {header.skeleton.name})"
 
 
-def _require_pose_model(name: str) -> None:
-    """Rejects the name of a published backbone, whose file must be passed instead."""
-    if name not in {model.name for model in PUBLISHED if model.weight_format == "imagenet"}:
-        return
-    path = cache_folder() / f"{name}.pth"
-    with reading(path):
-        is_downloaded = path.is_file()
-    download = "" if is_downloaded else f"download it (higherhrnet download {name}), and "
-    raise InputError(
-        f"{name} is a pretrained backbone, not a pose model; {download}pass its file: --init {path}"
-    )
+def _backbone_file(init: str) -> Path | None:
+    """Returns the file of a pretrained backbone; None: the weights are those of a pose model.
+
+    A published backbone is downloaded if it is not in the cache.
+    """
+    for model in PUBLISHED:
+        if model.name == init and model.weight_format == "imagenet":
+            return download_model(model)
+    return Path(init) if Path(init).suffix in _BACKBONE_SUFFIXES else None
 
 
 def _differing_flags(current: ModelConfig, pretrained: ModelConfig) -> str:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from urllib.error import HTTPError
+from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 from filelock import FileLock
 from tqdm import tqdm
 
-from higherhrnet.errors import InputError
+from higherhrnet.errors import InputError, require
 from higherhrnet.io.cache import cache_folder
 from higherhrnet.zoo.published import PublishedModel
 
@@ -26,6 +31,10 @@ BLOCK_SIZE = 2**18
 """Bytes that are read and written at a time."""
 TORCH_SIGNATURES = (b"PK\x03\x04", b"\x80\x02")
 """The first bytes of files of `torch.save`: a zip file, or a pickle from before version 1.6."""
+
+
+OFFLINE = "HIGHERHRNET_OFFLINE"
+"""The environment variable that forbids downloads if it is set to anything but 0."""
 
 
 class _ConnectionInterrupted(Exception):
@@ -51,19 +60,42 @@ def download_model(
     """
     folder = folder or cache_folder()
     target = folder / f"{model.name}.pth"
-    try:
+    with storing(model, folder):
         if _is_valid(target, model):
             return target
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / f"{model.name}.lock"):
             if not _is_valid(target, model):
+                _require_online(model, target)
                 _download(model, target, progress)
+    return target
+
+
+@contextmanager
+def storing(model: PublishedModel, folder: Path) -> Iterator[None]:
+    """Converts an OSError within the block to an InputError that names the folder."""
+    try:
+        yield
     except OSError as error:
         raise InputError(
             f"{folder}: cannot store {model.name} ({error.strerror or error}); free some space or "
             "set HIGHERHRNET_CACHE to another folder"
         ) from error
-    return target
+
+
+def _require_online(model: PublishedModel, target: Path) -> None:
+    require(
+        os.environ.get(OFFLINE, "0") in ("", "0"),
+        f"{model.name} is not in the cache, and {OFFLINE} forbids to download it; unset {OFFLINE}, "
+        f"or download {model.url} elsewhere and copy it to {target}",
+    )
+
+
+def describe(model: PublishedModel) -> str:
+    """Describes a model in one line: name, size, source and license."""
+    size = f"{model.size / 1e6:.0f} MB, " if model.size else ""
+    note = f" ({model.note})" if model.note else ""
+    return f"{model.name}: {size}license {model.license}, from {urlsplit(model.url).netloc}{note}"
 
 
 def _is_valid(path: Path, model: PublishedModel) -> bool:
@@ -85,6 +117,8 @@ def _mismatch(path: Path, model: PublishedModel) -> str | None:
 
 
 def _download(model: PublishedModel, target: Path, progress: bool) -> None:
+    if progress:
+        print(f"Downloading {describe(model)}", file=sys.stderr)
     part = target.with_name(f"{model.name}.part")
     for attempt in range(1, ATTEMPTS + 1):
         try:

@@ -7,14 +7,13 @@ of the paper for CrowdPose have not been published.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Literal
 
-from tabulate import tabulate
-
+from higherhrnet.config import ModelConfig
 from higherhrnet.errors import InputError
+from higherhrnet.skeleton import COCO, SKELETONS
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,7 @@ class PublishedModel:
     """
 
     name: str
-    """The name for `higherhrnet download`."""
+    """The name for `--model`, and for `--init` if it is a backbone."""
     url: str
     """The address of the file."""
     page: str
@@ -55,6 +54,11 @@ class PublishedModel:
     note: str = ""
     """A remark for the user."""
 
+    @property
+    def config(self) -> ModelConfig:
+        """The architecture."""
+        return ModelConfig(self.width, len(SKELETONS[self.skeleton or COCO.name]))
+
 
 def published_model(name: str) -> PublishedModel:
     """Returns the published model of a name.
@@ -68,23 +72,6 @@ def published_model(name: str) -> PublishedModel:
         hint = f"did you mean {' or '.join(similar)}?" if similar else "see `higherhrnet models`"
         raise InputError(f"{name}: no such published model; {hint}")
     return models[name]
-
-
-def format_models(models: Sequence[PublishedModel]) -> str:
-    """Formats a table of models, followed by the address and digest of each."""
-    columns = {
-        "name": [model.name for model in models],
-        "width": [str(model.width) for model in models],
-        "input": [f"{model.input_size} px" if model.input_size else "–" for model in models],
-        "AP, one scale": [str(model.ap or "–") for model in models],
-        "AP, several scales": [str(model.ap_multi_scale or "–") for model in models],
-        "evaluated on": [model.evaluated_on or "– (backbone)" for model in models],
-        "file": [f"{model.size / 1e6:.0f} MB" if model.size else "unknown" for model in models],
-        "license": [model.license for model in models],
-    }
-    table = tabulate(columns, headers="keys", tablefmt="plain", disable_numparse=True)
-    files = (f"{model.name}: {model.url}, {model.digest or 'no digest'}" for model in models)
-    return "\n".join([table, "", *files])
 
 
 def _google_drive(file_id: str) -> str:
@@ -233,4 +220,4 @@ PUBLISHED = (
         note="the initial weights of the paper's training, hosted by MMPose",
     ),
 )
-"""The models that `higherhrnet models` lists and `higherhrnet download` downloads."""
+"""The published models."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from higherhrnet.errors import InputError, reading
-from higherhrnet.io.cache import cache_folder
-from higherhrnet.zoo.published import PUBLISHED
+from higherhrnet.zoo.fetch import fetch_model
+from higherhrnet.zoo.published import PUBLISHED, published_model
 
 DEFAULT_MODEL = "default"
 """The name of the bundled model."""
@@ -16,12 +16,14 @@ _BUNDLED = Path(__file__).with_name("default.onnx")
 def resolve_model(name_or_file: str | Path) -> Path:
     """Resolves a model name or path to a file.
 
+    A published model is downloaded and converted when it is used for the first time.
+
     Args:
         name_or_file: a .onnx or .safetensors file, `default` for the bundled model, or the name of
-            a downloaded and converted model.
+            a published model.
 
     Raises:
-        InputError: the file does not exist, or the model is not downloaded or not converted.
+        InputError: there is no such file or model, or it cannot be downloaded or converted.
     """
     if str(name_or_file) == DEFAULT_MODEL:
         return _BUNDLED
@@ -32,20 +34,7 @@ def resolve_model(name_or_file: str | Path) -> Path:
         raise InputError(
             f"{name_or_file}: no such model file; `higherhrnet models` lists the published models"
         )
-    path = cache_folder() / f"{name_or_file}.safetensors"
-    raw = path.with_suffix(".pth")
-    with reading(path):
-        is_converted, is_downloaded = path.is_file(), raw.is_file()
-    if is_downloaded and not is_converted:
-        raise InputError(
-            f"{name_or_file} is downloaded but not converted; install PyTorch "
-            f'(pip install "higherhrnet[torch]") and run: higherhrnet convert {raw} {path}'
-        )
-    if not is_converted:
-        raise InputError(
-            f"{name_or_file} is not downloaded; run: higherhrnet download {name_or_file}"
-        )
-    return path
+    return fetch_model(published_model(str(name_or_file)))
 
 
 def torch_weights(path: Path) -> Path:

@@ -140,7 +140,7 @@ LONG = "x" * 300
         (["predict", "*.nothing", "-m", "MODEL"], "*.nothing"),
         (["predict", "a.png", "-m", "no.onnx"], "no.onnx: no such model file"),
         (["predict", "a.png", "-m", "a.png"], "a.png"),
-        (["predict", "a.png", "-m", "w32-512"], "higherhrnet download w32-512"),
+        (["predict", "a.png", "-m", "w32-512"], "HIGHERHRNET_OFFLINE forbids to download it"),
         (["predict", "a.png", "-m", "MODEL", "--every", "0"], "--every must be at least 1, not 0"),
         (["predict", "a.png", "-m", "MODEL", "--tracking.beta", "2"], "--track"),
         (["predict", "a.png", "-m", "MODEL", "--size", "100"], "size must be a multiple of 32"),
@@ -346,3 +346,20 @@ def test_convert_info_and_models(run: Run, tmp_path: Path) -> None:
     assert "parameters" in description and "multiply-adds" in description
     assert "w4_64.pth" in description
     assert "w32-512" in run("models").stdout
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_more_accurate_model_is_suggested_on_a_terminal(
+    terminal: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    image = write_scene(tmp_path / "a.png")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    with pytest.raises(SystemExit):
+        main(["predict", str(image), "--out", str(tmp_path / "out"), "--fast", "--no-draw"])
+    suggestions = [line for line in capsys.readouterr().err.split("\n") if "--model" in line]
+    assert suggestions == terminal * [
+        "A more accurate model: --model w32-512 (AP 67.1 on COCO val2017; downloads 115 MB once)"
+    ]

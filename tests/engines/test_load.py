@@ -1,5 +1,6 @@
 """Tests of the engines: equal maps, precisions, streams, caches, selection and errors."""
 
+import json
 import os
 import re
 import subprocess
@@ -245,8 +246,8 @@ def test_files_that_are_not_models_are_rejected(engine: EngineName, tmp_path: Pa
         load(tmp_path / "missing.onnx", engine)
 
 
-def test_the_error_of_a_missing_published_model_names_the_download_command() -> None:
-    with pytest.raises(InputError, match="higherhrnet download w32-512"):
+def test_the_error_of_a_missing_published_model_names_its_address() -> None:
+    with pytest.raises(InputError, match=r"HIGHERHRNET_OFFLINE forbids .* https://storage\."):
         load_engine(EngineOptions("w32-512"))
 
 
@@ -255,7 +256,6 @@ def test_the_error_of_a_missing_published_model_names_the_download_command() -> 
     [
         ("openvino", "onnx", "openvino", r'pip install "higherhrnet\[openvino\]"'),
         ("torch", "safetensors", "torch", r'pip install "higherhrnet\[torch\]"'),
-        ("torch", "safetensors", "onnxruntime", "higherhrnet export"),
     ],
 )
 def test_the_error_of_a_missing_package_names_the_command_to_install_it(
@@ -350,3 +350,21 @@ def test_the_oldest_files_of_the_cache_are_deleted(
     remaining = {path.stem for path in (tmp_path / "openvino").glob("*.blob")}
     assert len(remaining) == 8
     assert {str(age) for age in range(7)} < remaining
+
+
+def test_a_safetensors_file_needs_no_torch(
+    small_model: ModelFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HIGHERHRNET_CACHE", str(tmp_path))
+    code = HIDE_PACKAGES.format(names=["torch"]) + (
+        "import numpy as np\n"
+        "from higherhrnet.engines.base import EngineOptions\n"
+        "from higherhrnet.engines.load import load_engine\n"
+        f"options = EngineOptions({str(small_model.safetensors)!r}, 'onnxruntime')\n"
+        "images = np.full((1, 3, 64, 64), 0.5, np.float32)\n"
+        "print([float(maps.sum()) for maps in load_engine(options)[0](images)])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    expected = load(small_model.onnx, "onnxruntime")(np.full((1, 3, 64, 64), 0.5, np.float32))
+    sums = json.loads(result.stdout)
+    assert sums == pytest.approx([float(maps.sum()) for maps in expected], rel=1e-3)

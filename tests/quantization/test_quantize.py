@@ -19,11 +19,11 @@ from higherhrnet.config import InferenceConfig as Settings  # noqa: E402
 from higherhrnet.engines.base import EngineName, EngineOptions  # noqa: E402
 from higherhrnet.engines.load import load_engine  # noqa: E402
 from higherhrnet.errors import InputError  # noqa: E402
+from higherhrnet.graph.export import export_onnx  # noqa: E402
 from higherhrnet.header import Header  # noqa: E402
 from higherhrnet.inference.predictor import Predictor  # noqa: E402
 from higherhrnet.io.coco import load_annotations  # noqa: E402
 from higherhrnet.network import checkpoint  # noqa: E402
-from higherhrnet.network.export import export_onnx  # noqa: E402
 from higherhrnet.network.higherhrnet import HigherHRNet  # noqa: E402
 from higherhrnet.quantization.calibration import (  # noqa: E402
     calibrate,
@@ -84,7 +84,7 @@ def built(
                 final.weight /= 4 * level[:, :17].std()
         header = Header(model.config, input=InputConfig(64), inference=SETTINGS)
         checkpoint.save(files.safetensors, model, header)
-        export_onnx(model, header, files.onnx)
+        export_onnx(checkpoint.to_arrays(model), header, files.onnx)
         return files
 
     return build

@@ -1,84 +1,19 @@
 """Downloads from a local HTTP server are verified, resumed, or rejected with a hint."""
 
 import hashlib
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Event, Thread
 
-import numpy as np
 import pytest
 
 from higherhrnet.errors import InputError
 from higherhrnet.io.cache import cache_folder
-from higherhrnet.zoo import download as download_module
-from higherhrnet.zoo.download import ATTEMPTS, BLOCK_SIZE, download_model
+from higherhrnet.zoo.download import ATTEMPTS, download_model
 from higherhrnet.zoo.published import PublishedModel
+from tests.zoo.conftest import CONTENT, Server
 
-CONTENT = b"PK\x03\x04" + np.random.default_rng(0).bytes(3 * BLOCK_SIZE)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 SHA384 = hashlib.sha384(CONTENT).hexdigest()
-
-
-class Server(ThreadingHTTPServer):
-    """Serves CONTENT at every path, with the faults that a test sets."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.content = CONTENT
-        self.content_type = "application/octet-stream"
-        self.statuses: list[int] = []  # of the next responses, instead of a file
-        self.interruptions: list[int] = []  # bytes after which the next responses end
-        self.supports_range = True
-        self.sends_length = True
-        self.may_respond = Event()
-        self.may_respond.set()
-        self.ranges: list[str | None] = []  # the Range header of every request
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/weights.pth"
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_GET(self) -> None:
-        server, requested = self.server, self.headers["Range"]
-        server.ranges.append(requested)
-        server.may_respond.wait(10)
-        start = 0
-        if requested and server.supports_range:
-            start = int(requested.removeprefix("bytes=").removesuffix("-"))
-        if server.statuses or start >= len(server.content):
-            self.send_error(server.statuses.pop(0) if server.statuses else 416)
-            return
-        body = server.content[start:]
-        self.send_response(206 if start else 200)
-        self.send_header("Content-Type", server.content_type)
-        if server.sends_length:
-            self.send_header("Content-Length", str(len(body)))
-        if start:
-            size = len(server.content)
-            self.send_header("Content-Range", f"bytes {start}-{size - 1}/{size}")
-        self.end_headers()
-        self.wfile.write(body[: server.interruptions.pop(0)] if server.interruptions else body)
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Prints nothing."""
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setattr(download_module, "RETRY_DELAY", 0)
-    with Server() as server:
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield server
-        server.may_respond.set()
-        server.shutdown()
-        thread.join()
 
 
 def tiny_model(
@@ -275,7 +210,8 @@ def test_no_progress_bar_is_shown_without_a_terminal(
     server: Server, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     download_model(tiny_model(server), tmp_path, progress=True)
-    assert capfd.readouterr() == ("", "")
+    line = f"Downloading tiny: license MIT, from 127.0.0.1:{server.server_port}\n"
+    assert capfd.readouterr() == ("", line)
 
 
 def test_the_environment_determines_the_cache_folder(

@@ -9,7 +9,8 @@ from higherhrnet.config import InputConfig, ModelConfig
 from higherhrnet.errors import InputError
 from higherhrnet.header import Header
 from higherhrnet.skeleton import SKELETONS
-from higherhrnet.zoo.published import PUBLISHED, PublishedModel, format_models, published_model
+from higherhrnet.zoo.published import PUBLISHED, PublishedModel, published_model
+from higherhrnet.zoo.table import format_models
 
 each_model = pytest.mark.parametrize("model", PUBLISHED, ids=lambda model: model.name)
 
@@ -88,13 +89,15 @@ def cells(name: str) -> list[str]:
 
 def test_the_table_states_the_published_values() -> None:
     assert cells("w32-512") == [
-        "w32-512", "32", "512 px", "67.1", "69.9", "COCO val2017", "115 MB", "MIT",
+        "w32-512", "32", "17", "512 px", "67.1", "69.9", "COCO val2017", "28.6 M", "46.2 G",
+        "115 MB", "MIT", "no",
     ]  # fmt: skip
 
 
 def test_the_table_marks_unknown_values_and_backbones() -> None:
     assert cells("imagenet-w32") == [
-        "imagenet-w32", "32", "–", "–", "–", "– (backbone)", "unknown", "MIT",
+        "imagenet-w32", "32", "–", "–", "–", "–", "– (backbone)", "–", "–",
+        "unknown", "MIT", "no",
     ]  # fmt: skip
 
 

@@ -65,7 +65,7 @@ class Header:
             ) from error
         try:
             return _parse(json.loads(text))
-        except (ValueError, dacite.DaciteError) as error:
+        except (ValueError, RecursionError, dacite.DaciteError) as error:
             reason = " ".join(str(error).split())
             raise InputError(f"{source}: the header is invalid: {reason}") from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from higherhrnet.errors import InputError, reading, require, require_file
+from higherhrnet.json_values import describe, number, sequence, text, whole_number
 from higherhrnet.keypoint_names import find_side_pairs, has_side
 
 
@@ -116,33 +118,46 @@ class Skeleton:
         the mean of COCO's sigmas.
 
         Args:
-            category: has `keypoints` (names) and may have `skeleton` (pairs of numbers from 1),
-                `sigmas`, `grouping_order` (numbers from 0) and `flip_pairs` (pairs of names).
+            category: has `keypoints` (names) and may have `skeleton`, `sigmas`, `grouping_order`
+                (numbers from 0) and `flip_pairs` (pairs of names). `skeleton` is a list of pairs,
+                or a flat list, of numbers or names; the numbers count from 1 unless one of them is
+                0.
             name: the name of the skeleton (default: that of the category).
 
         Raises:
             InputError: the category has no keypoints, or they do not form a skeleton.
         """
-        title = name or str(category.get("name", "custom"))
-        names = tuple(map(str, category.get("keypoints", ())))
-        require(len(names) > 0, f"category {title} has no keypoints")
+        title = name or str(category.get("name") or "custom")
+        prefix = f"category {title}"
+        names = tuple(
+            text(value, f"{prefix}: each of keypoints")
+            for value in sequence(category.get("keypoints"), f"{prefix}: keypoints", "names")
+        )
+        require(
+            len(names) > 0, f"{prefix} has no keypoints; list their names under keypoints, as COCO"
+        )
         for known in SKELETONS.values():
             if names == known.names:
                 return known
-        try:
-            pairs = [(int(a) - 1, int(b) - 1) for a, b in category.get("skeleton", ())]
-            if any(not 0 <= end < len(names) for pair in pairs for end in pair):
-                raise ValueError(f"skeleton has numbers outside 1 to {len(names)}")
-            return cls(
-                title,
-                names,
-                tuple((names[a], names[b]) for a, b in pairs) or _known_limbs(names),
-                tuple(map(float, category.get("sigmas", ()))) or default_sigmas(names),
-                tuple(map(int, category.get("grouping_order", ()))),
-                tuple((str(a), str(b)) for a, b in category.get("flip_pairs", ())),
+        sigmas = sequence(category.get("sigmas"), f"{prefix}: sigmas", "numbers")
+        order = sequence(category.get("grouping_order"), f"{prefix}: grouping_order", "numbers")
+        pairs = sequence(category.get("flip_pairs"), f"{prefix}: flip_pairs", "pairs of names")
+        for pair in pairs:
+            is_pair = isinstance(pair, list | tuple) and len(pair) == 2
+            require(
+                is_pair and set(map(type, pair)) == {str},
+                f"{prefix}: each of flip_pairs must be a pair of names, not {json.dumps(pair)}",
             )
-        except (TypeError, ValueError) as error:
-            raise InputError(f"category {title}: {error}") from error
+        return cls(
+            title,
+            names,
+            _category_limbs(category.get("skeleton"), names, f"{prefix}: skeleton")
+            or _known_limbs(names),
+            tuple(number(value, f"{prefix}: each of sigmas") for value in sigmas)
+            or default_sigmas(names),
+            tuple(whole_number(value, f"{prefix}: each of grouping_order") for value in order),
+            tuple((a, b) for a, b in pairs),
+        )
 
     def to_category(self) -> dict[str, Any]:
         """Converts the skeleton to an entry of COCO's `categories`; see `from_category`."""
@@ -155,6 +170,31 @@ class Skeleton:
             "grouping_order": list(self.grouping_order),
             "flip_pairs": [list(pair) for pair in self.flip_pairs],
         }
+
+
+def _category_limbs(
+    values: object, names: Sequence[str], title: str
+) -> tuple[tuple[str, str], ...]:
+    """Reads limbs from pairs, or a flat list, of the names or numbers of keypoints."""
+    items = sequence(values, title, "pairs of keypoints")
+    if len(items) % 2 == 0 and not any(isinstance(item, list | tuple) for item in items):
+        items = list(zip(items[::2], items[1::2], strict=True))
+    for item in items:
+        if not isinstance(item, list | tuple) or len(item) != 2:
+            raise InputError(f"{title} must be pairs of keypoints, but has {describe(item)}")
+    ends: list[Any] = [end for pair in items for end in pair]
+    unnamed = [
+        whole_number(end, f"{title}: an end that is not the name of a keypoint")
+        for end in ends
+        if end not in names
+    ]
+    first = 0 if 0 in unnamed else 1
+    if outside := [end for end in unnamed if not first <= end < first + len(names)]:
+        raise InputError(
+            f"{title} has numbers outside {first} to {first + len(names) - 1}: {outside[0]}"
+        )
+    resolved = [str(end) if end in names else names[int(float(end)) - first] for end in ends]
+    return tuple(zip(resolved[::2], resolved[1::2], strict=True))
 
 
 def _known_limbs(names: Sequence[str]) -> tuple[tuple[str, str], ...]:
@@ -203,6 +243,8 @@ def load_skeleton(name_or_file: str | Path) -> Skeleton:
             tuple(names.index(name) for name in table.get("grouping_order", ())),
             tuple((a, b) for a, b in table.get("flip_pairs", ())),
         )
+    except RecursionError as error:
+        raise InputError(f"{path}: not a skeleton: its brackets are nested too deeply") from error
     except (TypeError, ValueError) as error:
         raise InputError(f"{path}: not a skeleton: {error}") from error
 

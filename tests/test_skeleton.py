@@ -155,8 +155,8 @@ def test_categories_of_coco_and_crowdpose_are_recognized_by_their_names() -> Non
             "skeleton has numbers outside 1 to 2",
         ),
         (
-            {"keypoints": ["a", "b"], "skeleton": [[0, 1]]},
-            "skeleton has numbers outside 1 to 2",
+            {"keypoints": ["a", "b"], "skeleton": [[0, 2]]},
+            "skeleton has numbers outside 0 to 1",
         ),
         ({"keypoints": ["a", "a"]}, "skeleton custom: there must be keypoint names"),
         ({"keypoints": ["a", "b"], "sigmas": [0.1]}, "skeleton custom: there must be one sigma"),

@@ -8,7 +8,7 @@ from typing import Annotated
 from tyro.conf import Positional
 
 from higherhrnet.config import InputConfig
-from higherhrnet.errors import require, require_packages
+from higherhrnet.errors import InputError, require, require_packages
 from higherhrnet.flags import flag, required
 from higherhrnet.train_config import AugmentConfig
 
@@ -44,5 +44,11 @@ def check_data(
         require_packages("check-data --out", "torch", "torch")
         from higherhrnet.training.sample_sheet import write_sheet
 
-        print(write_sheet(out / "samples.jpg", datasets, augment, input_config, samples))
+        sheet = out / "samples.jpg"
+        try:
+            print(write_sheet(sheet, datasets, augment, input_config, samples))
+        except InputError as error:
+            if valid:
+                raise
+            print(f"{sheet}: not written: {error}")
     return 0 if valid else 3

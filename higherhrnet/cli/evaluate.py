@@ -24,7 +24,8 @@ def evaluate(
     """Measure the accuracy of a model, or of a file of predictions, on annotated images.
 
     Prints the ten metrics of COCO's keypoint evaluation, or the nine metrics of CrowdPose where the
-    keypoints are CrowdPose's. The exit code is 3 if some images could not be read.
+    keypoints are CrowdPose's, and what was left out or assumed. The exit code is 3 if some images
+    could not be read.
 
     Args:
         annotations: A COCO keypoints file with the ground truth.
@@ -39,7 +40,9 @@ def evaluate(
         resume: Continue an earlier run with the same --report folder.
     """
     from higherhrnet.evaluation.crowd_index import crowd_index_note
-    from higherhrnet.evaluation.metrics import evaluate_results, format_metrics
+    from higherhrnet.evaluation.metrics import compute_metrics, format_metrics
+    from higherhrnet.evaluation.notes import evaluation_notes
+    from higherhrnet.evaluation.pairing import pair_results
     from higherhrnet.evaluation.predict_dataset import predict_dataset
     from higherhrnet.evaluation.report import write_report
     from higherhrnet.evaluation.rotation import require_equal_rotation
@@ -51,6 +54,7 @@ def evaluate(
     if resume and (predictions or not report):
         raise InputError("--resume needs --report, and a model instead of --predictions")
     truth = load_annotations(annotations)
+    truth.require_people()
     failed: list[str] = []
     if predictions:
         results = load_predictions(predictions)
@@ -58,9 +62,12 @@ def evaluate(
     else:
         images = images or find_images(annotations, truth.file_names)
         results, failed = predict_dataset(options.load(), truth, images, report, resume)
-    metrics = evaluate_results(truth, results)
+    paired = pair_results(truth, results)
+    metrics = compute_metrics(paired)
     print(format_metrics(metrics, len(truth.images), truth.num_people))
     if "AP_hard" in metrics and (note := crowd_index_note(truth.images)):
+        print(note)
+    for note in evaluation_notes(paired):
         print(note)
     if failed:
         print(f"{len(failed)} images could not be read; their people count as missed")

@@ -85,6 +85,7 @@ def _export_int8(
     sources, check = select_calibration_images(folder, count), None
     if annotations:
         truth = load_annotations(annotations)
+        truth.require_people()
         check = AccuracyCheck(truth, images or find_images(annotations, truth.file_names))
     with TemporaryDirectory() as temporary:
         float_model = path

@@ -119,14 +119,14 @@ def _annotated_images(annotations: Annotations) -> tuple[list[Entry], list[list[
     """Returns the images with annotations, and the annotations of each."""
     path, people = annotations.path, defaultdict(list)
     for person in annotations.people:
-        people[str(person["image_id"])].append(person)
-    images = [image for image in annotations.images if str(image["id"]) in people]
+        people[person["image_id"]].append(person)
+    images = [image for id_, image in annotations.images_by_id().items() if id_ in people]
     if not images:
         raise InputError(f"{path}: no people are annotated in its images")
     for image in images:
         if not image.get("file_name"):
             raise InputError(f"{path}: image {image['id']} has no file_name")
-    return images, [people[str(image["id"])] for image in images]
+    return images, [people[image["id"]] for image in images]
 
 
 def _shape(entry: Entry, images: ImageStore) -> Shape:

@@ -6,55 +6,31 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from higherhrnet.config import DecodeConfig
+from higherhrnet.data.check_geometry import ImagePerson, check_geometry, person_name
 from higherhrnet.data.dataset import parse_dataset_argument
 from higherhrnet.data.orientation import find_oriented_images
 from higherhrnet.data.rle import encode_annotation
 from higherhrnet.data.sides import find_swapped_sides
 from higherhrnet.errors import InputError
+from higherhrnet.findings import Finding
 from higherhrnet.hardware import usable_cores
 from higherhrnet.io.atomic import atomic_path
-from higherhrnet.io.coco import Annotations, Entry, load_annotations
+from higherhrnet.io.coco import Annotations, Entry, read_annotations
+from higherhrnet.io.coco_entries import image_name
 from higherhrnet.io.image_folder import find_images
 from higherhrnet.io.image_store import ImageStore
 from higherhrnet.keypoint_names import describe_pairs
 from higherhrnet.skeleton import Skeleton
 
-ImagePerson = tuple[Entry, Entry]
-"""An image and one of its annotations."""
-
 MAX_SWAPPED_FRACTION = 0.1
 """Fraction of people with possibly swapped left and right keypoints above which they are an error.
 Below it, all of them may be false positives."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A kind of problem in a dataset, with all cases of it."""
-
-    singular: str
-    """The problem in the singular, for example "image cannot be read"."""
-    plural: str
-    """The problem in the plural, for example "images cannot be read"."""
-    cases: list[str]
-    """A description of each case."""
-    is_error: bool = True
-    """Whether something is wrong; False for a note on something that may be intended."""
-
-    def summary(self, max_cases: int = 3) -> str:
-        """Formats one line with the number of cases and the first of them."""
-        count, listed = len(self.cases), self.cases[:max_cases]
-        if count > max_cases:
-            listed = [*listed, f"and {count - max_cases:,} more"]
-        level = "error" if self.is_error else "note"
-        problem = self.singular if count == 1 else self.plural
-        return f"{level}: {count:,} {problem} ({'; '.join(listed)})"
 
 
 def check_datasets(datasets: Sequence[str], out: Path | None = None) -> bool:
@@ -74,10 +50,10 @@ def check_datasets(datasets: Sequence[str], out: Path | None = None) -> bool:
     lines, valid = [], True
     for dataset in datasets:
         path, location, _ = parse_dataset_argument(dataset)
-        annotations = load_annotations(path)
+        annotations, invalid = read_annotations(path)
         names = annotations.file_names
         images = ImageStore(location or find_images(path, names), names)
-        findings = check_dataset(annotations, images)
+        findings = sort_findings([*invalid, *check_dataset(annotations, images)])
         counts = f"{len(annotations.images):,} images, {annotations.num_people:,} people"
         print(f"{path}: {counts} with keypoints")
         print(f"  flip pairs: {describe_pairs(annotations.skeleton.pairs)}")
@@ -87,7 +63,7 @@ def check_datasets(datasets: Sequence[str], out: Path | None = None) -> bool:
         lines += [f"{path}\t{f.plural}\t{case}\n" for f in findings for case in f.cases]
     if out:
         with atomic_path(out / "findings.txt") as temporary:
-            temporary.write_text("".join(lines), encoding="utf-8")
+            temporary.write_text("".join(lines), encoding="utf-8", errors="backslashreplace")
     return valid
 
 
@@ -97,29 +73,44 @@ def check_dataset(annotations: Annotations, images: ImageStore) -> list[Finding]
     Returns:
         The findings, errors first.
     """
-    entries = {str(image["id"]): image for image in annotations.images}
-    people = [
-        (entries[str(person["image_id"])], person)
-        for person in annotations.people
-        if str(person["image_id"]) in entries
-    ]
-    annotated = {str(image["id"]): image for image, _ in people}
-    findings = [
-        *_check_images(list(annotated.values()), images),
-        *_check_orientation(list(annotated.values()), images),
-        *_check_ids(annotations),
-        *_check_segmentations(people),
-        *_check_keypoints(people, annotations.skeleton),
-        *_count_people(people),
-        _check_sides(annotations.skeleton),
-        Finding(
-            "image has no annotated people and is not used in training",
-            "images have no annotated people and are not used in training",
-            [_file_name(image) for id_, image in entries.items() if id_ not in annotated],
-            is_error=False,
-        ),
-    ]
+    entries = {image["id"]: image for image in annotations.images}
+    people = [(entries[person["image_id"]], person) for person in annotations.people]
+    annotated = {image["id"]: image for image, _ in people}
+    return sort_findings(
+        [
+            *annotations.findings,
+            *_check_number_of_people(annotations),
+            *_check_images(list(annotated.values()), images),
+            *_check_orientation(list(annotated.values()), images),
+            *_check_ids(annotations),
+            *_check_segmentations(people),
+            *_check_keypoints(people, annotations.skeleton),
+            *check_geometry(people, annotations.skeleton),
+            *_count_people(people),
+            _check_sides(annotations.skeleton),
+            Finding(
+                "image has no annotated people and is not used in training",
+                "images have no annotated people and are not used in training",
+                [image_name(image) for id_, image in entries.items() if id_ not in annotated],
+                is_error=False,
+            ),
+        ]
+    )
+
+
+def sort_findings(findings: Sequence[Finding]) -> list[Finding]:
+    """Returns the findings that have cases, errors first."""
     return sorted((f for f in findings if f.cases), key=lambda finding: not finding.is_error)
+
+
+def _check_number_of_people(annotations: Annotations) -> list[Finding]:
+    return [
+        Finding(
+            "dataset has no person with labeled keypoints",
+            "datasets have no person with labeled keypoints",
+            [] if annotations.num_people else [str(annotations.path)],
+        )
+    ]
 
 
 def _check_images(entries: Sequence[Entry], images: ImageStore) -> list[Finding]:
@@ -128,7 +119,7 @@ def _check_images(entries: Sequence[Entry], images: ImageStore) -> list[Finding]
     def check(entry: Entry) -> tuple[str | None, str | None]:
         """Returns an error of reading the image and a mismatch of its size, or None for either."""
         if not entry.get("file_name"):
-            return f"{_file_name(entry)} has no file_name", None
+            return f"{image_name(entry)} has no file_name", None
         try:
             height, width = images.read(str(entry["file_name"])).shape[:2]
         except InputError as error:
@@ -139,7 +130,7 @@ def _check_images(entries: Sequence[Entry], images: ImageStore) -> list[Finding]
         with suppress(InputError):  # rotated by its EXIF orientation, the image may have that size
             images.read(str(entry["file_name"]), annotated[::-1])
             return None, None
-        return None, f"{_file_name(entry)} is {width}×{height}, not {annotated[0]}×{annotated[1]}"
+        return None, f"{image_name(entry)} is {width}×{height}, not {annotated[0]}×{annotated[1]}"
 
     problems: list[tuple[str | None, str | None]] = []
     with (
@@ -188,27 +179,23 @@ def _check_sides(skeleton: Skeleton) -> Finding:
 
 
 def _check_ids(annotations: Annotations) -> list[Finding]:
-    """Finds IDs that are used more than once, and annotations of unknown images."""
-    known = {str(image["id"]) for image in annotations.images}
+    """Finds IDs and files that are used more than once."""
+    files = {(image["id"], image.get("file_name")): image for image in annotations.images}
     return [
         Finding(
             "image ID is used more than once",
             "image IDs are used more than once",
-            _repeated_ids(annotations.images),
+            _repeated(annotations.images, "id"),
+        ),
+        Finding(
+            "image file is listed more than once",
+            "image files are listed more than once",
+            _repeated(list(files.values()), "file_name"),
         ),
         Finding(
             "annotation ID is used more than once",
             "annotation IDs are used more than once",
-            _repeated_ids(annotations.people),
-        ),
-        Finding(
-            "annotation belongs to an image that is not listed",
-            "annotations belong to images that are not listed",
-            [
-                f"{_annotation_name(person)} of image {person['image_id']}"
-                for person in annotations.people
-                if str(person["image_id"]) not in known
-            ],
+            _repeated(annotations.people, "id"),
         ),
     ]
 
@@ -222,7 +209,7 @@ def _check_segmentations(people: Sequence[ImagePerson]) -> list[Finding]:
             try:
                 encode_annotation(person, int(image["height"]), int(image["width"]))
             except InputError as error:
-                invalid.append(f"{_file_name(image)}, {error}")
+                invalid.append(f"{image_name(image)}, {error}")
     return [Finding("segmentation is invalid", "segmentations are invalid", invalid)]
 
 
@@ -234,16 +221,18 @@ def _check_keypoints(people: Sequence[ImagePerson], skeleton: Skeleton) -> list[
     positions, labeled = triples[..., :2], triples[..., 2] > 0
     beyond = (positions < 0) | (positions > np.array(sizes).reshape(-1, 1, 2))
     outside = [
-        f"{_name(people[p])}: {skeleton.names[k]} at {positions[p, k, 0]:g}, {positions[p, k, 1]:g}"
+        f"{person_name(people[p])}: {skeleton.names[k]} at "
+        f"{positions[p, k, 0]:g}, {positions[p, k, 1]:g}"
         for p, k in np.argwhere(labeled & beyond.any(2)).tolist()
     ]
     counts = np.array([person["num_keypoints"] for _, person in people])
     miscounted = [
-        f"{_name(people[p])} has {labeled[p].sum()} keypoints, not {counts[p]}"
+        f"{person_name(people[p])} has {labeled[p].sum()} keypoints, not {counts[p]}"
         for p in np.flatnonzero(labeled.sum(1) != counts).tolist()
     ]
     swapped = [
-        _name(people[p]) for p in np.flatnonzero(find_swapped_sides(triples, skeleton)).tolist()
+        person_name(people[p])
+        for p in np.flatnonzero(find_swapped_sides(triples, skeleton)).tolist()
     ]
     many = len(swapped) > MAX_SWAPPED_FRACTION * np.count_nonzero(labeled.any(1))
     return [
@@ -262,8 +251,8 @@ def _check_keypoints(people: Sequence[ImagePerson], skeleton: Skeleton) -> list[
 
 def _count_people(people: Sequence[ImagePerson]) -> list[Finding]:
     """Finds people without keypoints, and images with many people."""
-    ignored = [_name(pair) for pair in people if not pair[1]["num_keypoints"]]
-    counts = Counter(_file_name(image) for image, person in people if person["num_keypoints"])
+    ignored = [person_name(pair) for pair in people if not pair[1]["num_keypoints"]]
+    counts = Counter(image_name(image) for image, person in people if person["num_keypoints"])
     maximum = DecodeConfig().max_people
     crowded = [f"{name} has {count}" for name, count in counts.items() if count > maximum]
     return [
@@ -282,18 +271,6 @@ def _count_people(people: Sequence[ImagePerson]) -> list[Finding]:
     ]
 
 
-def _repeated_ids(entries: Sequence[Entry]) -> list[str]:
-    counts = Counter(str(entry["id"]) for entry in entries if "id" in entry)
-    return [f"{id_} ({count} times)" for id_, count in counts.items() if count > 1]
-
-
-def _file_name(image: Entry) -> str:
-    return str(image.get("file_name") or f"image {image['id']}")
-
-
-def _annotation_name(person: Entry) -> str:
-    return f"annotation {person.get('id', 'without ID')}"
-
-
-def _name(pair: ImagePerson) -> str:
-    return f"{_file_name(pair[0])}, {_annotation_name(pair[1])}"
+def _repeated(entries: Sequence[Entry], key: str) -> list[str]:
+    counts = Counter(str(entry[key]) for entry in entries if key in entry)
+    return [f"{value} ({count} times)" for value, count in counts.items() if count > 1]

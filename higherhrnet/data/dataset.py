@@ -52,6 +52,7 @@ class KeypointDataset:
         skeleton: the skeleton of the keypoints.
         parts: the annotations and the images of each dataset.
         weights: for each dataset, how often an epoch uses each of its images.
+        notes: what was left out or assumed in the datasets, a line of text each.
     """
 
     def __init__(
@@ -59,9 +60,10 @@ class KeypointDataset:
         skeleton: Skeleton,
         parts: Sequence[tuple[PackedAnnotations, ImageStore]],
         weights: Sequence[float],
+        notes: Sequence[str] = (),
     ) -> None:
         lengths = [len(packed) for packed, _ in parts]
-        self.skeleton = skeleton
+        self.skeleton, self.notes = skeleton, notes
         self.names = [name for packed, _ in parts for name in packed.names]
         """The file names of the images, as in the annotations."""
         self.weights = np.repeat(np.asarray(weights, np.float64), lengths)
@@ -130,7 +132,8 @@ def load_dataset(
         )
         images.contains(packed.names[0])  # if a search is needed, before workers copy the store
         parts.append((packed, images))
-    return KeypointDataset(skeleton, parts, [weight for _, _, weight in arguments])
+    notes = [f"{d.path}: {finding.summary()}" for d in datasets for finding in d.findings]
+    return KeypointDataset(skeleton, parts, [weight for _, _, weight in arguments], notes)
 
 
 def parse_dataset_argument(text: str) -> tuple[Path, Path | None, float]:

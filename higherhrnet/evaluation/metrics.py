@@ -44,11 +44,14 @@ def evaluate(
         A value for each metric; see `evaluate_results`.
 
     Raises:
-        InputError: a file cannot be read, or a result does not match the annotations.
+        InputError: a file cannot be read, no annotated person has labeled keypoints, or a result
+            does not match the annotations.
     """
     if isinstance(predictions, str | Path):
         predictions = load_predictions(predictions)
-    return evaluate_results(load_annotations(annotations), predictions)
+    truth = load_annotations(annotations)
+    truth.require_people()
+    return evaluate_results(truth, predictions)
 
 
 def evaluate_results(

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import PureWindowsPath
 from typing import Any
+from unicodedata import normalize
 
 from higherhrnet.errors import InputError
 from higherhrnet.io.coco import Annotations, Entry
+from higherhrnet.json_values import identifier
 from higherhrnet.skeleton import CROWDPOSE
 
 CROWDPOSE_AREA = 0.53
@@ -26,6 +28,8 @@ class PairedResults:
     people: list[Entry]
     """All annotated people of these images; their `id` counts from 1."""
     results: list[Entry]
+    num_ignored: int
+    """The number of results of other categories, which are not in `results`."""
 
     @property
     def people_by_image(self) -> list[list[Entry]]:
@@ -41,8 +45,9 @@ class PairedResults:
 def pair_results(annotations: Annotations, results: Sequence[Mapping[str, Any]]) -> PairedResults:
     """Assigns ground truth and results to images.
 
-    A result belongs to the image that its `file_name` names, else to the image with its `image_id`,
-    which may be a number or a string.
+    A result belongs to the image that its `file_name` names by path, base name or stem, else to the
+    image of its `image_id`. If not all values of `image_id` are IDs of images but all are names of
+    files, they are used as names.
 
     Args:
         annotations: the ground truth.
@@ -51,42 +56,61 @@ def pair_results(annotations: Annotations, results: Sequence[Mapping[str, Any]])
             is ignored instead.
 
     Raises:
-        InputError: a result belongs to an image without annotations, or to another skeleton.
+        InputError: a result belongs to an image without annotations, or to another skeleton, or two
+            images have the same ID.
     """
-    category = annotations.category_id
-    of_category = [r for r in results if r.get("category_id", category) == category]
+    of_people = [result for result in results if _is_of_people(result, annotations)]
     images = sorted(
-        annotations.images, key=lambda image: (isinstance(image["id"], str), image["id"])
+        annotations.images_by_id().values(),
+        key=lambda image: (isinstance(image["id"], str), image["id"]),
     )
-    indices = {str(image["id"]): index for index, image in enumerate(images)}
+    indices = {image["id"]: index for index, image in enumerate(images)}
     return PairedResults(
         annotations,
         images,
         _indexed_people(annotations, indices),
-        _indexed_results(of_category or results, annotations, indices),
+        _indexed_results(of_people or results, annotations, indices),
+        len(results) - len(of_people or results),
     )
 
 
-def _indexed_people(annotations: Annotations, indices: Mapping[str, int]) -> list[Entry]:
-    """Returns the annotated people, with IDs from 1: ID 0 means "no match" in pycocotools."""
-    people = [
-        person | {"id": id_, "image_id": indices[str(person["image_id"])], "category_id": 1}
-        for id_, person in enumerate(annotations.people, 1)
-        if str(person["image_id"]) in indices
-    ]
+def evaluated_area(person: Mapping[str, Any], annotations: Annotations) -> float:
+    """Returns the area with which a person is evaluated: for CrowdPose, a part of the box."""
     if annotations.skeleton == CROWDPOSE:
-        for person in people:
-            person["area"] = CROWDPOSE_AREA * person["bbox"][2] * person["bbox"][3]
-    return people
+        return float(CROWDPOSE_AREA * person["bbox"][2] * person["bbox"][3])
+    return float(person["area"])
+
+
+def _is_of_people(result: Mapping[str, Any], annotations: Annotations) -> bool:
+    category = result.get("category_id")
+    if category is None:
+        return True
+    people = annotations.category_ids | {annotations.category_id}
+    return identifier(category, "category_id") in people
+
+
+def _indexed_people(annotations: Annotations, indices: Mapping[int | str, int]) -> list[Entry]:
+    """Returns the annotated people, with IDs from 1: ID 0 means "no match" in pycocotools."""
+    return [
+        person
+        | {
+            "id": id_,
+            "image_id": indices[person["image_id"]],
+            "category_id": 1,
+            "area": evaluated_area(person, annotations),
+        }
+        for id_, person in enumerate(annotations.people, 1)
+    ]
 
 
 def _indexed_results(
-    results: Sequence[Mapping[str, Any]], annotations: Annotations, indices: Mapping[str, int]
+    results: Sequence[Mapping[str, Any]],
+    annotations: Annotations,
+    indices: Mapping[int | str, int],
 ) -> list[Entry]:
     """Returns the results in the form that pycocotools expects, with the index of their image."""
     path, count = annotations.path, len(annotations.skeleton)
-    ids_by_file_name = _ids_by_file_name(annotations)
-    images = [indices.get(_image_id(result, ids_by_file_name)) for result in results]
+    images = _image_indices(results, annotations, indices)
     if missing := images.count(None):
         first = results[images.index(None)]
         name = first.get("file_name") or first["image_id"]
@@ -106,27 +130,66 @@ def _indexed_results(
     ]
 
 
-def _image_id(result: Mapping[str, Any], ids_by_file_name: Mapping[str, str]) -> str:
-    """Returns the ID of a result's image: by the path, base name or stem of its file, else its ID.
+def _image_indices(
+    results: Sequence[Mapping[str, Any]],
+    annotations: Annotations,
+    indices: Mapping[int | str, int],
+) -> list[int | None]:
+    """Returns the index of each result's image; None if there is no such image.
 
     The file name has priority because `predict` derives IDs from file names, and the annotations
-    may use other IDs.
+    may use other IDs. All values of `image_id` are understood in the same way, because a number may
+    be the ID of one image and the file name of another.
     """
-    file = PurePath(str(result.get("file_name") or ""))
-    names = (str(file), file.name, file.stem)
-    known = (ids_by_file_name[name] for name in names if name in ids_by_file_name)
-    return next(known, str(result["image_id"]))
+    by_name = _indices_by_name(annotations, indices)
+    of_files = [_find_name(str(r.get("file_name") or ""), by_name) for r in results]
+    rest = [r for r, index in zip(results, of_files, strict=True) if index is None]
+    values = [identifier(result["image_id"], "image_id") for result in rest]
+    of_ids = [indices.get(value) for value in values]
+    of_names = [_find_name(value, by_name) for value in values] if None in of_ids else [None]
+    found = iter(of_ids if None in of_names else of_names)
+    return [next(found) if index is None else index for index in of_files]
 
 
-def _ids_by_file_name(annotations: Annotations) -> dict[str, str]:
-    """Returns image IDs by the stem, base name and path of the files, where these are unique."""
-    images = [image for image in annotations.images if image.get("file_name")]
-    paths = [PurePath(str(image["file_name"])) for image in images]
-    ids: dict[str, str] = {}
-    for names in ([p.stem for p in paths], [p.name for p in paths], [str(p) for p in paths]):
+def _find_name(name: int | str | None, by_name: Mapping[int | str, int]) -> int | None:
+    """Returns the index of the image with this path, base name or stem, or this number as stem."""
+    names = (name, str(name)) if isinstance(name, int) else reversed(_names(name or ""))
+    return next((by_name[name] for name in names if name in by_name), None)
+
+
+def _indices_by_name(
+    annotations: Annotations, indices: Mapping[int | str, int]
+) -> dict[int | str, int]:
+    """Returns the indices of images by all names of their files that are unique.
+
+    The keys are the stem as a number, if it is one, the stem, the base name and the path.
+    """
+    images = [image for image in annotations.images_by_id().values() if image.get("file_name")]
+    all_names = [_names(image["file_name"]) for image in images]
+    numbers = [int(stem) if _is_number(stem) else stem for stem, _, _ in all_names]
+    found: dict[int | str, int] = {}
+    for names in (numbers, *zip(*all_names, strict=True)):
         uses = Counter(names)
-        ids |= {n: str(i["id"]) for n, i in zip(names, images, strict=True) if uses[n] == 1}
-    return ids
+        found |= {
+            name: indices[image["id"]]
+            for name, image in zip(names, images, strict=True)
+            if uses[name] == 1
+        }
+    return found
+
+
+def _names(path: str) -> tuple[str, str, str]:
+    """Returns the stem, the base name and the path of a file.
+
+    Backslashes separate folders, too, and the query of a URL is not part of the base name.
+    """
+    file = PureWindowsPath(normalize("NFC", path))
+    name = file.name.partition("?")[0]
+    return PureWindowsPath(name).stem, name, file.as_posix()
+
+
+def _is_number(stem: str) -> bool:
+    return stem.isascii() and stem.isdecimal() and len(stem) < 100
 
 
 def _group_by_image(entries: list[Entry], count: int) -> list[list[Entry]]:

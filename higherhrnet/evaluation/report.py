@@ -110,7 +110,7 @@ def write_report(
     )
     target = folder / "index.html"
     with atomic_path(target) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+        temporary.write_text(page, encoding="utf-8", errors="backslashreplace")
     return target
 
 

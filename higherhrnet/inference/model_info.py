@@ -67,7 +67,7 @@ def _read_header(path: Path) -> Header:
             length = int.from_bytes(file.read(8), "little")
             entries = json.loads(file.read(min(length, _MAX_HEADER_BYTES)))
         metadata = dict(entries.get("__metadata__", {}))
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise InputError(f"{path}: is neither a .onnx nor a .safetensors model") from error
     return Header.from_metadata(metadata, str(path))
 

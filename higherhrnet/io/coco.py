@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from higherhrnet.errors import InputError, reading
-from higherhrnet.io.image_names import with_file_name
+from higherhrnet.findings import Finding, FindingCollector
+from higherhrnet.io.coco_categories import read_categories
+from higherhrnet.io.coco_entries import Entry, read_result
+from higherhrnet.io.coco_lists import read_images, read_list, read_people, require_entry
+from higherhrnet.json_values import describe
 from higherhrnet.skeleton import Skeleton
 
-Entry = dict[str, Any]
-"""An image, annotation, category or result, as it is in a COCO file."""
+__all__ = [
+    "Annotations",
+    "Entry",
+    "check_results",
+    "load_annotations",
+    "load_predictions",
+    "read_annotations",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,12 +32,17 @@ class Annotations:
     path: Path
     skeleton: Skeleton
     category_id: int | str
-    """The category of the people; annotations of other categories are left out."""
+    """The main category of people, which results get."""
     images: list[Entry]
-    """The images, as in the file; `file_name` is that of `coco_url` if it is missing."""
+    """The images, with `id`, and with `file_name`, `width` and `height` unless they are unknown;
+    a missing `file_name` is that of `coco_url`."""
     people: list[Entry]
-    """The annotations of the people, as in the file, each with `keypoints`, `num_keypoints`,
-    `bbox`, `area` and `iscrowd`."""
+    """The annotations of the people in `images`, each with `keypoints`, `num_keypoints`, `bbox`,
+    `area` and `iscrowd`."""
+    category_ids: frozenset[int | str] = frozenset()
+    """All categories of people: those with the same keypoints as the main category."""
+    findings: list[Finding] = field(default_factory=list)
+    """What was left out, merged, converted or assumed."""
 
     @property
     def file_names(self) -> list[str]:
@@ -44,18 +57,54 @@ class Annotations:
     @property
     def labeled_images(self) -> list[Entry]:
         """The images in which at least one keypoint is labeled."""
-        ids = {str(person["image_id"]) for person in self.people if person["num_keypoints"]}
-        return [image for image in self.images if str(image["id"]) in ids]
+        ids = {person["image_id"] for person in self.people if person["num_keypoints"]}
+        return [image for image in self.images if image["id"] in ids]
 
     def subset(self, images: list[Entry]) -> Annotations:
         """Returns the annotations of these images only."""
-        ids = {str(image["id"]) for image in images}
-        people = [person for person in self.people if str(person["image_id"]) in ids]
+        ids = {image["id"] for image in images}
+        people = [person for person in self.people if person["image_id"] in ids]
         return replace(self, images=images, people=people)
+
+    def images_by_id(self) -> dict[int | str, Entry]:
+        """Returns the images by their IDs; an image that is listed twice is contained once.
+
+        Raises:
+            InputError: two images with different files have the same ID.
+        """
+        by_id: dict[int | str, Entry] = {}
+        for image in self.images:
+            first = by_id.setdefault(image["id"], image)
+            names = [entry.get("file_name") for entry in (first, image)]
+            if first is not image and (names[0] != names[1] or None in names):
+                raise InputError(
+                    f"{self.path}: two images have the ID {image['id']}, {names[0]} and "
+                    f"{names[1]}; give each image its own ID (higherhrnet check-data lists all "
+                    "such IDs)"
+                )
+        return by_id
+
+    def require_people(self) -> None:
+        """Raises InputError if there is no person to evaluate, with the reasons."""
+        if self.num_people:
+            return
+        crowds = sum(person["iscrowd"] for person in self.people)
+        counts = (
+            f"{len(self.people):,} annotations of people, of which {crowds:,} are crowds and "
+            f"{len(self.people) - crowds:,} have no labeled keypoints (num_keypoints is 0)"
+        )
+        reasons = "; ".join([counts, *(finding.text() for finding in self.findings)])
+        raise InputError(f"{self.path}: contains no person with labeled keypoints: {reasons}")
 
 
 def load_annotations(path: str | Path, skeleton: Skeleton | None = None) -> Annotations:
     """Reads a COCO keypoint annotation file.
+
+    Values may have another JSON type than in COCO's own files: 1, "1" and 1.0 are the same ID,
+    numbers may be strings, flags may be words, and `null` means that a value is absent. All
+    categories with the keypoints of the main one are people; the main one is named `person` or is
+    the first with keypoints. Annotations of other categories are left out; `findings` of the result
+    contains their number.
 
     Missing fields of a person are filled in: without `keypoints`, none is labeled;
     `num_keypoints` is the number of keypoints with visibility above 0; `bbox` is the box around
@@ -66,25 +115,57 @@ def load_annotations(path: str | Path, skeleton: Skeleton | None = None) -> Anno
         skeleton: the skeleton; default: the one that the file's category describes.
 
     Raises:
-        InputError: the file cannot be read, is not a COCO annotation file, or a person does not
-            match the skeleton.
+        InputError: the file cannot be read, is not a COCO annotation file, or an image or an
+            annotation is invalid.
+    """
+    annotations, invalid = read_annotations(path, skeleton)
+    if invalid:
+        count = sum(len(finding.cases) for finding in invalid) - 1
+        more = f"; higherhrnet check-data lists it and {count:,} more invalid entries"
+        raise InputError(f"{path}: {invalid[0].cases[0]}{more if count else ''}")
+    return annotations
+
+
+def read_annotations(
+    path: str | Path, skeleton: Skeleton | None = None
+) -> tuple[Annotations, list[Finding]]:
+    """Reads a COCO keypoint annotation file without its invalid images and annotations.
+
+    The arguments are those of `load_annotations`.
+
+    Returns:
+        The valid images and annotations, and the invalid ones as findings.
+
+    Raises:
+        InputError: the file cannot be read, or its images, annotations or categories are not lists
+            or do not describe people.
     """
     path = Path(path)
     content = _read_json(path)
     if not isinstance(content, dict) or not content.get("images"):
         raise InputError(f"{path}: not a COCO annotation file, since it lists no images")
     try:
-        images = list(map(with_file_name, _entries(content["images"], "images", "id")))
-        category = _person_category(_entries(content.get("categories"), "categories", "id"))
-        skeleton = skeleton or Skeleton.from_category(category)
-        people = [
-            _complete_person(annotation, len(skeleton))
-            for annotation in _entries(content.get("annotations"), "annotations", "image_id")
-            if annotation.get("category_id", category["id"]) == category["id"]
-        ]
-    except (TypeError, ValueError, OverflowError) as error:
+        categories = read_categories(read_list(content.get("categories"), "categories"))
+        skeleton = skeleton or Skeleton.from_category(categories.main)
+        invalid, remarks = FindingCollector(), FindingCollector()
+        for name in categories.merged:
+            remarks.add(
+                "category has the keypoints of the main category and counts as people, too",
+                "categories have the keypoints of the main category and count as people, too",
+                name,
+                is_error=False,
+            )
+        images = read_images(read_list(content["images"], "images"), invalid, remarks)
+        people = read_people(
+            read_list(content.get("annotations"), "annotations"),
+            categories, len(skeleton), {image["id"] for image in images}, invalid, remarks,
+        )  # fmt: skip
+    except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    return Annotations(path, skeleton, category["id"], images, people)
+    main = categories.main["id"]
+    findings = remarks.findings()
+    annotations = Annotations(path, skeleton, main, images, people, categories.ids, findings)
+    return annotations, invalid.findings()
 
 
 def load_predictions(path: str | Path) -> list[Entry]:
@@ -101,22 +182,26 @@ def load_predictions(path: str | Path) -> list[Entry]:
 
 
 def check_results(results: Any, name: str) -> list[Entry]:  # noqa: ANN401 (JSON)
-    """Returns a list of COCO keypoint results unchanged if each one is complete.
+    """Reads a list of COCO keypoint results.
 
     Args:
-        results: the value to check.
+        results: the JSON value.
         name: the name of the value in error messages.
+
+    Returns:
+        The results, with numbers and IDs as in COCO's own files.
 
     Raises:
         InputError: the value is not a list, or a result has no image, keypoints or score.
     """
-    entries = _entries(results, name, "image_id")
-    for number, result in enumerate(entries):
-        prefix = f"result {number} (image {result['image_id']})"
-        _check_numbers(result.get("keypoints"), f"{prefix}: keypoints")
-        _check_numbers([result.get("score")], f"{prefix}: score", 1)
-        if result.get("bbox"):
-            _check_numbers(result["bbox"], f"{prefix}: bbox", 4)
+    entries = []
+    for index, result in enumerate(read_list(results, name)):
+        require_entry(result, index, name, "image_id")
+        try:
+            entries.append(read_result(result))
+        except InputError as error:
+            image = describe(result["image_id"]).strip('"')
+            raise InputError(f"result {index} (image {image}): {error}") from error
     return entries
 
 
@@ -125,73 +210,11 @@ def _read_json(path: Path) -> Any:  # noqa: ANN401
         data = path.read_bytes()
     try:
         return json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not a JSON file: {error}") from error
-
-
-def _entries(value: Any, name: str, key: str) -> list[Entry]:  # noqa: ANN401
-    """Returns `value` if it is a list of objects that each have a number or string under `key`."""
-    if not isinstance(value, list):
-        raise InputError(f"{name}: missing, or not a list")
-    for number, entry in enumerate(value):
-        if not isinstance(entry, dict) or not isinstance(entry.get(key), int | float | str):
-            raise InputError(f"{name}: entry {number} has no number or string as its {key}")
-    return value
-
-
-def _check_numbers(values: Any, name: str, count: int | None = None) -> None:  # noqa: ANN401
-    """Raises InputError unless `values` is a list of `count` finite numbers.
-
-    By default, any multiple of three except zero is accepted.
-    """
-    try:
-        array = np.asarray(values)
-    except ValueError:  # nested lists of unequal lengths
-        array = np.empty((0, 0))
-    right_size = array.size == count if count else array.size and array.size % 3 == 0
-    is_list_of_numbers = array.ndim == 1 and array.dtype.kind in "iuf"
-    if not (right_size and is_list_of_numbers and np.isfinite(array).all()):
-        raise InputError(f"{name} must be {count or 'three per keypoint,'} finite numbers")
-
-
-def _person_category(categories: list[Entry]) -> Entry:
-    """Returns the category of people: the only one with keypoints, or the one named `person`."""
-    candidates = [category for category in categories if category.get("keypoints")] or categories
-    named = [category for category in candidates if category.get("name") == "person"]
-    people = named or candidates
-    if len(people) != 1:
+    except RecursionError as error:
         raise InputError(
-            f"categories: found {len(people)} categories of people instead of one; if there are "
-            "several, give one of them the name person"
-        )
-    return people[0]
-
-
-def _complete_person(annotation: Entry, num_keypoints: int) -> Entry:
-    """Fills in missing fields of a person's annotation and checks its numbers."""
-    name = f"annotation {annotation.get('id')}"
-    person = {key: value for key, value in annotation.items() if value not in (None, [])}
-    keypoints = person.setdefault("keypoints", [0] * 3 * num_keypoints)
-    _check_numbers(keypoints, f"{name}: keypoints", 3 * num_keypoints)
-    labeled = _labeled_points(keypoints)
-    _check_numbers([person.setdefault("num_keypoints", len(labeled))], f"{name}: num_keypoints", 1)
-    if "bbox" not in person:
-        person["bbox"] = _bounding_box(labeled)
-    box = person["bbox"]
-    _check_numbers(box, f"{name}: bbox", 4)
-    _check_numbers([person.setdefault("area", box[2] * box[3])], f"{name}: area", 1)
-    person["iscrowd"] = int(person.get("iscrowd", 0))
-    return person
-
-
-def _labeled_points(keypoints: list[float]) -> list[list[float]]:
-    """Returns x and y of the keypoints whose visibility is above 0."""
-    return [keypoints[i : i + 2] for i in range(0, len(keypoints), 3) if keypoints[i + 2] > 0]
-
-
-def _bounding_box(points: list[list[float]]) -> list[float]:
-    """Returns x, y, width and height of the box around points; zeros if there are none."""
-    if not points:
-        return [0, 0, 0, 0]
-    corner, size = np.min(points, 0), np.ptp(points, 0)
-    return [*corner.tolist(), *size.tolist()]
+            f"{path}: not a JSON file that can be read: its brackets are nested too deeply"
+        ) from error
+    except ValueError as error:
+        hint = "; a file of JSON Lines, with a value in each line, is not read"
+        is_lines = str(error).startswith("Extra data: line 2")
+        raise InputError(f"{path}: not a JSON file: {error}{hint if is_lines else ''}") from error

@@ -115,6 +115,8 @@ class TrainingLoop:
             Whether the training is finished.
         """
         state, log_interval = self.state, _LOG_INTERVAL.get(self.group.device.type, 1)
+        for note in state.dataset.notes:
+            self.progress.write(note)
         self.progress.write(state.describe())
         with _catch_stop_signals() as signals, self.progress, closing(state.batches()) as batches:
             if self._validation_was_interrupted():

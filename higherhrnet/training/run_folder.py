@@ -72,7 +72,7 @@ class RunFolder:
         for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
             try:
                 yield json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 return
 
     def log(self, step: int, epoch: float, values: Mapping[str, float]) -> None:

@@ -124,7 +124,8 @@ def load_validator(data: DataConfig, group: ProcessGroup) -> Validator | None:
         The dataset; None if the configuration names none.
 
     Raises:
-        InputError: the annotations or images cannot be found or read.
+        InputError: the annotations or images cannot be found or read, or no person in them has
+            labeled keypoints.
     """
     dataset = data.train[0] if data.overfit and data.train else data.val
     if dataset is None:
@@ -134,6 +135,7 @@ def load_validator(data: DataConfig, group: ProcessGroup) -> Validator | None:
     names = annotations.file_names
     if data.overfit:
         annotations = annotations.subset(annotations.labeled_images[: data.overfit])
+    annotations.require_people()
     return Validator(annotations, images or find_images(path, names), group)
 
 

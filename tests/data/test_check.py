@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 import pytest
 
-from higherhrnet.data.check import Finding, check_dataset, check_datasets
+from higherhrnet.data.check import check_dataset, check_datasets
+from higherhrnet.findings import Finding
 from higherhrnet.io.coco import load_annotations
 from higherhrnet.io.image_store import ImageStore
 from higherhrnet.synthetic.scenes import write_scenes

@@ -209,6 +209,61 @@ def test_result_is_paired_by_its_file_name(form: str, measure: Measure) -> None:
     assert measure(content, results) == close_to(expected)
 
 
+@pytest.mark.parametrize(
+    "form",
+    [
+        "{:012}.jpg", "{:012}", "images/{:012}.jpg", "images\\{:012}.jpg", "{:012}.png",
+        "https://host/set/{:012}.jpg?token=1", "{:d}", "/data/local-files/?d=images/{:012}.jpg",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("new_id", [lambda id_: id_ + 1, lambda id_: f"uuid-{id_:03}"])
+def test_image_id_of_a_result_may_be_the_name_of_a_file(
+    form: str, new_id: Callable[[int], Any], measure: Measure
+) -> None:
+    content, results = random_case(106)
+    expected = oracle(content, results)
+    content, results = with_new_ids(content, results, new_id, form.format)
+    assert measure(content, results) == close_to(expected)
+
+
+def test_numbers_are_ids_where_all_are_ids_and_else_file_names(measure: Measure) -> None:
+    content, results = random_case(106)
+    expected = oracle(content, results)
+    order = sorted(image["id"] for image in content["images"])
+    following = dict(zip(order, order[1:] + order[:1], strict=True))
+    # Only IDs can be meant, although every number is the name of another image as well.
+    renamed, same = copy.deepcopy((content, results))
+    for image in renamed["images"]:
+        image["file_name"] = f"{following[image['id']]}.jpg"
+    assert measure(renamed, same) == close_to(expected)
+    # One number is no ID, so that file names are meant.
+    shifted, numbered = with_new_ids(content, results, {**following, order[-1]: 1000}.get, int)
+    assert measure(shifted, numbered) == close_to(expected)
+
+
+def test_two_images_with_one_id_are_rejected(measure: Measure) -> None:
+    content, results = random_case(106)
+    content["images"].append(content["images"][0] | {"file_name": "other.jpg"})
+    with pytest.raises(InputError, match=r"two images have the ID \d+, 0.*jpg and other\.jpg"):
+        measure(content, results)
+
+
+def test_an_image_that_is_listed_twice_counts_once(measure: Measure) -> None:
+    content, results = random_case(106)
+    expected = oracle(content, results)
+    content["images"].append(content["images"][0])
+    assert measure(content, results) == close_to(expected)
+
+
+def test_categories_with_equal_keypoints_are_evaluated_together(measure: Measure) -> None:
+    content, results = random_case(108)
+    expected = oracle(content, results)
+    content["categories"].append(content["categories"][0] | {"id": 2, "name": "child"})
+    for person, result in zip(content["annotations"][::2], results[::2], strict=False):
+        person["category_id"] = result["category_id"] = 2
+    assert measure(content, results) == close_to(expected)
+
+
 def test_files_of_equal_name_are_distinguished_by_folder_or_id(measure: Measure) -> None:
     content, results = random_case(107, images=2)
     expected = oracle(content, results)

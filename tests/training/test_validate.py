@@ -94,6 +94,22 @@ def test_the_training_file_is_parsed_once(
     assert run_in_processes([count_reads]) == [1]  # an audit hook cannot be removed
 
 
+def test_validation_data_without_people_are_rejected_before_training(
+    make_config: MakeConfig, scenes: Path, tmp_path: Path
+) -> None:
+    content = json.loads(scenes.read_text())
+    for person in content["annotations"]:
+        person["iscrowd"] = True
+    path = tmp_path / "crowds.json"
+    path.write_text(json.dumps(content))
+    config = make_config(val=f"{path},{scenes.parent / 'images'}")
+    with pytest.raises(
+        InputError, match=r"crowds\.json: contains no person with labeled keypoints"
+    ):
+        run_training(config)
+    assert not config.run.out.exists()
+
+
 @pytest.mark.parametrize("source", ["val", "train"])
 def test_a_skeleton_that_cannot_be_evaluated_is_rejected_before_training(
     source: str, make_config: MakeConfig, scenes: Path

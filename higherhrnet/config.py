@@ -13,7 +13,7 @@ from typing import Annotated, Literal, get_args
 from higherhrnet.errors import require
 from higherhrnet.flags import flag
 
-Convention = Literal["reference", "unbiased"]
+Convention = Literal["reference", "unbiased", "udp"]
 """The definition of pixel coordinates; see `higherhrnet.geometry`."""
 
 StemName = Literal["hrnet", "efficientnet-lite0", "efficientnet-lite2", "movenet"]
@@ -97,7 +97,8 @@ class InputConfig:
     divided after the mean is subtracted."""
     convention: Convention = "reference"
     """Definition of pixel coordinates. reference: the first pixel's center is at 0, as in the code
-    of the paper's authors; unbiased: it is at 0.5, so that flips and resizes are exact."""
+    of the paper's authors; unbiased: it is at 0.5, so that flips and resizes are exact; udp:
+    resizes align the centers of the outermost pixels, as in MMPose's UDP (not for training)."""
 
     def __post_init__(self) -> None:
         require(
@@ -109,6 +110,11 @@ class InputConfig:
             self.convention in get_args(Convention),
             f"convention must be one of {', '.join(get_args(Convention))}, not {self.convention!r}",
         )
+
+    @property
+    def align_corners(self) -> bool:
+        """Whether the centers of the corner cells of all maps are at the same positions."""
+        return self.convention == "udp"
 
 
 @dataclass(frozen=True)
@@ -225,7 +231,7 @@ class InferenceConfig:
     def require_convention(self, convention: Convention) -> None:
         """Raises InputError if a setting is invalid with the convention of pixel coordinates."""
         require(
-            not (self.align_flip and convention == "unbiased"),
+            not self.align_flip or convention == "reference",
             "align_flip needs the reference convention; turn it off, since the views of the "
-            "unbiased convention are aligned without it",
+            f"{convention} convention are aligned without it",
         )

@@ -1,10 +1,14 @@
 """The transforms between images, the network's input and its maps.
 
-There are two conventions for coordinates. `reference` is that of the reference implementation: the
-center of the first pixel is at 0, and coordinates are scaled without regard to pixel centers, so
-that a flip at stride s is off by 1 - 1/s cells. Weights of the paper's authors are trained with it.
+There are three conventions for coordinates. `reference` is that of the reference implementation:
+the center of the first pixel is at 0, and coordinates are scaled without regard to pixel centers,
+so that a flip at stride s is off by 1 - 1/s cells. Weights of the paper's authors are trained with
+it.
 `unbiased` counts from the edge of the image: the center of the first pixel is at 0.5, and resizes
-and flips are exact (similar to UDP, Huang et al., CVPR 2020).
+and flips are exact. `udp` is that of MMPose's UDP weights (Huang et al., CVPR 2020), whose resizes
+and flips are exact, too: the center of the first pixel is at 0, and resizes align the centers of
+the outermost pixels, so that n pixels have the length n - 1. The first pixels of the image, of the
+network's input and of its maps coincide; what the input has in excess is to the right and below.
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ from higherhrnet.errors import InputError
 Matrix = NDArray[np.float64]
 """(2, 3) affine transform from (x, y, 1) to (x', y')."""
 
-FIRST_PIXEL_CENTER: dict[Convention, float] = {"reference": 0.0, "unbiased": 0.5}
+FIRST_PIXEL_CENTER: dict[Convention, float] = {"reference": 0.0, "unbiased": 0.5, "udp": 0.0}
 """For each convention, the coordinate of the center of the first pixel. In annotations and in
 OpenCV it is 0, so this is the offset to their coordinates."""
 FLIP_SHIFT = 3
@@ -155,9 +159,11 @@ class Resize:
 
         Returns:
             (..., 2) x and y in pixels. As in annotations, the center of the first pixel is at 0 in
-            both conventions.
+            all conventions.
         """
-        strides = np.array([self.width / map_width, self.height / map_height])
+        sizes = np.array([[self.width, self.height], [map_width, map_height]])
+        lengths = sizes - 1 if self.convention == "udp" else sizes
+        strides = lengths[0] / lengths[1]
         return (
             transform(points * strides, invert(self.matrix)) - FIRST_PIXEL_CENTER[self.convention]
         )
@@ -196,6 +202,11 @@ def resize_for_network(
         convention: the definition of pixel coordinates.
     """
     w, h = network_size(height, width, input_size, scale, min_scale)
+    if convention == "udp":
+        smallest = np.array(network_size(height, width, input_size, min_scale, min_scale)) - 1
+        factor = min(smallest) / max(min(width, height) - 1, 1)
+        factors = (np.array([w, h]) - 1) / smallest * factor
+        return Resize(w, h, np.hstack([np.diag(factors), np.zeros((2, 1))]), convention)
     factor = w / width if width < height else h / height
     center = np.array([width / 2, height / 2])
     if convention == "reference":

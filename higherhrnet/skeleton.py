@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from higherhrnet import whole_body
 from higherhrnet.errors import InputError, reading, require, require_file
 from higherhrnet.json_values import describe, number, sequence, text, whole_number
 from higherhrnet.keypoint_names import find_side_pairs, has_side
@@ -113,7 +114,7 @@ class Skeleton:
     def from_category(cls, category: Mapping[str, Any], name: str | None = None) -> Skeleton:
         """Creates the skeleton of an entry of COCO's `categories`.
 
-        A category with the keypoint names of COCO or CrowdPose gives `COCO` or `CROWDPOSE`. Missing
+        A category with the keypoint names of one of `SKELETONS` gives that skeleton. Missing
         sigmas and limbs are those of COCO keypoints with the same names; names unknown to COCO get
         the mean of COCO's sigmas.
 
@@ -216,7 +217,7 @@ def load_skeleton(name_or_file: str | Path) -> Skeleton:
     """Loads a skeleton by its name or from a file.
 
     Args:
-        name_or_file: `coco`, `crowdpose`, or a TOML file with `names` and optionally `name`,
+        name_or_file: a key of `SKELETONS`, or a TOML file with `names` and optionally `name`,
             `limbs` and `flip_pairs` (pairs of names), `sigmas` and `grouping_order` (names).
 
     Raises:
@@ -300,4 +301,39 @@ CROWDPOSE = Skeleton(
     grouping_order=(0, 1, 2, 3, 4, 5, 6, 11, 12, 7, 8, 9, 10, 13),
 )  # fmt: skip
 
-SKELETONS = {skeleton.name: skeleton for skeleton in (COCO, CROWDPOSE)}
+AIC = Skeleton(
+    "aic",
+    names=(
+        "right_shoulder", "right_elbow", "right_wrist", "left_shoulder", "left_elbow", "left_wrist",
+        "right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle",
+        "head_top", "neck",
+    ),
+    limbs=(
+        ("right_wrist", "right_elbow"), ("right_elbow", "right_shoulder"),
+        ("right_shoulder", "neck"), ("neck", "left_shoulder"),
+        ("left_shoulder", "left_elbow"), ("left_elbow", "left_wrist"),
+        ("right_ankle", "right_knee"), ("right_knee", "right_hip"), ("right_hip", "left_hip"),
+        ("left_hip", "left_knee"), ("left_knee", "left_ankle"), ("head_top", "neck"),
+        ("right_shoulder", "right_hip"), ("left_shoulder", "left_hip"),
+    ),
+    sigmas=(
+        0.01388152, 0.01515228, 0.01057665, 0.01417709, 0.01497891, 0.01402144,
+        0.03909642, 0.03686941, 0.01981803, 0.03843971, 0.03412318, 0.02415081,
+        0.01291456, 0.01236173,
+    ),
+)  # fmt: skip
+"""AI Challenger's skeleton (Wu et al., 2017), as MMPose lists it."""
+
+COCO_WHOLEBODY = Skeleton(
+    "coco_wholebody",
+    names=(*COCO.names, *whole_body.NAMES),
+    limbs=(*COCO.limbs, *whole_body.LIMBS),
+    sigmas=(*COCO.sigmas, *whole_body.SIGMAS),
+    flip_pairs=(
+        *((name, name.replace("left", "right")) for name in COCO.names if "left" in name),
+        *whole_body.FLIP_PAIRS,
+    ),
+)
+"""COCO-WholeBody's skeleton: COCO's keypoints, feet, face and hands."""
+
+SKELETONS = {skeleton.name: skeleton for skeleton in (COCO, CROWDPOSE, AIC, COCO_WHOLEBODY)}

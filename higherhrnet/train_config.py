@@ -296,4 +296,9 @@ class TrainConfig:
             f"losses.heatmap must have {outputs} weights, one for each resolution, not "
             f"{self.losses.heatmap}",
         )
+        require(
+            self.input.convention != "udp",
+            "input.convention udp is only for inference with MMPose's UDP weights; train with "
+            "unbiased, whose flips and resizes are exact, too",
+        )
         self.inference.require_convention(self.input.convention)

@@ -13,8 +13,8 @@ def merge_skeletons(skeletons: Sequence[Skeleton]) -> Skeleton:
     """Merges skeletons into one that has the keypoints of all, by name.
 
     Names that differ only in case and in the characters between words are one keypoint. The
-    keypoints are in the order in which their names first occur. If they are exactly those of
-    COCO, CrowdPose or the first skeleton, the result is that skeleton.
+    keypoints are in the order in which their names first occur. If they are exactly those of a
+    known or the first skeleton, the result is that skeleton.
 
     Raises:
         InputError: the flip pairs of the skeletons contradict each other.

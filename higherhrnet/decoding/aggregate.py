@@ -40,6 +40,9 @@ class Maps:
     are decoded."""
     tag_factors: tuple[int, ...]
     """The same for the tags."""
+    align_corners: bool = False
+    """Whether the maps were resized with the centers of their corner cells aligned, so that the
+    positions on them are counted from the center of the first cell (the convention `udp`)."""
 
     @property
     def decode_size(self) -> tuple[int, int]:
@@ -62,6 +65,7 @@ def aggregate(
     num_keypoints: int,
     flip_index: Sequence[int],
     decode_size: tuple[int, int] | None,
+    align_corners: bool = False,
 ) -> Maps:
     """Merges the network's outputs for one image.
 
@@ -76,6 +80,7 @@ def aggregate(
             image.
         decode_size: height and width of the maps in which people are decoded (None: those of the
             finest map of the largest scale).
+        align_corners: resize maps with the centers of the corner cells aligned.
 
     Raises:
         InputError: the maps contain NaN or infinity.
@@ -83,20 +88,25 @@ def aggregate(
     flip = np.asarray(flip_index)
     merged = {
         scale: ScaleMaps(
-            _merge_heatmaps([level[:, :num_keypoints] for level in levels], flip),
+            _merge_heatmaps([level[:, :num_keypoints] for level in levels], flip, align_corners),
             _merge_tags(levels[0][:, num_keypoints:], flip),
         )
         for scale, levels in outputs.items()
     }
-    return merge_scales(merged, decode_size)
+    return merge_scales(merged, decode_size, align_corners)
 
 
-def merge_scales(merged: Mapping[float, ScaleMaps], decode_size: tuple[int, int] | None) -> Maps:
+def merge_scales(
+    merged: Mapping[float, ScaleMaps],
+    decode_size: tuple[int, int] | None,
+    align_corners: bool = False,
+) -> Maps:
     """Merges the maps of one image over its scales.
 
     Args:
         merged: the maps of each scale.
         decode_size: as in `aggregate`.
+        align_corners: as in `aggregate`.
 
     Raises:
         InputError: the maps contain NaN or infinity.
@@ -104,6 +114,12 @@ def merge_scales(merged: Mapping[float, ScaleMaps], decode_size: tuple[int, int]
     decode_size = decode_size or merged[max(merged)].heatmaps.shape[1:]
     heatmaps, tags = merged[1 if 1 in merged else next(iter(merged))]
     tag_factors: tuple[int, ...] = ()
+    if align_corners:
+        resized = [resize(m.heatmaps, *decode_size, align_corners=True) for m in merged.values()]
+        flat = resize(tags.reshape(-1, *tags.shape[2:]), *decode_size, align_corners=True)
+        return _checked(
+            Maps(_mean(resized), flat.reshape(*tags.shape[:2], *decode_size), (), (), True)
+        )
     for height, width in (heatmaps.shape[1:], decode_size):
         tags, tag_factors = _upsample(tags, tag_factors, height, width)
     if len(merged) == 1:
@@ -111,18 +127,25 @@ def merge_scales(merged: Mapping[float, ScaleMaps], decode_size: tuple[int, int]
         heatmaps = upsampled[:, 0]
     else:
         heatmaps, factors = _mean([resize(m.heatmaps, *decode_size) for m in merged.values()]), ()
-    if not (np.isfinite(heatmaps.sum()) and np.isfinite(tags.sum())):
+    return _checked(Maps(heatmaps, tags, factors, tag_factors))
+
+
+def _checked(maps: Maps) -> Maps:
+    """Returns the maps if they are finite."""
+    if not (np.isfinite(maps.heatmaps.sum()) and np.isfinite(maps.tags.sum())):
         raise InputError(
             "the network's maps contain NaN or infinity; use --precision f32, or other weights"
         )
-    return Maps(heatmaps, tags, factors, tag_factors)
+    return maps
 
 
-def _merge_heatmaps(levels: Sequence[FloatArray], flip: IndexArray) -> FloatArray:
+def _merge_heatmaps(
+    levels: Sequence[FloatArray], flip: IndexArray, align_corners: bool
+) -> FloatArray:
     """(V, K, ·, ·) heatmaps of each stride → (K, h, w) their mean at the size of the finest."""
     means = [_merge_views(level, flip) for level in levels]
     height, width = means[-1].shape[1:]
-    return _mean([resize(mean, height, width) for mean in means])
+    return _mean([resize(mean, height, width, align_corners=align_corners) for mean in means])
 
 
 def _merge_views(views: FloatArray, flip: IndexArray) -> FloatArray:

@@ -13,6 +13,7 @@ from higherhrnet.decoding.aggregate import Maps
 from higherhrnet.decoding.grouping import group_by_tag
 from higherhrnet.decoding.peaks import find_peaks
 from higherhrnet.decoding.refine import adjust_keypoints, find_missing_keypoints
+from higherhrnet.decoding.subpixel import locate_peaks
 from higherhrnet.decoding.upsample import Upsampled
 from higherhrnet.skeleton import Skeleton
 
@@ -30,7 +31,9 @@ def decode(maps: Maps, skeleton: Skeleton, config: DecodeConfig) -> DecodedPeopl
     """Finds the people of one image in its maps.
 
     Coordinates are counted from the edge of the map, so that pixel centers are at half-integers;
-    without `adjust` they are the indices of the pixels, as in the reference implementation.
+    without `adjust` they are the indices of the pixels, as in the reference implementation. On maps
+    with aligned corners, the center of the first pixel is at 0, and `adjust` locates peaks between
+    pixels, as MMPose does.
 
     Args:
         maps: the maps of the image.
@@ -49,13 +52,19 @@ def decode(maps: Maps, skeleton: Skeleton, config: DecodeConfig) -> DecodedPeopl
     peak_tags = tags.at(tag_map, peaks.y, peaks.x)
     people = group_by_tag(peaks, peak_tags, skeleton.grouping_order, config)
     scores = people[:, :, 2].mean(1)
+    first_center = 0.0 if maps.align_corners else 0.5
     person, k = np.nonzero(people[:, :, 2] > 0)
     if config.adjust and len(person):
         x, y = people[person, k, :2].astype(np.intp).T
-        people[person, k, :2] = adjust_keypoints(heatmaps, k, x, y)
+        if maps.align_corners:
+            people[person, k, :2] = locate_peaks(heatmaps, k, x, y)
+        else:
+            people[person, k, :2] = adjust_keypoints(heatmaps, k, x, y)
     if config.refine:
         strong = scores >= config.min_score  # refinement does not change scores: skip the others
-        people[strong] = _refine(people[strong], heatmaps, bounds, tags, config.min_refined_score)
+        people[strong] = _refine(
+            people[strong], heatmaps, bounds, tags, config.min_refined_score, first_center
+        )
     return DecodedPeople(people, scores)
 
 
@@ -71,7 +80,12 @@ def _append_positions(tags: FloatArray, weight: float) -> FloatArray:
 
 
 def _refine(
-    people: FloatArray, heatmaps: Upsampled, bounds: FloatArray, tags: Upsampled, min_score: float
+    people: FloatArray,
+    heatmaps: Upsampled,
+    bounds: FloatArray,
+    tags: Upsampled,
+    min_score: float,
+    first_center: float,
 ) -> FloatArray:
     """Adds missing keypoints whose score is above 0 and at least `min_score`, in place."""
     found = people[:, :, 2] > 0
@@ -82,6 +96,6 @@ def _refine(
     x, y, score = find_missing_keypoints(heatmaps, bounds, tags, mean[person].astype(np.float32), k)
     keep = np.flatnonzero((score > 0) & (score >= min_score))
     person, k = person[keep], k[keep]
-    people[person, k, :2] = adjust_keypoints(heatmaps, k, x[keep], y[keep])
+    people[person, k, :2] = adjust_keypoints(heatmaps, k, x[keep], y[keep], first_center)
     people[person, k, 2] = score[keep]
     return people

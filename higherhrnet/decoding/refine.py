@@ -15,7 +15,7 @@ _KEYPOINTS_PER_BATCH, _BLOCKS_PER_BATCH = 256, 4096
 
 
 def adjust_keypoints(
-    heatmaps: Upsampled, k: IndexArray, x: IndexArray, y: IndexArray
+    heatmaps: Upsampled, k: IndexArray, x: IndexArray, y: IndexArray, first_center: float = 0.5
 ) -> FloatArray:
     """Moves keypoints from the centers of their pixels toward the higher neighbors.
 
@@ -27,9 +27,10 @@ def adjust_keypoints(
         k: (M,) indices of the keypoints.
         x: (M,) columns of their pixels.
         y: (M,) rows of their pixels.
+        first_center: the coordinate of the center of the first pixel.
 
     Returns:
-        (M, 2) x and y in pixels, counted from the edge of the map.
+        (M, 2) x and y in pixels.
     """
     right, left = np.minimum(x + 1, heatmaps.width - 1), np.maximum(x - 1, 0)
     below, above = np.minimum(y + 1, heatmaps.height - 1), np.maximum(y - 1, 0)
@@ -37,7 +38,7 @@ def adjust_keypoints(
         np.tile(k, 4), np.concatenate([y, y, below, above]), np.concatenate([right, left, x, x])
     ).reshape(4, -1)
     step = np.where(neighbors[::2] > neighbors[1::2], 0.25, -0.25)
-    return np.asarray(np.stack([x, y]) + step + 0.5, np.float32).T
+    return np.asarray(np.stack([x, y]) + step + first_center, np.float32).T
 
 
 def find_missing_keypoints(

@@ -39,6 +39,7 @@ class GpuProcessing(Processing):
         import torch
 
         self.engine: TensorEngine = engine
+        self._align_corners = header.input.align_corners
         self.streams = 2  # one copies while the other computes
         self._launch = Lock()
         # Copied only once, because a copy in `forward` would wait for the work of other streams.
@@ -65,7 +66,7 @@ class GpuProcessing(Processing):
         with engine_errors(self.engine.description, inputs.shape), torch.inference_mode():
             with self._launch:
                 levels = self.engine.forward_tensor(self._views(torch.from_numpy(inputs), config))
-                merged = _merge(levels, 1 + config.flip, self._flip_index)
+                merged = _merge(levels, 1 + config.flip, self._flip_index, self._align_corners)
                 copied = _copy_async(merged) if self.engine.device == "cuda" else None
             if copied is None:
                 return [maps.cpu().numpy() for maps in merged]
@@ -76,7 +77,7 @@ class GpuProcessing(Processing):
     def merge(self, outputs: Outputs, decode_size: tuple[int, int] | None) -> Maps:
         """Merges the outputs of one image over scales; see `merge_scales`."""
         scales = {scale: ScaleMaps(*(maps[0] for maps in pair)) for scale, pair in outputs.items()}
-        return merge_scales(scales, decode_size)
+        return merge_scales(scales, decode_size, self._align_corners)
 
     def _views(self, images: Tensor, config: InferenceConfig) -> Tensor:
         """(B, H, W, 3) images → (V · B, 3, H, W) views on the device, first all plain ones."""
@@ -95,7 +96,9 @@ class GpuProcessing(Processing):
         return torch.cat([plain, flipped])
 
 
-def _merge(levels: Sequence[Tensor], views: int, flip_index: Tensor) -> list[Tensor]:
+def _merge(
+    levels: Sequence[Tensor], views: int, flip_index: Tensor, align_corners: bool
+) -> list[Tensor]:
     """Merges views and strides as `aggregate` does, for a batch of outputs of `_views`."""
     import torch
     from torch.nn.functional import interpolate
@@ -105,7 +108,7 @@ def _merge(levels: Sequence[Tensor], views: int, flip_index: Tensor) -> list[Ten
     for level in levels:
         plain, *flipped = _split_views(level[:, :num_keypoints], views)
         mean = (plain + flipped[0][:, flip_index].flip(3)) / 2 if flipped else plain
-        heatmaps.append(interpolate(mean, fine, mode="bilinear"))
+        heatmaps.append(interpolate(mean, fine, mode="bilinear", align_corners=align_corners))
     plain, *flipped = _split_views(levels[0][:, num_keypoints:], views)
     if plain.shape[1] > 1:
         flipped = [view[:, flip_index] for view in flipped]

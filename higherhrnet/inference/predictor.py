@@ -258,7 +258,12 @@ class Predictor:
         maps = self.merge_maps(preprocessed, outputs)
         _, height, width = maps.heatmaps.shape
         count, views = maps.tags.shape[:2]
-        tags = resize(maps.tags.reshape(-1, *maps.tags.shape[2:]), height, width)
+        tags = resize(
+            maps.tags.reshape(-1, *maps.tags.shape[2:]),
+            height,
+            width,
+            align_corners=maps.align_corners,
+        )
         tags = tags.reshape(count, views, height, width).transpose(0, 2, 3, 1)
         return preprocessed.base_resize.warp(image), maps.heatmaps, tags
 

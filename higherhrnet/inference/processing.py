@@ -103,7 +103,7 @@ class CpuProcessing(Processing):
 
     def __init__(self, engine: Engine, header: Header) -> None:
         self.engine, self.streams = engine, engine.streams
-        self._skeleton = header.skeleton
+        self._skeleton, self._align_corners = header.skeleton, header.input.align_corners
         self._gain, self._bias = normalization(header)
 
     def preprocess(self, image: Image, config: InferenceConfig) -> FloatArray:
@@ -126,7 +126,13 @@ class CpuProcessing(Processing):
 
     def merge(self, outputs: Outputs, decode_size: tuple[int, int] | None) -> Maps:
         """Merges the outputs of one image over views, strides and scales; see `aggregate`."""
-        return aggregate(outputs, len(self._skeleton), self._skeleton.flip_index, decode_size)
+        return aggregate(
+            outputs,
+            len(self._skeleton),
+            self._skeleton.flip_index,
+            decode_size,
+            self._align_corners,
+        )
 
 
 def normalization(header: Header) -> tuple[FloatArray, FloatArray]:

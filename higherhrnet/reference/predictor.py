@@ -60,6 +60,10 @@ class ReferencePredictor(Predictor):
             f"{path}: the reference implementation supports only networks with one transposed "
             "convolution and one tag per keypoint",
         )
+        require(
+            header.input.convention != "udp",
+            f"{path}: the reference implementation does not support the convention udp",
+        )
         return cls(model, header)
 
     def forward(self, images: Sequence[PreprocessedImage]) -> list[Any]:

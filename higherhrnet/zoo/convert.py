@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from higherhrnet.config import Convention, InputConfig, ModelConfig
+from higherhrnet.config import Convention, InferenceConfig, InputConfig, ModelConfig
 from higherhrnet.errors import InputError
 from higherhrnet.graph.higherhrnet import check_weights, trace
 from higherhrnet.header import Header
 from higherhrnet.io.torch_file.reader import read_torch_file
 from higherhrnet.io.weights import Weights
-from higherhrnet.skeleton import COCO, CROWDPOSE, SKELETONS, Skeleton
+from higherhrnet.skeleton import AIC, COCO, SKELETONS, Skeleton
 
 _PREFIXES = re.compile(r"^(module\.)?(1\.)?(backbone\.|keypoint_head\.)?")
 """Prefixes of weight names in other projects: of DataParallel, half precision and MMPose."""
@@ -42,7 +42,8 @@ def convert_weights(
         source: the file.
         input_size: length in pixels of the shorter side in training; None: from the file's name or
             configuration, else 512.
-        skeleton: the skeleton; None: COCO's for 17 keypoints, CrowdPose's for 14.
+        skeleton: the skeleton; None: COCO's for 17 keypoints, COCO-WholeBody's for 133, and for 14
+            AI Challenger's if the file's name or configuration contains `aic`, else CrowdPose's.
 
     Returns:
         The weights by name, in float32, and the header of the network.
@@ -71,7 +72,9 @@ def convert_weights(
         "assumed": assumed,
     }
     input_config = InputConfig(input_size, convention=assumed["convention"])
-    header = Header(config, skeleton, input_config, training=training)
+    # MMPose decodes the maps of UDP weights at the resolution of the network's finest output.
+    inference = InferenceConfig(project=not input_config.align_corners)
+    header = Header(config, skeleton, input_config, inference, training)
     return _complete(config, weights, source), header
 
 
@@ -189,10 +192,11 @@ def _mmpose_config(contents: Mapping[str, Any]) -> str:
 
 
 def _skeleton(keypoints: int, source: Path, mmpose_config: str) -> Skeleton:
-    known = {len(skeleton): skeleton for skeleton in SKELETONS.values()}
-    # AI Challenger has 14 keypoints too, in another order.
-    challenger = re.search(r"(\b|_)aic(\b|_)|BottomUpAic", f"{source.name} {mmpose_config}")
-    if keypoints not in known or (challenger and keypoints == len(CROWDPOSE)):
+    is_aic = re.search(r"(\b|_)aic(\b|_)|BottomUpAic", f"{source.name} {mmpose_config}")
+    if keypoints == len(AIC) and is_aic:  # CrowdPose has 14 keypoints, too, in another order
+        return AIC
+    known = {len(skeleton): skeleton for skeleton in SKELETONS.values() if skeleton is not AIC}
+    if keypoints not in known:
         raise InputError(
             f"{source}: the skeleton of its {keypoints} keypoints is unknown; set --skeleton FILE"
         )
@@ -206,10 +210,6 @@ def _input_size(name: str, mmpose_config: str) -> int:
 
 
 def _convention(name: str, mmpose_config: str) -> Convention:
-    """Returns the pixel convention: `unbiased` for MMPose's UDP, which is similar to it.
-
-    UDP aligns the centers of the outermost pixels where `unbiased` aligns their edges: both agree
-    in the middle, and differ by 1.5 input pixels at the border of a map of stride 4.
-    """
+    """Returns the pixel convention of the weights of a file."""
     udp = "udp" in name.lower() or "use_udp=True" in mmpose_config
-    return "unbiased" if udp else "reference"
+    return "udp" if udp else "reference"

@@ -1,8 +1,7 @@
 """The published models: addresses, accuracy, licenses and digests as their publishers state them.
 
-Models that this package cannot run correctly are omitted: MMPose's UDP models, which have a pixel
-convention of their own, and models of other skeletons (AI Challenger, COCO-WholeBody). The weights
-of the paper for CrowdPose have not been published.
+These are all HigherHRNets of the paper's authors and of MMPose 0.x, in their latest versions. The
+weights of the paper for CrowdPose have not been published.
 """
 
 from __future__ import annotations
@@ -45,7 +44,8 @@ class PublishedModel:
     ap: float | None = None
     """AP in percent at one scale, with the flipped view."""
     ap_multi_scale: float | None = None
-    """AP in percent at scales 0.5, 1 and 2, unless the note states others."""
+    """AP in percent at scales 0.5, 1 and 2, unless the note states others. MMPose does not publish
+    it for all models."""
     size: int | None = None
     """The size of the file in bytes."""
     digest: str | None = None
@@ -81,12 +81,46 @@ def _google_drive(file_id: str) -> str:
 _AUTHORS = "https://github.com/HRNet/HigherHRNet-Human-Pose-Estimation"
 _AUTHORS_FOLDER = "https://drive.google.com/drive/folders/1X9-TzWpwbX2zQf2To8lB-ZQHMYviYYh6"
 _MMPOSE_FILES = "https://download.openmmlab.com/mmpose"
-_MMPOSE_PAGES = (
-    "https://github.com/open-mmlab/mmpose/blob/0.x/configs/body/2d_kpt_sview_rgb_img/"
-    "associative_embedding"
+_MMPOSE_CONFIGS = "https://github.com/open-mmlab/mmpose/blob/0.x/configs"
+_MMPOSE_PAGES = f"{_MMPOSE_CONFIGS}/body/2d_kpt_sview_rgb_img/associative_embedding"
+_WHOLEBODY_PAGE = (
+    f"{_MMPOSE_CONFIGS}/wholebody/2d_kpt_sview_rgb_img/associative_embedding/coco-wholebody/"
+    "higherhrnet_coco-wholebody.md"
 )
+_WHOLEBODY_NOTE = "fine-tuned from COCO; the AP is that of all 133 keypoints together"
 
-# MMPose's file names contain the first 8 digits of the SHA-256 digest.
+
+def _mmpose(
+    name: str,
+    file: str,
+    page: str,
+    *,
+    width: int,
+    input_size: int = 512,
+    skeleton: str = COCO.name,
+    evaluated_on: str = "COCO val2017",
+    ap: float,
+    ap_multi_scale: float | None = None,
+    note: str = "",
+) -> PublishedModel:
+    """Describes a pose model of MMPose, whose file name contains 8 digits of its SHA-256 digest."""
+    return PublishedModel(
+        name,
+        url=f"{_MMPOSE_FILES}/bottom_up/{file}",
+        page=page,
+        weight_format="mmpose",
+        width=width,
+        license="Apache-2.0",
+        input_size=input_size,
+        skeleton=skeleton,
+        evaluated_on=evaluated_on,
+        ap=ap,
+        ap_multi_scale=ap_multi_scale,
+        digest=f"sha256:{file.rsplit('-', 1)[1][:8]}",
+        note=note,
+    )
+
+
 PUBLISHED = (
     PublishedModel(
         "w32-512",
@@ -134,62 +168,85 @@ PUBLISHED = (
         ap_multi_scale=72.1,
         note="the published AP was measured in half precision",
     ),
-    PublishedModel(
+    _mmpose(
         "mmpose-w32-512",
-        url=f"{_MMPOSE_FILES}/bottom_up/higher_hrnet32_coco_512x512-8ae85183_20200713.pth",
-        page=f"{_MMPOSE_PAGES}/coco/higherhrnet_coco.md",
-        weight_format="mmpose",
+        "higher_hrnet32_coco_512x512-8ae85183_20200713.pth",
+        f"{_MMPOSE_PAGES}/coco/higherhrnet_coco.md",
         width=32,
-        license="Apache-2.0",
-        input_size=512,
-        skeleton="coco",
-        evaluated_on="COCO val2017",
         ap=67.7,
         ap_multi_scale=70.6,
-        digest="sha256:8ae85183",
     ),
-    PublishedModel(
+    _mmpose(
         "mmpose-w32-640",
-        url=f"{_MMPOSE_FILES}/bottom_up/higher_hrnet32_coco_640x640-a22fe938_20200712.pth",
-        page=f"{_MMPOSE_PAGES}/coco/higherhrnet_coco.md",
-        weight_format="mmpose",
+        "higher_hrnet32_coco_640x640-a22fe938_20200712.pth",
+        f"{_MMPOSE_PAGES}/coco/higherhrnet_coco.md",
         width=32,
-        license="Apache-2.0",
         input_size=640,
-        skeleton="coco",
-        evaluated_on="COCO val2017",
         ap=68.6,
         ap_multi_scale=70.6,
-        digest="sha256:a22fe938",
     ),
-    PublishedModel(
+    _mmpose(
         "mmpose-w48-512",
-        url=f"{_MMPOSE_FILES}/bottom_up/higher_hrnet48_coco_512x512-60fedcbc_20200712.pth",
-        page=f"{_MMPOSE_PAGES}/coco/higherhrnet_coco.md",
-        weight_format="mmpose",
+        "higher_hrnet48_coco_512x512-60fedcbc_20200712.pth",
+        f"{_MMPOSE_PAGES}/coco/higherhrnet_coco.md",
         width=48,
-        license="Apache-2.0",
-        input_size=512,
-        skeleton="coco",
-        evaluated_on="COCO val2017",
         ap=68.6,
         ap_multi_scale=71.6,
-        digest="sha256:60fedcbc",
     ),
-    PublishedModel(
-        "mmpose-crowdpose-w32-512",
-        url=f"{_MMPOSE_FILES}/bottom_up/higher_hrnet32_crowdpose_512x512-1aa4a132_20201017.pth",
-        page=f"{_MMPOSE_PAGES}/crowdpose/higherhrnet_crowdpose.md",
-        weight_format="mmpose",
+    _mmpose(
+        "mmpose-udp-w32-512",
+        "higher_hrnet32_coco_512x512_udp-8cc64794_20210222.pth",
+        f"{_MMPOSE_PAGES}/coco/higherhrnet_udp_coco.md",
         width=32,
-        license="Apache-2.0",
-        input_size=512,
+        ap=67.8,
+    ),
+    _mmpose(
+        "mmpose-udp-w48-512",
+        "higher_hrnet48_coco_512x512_udp-7cad61ef_20210222.pth",
+        f"{_MMPOSE_PAGES}/coco/higherhrnet_udp_coco.md",
+        width=48,
+        ap=69.0,
+    ),
+    _mmpose(
+        "mmpose-crowdpose-w32-512",
+        "higher_hrnet32_crowdpose_512x512-1aa4a132_20201017.pth",
+        f"{_MMPOSE_PAGES}/crowdpose/higherhrnet_crowdpose.md",
+        width=32,
         skeleton="crowdpose",
         evaluated_on="CrowdPose test",
         ap=65.5,
         ap_multi_scale=66.1,
-        digest="sha256:1aa4a132",
         note="its scales were 1 and 2; MMPose groups its keypoints in the order of their indices",
+    ),
+    _mmpose(
+        "mmpose-aic-w32-512",
+        "higher_hrnet32_aic_512x512-9a674c33_20210130.pth",
+        f"{_MMPOSE_PAGES}/aic/higherhrnet_aic.md",
+        width=32,
+        skeleton="aic",
+        evaluated_on="AI Challenger validation",
+        ap=31.5,
+        ap_multi_scale=32.3,
+    ),
+    _mmpose(
+        "mmpose-wholebody-w32-512",
+        "higher_hrnet32_coco_wholebody_512x512_plus-2fa137ab_20210517.pth",
+        _WHOLEBODY_PAGE,
+        width=32,
+        skeleton="coco_wholebody",
+        evaluated_on="COCO-WholeBody v1.0 val",
+        ap=40.1,
+        note=_WHOLEBODY_NOTE,
+    ),
+    _mmpose(
+        "mmpose-wholebody-w48-512",
+        "higher_hrnet48_coco_wholebody_512x512_plus-934f08aa_20210517.pth",
+        _WHOLEBODY_PAGE,
+        width=48,
+        skeleton="coco_wholebody",
+        evaluated_on="COCO-WholeBody v1.0 val",
+        ap=48.7,
+        note=_WHOLEBODY_NOTE,
     ),
     PublishedModel(
         "imagenet-w18",

@@ -1,0 +1,55 @@
+"""The positions of peaks between pixels, as MMPose computes them for UDP weights.
+
+The heatmap around a keypoint is a Gaussian, whose logarithm is a quadratic function. One step of
+Newton's method from the peak's pixel finds its maximum (DARK, Zhang et al., CVPR 2020).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from higherhrnet.arrays import FloatArray, IndexArray
+from higherhrnet.decoding.upsample import Upsampled
+
+_MIN, _MAX = 0.001, 50.0
+"""The range of heatmap values whose logarithms are computed."""
+
+
+def locate_peaks(heatmaps: Upsampled, k: IndexArray, x: IndexArray, y: IndexArray) -> FloatArray:
+    """Computes the positions of peaks between pixels.
+
+    Beyond the edges, maps are mirrored at the centers of the outermost pixels, so that a peak at
+    such a center stays there; MMPose repeats the outermost pixels, which moves it outside by half a
+    pixel. Positions differ from the peak's pixel by at most 1.
+
+    Args:
+        heatmaps: (K, 1, h, w).
+        k: (M,) indices of the keypoints.
+        x: (M,) columns of the peaks.
+        y: (M,) rows of the peaks.
+
+    Returns:
+        (M, 2) x and y in pixels; the center of the first pixel is at 0.
+    """
+    rows, columns = _mirrored(y, heatmaps.height), _mirrored(x, heatmaps.width)
+    grid = (k[:, None, None], rows[:, :, None], columns[:, None, :])
+    values = heatmaps.at(*(np.ravel(index) for index in np.broadcast_arrays(*grid)))
+    values = values.reshape(-1, 5, 5)
+    values = (values[:, :-2] + 2 * values[:, 1:-1] + values[:, 2:]) / 4
+    values = (values[:, :, :-2] + 2 * values[:, :, 1:-1] + values[:, :, 2:]) / 4
+    # f[j][i] is at row y + j - 1 and column x + i - 1.
+    f = np.log(values.clip(_MIN, _MAX)).astype(np.float64).transpose(1, 2, 0)
+    dx, dy = (f[1, 2] - f[1, 0]) / 2, (f[2, 1] - f[0, 1]) / 2
+    dxx, dyy = f[1, 2] - 2 * f[1, 1] + f[1, 0], f[2, 1] - 2 * f[1, 1] + f[0, 1]
+    dxy = (f[2, 2] - f[1, 2] - f[2, 1] + 2 * f[1, 1] - f[1, 0] - f[0, 1] + f[0, 0]) / 2
+    determinant = dxx * dyy - dxy**2
+    has_maximum = (dxx < 0) & (determinant > 0)
+    step = np.stack([dxy * dy - dyy * dx, dxy * dx - dxx * dy])
+    step /= np.where(has_maximum, determinant, np.inf)
+    return (np.stack([x, y]) + step.clip(-1, 1)).T.astype(np.float32)
+
+
+def _mirrored(center: IndexArray, size: int) -> IndexArray:
+    """(M, 5) the pixels around centers, mirrored at the outermost pixels."""
+    pixels = np.abs(center[:, None] + np.arange(-2, 3))
+    return np.asarray(np.minimum(pixels, 2 * (size - 1) - pixels))

@@ -39,7 +39,8 @@ class DataConfig:
     val: Annotated[str | None, flag("none; AP is not measured", "ANNOTATIONS[,IMAGES]")] = None
     """Validation dataset, on which AP is measured during training."""
     skeleton: Annotated[str | None, flag("all keypoints of the datasets", "NAME|FILE")] = None
-    """Keypoints that the network learns: coco, crowdpose or a .toml file that describes them."""
+    """Keypoints that the network learns: coco, crowdpose, aic, coco_wholebody or a .toml file that
+    describes them."""
     mask: bool = True
     """Exclude crowd regions and people without annotated keypoints from the loss. No effect on
     CrowdPose, which has no such annotations."""

@@ -9,7 +9,9 @@ import pytest
 from higherhrnet.errors import InputError
 from higherhrnet.keypoint_names import opposite_name
 from higherhrnet.skeleton import (
+    AIC,
     COCO,
+    COCO_WHOLEBODY,
     CROWDPOSE,
     SKELETONS,
     Skeleton,
@@ -89,7 +91,7 @@ def test_each_keypoint_is_exchanged_with_its_partner(
     assert [index[other] for other in index] == list(range(len(index)))  # its own inverse
 
 
-@pytest.mark.parametrize("skeleton", SKELETONS.values(), ids=SKELETONS)
+@pytest.mark.parametrize("skeleton", [COCO, CROWDPOSE], ids=lambda skeleton: skeleton.name)
 def test_predefined_skeletons_match_the_reference_implementation(skeleton: Skeleton) -> None:
     keypoints = {"coco": 17, "crowdpose": 14}[skeleton.name]
     assert len(skeleton) == len(skeleton.names) == len(skeleton.sigmas) == keypoints
@@ -98,6 +100,47 @@ def test_predefined_skeletons_match_the_reference_implementation(skeleton: Skele
         assert limb == (skeleton.names[a], skeleton.names[b])
     order = [0, 1, 2, 3, 4, 5, 6, 11, 12, 7, 8, 9, 10, 13, 14, 15, 16]
     assert list(skeleton.grouping_order) == order[:keypoints]
+
+
+def test_the_skeleton_of_ai_challenger_matches_mmpose() -> None:
+    assert AIC.names[:3] == ("right_shoulder", "right_elbow", "right_wrist")
+    assert AIC.names[9:] == ("left_hip", "left_knee", "left_ankle", "head_top", "neck")
+    assert AIC.flip_index == (3, 4, 5, 0, 1, 2, 9, 10, 11, 6, 7, 8, 12, 13)
+    assert AIC.grouping_order == tuple(range(14))
+    assert len(AIC.limbs) == 14
+    assert sum(AIC.sigmas) == pytest.approx(0.30056174)
+
+
+def test_the_skeleton_of_coco_wholebody_matches_mmpose() -> None:
+    names = COCO_WHOLEBODY.names
+    assert len(names) == len(COCO_WHOLEBODY.sigmas) == 133
+    assert len(COCO_WHOLEBODY.limbs) == 65
+    assert names[:17] == COCO.names
+    expected = {
+        17: "left_big_toe", 19: "left_heel", 22: "right_heel", 23: "face-0", 90: "face-67",
+        91: "left_hand_root", 95: "left_thumb4", 96: "left_forefinger1",
+        111: "left_pinky_finger4", 112: "right_hand_root", 121: "right_middle_finger1",
+        132: "right_pinky_finger4",
+    }  # fmt: skip
+    assert {index: names[index] for index in expected} == expected
+    sigmas = {17: 0.068, 23: 0.042, 70: 0.034, 90: 0.008, 91: 0.029, 111: 0.031, 112: 0.029}
+    assert {index: COCO_WHOLEBODY.sigmas[index] for index in sigmas} == sigmas
+    assert sum(COCO_WHOLEBODY.sigmas) == pytest.approx(3.861)
+    assert COCO_WHOLEBODY.grouping_order == tuple(range(133))
+    # The flip of the body and the feet, the face and the hands.
+    index = COCO_WHOLEBODY.flip_index
+    assert index[:17] == COCO.flip_index
+    assert index[17:23] == (20, 21, 22, 17, 18, 19)
+    assert index[91:] == (*range(112, 133), *range(91, 112))
+    face = [other - 23 for other in index[23:91]]
+    assert face[:27] == [*range(16, -1, -1), *range(26, 16, -1)]
+    assert face[27:] == [
+        27, 28, 29, 30, 35, 34, 33, 32, 31, 45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40,
+        54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65,
+    ]  # fmt: skip
+    assert ("left_wrist", "left_thumb1") in COCO_WHOLEBODY.limbs
+    assert ("right_ring_finger3", "right_ring_finger4") in COCO_WHOLEBODY.limbs
+    assert ("right_ankle", "right_heel") in COCO_WHOLEBODY.limbs
 
 
 def test_the_default_grouping_order_is_that_of_the_names() -> None:
@@ -222,5 +265,8 @@ def test_invalid_files_are_rejected(text: str, message: str, tmp_path: Path) -> 
 
 def test_unknown_names_are_rejected_with_the_known_ones(tmp_path: Path) -> None:
     for name in ("horse", str(tmp_path)):
-        with pytest.raises(InputError, match="no such file; a skeleton is coco, crowdpose or a"):
+        with pytest.raises(
+            InputError,
+            match="no such file; a skeleton is coco, crowdpose, aic, coco_wholebody or a",
+        ):
             load_skeleton(name)

@@ -62,6 +62,11 @@ from higherhrnet.train_config import (
             },
             "align_flip needs the reference convention",
         ),
+        (
+            TrainConfig,
+            {"input": InputConfig(convention="udp")},
+            "input.convention udp is only for inference with MMPose's UDP weights; train with",
+        ),
     ],
 )
 def test_invalid_values_are_rejected(

@@ -16,7 +16,7 @@ def convert(
     out: Annotated[Positional[Path], arg(metavar="OUT")],
     /,
     skeleton: Annotated[
-        str | None, flag("selected by the number of keypoints", "NAME|FILE")
+        str | None, flag("from the number of keypoints and the file's name", "NAME|FILE")
     ] = None,
     input_size: Annotated[
         int | None, flag("from the name of the file or MMPose's configuration, else 512", "INT")
@@ -29,7 +29,8 @@ def convert(
     Args:
         source: The .pth or .pth.tar file.
         out: The file to write: .safetensors, or .onnx for inference only.
-        skeleton: The skeleton of the weights: coco, crowdpose or a .toml file that describes it.
+        skeleton: The skeleton of the weights: coco, crowdpose, aic, coco_wholebody or a .toml file
+            that describes it.
         input_size: Length in pixels of the sides of the crops on which the weights were trained.
     """
     from higherhrnet.graph.export import export_onnx

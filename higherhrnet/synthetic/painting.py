@@ -124,9 +124,10 @@ def paint_scene(
     Raises:
         InputError: the skeleton has a keypoint that synthetic people do not have.
     """
-    if unknown := set(skeleton.names) - set(POINTS):
+    if unknown := sorted(set(skeleton.names) - set(POINTS)):
+        more = f" and {len(unknown) - 8} others" if len(unknown) > 8 else ""
         raise InputError(
-            f"skeleton {skeleton.name}: synthetic people have no {', '.join(sorted(unknown))}; "
+            f"skeleton {skeleton.name}: synthetic people have no {', '.join(unknown[:8])}{more}; "
             "use a skeleton with keypoints of COCO and CrowdPose only"
         )
     indices = [POINTS.index(name) for name in skeleton.names]

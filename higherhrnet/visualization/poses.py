@@ -33,6 +33,9 @@ PERSON_COLORS: tuple[Color, ...] = (
 """The colors of the keypoints and halos of people, used in turn."""
 HALO_OPACITY = 0.4
 """The opacity of the halo around a person, 0 to 1."""
+FINE_FROM = 40
+"""Number of keypoints from which a skeleton, such as COCO-WholeBody's, is drawn in thinner lines,
+since its keypoints on faces and hands would cover each other."""
 
 _FRACTION_BITS = 4  # OpenCV takes coordinates as integers, in units of 2⁻⁴ pixels
 _MAX_COORDINATE = 1e6  # pixels; greater values would overflow OpenCV's integers
@@ -95,6 +98,7 @@ class _DrawnPerson:
     keypoints: FloatArray  # (N, 2, 2) lines of length 0, whose round ends make a disc
     color: Color
     line_width: int
+    disc_width: int  # the diameter of keypoints
     track_id: int | None
 
 
@@ -110,6 +114,8 @@ def _drawn_people(
     extents = np.where(extents > 0, extents, np.inf)  # a single keypoint has no extent
     max_width = math.sqrt(height * width) / 200
     line_widths = (extents / 60).clip(max_width / 3, max_width).round().clip(2).astype(int)
+    if fine := len(poses.skeleton) >= FINE_FROM:
+        line_widths = (line_widths / 3).round().clip(1).astype(int)
     people = []
     for index in np.argsort(-extents):
         points, found = poses.keypoints[index], poses.found[index]
@@ -122,6 +128,7 @@ def _drawn_people(
                 keypoints=points[found][:, None].repeat(2, 1),
                 color=PERSON_COLORS[(index if track_id is None else track_id) % len(PERSON_COLORS)],
                 line_width=int(line_widths[index]),
+                disc_width=int(line_widths[index]) * (1 if fine else 2) + 1,
                 track_id=track_id,
             )
         )
@@ -135,12 +142,13 @@ def _side(a: str, b: str) -> int:
 
 
 def _draw_person(canvas: Image, person: _DrawnPerson) -> None:
-    outline, diameter = 2 * max(1, round(person.line_width / 4)), 2 * person.line_width + 1
+    outline = 2 * max(1, round(person.line_width / 4))
     _draw_lines(canvas, person.limbs, OUTLINE_COLOR, person.line_width + outline)
     for side, color in ((0, CENTER_COLOR), (-1, LEFT_COLOR), (1, RIGHT_COLOR)):
         _draw_lines(canvas, person.limbs[person.sides == side], color, person.line_width)
-    _draw_lines(canvas, person.keypoints, OUTLINE_COLOR, diameter + outline)
-    _draw_lines(canvas, person.keypoints, person.color, diameter)
+    if person.disc_width > person.line_width + 1:
+        _draw_lines(canvas, person.keypoints, OUTLINE_COLOR, person.disc_width + outline)
+    _draw_lines(canvas, person.keypoints, person.color, person.disc_width)
 
 
 def _draw_track_id(canvas: Image, person: _DrawnPerson) -> None:

@@ -12,37 +12,62 @@ from higherhrnet.zoo.published import PublishedModel
 
 _HEADINGS = (
     "name", "width", "keypoints", "input", "AP, one scale", "AP, several scales", "evaluated on",
-    "parameters", "multiply-adds", "file", "license", "in the cache",
+    "parameters", "multiply-adds", "latency", "file", "license",
 )  # fmt: skip
+LATENCY_NOTE = (
+    "latency: seconds without and with the flipped view, with random weights, for an image of "
+    "640×480 pixels, in ONNX Runtime in float32 on two CPU cores"
+)
+_LATENCIES = {
+    (32, 14, 512): "0.63 / 1.24 s",
+    (32, 17, 512): "0.64 / 1.28 s",
+    (32, 17, 640): "0.99 / 2.01 s",
+    (32, 133, 512): "0.68 / 1.35 s",
+    (48, 17, 512): "1.26 / 2.48 s",
+    (48, 17, 640): "1.99 / 3.95 s",
+    (48, 133, 512): "1.36 / 2.80 s",
+}
+"""The latency by width, number of keypoints and input size, from `bench.scripts.zoo`."""
 
 
 def format_models(models: Sequence[PublishedModel]) -> str:
-    """Formats a table of models, followed by the address and digest of each."""
-    rows = [_row(model) for model in models]
-    table = tabulate(rows, _HEADINGS, tablefmt="plain", disable_numparse=True)
+    """Formats a table of models for a terminal, followed by the address and digest of each."""
+    rows = [[*_row(model), "yes" if cached_file(model).is_file() else "no"] for model in models]
+    table = tabulate(rows, [*_HEADINGS, "in the cache"], tablefmt="plain", disable_numparse=True)
     files = (f"{model.name}: {model.url}, {model.digest or 'no digest'}" for model in models)
-    return "\n".join([table, "", *files])
+    return "\n".join([table, "", LATENCY_NOTE, "", *files])
+
+
+def markdown_models(models: Sequence[PublishedModel]) -> str:
+    """Formats a Markdown table of models, as in the documentation."""
+    rows = [_row(model) for model in models]
+    return tabulate(rows, _HEADINGS, tablefmt="github", disable_numparse=True)
 
 
 def _row(model: PublishedModel) -> list[str]:
     """Returns the cells of a model; values that do not apply or are unknown are dashes."""
-    input_size = parameters = multiply_adds = "–"
+    keypoints = input_size = parameters = multiply_adds = latency = "–"
+    file = f"{model.size / 1e6:.0f} MB" if model.size else "unknown"
     if model.input_size:
-        graph = trace(model.config)
+        config, graph = model.config, trace(model.config)
+        keypoints = str(config.num_keypoints)
         input_size = f"{model.input_size} px"
         parameters = f"{graph.num_parameters / 1e6:.1f} M"
         multiply_adds = f"{graph.multiply_adds(model.input_size, model.input_size) / 1e9:.1f} G"
+        latency = _LATENCIES[config.width, config.num_keypoints, model.input_size]
+        if not model.size:  # of 4 bytes per parameter
+            file = f"≈ {4 * graph.num_parameters / 1e6:.0f} MB"
     return [
         model.name,
         str(model.width),
-        str(model.config.num_keypoints) if model.input_size else "–",
+        keypoints,
         input_size,
         str(model.ap or "–"),
         str(model.ap_multi_scale or "–"),
         model.evaluated_on or "– (backbone)",
         parameters,
         multiply_adds,
-        f"{model.size / 1e6:.0f} MB" if model.size else "unknown",
+        latency,
+        file,
         model.license,
-        "yes" if cached_file(model).is_file() else "no",
     ]

@@ -7,8 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from higherhrnet import Poses
+from higherhrnet import Poses, Predictor
 from higherhrnet.arrays import DoubleArray
+from higherhrnet.bench.scripts import zoo
+from higherhrnet.config import ModelConfig
+from higherhrnet.graph.export import export_onnx
+from higherhrnet.header import Header
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -63,6 +67,16 @@ def test_the_loop_computes_the_losses_of_the_paper() -> None:
     pull, push = loop_loss(tags, cells, visible)  # the means are 2, of 1 and 3, and 2
     assert pull.tolist() == [0.5]
     assert push.tolist() == [0.5]
+
+
+def test_random_weights_of_published_models_give_finite_maps_without_people(tmp_path: Path) -> None:
+    header = Header(ModelConfig(width=4))
+    export_onnx(zoo.random_weights(header.model), header, tmp_path / "a.onnx")
+    predictor = Predictor.load(tmp_path / "a.onnx", engine="onnxruntime")
+    image = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
+    assert len(predictor(image)) == 0
+    latency, processor = zoo.measure(predictor, image, 2)
+    assert min(latency.minimum, processor.minimum) > 0
 
 
 @pytest.mark.slow

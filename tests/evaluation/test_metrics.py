@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from higherhrnet.evaluation.metrics import (
 )
 from higherhrnet.io.coco import load_annotations, load_predictions
 from higherhrnet.poses import Poses
-from higherhrnet.skeleton import COCO, Skeleton
+from higherhrnet.skeleton import AIC, COCO, COCO_WHOLEBODY, Skeleton
 from higherhrnet.synthetic.scenes import write_scenes
 from tests.evaluation.cases import HAND, File, Results, oracle, random_case
 
@@ -45,9 +46,12 @@ def close_to(metrics: dict[str, float]) -> Any:  # noqa: ANN401
 Measure = Callable[[File, Results], dict[str, float]]
 
 
-@pytest.mark.parametrize("skeleton", [COCO, HAND], ids=lambda skeleton: skeleton.name)
-@pytest.mark.parametrize("seed", range(12))
-def test_metrics_of_random_results(seed: int, skeleton: Skeleton, measure: Measure) -> None:
+@pytest.mark.parametrize(
+    ("skeleton", "seed"),
+    [*product((COCO, HAND), range(12)), *product((AIC, COCO_WHOLEBODY), range(3))],
+    ids=lambda value: getattr(value, "name", str(value)),
+)
+def test_metrics_of_random_results(skeleton: Skeleton, seed: int, measure: Measure) -> None:
     content, results = random_case(seed, skeleton)
     expected = oracle(content, results, skeleton.sigmas)
     assert 0.02 < expected["AP"] < 0.98

@@ -11,7 +11,7 @@ import pytest
 
 from higherhrnet import Predictor
 from higherhrnet.arrays import Image
-from higherhrnet.config import InferenceConfig, InputConfig
+from higherhrnet.config import Convention, InferenceConfig, InputConfig
 from higherhrnet.engines.torch import TorchEngine
 from higherhrnet.errors import InputError
 from higherhrnet.header import Header
@@ -37,18 +37,24 @@ def images_of_two_sizes() -> list[Image]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "config",
+    ("config", "convention"),
     [
-        InferenceConfig(flip=False),
-        InferenceConfig(flip=True),
-        InferenceConfig(flip=True, align_flip=True),
-        InferenceConfig(flip=True, project=False),
-        InferenceConfig(flip=True, scales=(0.5, 1.0)),
+        (InferenceConfig(flip=False), None),
+        (InferenceConfig(flip=True), None),
+        (InferenceConfig(flip=True, align_flip=True), None),
+        (InferenceConfig(flip=True, project=False), None),
+        (InferenceConfig(flip=True, scales=(0.5, 1.0)), None),
+        (InferenceConfig(flip=True, project=False), "udp"),
+        (InferenceConfig(flip=True, scales=(0.5, 1.0)), "udp"),
     ],
-    ids=["plain", "flip", "aligned flip", "not projected", "scales"],
+    ids=["plain", "flip", "aligned flip", "not projected", "scales", "udp", "udp, scales"],
 )
-def test_poses_equal_those_of_cpu_processing(config: InferenceConfig) -> None:
+def test_poses_equal_those_of_cpu_processing(
+    config: InferenceConfig, convention: Convention | None
+) -> None:
     model, header = checkpoint.load(torch_weights(resolve_model("default")))
+    if convention:
+        header = replace(header, input=replace(header.input, convention=convention))
     config = replace(config, size=192, decode=header.inference.decode)
     engine = TorchEngine(model.to(DEVICE), DEVICE)
     cpu_predictor = Predictor(engine, header, config)

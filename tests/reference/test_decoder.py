@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from higherhrnet.reference.decoder import aggregate, decode
-from higherhrnet.skeleton import SKELETONS
+from higherhrnet.skeleton import COCO, CROWDPOSE
 
 Arrays = dict[str, NDArray[Any]]
 
-GROUPING_ORDERS = {len(skeleton): skeleton.grouping_order for skeleton in SKELETONS.values()}
-FLIP_INDICES = {len(skeleton): skeleton.flip_index for skeleton in SKELETONS.values()}
+GROUPING_ORDERS = {len(skeleton): skeleton.grouping_order for skeleton in (COCO, CROWDPOSE)}
+FLIP_INDICES = {len(skeleton): skeleton.flip_index for skeleton in (COCO, CROWDPOSE)}
 SETTINGS = {"raw": (False, False), "adjust": (True, False), "adjust_refine": (True, True)}
 
 

@@ -11,7 +11,7 @@ from higherhrnet.arrays import BoolArray, DoubleArray, Image
 from higherhrnet.errors import InputError
 from higherhrnet.io.images import read_image
 from higherhrnet.poses import Poses
-from higherhrnet.skeleton import COCO, CROWDPOSE, Skeleton
+from higherhrnet.skeleton import COCO, COCO_WHOLEBODY, CROWDPOSE, Skeleton
 from higherhrnet.visualization.poses import (
     CENTER_COLOR,
     LEFT_COLOR,
@@ -85,7 +85,7 @@ def test_the_image_is_not_changed() -> None:
     assert changed(image, drawn).any()
 
 
-@pytest.mark.parametrize("skeleton", [COCO, CROWDPOSE, CHAIN, DOT])
+@pytest.mark.parametrize("skeleton", [COCO, CROWDPOSE, COCO_WHOLEBODY, CHAIN, DOT])
 def test_without_people_the_result_is_an_identical_copy(skeleton: Skeleton) -> None:
     image = noise_image()
     drawn = draw(image, make_poses([], skeleton))
@@ -238,3 +238,18 @@ def test_track_ids_at_the_edge_are_drawn_within_the_image() -> None:
     first, second = 3, 3 + len(PERSON_COLORS)  # of the same color
     drawn = (draw(image, replace(poses, track_ids=np.array([i]))) for i in (first, second))
     assert changed(*drawn).any()
+
+
+def test_keypoints_of_a_face_that_are_six_pixels_apart_can_be_distinguished() -> None:
+    """The person is 400 pixels tall, and the image has 640×480 pixels."""
+    keypoints = np.zeros((1, 133, 2), np.float32)
+    scores = np.zeros((1, 133), np.float32)
+    face = np.arange(23, 40)
+    keypoints[0, face] = np.stack([200 + 6 * np.arange(17), np.full(17, 60)], 1)
+    keypoints[0, 15] = 250, 460
+    scores[0, [*face, 15]] = 1
+    poses = Poses(keypoints, scores, np.ones(1, np.float32), COCO_WHOLEBODY)
+    drawn = draw(np.zeros((480, 640, 3), np.uint8), poses).astype(int)
+    at_keypoints, between = drawn[60, 200:297:6], drawn[60, 203:297:6]
+    assert np.abs(at_keypoints - PERSON_COLORS[0]).max() < 40
+    assert np.abs(between - PERSON_COLORS[0]).max(1).min() > 100

@@ -20,9 +20,10 @@ from higherhrnet.header import Header
 from higherhrnet.network import checkpoint
 from higherhrnet.network.higherhrnet import HigherHRNet
 from higherhrnet.network.hrnet import HRNet
-from higherhrnet.skeleton import COCO, CROWDPOSE, Skeleton
+from higherhrnet.skeleton import AIC, COCO, COCO_WHOLEBODY, CROWDPOSE, SKELETONS, Skeleton
 from higherhrnet.training.pretrained import load_backbone
 from higherhrnet.zoo.convert import convert_weights
+from higherhrnet.zoo.published import PUBLISHED, PublishedModel
 
 State = dict[str, Tensor]
 
@@ -288,14 +289,15 @@ def test_files_of_mmpose_with_a_configuration_and_a_numpy_number_are_converted(
         path.write_bytes(data.replace(b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n"))
     converted, header = convert(path)
     assert_same(converted, model)
-    assert (header.input.size, header.input.convention) == (640, "unbiased")
+    assert (header.input.size, header.input.convention) == (640, "udp")
+    assert not header.inference.project
 
 
 @pytest.mark.parametrize(
     ("name", "size", "convention"),
     [
         ("higher_hrnet32_coco_640x640-a22fe938_20200712.pth", 640, "reference"),
-        ("higher_hrnet32_coco_512x512_udp-8cc64794_20210222.pth", 512, "unbiased"),
+        ("higher_hrnet32_coco_512x512_udp-8cc64794_20210222.pth", 512, "udp"),
         ("epoch_160.pth", 512, "reference"),
     ],
 )
@@ -318,16 +320,52 @@ def test_given_values_are_not_listed_as_assumed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("keypoints", "name"), [(3, "a.pth"), (14, "higher_hrnet32_aic_512x512-9a674c33.pth")]
+    ("name", "config", "keypoints", "skeleton"),
+    [
+        ("higher_hrnet32_aic_512x512-9a674c33_20210130.pth", "", 14, AIC),
+        ("epoch_300.pth", "data_root = 'data/aic'", 14, AIC),
+        ("epoch_300.pth", "type='BottomUpAicDataset'", 14, AIC),
+        ("higher_hrnet32_crowdpose_512x512-1aa4a132_20201017.pth", "", 14, CROWDPOSE),
+        ("mosaic_17.pth", "", 14, CROWDPOSE),
+        ("higher_hrnet32_coco_wholebody_512x512_plus-2fa137ab.pth", "", 133, COCO_WHOLEBODY),
+        ("higher_hrnet32_aic_512x512.pth", "", 17, COCO),
+    ],
 )
-def test_unknown_keypoints_need_a_skeleton(tmp_path: Path, keypoints: int, name: str) -> None:
-    torch.save(network(num_keypoints=keypoints).state_dict(), tmp_path / name)
-    with pytest.raises(
-        InputError, match=rf"{name}: .* {keypoints} keypoints is unknown; set --skeleton FILE"
-    ):
-        convert(tmp_path / name)
-    with pytest.raises(InputError, match=f"has {keypoints} keypoints"):
-        convert(tmp_path / name, skeleton=COCO)
+def test_the_skeleton_is_derived_from_the_number_of_keypoints_the_name_and_the_configuration(
+    tmp_path: Path, name: str, config: str, keypoints: int, skeleton: Skeleton
+) -> None:
+    state = mmpose_names(network(num_keypoints=keypoints).state_dict())
+    torch.save({"meta": {"config": config}, "state_dict": state}, tmp_path / name)
+    header = convert(tmp_path / name)[1]
+    assert header.skeleton is skeleton
+    assert header.training["assumed"]["skeleton"] == skeleton.name
+
+
+@pytest.mark.parametrize(
+    "model",
+    [m for m in PUBLISHED if m.skeleton not in (None, "coco") or "udp" in m.name],
+    ids=lambda m: m.name,
+)
+@pytest.mark.parametrize("renamed", [False, True])
+def test_published_files_get_their_skeleton_and_convention_by_either_name(
+    tmp_path: Path, model: PublishedModel, renamed: bool
+) -> None:
+    """The name on the server and that in the cache."""
+    skeleton = SKELETONS[model.skeleton or ""]
+    path = tmp_path / (f"{model.name}.pth" if renamed else model.url.split("/")[-1])
+    torch.save(network(num_keypoints=len(skeleton)).state_dict(), path)
+    header = convert(path)[1]
+    assert header.skeleton is skeleton
+    assert header.input.convention == ("udp" if "udp" in model.name else "reference")
+    assert header.inference.project == ("udp" not in model.name)
+
+
+def test_unknown_keypoints_need_a_skeleton(tmp_path: Path) -> None:
+    torch.save(network(num_keypoints=3).state_dict(), tmp_path / "a.pth")
+    with pytest.raises(InputError, match=r"a.pth: .* 3 keypoints is unknown; set --skeleton FILE"):
+        convert(tmp_path / "a.pth")
+    with pytest.raises(InputError, match="has 3 keypoints"):
+        convert(tmp_path / "a.pth", skeleton=COCO)
 
 
 def test_missing_unexpected_and_misshapen_weights_are_listed(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def locate_peaks(heatmaps: Upsampled, k: IndexArray, x: IndexArray, y: IndexArra
     has_maximum = (dxx < 0) & (determinant > 0)
     step = np.stack([dxy * dy - dyy * dx, dxy * dx - dxx * dy])
     step /= np.where(has_maximum, determinant, np.inf)
-    return (np.stack([x, y]) + step.clip(-1, 1)).T.astype(np.float32)
+    return np.asarray(np.stack([x, y]) + step.clip(-1, 1), np.float32).T
 
 
 def _mirrored(center: IndexArray, size: int) -> IndexArray:

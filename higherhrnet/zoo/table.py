@@ -16,7 +16,7 @@ _HEADINGS = (
 )  # fmt: skip
 LATENCY_NOTE = (
     "latency: seconds without and with the flipped view, with random weights, for an image of "
-    "640×480 pixels, in ONNX Runtime in float32 on two CPU cores"
+    "640×480 pixels, in ONNX Runtime in float32 on two CPU cores (half the processor time of one)"
 )
 _LATENCIES = {
     (32, 14, 512): "0.63 / 1.24 s",
@@ -41,7 +41,7 @@ def format_models(models: Sequence[PublishedModel]) -> str:
 def markdown_models(models: Sequence[PublishedModel]) -> str:
     """Formats a Markdown table of models, as in the documentation."""
     rows = [_row(model) for model in models]
-    return tabulate(rows, _HEADINGS, tablefmt="github", disable_numparse=True)
+    return str(tabulate(rows, _HEADINGS, tablefmt="github", disable_numparse=True))
 
 
 def _row(model: PublishedModel) -> list[str]:

@@ -133,7 +133,7 @@ def test_maps_are_merged_as_in_mmpose(scales: tuple[float, ...], project: bool, 
 def gaussian(height: int, width: int, x: float, y: float, sigma: float = 2) -> FloatArray:
     rows, columns = np.mgrid[:height, :width]
     squared = (columns - x) ** 2 + (rows - y) ** 2
-    return np.exp(-squared / (2 * sigma**2)).astype(np.float32)
+    return np.asarray(np.exp(-squared / (2 * sigma**2)), np.float32)
 
 
 def naive_position(heatmap: FloatArray, x: int, y: int) -> DoubleArray:

@@ -14,7 +14,7 @@ import numpy as np
 import tyro
 
 from higherhrnet import Predictor
-from higherhrnet.arrays import Image
+from higherhrnet.arrays import FloatArray, Image
 from higherhrnet.bench.tables import markdown_table
 from higherhrnet.bench.timing import Measurement, timed
 from higherhrnet.config import InferenceConfig, ModelConfig
@@ -29,7 +29,7 @@ from higherhrnet.zoo.published import PUBLISHED
 def random_weights(config: ModelConfig) -> Weights:
     """Draws weights with which activations keep their magnitude; all maps are 0."""
     rng = np.random.default_rng(0)
-    weights: Weights = {}
+    weights: dict[str, FloatArray] = {}
     for name, shape in trace(config).shapes.items():
         if len(shape) == 4:
             scale = 0 if name.startswith("final_layers") else (2 / np.prod(shape[1:])) ** 0.5

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from higherhrnet.arrays import FloatArray, IndexArray
+from higherhrnet.arrays import DoubleArray, FloatArray, IndexArray
 from higherhrnet.decoding.upsample import Upsampled
 
 _MIN, _MAX = 0.001, 50.0
@@ -33,12 +33,12 @@ def locate_peaks(heatmaps: Upsampled, k: IndexArray, x: IndexArray, y: IndexArra
     """
     rows, columns = _mirrored(y, heatmaps.height), _mirrored(x, heatmaps.width)
     grid = (k[:, None, None], rows[:, :, None], columns[:, None, :])
-    values = heatmaps.at(*(np.ravel(index) for index in np.broadcast_arrays(*grid)))
-    values = values.reshape(-1, 5, 5)
+    pixels = heatmaps.at(*(np.ravel(index) for index in np.broadcast_arrays(*grid)))
+    values: DoubleArray = pixels.astype(np.float64).reshape(-1, 5, 5)
     values = (values[:, :-2] + 2 * values[:, 1:-1] + values[:, 2:]) / 4
     values = (values[:, :, :-2] + 2 * values[:, :, 1:-1] + values[:, :, 2:]) / 4
     # f[j][i] is at row y + j - 1 and column x + i - 1.
-    f = np.log(values.clip(_MIN, _MAX)).astype(np.float64).transpose(1, 2, 0)
+    f = np.log(values.clip(_MIN, _MAX)).transpose(1, 2, 0)
     dx, dy = (f[1, 2] - f[1, 0]) / 2, (f[2, 1] - f[0, 1]) / 2
     dxx, dyy = f[1, 2] - 2 * f[1, 1] + f[1, 0], f[2, 1] - 2 * f[1, 1] + f[0, 1]
     dxy = (f[2, 2] - f[1, 2] - f[2, 1] + 2 * f[1, 1] - f[1, 0] - f[0, 1] + f[0, 0]) / 2
@@ -46,7 +46,8 @@ def locate_peaks(heatmaps: Upsampled, k: IndexArray, x: IndexArray, y: IndexArra
     has_maximum = (dxx < 0) & (determinant > 0)
     step = np.stack([dxy * dy - dyy * dx, dxy * dx - dxx * dy])
     step /= np.where(has_maximum, determinant, np.inf)
-    return np.asarray(np.stack([x, y]) + step.clip(-1, 1), np.float32).T
+    positions: FloatArray = (np.stack([x, y]) + step.clip(-1, 1)).astype(np.float32)
+    return positions.T
 
 
 def _mirrored(center: IndexArray, size: int) -> IndexArray:

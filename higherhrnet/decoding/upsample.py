@@ -53,7 +53,7 @@ def _resize_axis(maps: FloatArray, axis: int, size: int) -> FloatArray:
     second -= first
     second *= weight
     second += first
-    return second
+    return np.asarray(second)
 
 
 def flip_horizontally(maps: FloatArray, out: FloatArray | None = None) -> FloatArray:

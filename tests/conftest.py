@@ -10,6 +10,7 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import NamedTuple
@@ -48,10 +49,18 @@ PERMITTED_SKIPS = (
 
 
 def pytest_configure() -> None:
-    """Forbids downloads, and restores Ctrl-C, which background jobs of a shell ignore."""
+    """Forbids downloads, restores Ctrl-C, and protects the file in which pytest captures stderr.
+
+    Background jobs of a shell ignore Ctrl-C. absl, which TensorBoard imports, keeps the stderr of
+    the time at which it is imported, and closes it when uvicorn configures logging.
+    """
     os.environ["HIGHERHRNET_OFFLINE"] = "1"
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    with suppress(ImportError):
+        from absl import logging
+
+        logging.get_absl_handler().python_handler.stream = sys.__stderr__
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -61,15 +70,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
     items.sort(key=lambda item: -slow[item.path])
-
-
-def pytest_collection_finish() -> None:
-    """Keeps absl, which TensorBoard imports, from closing the file in which pytest captures stderr.
-
-    It would do so in the first test in which uvicorn configures logging.
-    """
-    if absl_logging := sys.modules.get("absl.logging"):
-        absl_logging.get_absl_handler().python_handler.stream = sys.__stderr__
 
 
 Report = pytest.TestReport | pytest.CollectReport

@@ -106,7 +106,7 @@ def test_the_tables_are_markdown_and_show_the_results(
 
 
 def test_other_engines_are_measured_without_pytorch(tmp_path: Path) -> None:
-    hidden = ["torch", "safetensors", "munkres", "scipy", "openvino"]
+    hidden = ["torch", "munkres", "scipy", "openvino"]
     (tmp_path / "sitecustomize.py").write_text(HIDE_PACKAGES.format(names=hidden))
     path = os.pathsep.join([str(tmp_path), str(Path(__file__).parent.parent.parent)])
     images = "--images", EXAMPLES / "scene.png", EXAMPLES / "basketball1.png", "--precisions", "f32"

@@ -197,7 +197,7 @@ def write_small_offset_model(folder: Path) -> None:
             values.uniform_(-0.1, 0.1)
         elif values.ndim == 4 and "adapt_conv" not in name:
             is_affine = "transform_matrix_conv" in name or "translation_conv" in name
-            scale = 0.1 if is_affine else (2 / values[0].numel()) ** 0.5
+            scale = 0.03 if is_affine else (2 / values[0].numel()) ** 0.5
             torch.nn.init.normal_(values, std=scale)
     with torch.no_grad():
         heatmaps, offsets = model(torch.randn(1, 3, 64, 64))

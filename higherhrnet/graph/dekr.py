@@ -150,30 +150,28 @@ def _cell_size(node: _Node, graph: GraphBuilder, height: str, width: str) -> str
     """(2,) width and height of a cell, where the map extends from -1 to 1."""
     sides = node("Concat", [width, height], "sides", axis=0)
     sides = node("Cast", [sides], "sides_float", to=1)
-    return node("Div", [graph.constant("two", np.array([2], np.float32)), sides], "cell")
+    return node("Div", [_constant(graph, 2), sides], "cell")
 
 
 def _cell_centers(node: _Node, graph: GraphBuilder, height: str, width: str) -> str:
     """(h, w, 2) x and y of the centers of the cells, where the map extends from -1 to 1."""
     zero, one = (graph.constant(f"scalar{i}", np.array(i)) for i in (0, 1))
-    two = graph.constant("two", np.array([2], np.float32))
-    unit = graph.constant("unit", np.array([1], np.float32))
     axes = []
     for axis, (side, shape) in {"x": (width, [1, -1, 1]), "y": (height, [-1, 1, 1])}.items():
         scalar = node("Squeeze", [side], f"{axis}.side")
         cells = node("Range", [zero, scalar, one], f"{axis}.cells")
         cells = node("Cast", [cells], f"{axis}.float", to=1)
         side_float = node("Cast", [side], f"{axis}.side_float", to=1)
-        half = node("Add", [cells, graph.constant("half", np.float32(0.5))], f"{axis}.half")
+        half = node("Add", [cells, _constant(graph, 0.5)], f"{axis}.half")
         position = node("Div", [half, side_float], f"{axis}.position")
-        double = node(
-            "Mul", [position, graph.constant("two", np.array([2], np.float32))], f"{axis}.double"
-        )
-        center = node(
-            "Sub", [double, graph.constant("unit", np.array([1], np.float32))], f"{axis}.center"
-        )
+        double = node("Mul", [position, _constant(graph, 2)], f"{axis}.double")
+        center = node("Sub", [double, _constant(graph, 1)], f"{axis}.center")
         sizes = graph.constant(f"{axis}.axis", np.array(shape))
         axes.append(node("Reshape", [center, sizes], f"{axis}.reshaped"))
     full = node("Concat", [height, width, graph.constant("one", np.array([1]))], "full", axis=0)
     expanded = [node("Expand", [axis, full], f"expanded{i}") for i, axis in enumerate(axes)]
     return node("Concat", expanded, "centers", axis=2)
+
+
+def _constant(graph: GraphBuilder, value: float) -> str:
+    return graph.constant(f"float{value}", np.array([value], np.float32))

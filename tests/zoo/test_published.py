@@ -56,7 +56,7 @@ def test_digests_have_a_supported_format(model: PublishedModel) -> None:
         return
     assert re.fullmatch("sha256:[0-9a-f]{8,64}|sha384:[0-9a-f]{96}", model.digest)
     if model.weight_format == "mmpose":
-        digest = re.search(r"-([0-9a-f]{8})_\d{8}\.pth$", model.url)
+        digest = re.search(r"[-_]([0-9a-f]{8})[-_]\d{8}\.pth$", model.url)
         assert digest is not None
         assert model.digest == f"sha256:{digest[1]}"
 

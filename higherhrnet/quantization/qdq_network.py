@@ -37,9 +37,7 @@ class FloatNetwork:
 
     def __init__(self, path: Path, header: Header) -> None:
         if header.model.head != "tags":
-            raise InputError(
-                f"{path}: networks that predict offsets cannot be converted to int8 yet"
-            )
+            raise InputError("networks that predict offsets cannot be converted to int8 yet")
         with TemporaryDirectory() as folder:
             folded = Path(folder, "folded.onnx")  # without casts of weights in half precision
             quant_pre_process(path, folded, skip_symbolic_shape=True)

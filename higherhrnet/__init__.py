@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from higherhrnet.io.images import read_image as read_image
     from higherhrnet.io.images import write_image as write_image
     from higherhrnet.network.higherhrnet import HigherHRNet as HigherHRNet
+    from higherhrnet.offset_config import OffsetDecodeConfig as OffsetDecodeConfig
     from higherhrnet.poses import Poses as Poses
     from higherhrnet.skeleton import COCO as COCO
     from higherhrnet.skeleton import CROWDPOSE as CROWDPOSE
@@ -45,6 +46,7 @@ _MODULES = {
     "TrackConfig": "tracking.tracker",
     "Tracker": "tracking.tracker",
     "draw": "visualization.poses",
+    "OffsetDecodeConfig": "offset_config",
     "draw_maps": "visualization.maps",
     "evaluate": "evaluation.metrics",
     "load_skeleton": "skeleton",

@@ -12,9 +12,13 @@ from typing import Annotated, Literal, get_args
 
 from higherhrnet.errors import require
 from higherhrnet.flags import flag
+from higherhrnet.offset_config import OffsetDecodeConfig
 
 Convention = Literal["reference", "unbiased", "udp"]
 """The definition of pixel coordinates; see `higherhrnet.geometry`."""
+
+HeadName = Literal["tags", "offsets"]
+"""The maps that a network predicts beside the heatmaps, by which keypoints become people."""
 
 StemName = Literal["hrnet", "efficientnet-lite0", "efficientnet-lite2", "movenet"]
 """The first layers of the network."""
@@ -49,8 +53,17 @@ class ModelConfig:
     branches."""
     blocks: int = 4
     """Number of residual blocks in each branch of a module."""
+    head: HeadName = "tags"
+    """The maps that the network predicts beside the heatmaps: tags, by which keypoints are grouped
+    into people (HigherHRNet); or offsets, which lead from the center of a person to the keypoints,
+    and a heatmap of the centers (DEKR). With offsets, all maps have stride 4, and the settings
+    of tags and of transposed convolutions do not apply."""
 
     def __post_init__(self) -> None:
+        require(
+            self.head in get_args(HeadName),
+            f"head must be one of {', '.join(get_args(HeadName))}, not {self.head!r}",
+        )
         require(self.width >= 1, f"width must be at least 1, not {self.width}")
         require(
             self.num_keypoints >= 1, f"num_keypoints must be at least 1, not {self.num_keypoints}"
@@ -71,12 +84,14 @@ class ModelConfig:
 
     @property
     def num_tags(self) -> int:
-        """The number of tag maps."""
+        """The number of tag maps of a network that predicts tags."""
         return self.num_keypoints if self.tag_per_keypoint else 1
 
     @property
     def strides(self) -> tuple[int, ...]:
         """The stride of each output of the network, coarsest first."""
+        if self.head == "offsets":
+            return 4, 4
         return tuple(4 >> output for output in range(1 + len(self.deconv_kernels)))
 
 
@@ -126,8 +141,8 @@ class DecodeConfig:
 
     max_people: int = 30
     """Maximum number of peaks per keypoint. Peaks are also assigned only to the first people of an
-    image, up to this number. --inference.decode.max-results limits the number of returned
-    people."""
+    image, up to this number. With offsets, the maximum number of centers per scale and of people.
+    --inference.decode.max-results limits the number of returned people."""
     min_peak: float = 0.1
     """Heatmap value above which a local maximum is a peak (DETECTION_THRESHOLD in the reference
     implementation)."""
@@ -161,6 +176,9 @@ class DecodeConfig:
     value, 0 to 1."""
     max_results: Annotated[int | None, flag("no limit", "INT")] = None
     """Maximum number of people per image; those with the highest scores are kept."""
+    offsets: OffsetDecodeConfig = field(default_factory=OffsetDecodeConfig)
+    """Settings for networks that predict offsets. Of the settings above, these networks use only
+    max_people, min_score, oks_nms and max_results."""
 
     def __post_init__(self) -> None:
         require(self.max_people >= 1, f"max_people must be at least 1, not {self.max_people}")

@@ -11,6 +11,7 @@ import dacite
 
 from higherhrnet.config import InferenceConfig, InputConfig, ModelConfig
 from higherhrnet.errors import InputError, require
+from higherhrnet.rescoring import RescoringNetwork
 from higherhrnet.skeleton import COCO, Skeleton
 
 
@@ -28,12 +29,22 @@ class Header:
     """The inference settings that suit these weights best."""
     training: dict[str, Any] = field(default_factory=dict)
     """Training metadata: data, recipe, epochs, metrics, license."""
+    rescoring: RescoringNetwork | None = None
+    """The network that corrects the scores of people, for networks that predict offsets."""
 
     def __post_init__(self) -> None:
         require(
             self.model.num_keypoints == len(self.skeleton),
             f"the network has {self.model.num_keypoints} keypoints, "
             f"the skeleton {self.skeleton.name} has {len(self.skeleton)}",
+        )
+        require(
+            self.rescoring is None or self.rescoring.num_keypoints == len(self.skeleton),
+            f"the rescoring network is not for the {len(self.skeleton)} keypoints of the skeleton",
+        )
+        require(
+            self.model.head == "tags" or self.input.convention != "udp",
+            "networks that predict offsets do not support the convention udp",
         )
         self.inference.require_convention(self.input.convention)
 

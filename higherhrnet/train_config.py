@@ -287,6 +287,10 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         require(
+            self.model.head == "tags",
+            f"networks whose head is {self.model.head} cannot be trained; use --model.head tags",
+        )
+        require(
             len(self.model.deconv_kernels) <= 2,
             "model.deconv_kernels must have at most 2 values for training, not "
             f"{self.model.deconv_kernels}",

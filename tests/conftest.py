@@ -152,6 +152,13 @@ def golden() -> Path:
     return Path(os.environ.get("HIGHERHRNET_GOLDEN", Path(__file__).parent / "golden"))
 
 
+@pytest.fixture(scope="session")
+def golden_dekr() -> Path:
+    """The folder of arrays that the code of DEKR's authors computed."""
+    folder = Path(__file__).parent / "golden_dekr"
+    return Path(os.environ.get("HIGHERHRNET_GOLDEN_DEKR", folder))
+
+
 class ModelFiles(NamedTuple):
     safetensors: Path
     onnx: Path
@@ -162,6 +169,45 @@ def small_model(build_once: BuildOnce) -> ModelFiles:
     """A small untrained network for 64 pixels whose heatmaps have peaks above the threshold."""
     folder = build_once("small_model", write_small_model)
     return ModelFiles(folder / "small.safetensors", folder / "small.onnx")
+
+
+@pytest.fixture(scope="session")
+def small_offset_model(build_once: BuildOnce) -> ModelFiles:
+    """A small untrained network for 64 pixels that predicts offsets and finds several people."""
+    folder = build_once("small_offset_model", write_small_offset_model)
+    return ModelFiles(folder / "small.safetensors", folder / "small.onnx")
+
+
+def write_small_offset_model(folder: Path) -> None:
+    """Writes the files of `small_offset_model`."""
+    torch = pytest.importorskip("torch")
+    from higherhrnet.config import InferenceConfig, InputConfig, ModelConfig
+    from higherhrnet.graph.export import export_onnx
+    from higherhrnet.header import Header
+    from higherhrnet.network import checkpoint
+    from higherhrnet.network.dekr import DEKR
+
+    torch.manual_seed(0)
+    config = ModelConfig(4, modules=(1, 1, 1), blocks=1, head="offsets")
+    model = DEKR(config).eval()
+    for name, values in model.state_dict().items():
+        if name.endswith("running_var"):
+            values.uniform_(0.5, 1.5)
+        elif name.endswith(("running_mean", "bias")):
+            values.uniform_(-0.1, 0.1)
+        elif values.ndim == 4 and "adapt_conv" not in name:
+            is_affine = "transform_matrix_conv" in name or "translation_conv" in name
+            scale = 0.03 if is_affine else (2 / values[0].numel()) ** 0.5
+            torch.nn.init.normal_(values, std=scale)
+    with torch.no_grad():
+        heatmaps, offsets = model(torch.randn(1, 3, 64, 64))
+        model.get_parameter("head_heatmap.1.weight").div_(8 * heatmaps.std())
+        model.get_parameter("head_heatmap.1.bias").add_(0.5)
+        for final in model.offset_final_layer:
+            final.weight /= offsets.std() / 3
+    header = Header(config, input=InputConfig(64), inference=InferenceConfig(align_flip=True))
+    checkpoint.save(folder / "small.safetensors", model, header)
+    export_onnx(checkpoint.to_arrays(model), header, folder / "small.onnx")
 
 
 def write_small_model(folder: Path) -> None:

@@ -16,7 +16,6 @@ from higherhrnet.bench.machine import peak_memory
 from higherhrnet.bench.settings import BenchEngine, BenchSettings
 from higherhrnet.bench.timing import cuda, timed
 from higherhrnet.config import DecodeConfig
-from higherhrnet.decoding.aggregate import aggregate
 from higherhrnet.engines.base import EngineOptions, Precision
 from higherhrnet.engines.torch import TorchEngine
 from higherhrnet.errors import InputError, require
@@ -27,7 +26,7 @@ from higherhrnet.inference.processing import Outputs, PreprocessedImage
 from higherhrnet.inference.stream import FailedSource, predict_stream
 from higherhrnet.io.sources import Source, read_frames
 from higherhrnet.poses import Poses
-from higherhrnet.synthetic.maps import synthesize_outputs
+from higherhrnet.synthetic.maps import SYNTHESIZERS
 from higherhrnet.zoo.resolve import torch_weights
 
 R = TypeVar("R")
@@ -209,10 +208,10 @@ def synthetic_outputs(
     """The outputs of a network that finds this number of people."""
     resize, skeleton = preprocessed.base_resize, predictor.header.skeleton
     flip = predictor.config.flip
-    levels = [*synthesize_outputs(people, resize.height, resize.width, 0, skeleton, flip)]
+    synthesize = SYNTHESIZERS[predictor.header.model.head]
+    levels = [*synthesize(people, resize.height, resize.width, 0, skeleton, flip)]
     if isinstance(predictor.processing, GpuProcessing):  # whose `forward` merges views and strides
-        maps = aggregate({1.0: levels}, len(skeleton), skeleton.flip_index, None)
-        levels = [maps.heatmaps[None], maps.tags[None]]
+        levels = [maps[None] for maps in predictor.decoder.merge_views(levels)]
     return {1.0: levels}
 
 

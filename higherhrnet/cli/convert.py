@@ -21,8 +21,11 @@ def convert(
     input_size: Annotated[
         int | None, flag("from the name of the file or MMPose's configuration, else 512", "INT")
     ] = None,
+    rescoring: Annotated[
+        Path | None, flag("the network in SOURCE, if it contains one", "FILE")
+    ] = None,
 ) -> int:
-    """Convert weights of the paper's authors, of MMPose 0.x or of an HRNet.
+    """Convert weights of the authors of HigherHRNet or DEKR, of MMPose or of an HRNet.
 
     An HRNet that was trained on ImageNet becomes a backbone whose heads are not trained.
 
@@ -31,6 +34,7 @@ def convert(
         out: The file to write: .safetensors, or .onnx for inference only.
         skeleton: The skeleton of the weights: coco, crowdpose, aic, coco_wholebody or a .toml file
             that describes it.
+        rescoring: A .pth file of DEKR's rescoring network, which corrects the scores of people.
         input_size: Length in pixels of the sides of the crops on which the weights were trained.
     """
     from higherhrnet.graph.export import export_onnx
@@ -40,7 +44,9 @@ def convert(
 
     require(out.suffix in (".safetensors", ".onnx"), f"{out}: must end in .safetensors or .onnx")
     keypoints = load_skeleton(skeleton) if skeleton else None
-    weights, header = convert_weights(source, input_size=input_size, skeleton=keypoints)
+    weights, header = convert_weights(
+        source, input_size=input_size, skeleton=keypoints, rescoring=rescoring
+    )
     if out.suffix == ".onnx":
         export_onnx(weights, header, out)
     else:

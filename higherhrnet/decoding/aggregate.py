@@ -85,15 +85,25 @@ def aggregate(
     Raises:
         InputError: the maps contain NaN or infinity.
     """
-    flip = np.asarray(flip_index)
     merged = {
-        scale: ScaleMaps(
-            _merge_heatmaps([level[:, :num_keypoints] for level in levels], flip, align_corners),
-            _merge_tags(levels[0][:, num_keypoints:], flip),
-        )
+        scale: merge_views(levels, num_keypoints, flip_index, align_corners)
         for scale, levels in outputs.items()
     }
     return merge_scales(merged, decode_size, align_corners)
+
+
+def merge_views(
+    levels: Sequence[FloatArray],
+    num_keypoints: int,
+    flip_index: Sequence[int],
+    align_corners: bool = False,
+) -> ScaleMaps:
+    """Merges strides and views of one image at one scale; the arguments are as in `aggregate`."""
+    flip = np.asarray(flip_index)
+    return ScaleMaps(
+        _merge_heatmaps([level[:, :num_keypoints] for level in levels], flip, align_corners),
+        _merge_tags(levels[0][:, num_keypoints:], flip),
+    )
 
 
 def merge_scales(
@@ -143,12 +153,12 @@ def _merge_heatmaps(
     levels: Sequence[FloatArray], flip: IndexArray, align_corners: bool
 ) -> FloatArray:
     """(V, K, ·, ·) heatmaps of each stride → (K, h, w) their mean at the size of the finest."""
-    means = [_merge_views(level, flip) for level in levels]
+    means = [_mean_of_views(level, flip) for level in levels]
     height, width = means[-1].shape[1:]
     return _mean([resize(mean, height, width, align_corners=align_corners) for mean in means])
 
 
-def _merge_views(views: FloatArray, flip: IndexArray) -> FloatArray:
+def _mean_of_views(views: FloatArray, flip: IndexArray) -> FloatArray:
     """(V, K, h, w) → (K, h, w) the mean of the views.
 
     The flipped view is flipped back before maps are upsampled, where they have fewer cells; the

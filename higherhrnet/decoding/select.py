@@ -12,7 +12,8 @@ from higherhrnet.poses import Poses
 
 def select(poses: Poses, config: DecodeConfig) -> Poses:
     """Applies `min_score`, then `oks_nms`, then `max_results`; people keep their order."""
-    poses = poses.above(config.min_score)
+    if config.min_score > 0:  # scores of rescored people may be negative
+        poses = poses.above(config.min_score)
     if config.oks_nms is not None and len(poses) > 1:
         poses = poses[_non_maximum_suppression(poses, config.oks_nms)]
     if config.max_results is not None and len(poses) > config.max_results:

@@ -14,7 +14,7 @@ from higherhrnet.header import Header
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from higherhrnet.network.higherhrnet import HigherHRNet
+    from higherhrnet.network.build import PoseNetwork
 
 _DTYPES = {"f32": "float32", "bf16": "bfloat16", "f16": "float16"}
 
@@ -77,7 +77,7 @@ class TorchEngine(FunctionEngine):
         precision: the arithmetic of the network.
     """
 
-    def __init__(self, model: HigherHRNet, device: str, precision: Precision = "f32") -> None:
+    def __init__(self, model: PoseNetwork, device: str, precision: Precision = "f32") -> None:
         import torch
 
         self.model, self.device, self.precision = model, device, precision

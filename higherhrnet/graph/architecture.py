@@ -11,3 +11,9 @@ BOTTLENECK_EXPANSION = 4
 DECONV_PADDING = {4: (1, 0), 3: (1, 1), 2: (0, 0)}
 """For each kernel size, the padding and output padding with which a transposed convolution of
 stride 2 doubles height and width."""
+OFFSET_CHANNELS = 15
+"""Channels of each keypoint in DEKR's offset head."""
+OFFSET_BLOCKS = 2
+"""Adaptive blocks of each keypoint in DEKR's offset head."""
+TAPS = [(row, column) for row in (-1, 0, 1) for column in (-1, 0, 1)]
+"""The vertical and horizontal position of each tap of a 3×3 kernel, relative to its middle."""

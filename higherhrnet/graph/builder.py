@@ -177,6 +177,44 @@ class GraphBuilder:
         out = Value(f"{xs[0].name}.concat", sum(x.channels for x in xs), xs[0].stride)
         return self._add("Concat", [x.name for x in xs], out, axis=1)
 
+    def weight(self, name: str, shape: tuple[int, ...]) -> FloatArray:
+        """Registers a trainable weight; returns its values, or zeros without weights."""
+        self.num_parameters += prod(shape)
+        return self.buffer(name, shape)
+
+    def buffer(self, name: str, shape: tuple[int, ...]) -> FloatArray:
+        """Registers a weight that is not trained; returns its values, or zeros without weights."""
+        self.shapes[name] = shape
+        if self._weights is None:
+            return np.zeros(shape, np.float32)
+        return self._weights[name].astype(np.float32, copy=False)
+
+    def norm(self, norm: BatchNorm, channels: int) -> tuple[FloatArray, FloatArray]:
+        """Registers a batch norm; returns the factor and the offset of each channel."""
+        gain, offset = (self.weight(f"{norm.name}.{part}", (channels,)) for part in _NORM_PARTS[:2])
+        mean, variance = (
+            self.buffer(f"{norm.name}.{part}", (channels,)) for part in _NORM_PARTS[2:]
+        )
+        self.shapes[norm.name + BATCH_COUNTER] = ()
+        scale = gain.astype(np.float64) / np.sqrt(variance.astype(np.float64) + norm.epsilon)
+        return scale.astype(np.float32), (offset - mean * scale).astype(np.float32)
+
+    def count_conv(self, filters: FloatArray, stride: float) -> None:
+        """Counts the multiply-adds of a convolution whose output has a stride."""
+        self._costs.append((filters.size, stride))
+
+    def constant(self, name: str, values: NDArray[Any] | np.generic) -> str:
+        """Adds a constant of any type, once for each name."""
+        if name not in self._constants:
+            self._constants.add(name)
+            tensor = onnx.numpy_helper.from_array(np.asarray(values), name)
+            self._model.graph.initializer.append(tensor)
+        return name
+
+    def node(self, operator: str, inputs: list[str], out: Value, **attributes: Any) -> Value:  # noqa: ANN401 (of ONNX)
+        """Adds a node of any operator."""
+        return self._add(operator, inputs, out, **attributes)
+
     def to_model(self, images: Value, outputs: Sequence[Value]) -> onnx.ModelProto:
         """Returns the graph as a model for any batch size, height and width."""
         graph = self._model.graph

@@ -1,15 +1,17 @@
-"""The graph of HigherHRNet; it corresponds to `higherhrnet.network.higherhrnet`."""
+"""The graph of a network, of each head; that of HigherHRNet as `network.higherhrnet`."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from textwrap import shorten
 
 import onnx
 
-from higherhrnet.config import ModelConfig
+from higherhrnet.config import HeadName, ModelConfig
 from higherhrnet.errors import require
 from higherhrnet.graph.architecture import DECONV_PADDING
 from higherhrnet.graph.builder import BATCH_COUNTER, BatchNorm, GraphBuilder, Value
+from higherhrnet.graph.dekr import add_dekr
 from higherhrnet.graph.hrnet import add_backbone, basic_block
 from higherhrnet.io.weights import Weights
 
@@ -71,8 +73,13 @@ def check_weights(config: ModelConfig, weights: Weights, source: str) -> None:
 
 
 def _add_network(graph: GraphBuilder, config: ModelConfig) -> list[Value]:
+    """Adds the network that the head selects; returns the maps."""
+    return NETWORKS[config.head](graph, IMAGES, config)
+
+
+def _add_higherhrnet(graph: GraphBuilder, images: Value, config: ModelConfig) -> list[Value]:
     """Adds the backbone, the heads and the transposed-convolution modules; returns the maps."""
-    (x,) = add_backbone(graph, IMAGES, config)
+    (x,) = add_backbone(graph, images, config)
     channels = config.num_keypoints + config.num_tags
     maps = [graph.conv(x, "final_layers.0", channels, bias=True, output="maps0")]
     for index, kernel in enumerate(config.deconv_kernels):
@@ -92,3 +99,10 @@ def _add_network(graph: GraphBuilder, config: ModelConfig) -> list[Value]:
         output = f"maps{index + 1}"
         maps.append(graph.conv(x, head, config.num_keypoints, bias=True, output=output))
     return maps
+
+
+NETWORKS: dict[HeadName, Callable[[GraphBuilder, Value, ModelConfig], list[Value]]] = {
+    "tags": _add_higherhrnet,
+    "offsets": add_dekr,
+}
+"""The network of each head."""

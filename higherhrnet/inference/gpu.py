@@ -7,19 +7,20 @@ the maps of both views and strides: 0.8 MB are copied to the device and 6.7 MB b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING
 
 from numpy.typing import NDArray
 
 from higherhrnet.arrays import FloatArray, Image
-from higherhrnet.config import InferenceConfig
-from higherhrnet.decoding.aggregate import Maps, ScaleMaps, merge_scales
+from higherhrnet.config import HeadName, InferenceConfig
+from higherhrnet.decoding.decoders import load_decoder
 from higherhrnet.engines.base import TensorEngine, engine_errors
 from higherhrnet.geometry import FLIP_SHIFT
 from higherhrnet.header import Header
-from higherhrnet.inference.processing import Outputs, Processing, normalization
+from higherhrnet.inference.processing import Processing, normalization
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,13 +40,18 @@ class GpuProcessing(Processing):
         import torch
 
         self.engine: TensorEngine = engine
-        self._align_corners = header.input.align_corners
+        self.decoder = load_decoder(header)
         self.streams = 2  # one copies while the other computes
         self._launch = Lock()
         # Copied only once, because a copy in `forward` would wait for the work of other streams.
         self._gain, self._bias, self._flip_index = (
             torch.as_tensor(values, device=engine.device)
             for values in (*normalization(header), header.skeleton.flip_index)
+        )
+        self._merge: MergeViews = partial(
+            _MERGE[header.model.head],
+            flip_index=self._flip_index,
+            align_corners=header.input.align_corners,
         )
 
     def preprocess(self, image: Image, config: InferenceConfig) -> Image:
@@ -56,7 +62,7 @@ class GpuProcessing(Processing):
         """Runs the network on (B, H, W, 3) images.
 
         Returns:
-            (B, K, h, w) heatmaps and (B, K or 1, V, h', w') tags, merged over views and strides.
+            The maps that `Decoder.merge_views` returns for one image, with a batch dimension.
 
         Raises:
             InputError: the device failed, for example because it ran out of memory.
@@ -66,7 +72,7 @@ class GpuProcessing(Processing):
         with engine_errors(self.engine.description, inputs.shape), torch.inference_mode():
             with self._launch:
                 levels = self.engine.forward_tensor(self._views(torch.from_numpy(inputs), config))
-                merged = _merge(levels, 1 + config.flip, self._flip_index, self._align_corners)
+                merged = self._merge(levels, 1 + config.flip)
                 copied = _copy_async(merged) if self.engine.device == "cuda" else None
             if copied is None:
                 return [maps.cpu().numpy() for maps in merged]
@@ -74,10 +80,9 @@ class GpuProcessing(Processing):
             finished.synchronize()
             return [maps.numpy() for maps in copies]
 
-    def merge(self, outputs: Outputs, decode_size: tuple[int, int] | None) -> Maps:
-        """Merges the outputs of one image over scales; see `merge_scales`."""
-        scales = {scale: ScaleMaps(*(maps[0] for maps in pair)) for scale, pair in outputs.items()}
-        return merge_scales(scales, decode_size, self._align_corners)
+    def merge_views(self, levels: Sequence[FloatArray]) -> Sequence[FloatArray]:
+        """Returns the maps of an image without the batch dimension; `forward` merged the views."""
+        return [maps[0] for maps in levels]
 
     def _views(self, images: Tensor, config: InferenceConfig) -> Tensor:
         """(B, H, W, 3) images → (V · B, 3, H, W) views on the device, first all plain ones."""
@@ -96,10 +101,20 @@ class GpuProcessing(Processing):
         return torch.cat([plain, flipped])
 
 
-def _merge(
+def _merge_tags(
     levels: Sequence[Tensor], views: int, flip_index: Tensor, align_corners: bool
 ) -> list[Tensor]:
-    """Merges views and strides as `aggregate` does, for a batch of outputs of `_views`."""
+    """Merges views and strides as `aggregate.merge_views` does, for a batch.
+
+    Args:
+        levels: the network's outputs for what `GpuProcessing` makes of a batch of images.
+        views: number of views of each image.
+        flip_index: for each keypoint, the index of the keypoint that replaces it in a flip.
+        align_corners: whether the centers of the corner cells of all strides are aligned.
+
+    Returns:
+        (B, K, h, w) heatmaps and (B, K or 1, V, h', w') tags.
+    """
     import torch
     from torch.nn.functional import interpolate
 
@@ -114,6 +129,34 @@ def _merge(
         flipped = [view[:, flip_index] for view in flipped]
     tags = torch.stack([plain, *(view.flip(3) for view in flipped)], 2)
     return [torch.stack(heatmaps).mean(0), tags]
+
+
+def _merge_offsets(
+    levels: Sequence[Tensor], views: int, flip_index: Tensor, align_corners: bool
+) -> list[Tensor]:
+    """Merges views as `offset_maps.merge_views` does, for a batch; arguments as `_merge_tags`.
+
+    Returns:
+        (B, K + 1, h, w) heatmaps and (B, 2K, h, w) offsets.
+    """
+    import torch
+
+    heatmaps, offsets = (_split_views(level, views) for level in levels)
+    if views == 1:
+        return [heatmaps[0], offsets[0]]
+    with_center = torch.cat([flip_index, flip_index.new_tensor([len(flip_index)])])
+    by_keypoint = offsets.reshape(*offsets.shape[:2], -1, 2, *offsets.shape[3:])
+    flipped = by_keypoint[1][:, flip_index].flip(4) * offsets.new_tensor([-1, 1]).view(2, 1, 1)
+    return [
+        (heatmaps[0] + heatmaps[1][:, with_center].flip(3)) / 2,
+        (offsets[0] + flipped.flatten(1, 2)) / 2,
+    ]
+
+
+MergeViews = Callable[..., list["Tensor"]]
+"""Merges the views of a batch on the device; see `_merge_tags`."""
+_MERGE: dict[HeadName, MergeViews] = {"tags": _merge_tags, "offsets": _merge_offsets}
+"""How the views are merged, for each head."""
 
 
 def _split_views(maps: Tensor, views: int) -> Tensor:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from higherhrnet.config import ModelConfig
+from higherhrnet.config import HeadName, ModelConfig
 from higherhrnet.engines.base import EngineOptions
 from higherhrnet.engines.load import load_engine
 from higherhrnet.errors import InputError
@@ -17,6 +18,26 @@ from higherhrnet.keypoint_names import describe_pairs
 from higherhrnet.zoo.resolve import resolve_model
 
 _MAX_HEADER_BYTES = 2**24
+
+
+def _tag_heads(config: ModelConfig) -> str:
+    kernels = ", ".join(map(str, config.deconv_kernels)) or "none"
+    return (
+        f"{config.num_keypoints} heatmaps, {config.num_tags} tag maps, kernel sizes of transposed "
+        f"convolutions: {kernels}"
+    )
+
+
+def _offset_heads(config: ModelConfig) -> str:
+    count = config.num_keypoints
+    return f"{count} heatmaps and 1 of the centers, {count} offset fields"
+
+
+_HEADS: dict[HeadName, Callable[[ModelConfig], str]] = {
+    "tags": _tag_heads,
+    "offsets": _offset_heads,
+}
+"""Describes the heads of a network."""
 
 
 def describe_model(model: str | Path) -> str:
@@ -36,13 +57,11 @@ def describe_model(model: str | Path) -> str:
     header = _read_header(path)
     config, inputs = header.model, header.input
     side = header.inference.size or inputs.size
-    kernels = ", ".join(map(str, config.deconv_kernels)) or "none"
     inference = asdict(header.inference)
     decoding = inference.pop("decode")
     rows = {
         "file": f"{path}, {path.stat().st_size / 1e6:.1f} MB",
-        "architecture": f"stem {config.stem}, width {config.width}, {config.num_keypoints} "
-        f"heatmaps, {config.num_tags} tag maps, kernel sizes of transposed convolutions: {kernels}",
+        "architecture": f"stem {config.stem}, width {config.width}, {_HEADS[config.head](config)}",
         **_costs(config, side),
         "input": f"shorter side {side} pixels, mean {inputs.mean}, std {inputs.std}, "
         f"{inputs.convention} pixel coordinates",
@@ -50,6 +69,7 @@ def describe_model(model: str | Path) -> str:
         "flip pairs": describe_pairs(header.skeleton.pairs, header.skeleton.unpaired_sides),
         "inference": _list_values(inference),
         "decoding": _list_values(decoding),
+        "rescoring": "with a rescoring network" if header.rescoring else "without",
         "training": _list_values(header.training) or "unknown",
     }
     return "\n".join(f"{name:14}{text}" for name, text in rows.items())

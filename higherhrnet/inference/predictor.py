@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
+from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
 
-from higherhrnet.arrays import FloatArray, Image
+from higherhrnet.arrays import Image
 from higherhrnet.config import InferenceConfig
-from higherhrnet.decoding.aggregate import Maps
-from higherhrnet.decoding.decode import decode
+from higherhrnet.decoding.decoders import Decoder
+from higherhrnet.decoding.drawable import DrawableMaps
 from higherhrnet.decoding.select import select
-from higherhrnet.decoding.upsample import resize
 from higherhrnet.engines.base import Engine, EngineName, EngineOptions, Precision
 from higherhrnet.engines.load import load_engine
 from higherhrnet.geometry import Resize, resize_for_network
@@ -157,6 +157,11 @@ class Predictor:
         return self.processing.engine
 
     @property
+    def decoder(self) -> Decoder:
+        """Finds the people in the network's outputs; the model's head selects it."""
+        return self.processing.decoder
+
+    @property
     def images_per_batch(self) -> int:
         """The maximum number of images of equal size in a batch."""
         return max(1, self.batch_size // (1 + self.config.flip))
@@ -170,8 +175,13 @@ class Predictor:
         return self.with_config(replace(self.config, flip=flip))
 
     def settings(self) -> dict[str, Any]:
-        """The model's header, the inference settings and the white level, as JSON values."""
+        """The model's header, the inference settings and the white level, as JSON values.
+
+        The weights of a rescoring network are replaced by their digest.
+        """
         settings = {"model": asdict(self.header), "inference": asdict(self.config)}
+        if network := settings["model"]["rescoring"]:
+            network["weights"] = sha256(network["weights"].encode()).hexdigest()
         white = white_level()
         return settings if white is None else settings | {"white_level": white}
 
@@ -193,13 +203,14 @@ class Predictor:
 
     def resizes(self, height: int, width: int) -> dict[float, Resize]:
         """Computes for each scale the transform of an image of this size to the network's input."""
+        base_scale = self.decoder.base_scale(self.config.scales)
         return {
             scale: resize_for_network(
                 height,
                 width,
                 self.config.size or self.header.input.size,
                 scale,
-                min(self.config.scales),
+                base_scale,
                 self.header.input.convention,
             )
             for scale in self.config.scales
@@ -233,39 +244,29 @@ class Predictor:
                     outputs[index][scale] = [level[part] for level in maps]
         return outputs
 
-    def merge_maps(self, preprocessed: PreprocessedImage, outputs: Outputs) -> Maps:
-        """Merges the outputs of one image into one set of heatmaps and one of tags.
+    def merge_maps(self, preprocessed: PreprocessedImage, outputs: Outputs) -> Any:  # noqa: ANN401
+        """Merges the outputs of one image over views and scales; see `Decoder.merge_scales`.
 
         Raises:
             InputError: the maps contain NaN or infinity.
         """
         base = preprocessed.base_resize
-        decode_size = (base.height, base.width) if self.config.project else None
-        return self.processing.merge(outputs, decode_size)
+        scales = {s: self.processing.merge_views(levels) for s, levels in outputs.items()}
+        return self.decoder.merge_scales(scales, (base.height, base.width), self.config)
 
     def drawable_maps(
         self, image: Image, preprocessed: PreprocessedImage, outputs: Outputs
-    ) -> tuple[Image, FloatArray, FloatArray]:
-        """Computes the arguments of `draw_maps` and `draw_tags` for one image.
+    ) -> tuple[Image, DrawableMaps]:
+        """Computes the arguments of `draw_maps` for one image.
 
         Returns:
-            The (H, W, 3) image as the network received it, (K, h, w) heatmaps and
-            (K or 1, h, w, T) tags.
+            The (H, W, 3) image as the network received it, and the maps.
 
         Raises:
             InputError: the maps contain NaN or infinity.
         """
-        maps = self.merge_maps(preprocessed, outputs)
-        _, height, width = maps.heatmaps.shape
-        count, views = maps.tags.shape[:2]
-        tags = resize(
-            maps.tags.reshape(-1, *maps.tags.shape[2:]),
-            height,
-            width,
-            align_corners=maps.align_corners,
-        )
-        tags = tags.reshape(count, views, height, width).transpose(0, 2, 3, 1)
-        return preprocessed.base_resize.warp(image), maps.heatmaps, tags
+        maps = self.decoder.drawable(self.merge_maps(preprocessed, outputs))
+        return preprocessed.base_resize.warp(image), maps
 
     def postprocess(self, preprocessed: PreprocessedImage, outputs: Outputs) -> Poses:
         """Decodes the outputs of one image into poses in the pixels of the image.
@@ -275,18 +276,9 @@ class Predictor:
         """
         return self.decode_maps(preprocessed, self.merge_maps(preprocessed, outputs))
 
-    def decode_maps(self, preprocessed: PreprocessedImage, maps: Maps) -> Poses:
-        """Decodes the merged maps of one image into poses in the pixels of the image."""
-        people = decode(maps, self.header.skeleton, self.config.decode)
+    def decode_maps(self, preprocessed: PreprocessedImage, maps: Any) -> Poses:  # noqa: ANN401
+        """Decodes what `merge_maps` returned into poses in the pixels of the image."""
         # As in the reference implementation, the transform is that of the smallest scale.
         transform = preprocessed.resizes[min(preprocessed.resizes)]
-        height, width = maps.decode_size
-        keypoints = transform.to_image(people.keypoints[..., :2], width, height)
-        scores = people.keypoints[..., 2]
-        poses = Poses(
-            np.where(scores[..., None] > 0, keypoints, 0).astype(np.float32),
-            scores,
-            people.scores,
-            self.header.skeleton,
-        )
+        poses = self.decoder.decode(maps, transform, self.config)
         return select(poses, self.config.decode)

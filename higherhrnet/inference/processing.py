@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from higherhrnet.arrays import FloatArray, Image
 from higherhrnet.config import InferenceConfig
-from higherhrnet.decoding.aggregate import Maps, aggregate
+from higherhrnet.decoding.decoders import Decoder, load_decoder
 from higherhrnet.decoding.upsample import flip_horizontally
 from higherhrnet.engines.base import Engine
 from higherhrnet.geometry import FLIP_SHIFT, Resize
@@ -48,6 +48,8 @@ class Processing(Protocol):
     """Converts images to the network's inputs and the network's outputs to maps."""
 
     engine: Engine
+    decoder: Decoder
+    """Finds the people in the network's outputs."""
     streams: int
     """Number of calls of `forward` that run concurrently."""
 
@@ -79,16 +81,11 @@ class Processing(Protocol):
         """
         ...
 
-    def merge(self, outputs: Outputs, decode_size: tuple[int, int] | None) -> Maps:
-        """Merges the outputs of one image over views, strides and scales.
+    def merge_views(self, levels: Sequence[FloatArray]) -> Sequence[FloatArray]:
+        """Merges the views of one image at one scale; see `Decoder.merge_views`.
 
         Args:
-            outputs: the network's outputs for the image.
-            decode_size: height and width of the maps in which people are decoded (None: those
-                of the finest map).
-
-        Raises:
-            InputError: the maps contain NaN or infinity.
+            levels: the rows of the image in what `forward` returned.
         """
         ...
 
@@ -103,7 +100,7 @@ class CpuProcessing(Processing):
 
     def __init__(self, engine: Engine, header: Header) -> None:
         self.engine, self.streams = engine, engine.streams
-        self._skeleton, self._align_corners = header.skeleton, header.input.align_corners
+        self.decoder = load_decoder(header)
         self._gain, self._bias = normalization(header)
 
     def preprocess(self, image: Image, config: InferenceConfig) -> FloatArray:
@@ -124,15 +121,9 @@ class CpuProcessing(Processing):
         """Runs the network on (B · V, 3, H, W) views."""
         return self.engine(inputs)
 
-    def merge(self, outputs: Outputs, decode_size: tuple[int, int] | None) -> Maps:
-        """Merges the outputs of one image over views, strides and scales; see `aggregate`."""
-        return aggregate(
-            outputs,
-            len(self._skeleton),
-            self._skeleton.flip_index,
-            decode_size,
-            self._align_corners,
-        )
+    def merge_views(self, levels: Sequence[FloatArray]) -> Sequence[FloatArray]:
+        """Merges the views of one image at one scale; see `Decoder.merge_views`."""
+        return self.decoder.merge_views(levels)
 
 
 def normalization(header: Header) -> tuple[FloatArray, FloatArray]:

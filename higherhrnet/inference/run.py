@@ -183,10 +183,15 @@ def _draw_frame(
 
 def _draw_maps(predictor: Predictor, result: FrameResult) -> Image:
     """Draws the maps of a frame over the image as the network received it."""
-    image, heatmaps, tags = predictor.drawable_maps(
-        result.frame.image, result.preprocessed, result.outputs
+    image, maps = predictor.drawable_maps(result.frame.image, result.preprocessed, result.outputs)
+    return draw_maps(
+        image,
+        maps.heatmaps,
+        maps.tags,
+        predictor.header.skeleton,
+        centers=maps.centers,
+        offsets=maps.offsets,
     )
-    return draw_maps(image, heatmaps, tags, predictor.header.skeleton)
 
 
 class _VideoTracking:

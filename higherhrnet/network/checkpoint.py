@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from higherhrnet.errors import InputError
 from higherhrnet.header import Header
 from higherhrnet.io.weights import Weights, read_weights, write_weights
-from higherhrnet.network.higherhrnet import HigherHRNet
+from higherhrnet.network.build import PoseNetwork, build_network
 
 
-def save(path: str | Path, model: HigherHRNet, header: Header) -> None:
+def save(path: str | Path, model: PoseNetwork, header: Header) -> None:
     """Writes a network and its header to a safetensors file.
 
     Raises:
@@ -28,7 +28,7 @@ def save(path: str | Path, model: HigherHRNet, header: Header) -> None:
     write_weights(path, to_arrays(model), header)
 
 
-def load(path: str | Path) -> tuple[HigherHRNet, Header]:
+def load(path: str | Path) -> tuple[PoseNetwork, Header]:
     """Loads a network and its header from a file that `save` wrote.
 
     Returns:
@@ -39,7 +39,7 @@ def load(path: str | Path) -> tuple[HigherHRNet, Header]:
             match the network that its header describes.
     """
     weights, header = read_weights(path)
-    model = HigherHRNet.from_config(header.model)
+    model = build_network(header.model)
     load_weights(model, {name: torch.from_numpy(w) for name, w in weights.items()}, path)
     return model.eval(), header
 

@@ -10,11 +10,10 @@ from dataclasses import asdict
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from higherhrnet.config import ModelConfig, StemName
 from higherhrnet.graph.architecture import DECONV_PADDING
-from higherhrnet.network.hrnet import BasicBlock, HRNet
+from higherhrnet.network.hrnet import BasicBlock, HRNet, initialize_convolution
 
 
 class HigherHRNet(HRNet):
@@ -72,12 +71,14 @@ class HigherHRNet(HRNet):
             heads.append(nn.Conv2d(width, outputs, 1))
         self.final_layers = nn.ModuleList(heads)
         self.deconv_layers = nn.ModuleList(deconvs)
-        self.apply(_initialize)
+        self.apply(initialize_convolution)
 
     @classmethod
     def from_config(cls, config: ModelConfig) -> HigherHRNet:
         """Builds a network of the configured architecture, with newly initialized weights."""
-        return cls(**asdict(config))
+        values = asdict(config)
+        values.pop("head")
+        return cls(**values)
 
     def _deconv(self, channels: int, kernel: int) -> nn.Sequential:
         """Builds a transposed-convolution module: (B, channels, h, w) → (B, width, 2h, 2w)."""
@@ -122,32 +123,3 @@ class HigherHRNet(HRNet):
             x = deconv(torch.cat(outputs[-1], 1))
             outputs.append((x, head(x)))
         return outputs
-
-
-def _initialize(module: nn.Module) -> None:
-    """Initializes a layer as the reference implementation does: weights N(0, 0.001²), biases 0."""
-    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-        nn.init.normal_(module.weight, std=0.001)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
-
-
-def count_parameters(model: nn.Module) -> int:
-    """Counts the parameters of a network."""
-    return sum(parameter.numel() for parameter in model.parameters())
-
-
-def count_multiply_adds(config: ModelConfig, height: int, width: int) -> int:
-    """Counts the multiply-adds of all convolutions for one image.
-
-    The paper's numbers are about 3 % higher: they count each transposed convolution at the size of
-    its output, which gives four times its multiply-adds.
-
-    Args:
-        config: the architecture.
-        height: height of the input in pixels, a multiple of 32.
-        width: width of the input in pixels, a multiple of 32.
-    """
-    with torch.device("meta"), FlopCounterMode(display=False) as counter:
-        HigherHRNet.from_config(config)(torch.empty(1, 3, height, width))
-    return int(counter.get_total_flops()) // 2

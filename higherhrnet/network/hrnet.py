@@ -32,6 +32,14 @@ def conv_bn(
     return nn.Sequential(conv, nn.BatchNorm2d(out), *([nn.ReLU(inplace=True)] if relu else []))
 
 
+def initialize_convolution(module: nn.Module) -> None:
+    """Initializes a convolution as the reference implementation does: N(0, 0.001²), biases 0."""
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.normal_(module.weight, std=0.001)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
 class BasicBlock(nn.Module):
     """A residual block of two 3×3 convolutions (ResNet)."""
 

@@ -32,10 +32,12 @@ class FloatNetwork:
         header: the header of the model.
 
     Raises:
-        InputError: the network is quantized already.
+        InputError: the network is quantized already, or predicts offsets.
     """
 
     def __init__(self, path: Path, header: Header) -> None:
+        if header.model.head != "tags":
+            raise InputError("networks that predict offsets cannot be converted to int8 yet")
         with TemporaryDirectory() as folder:
             folded = Path(folder, "folded.onnx")  # without casts of weights in half precision
             quant_pre_process(path, folded, skip_symbolic_shape=True)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from higherhrnet.engines.torch import TorchEngine
-from higherhrnet.errors import require
+from higherhrnet.errors import InputError, require
 from higherhrnet.header import Header
 from higherhrnet.inference.predictor import Predictor
 from higherhrnet.inference.processing import PreprocessedImage
@@ -55,11 +55,15 @@ class ReferencePredictor(Predictor):
         """
         torch.set_num_threads(threads)
         model, header = checkpoint.load(path)
-        require(
-            len(model.config.deconv_kernels) == 1 and model.config.tag_per_keypoint,
-            f"{path}: the reference implementation supports only networks with one transposed "
-            "convolution and one tag per keypoint",
-        )
+        if (
+            not isinstance(model, HigherHRNet)
+            or len(model.config.deconv_kernels) != 1
+            or not model.config.tag_per_keypoint
+        ):
+            raise InputError(
+                f"{path}: the reference implementation supports only networks with one transposed "
+                "convolution and one tag per keypoint"
+            )
         require(
             header.input.convention != "udp",
             f"{path}: the reference implementation does not support the convention udp",

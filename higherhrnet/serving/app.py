@@ -166,6 +166,7 @@ async def info(request: Request) -> ServerInfo:
         engine=service.predictor.engine.description,
         skeleton=skeleton.name,
         keypoints=list(skeleton.names),
+        maps=list(service.predictor.decoder.map_names),
         flip=service.predictor.config.flip,
         token_required=bool(request.app.state.token),
         max_megabytes=service.limits.max_megabytes,

@@ -13,7 +13,7 @@ from higherhrnet.poses import Poses
 from higherhrnet.serving.inference_service import InferenceResult
 from higherhrnet.serving.schemas import ImageFormat
 from higherhrnet.skeleton import Skeleton
-from higherhrnet.visualization.maps import draw_heatmaps, draw_tags
+from higherhrnet.visualization.maps import draw_overlays
 from higherhrnet.visualization.poses import draw
 
 ResponseEntry = tuple[dict[str, Any], Poses]
@@ -46,12 +46,11 @@ def encode_drawn_image(result: InferenceResult, format: ImageFormat) -> bytes:
 
 
 def _draw_maps(result: InferenceResult) -> dict[str, Any]:
-    image, heatmaps, tags = result.predictor.drawable_maps(
+    image, maps = result.predictor.drawable_maps(
         result.image(), result.preprocessed, result.outputs
     )
     return {
-        "heatmaps": _data_url(draw_heatmaps(image, heatmaps)),
-        "tags": _data_url(draw_tags(image, heatmaps, tags)),
+        **{name: _data_url(drawing) for name, drawing in draw_overlays(image, *maps).items()},
         "bbox": [round(value, 3) for value in result.preprocessed.base_resize.box()],
     }
 

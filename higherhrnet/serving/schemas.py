@@ -36,7 +36,9 @@ class PosesQuery(QueryParameters):
     """The query parameters of `POST /poses`."""
 
     maps: bool = Field(
-        False, description="Whether the response contains the heatmaps and tags as images."
+        False,
+        description="Whether the response contains the heatmaps, and the tags or offsets, as "
+        "images.",
     )
 
 
@@ -50,12 +52,18 @@ class MapImages(BaseModel):
     """The network's maps, drawn over the image."""
 
     heatmaps: str = Field(description="The heatmaps, as the data: URL of a JPEG.")
-    tags: str = Field(
-        description="The tags, as the data: URL of a JPEG. People with different tags have "
-        "different colors."
+    tags: str | None = Field(
+        None,
+        description="The tags, as the data: URL of a JPEG, if the network predicts tags. People "
+        "with different tags have different colors.",
+    )
+    offsets: str | None = Field(
+        None,
+        description="The centers of people and the offsets to their keypoints, as the data: URL of "
+        "a JPEG, if the network predicts offsets.",
     )
     bbox: list[float] = Field(
-        description="The area of the image that both cover: x, y, width and height in pixels, "
+        description="The area of the image that they cover: x, y, width and height in pixels, "
         "counted from the image's upper left corner."
     )
 
@@ -116,6 +124,7 @@ class ServerInfo(BaseModel):
     engine: str = Field(description="The library that runs the network, and its settings.")
     skeleton: str = Field(description="The name of the skeleton.")
     keypoints: list[str] = Field(description="The names of the keypoints.")
+    maps: list[str] = Field(description="The names of the images that `maps=true` adds.")
     flip: bool = Field(description="The default of the query parameter `flip`.")
     token_required: bool = Field(description="Whether requests must contain a bearer token.")
     max_megabytes: float = Field(description="Maximum size of a request in millions of bytes.")

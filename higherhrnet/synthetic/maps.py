@@ -6,12 +6,14 @@ benchmarks of decoding.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import ceil, exp, sqrt
 
 import cv2
 import numpy as np
 
 from higherhrnet.arrays import DoubleArray, FloatArray
+from higherhrnet.config import HeadName
 from higherhrnet.skeleton import COCO, Skeleton
 
 HEATMAP_SIGMA = 2.0
@@ -29,6 +31,8 @@ TAG_NOISE = 0.1
 """Standard deviation of the tags of one person."""
 TAG_SIGMA = 0.7
 """Width, in cells, of the transition between the tags of neighboring people."""
+OFFSET_NOISE = 0.1
+"""Standard deviation of the noise in offsets, in cells."""
 TAG_RADIUS = 6.0
 """Radius, in cells, around a person's keypoint in which the map has the person's tag."""
 
@@ -78,6 +82,58 @@ def synthesize_outputs(
         low[1] = low[1, np.concatenate([index, index + num_keypoints]), :, ::-1]
         high[1] = high[1, index, :, ::-1]
     return low, high
+
+
+def synthesize_offset_outputs(
+    num_people: int,
+    height: int,
+    width: int,
+    seed: int,
+    skeleton: Skeleton = COCO,
+    flip: bool = True,
+) -> tuple[FloatArray, FloatArray]:
+    """Creates outputs such as a trained network that predicts offsets might give for P people.
+
+    The arguments are those of `synthesize_outputs`. Each cell leads to the keypoints of the person
+    whose center is nearest.
+
+    Returns:
+        (V, K + 1, H/4, W/4) heatmaps and (V, 2K, H/4, W/4) offsets, where V is 2 with the flipped
+        view and else 1.
+    """
+    rng, count = np.random.default_rng(seed), len(skeleton)
+    keypoints = place_people(rng, num_people, count, height, width) / 4
+    centers = keypoints.mean(1, keepdims=True)
+    peaks = rng.uniform(*PEAK_RANGE, (num_people, count + 1))
+    peaks[:, -1] = PEAK_RANGE[1]
+    points = np.concatenate([keypoints, centers], 1)
+    rows, columns = np.indices((height // 4, width // 4))
+    cells = np.stack([columns, rows], 2) + 0.5
+    distances = ((cells - centers[:, :, None]) ** 2).sum(3)  # (P, h, w)
+    nearest = distances.argmin(0) if num_people else np.zeros_like(rows)
+    targets = keypoints if num_people else np.zeros((1, count, 2))
+    offsets = (cells[:, :, None] - targets[nearest]).transpose(2, 3, 0, 1).astype(np.float32)
+    views = []
+    for _ in range(1 + flip):
+        heatmaps = synthesize_heatmaps(rng, points, peaks, height // 4, width // 4)
+        heatmaps[-1][heatmaps[-1] < 5 * HEATMAP_NOISE] = 0  # otherwise noise has centers
+        noise = OFFSET_NOISE * rng.standard_normal(offsets.shape, np.float32)
+        views.append((heatmaps, (offsets + noise).reshape(2 * count, height // 4, width // 4)))
+    merged_heatmaps, merged_offsets = map(np.stack, zip(*views, strict=True))
+    if flip:
+        index = np.append(skeleton.flip_index, count)
+        merged_heatmaps[1] = merged_heatmaps[1, index, :, ::-1]
+        pairs = merged_offsets[1].reshape(count, 2, height // 4, width // 4)
+        mirrored = pairs[index[:-1], :, :, ::-1] * np.array([[-1], [1]], np.float32)[..., None]
+        merged_offsets[1] = mirrored.reshape(merged_offsets[1].shape)
+    return merged_heatmaps, merged_offsets
+
+
+SYNTHESIZERS: dict[HeadName, Callable[..., tuple[FloatArray, FloatArray]]] = {
+    "tags": synthesize_outputs,
+    "offsets": synthesize_offset_outputs,
+}
+"""For each head, the function that creates outputs of a network."""
 
 
 def _max_tag(num_people: int) -> float:

@@ -21,12 +21,12 @@ from higherhrnet.io.coco import Annotations, Entry, load_annotations
 from higherhrnet.io.image_folder import find_images
 from higherhrnet.io.image_store import ImageStore, annotated_shape
 from higherhrnet.keypoint_names import respell
-from higherhrnet.network.higherhrnet import HigherHRNet
+from higherhrnet.network.build import PoseNetwork
 from higherhrnet.poses import Poses
 from higherhrnet.skeleton import Skeleton
 from higherhrnet.train_config import DataConfig
 from higherhrnet.training.parallel import ProcessGroup
-from higherhrnet.visualization.maps import draw_heatmaps, draw_tags
+from higherhrnet.visualization.maps import draw_overlays
 from higherhrnet.visualization.poses import draw
 
 _MAX_UNREADABLE = 20
@@ -68,7 +68,7 @@ class Validator:
                 f"trained on these keypoints of the dataset: {', '.join(sorted(missing))}"
             )
 
-    def evaluate(self, network: HigherHRNet, header: Header) -> dict[str, float]:
+    def evaluate(self, network: PoseNetwork, header: Header) -> dict[str, float]:
         """Computes the metrics of a network in evaluation mode.
 
         Returns:
@@ -85,7 +85,7 @@ class Validator:
         results = self.group.gather(local_results)
         return evaluate_results(self.annotations, results) if self.group.is_main else {}
 
-    def draw_previews(self, network: HigherHRNet, header: Header, count: int) -> Image | None:
+    def draw_previews(self, network: PoseNetwork, header: Header, count: int) -> Image | None:
         """Draws predictions: in each row annotated poses, predicted poses, heatmaps and tags.
 
         Args:
@@ -109,7 +109,7 @@ class Validator:
             [np.pad(r, ((_BORDER, _BORDER), (0, width - r.shape[1]), (0, 0))) for r in rows]
         )
 
-    def _predictor(self, network: HigherHRNet, header: Header) -> Predictor:
+    def _predictor(self, network: PoseNetwork, header: Header) -> Predictor:
         return Predictor(TorchEngine(network, self.group.device.type), header)
 
     def _annotated_poses(self, image_id: int | str) -> Poses:
@@ -161,11 +161,11 @@ def _select_evenly(annotations: Annotations, count: int) -> list[Entry]:
 def _draw_row(predictor: Predictor, image: Image, annotated: Poses) -> Image:
     preprocessed = predictor.preprocess(image)
     outputs = predictor.forward([preprocessed])[0]
-    network_input, heatmaps, tags = predictor.drawable_maps(image, preprocessed, outputs)
+    network_input, maps = predictor.drawable_maps(image, preprocessed, outputs)
     predicted = predictor.postprocess(preprocessed, outputs)
     tiles = [
         draw(image, annotated), draw(image, predicted, min_score=0.1),
-        draw_heatmaps(network_input, heatmaps), draw_tags(network_input, heatmaps, tags),
+        *draw_overlays(network_input, *maps).values(),
     ]  # fmt: skip
     return np.hstack([_resize_to_tile(tile) for tile in tiles])
 

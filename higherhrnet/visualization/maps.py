@@ -1,4 +1,4 @@
-"""Draws heatmaps and tags on an image."""
+"""Draws the maps of a network on an image."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from higherhrnet.arrays import FloatArray, Image
 from higherhrnet.errors import InputError
 from higherhrnet.io.images import require_rgb
 from higherhrnet.skeleton import Skeleton
+from higherhrnet.visualization.heat import apply_colormap, darkened, to_uint8
+from higherhrnet.visualization.heat import draw_heatmaps as draw_heatmaps
+from higherhrnet.visualization.offsets import draw_field, draw_offsets, require_offsets
 from higherhrnet.visualization.poses import Color
 
 BACKGROUND_COLOR: Color = (22, 22, 27)
@@ -24,27 +27,6 @@ MIN_HEATMAP_VALUE = 0.1
 MIN_TAG_RANGE = 1.0
 """The minimum range of tags that spans the colormap: the grouping assigns tags that differ by less
 to the same person."""
-
-
-def draw_heatmaps(image: Image, heatmaps: FloatArray) -> Image:
-    """Draws the maximum of heatmaps as a glow on a darkened gray copy of an image.
-
-    Args:
-        image: (H, W, 3) RGB.
-        heatmaps: (K, h, w), about 0 to 1; they cover the same area as the image.
-
-    Returns:
-        (H, W, 3) RGB.
-
-    Raises:
-        InputError: the image is not a uint8 array of shape (H, W, 3).
-    """
-    require_rgb(image)
-    height, width = image.shape[:2]
-    heat = cv2.resize(heatmaps.max(0).clip(0, 1), (width, height), interpolation=cv2.INTER_LINEAR)
-    # The colormap is black at 0, so its colors are added like light instead of blended.
-    glow = _apply_colormap(heat, cv2.COLORMAP_INFERNO)
-    return _to_uint8(_darkened(image) * (1 - heat[..., None]) + glow)
 
 
 def draw_tags(image: Image, heatmaps: FloatArray, tags: FloatArray) -> Image:
@@ -75,20 +57,65 @@ def draw_tags(image: Image, heatmaps: FloatArray, tags: FloatArray) -> Image:
     # The edges follow the interpolated heatmap. Tags are not interpolated, since a value between
     # the tags of two people is the tag of neither.
     smooth = cv2.resize(heat, (width, height), interpolation=cv2.INTER_LINEAR)
-    cells = _apply_colormap(values, cv2.COLORMAP_TURBO)
+    cells = apply_colormap(values, cv2.COLORMAP_TURBO)
     colors = cv2.resize(cells, (width, height), interpolation=cv2.INTER_NEAREST)
     alpha = ((smooth - MIN_HEATMAP_VALUE) / MIN_HEATMAP_VALUE).clip(0, 1)[..., None]
-    return _to_uint8(_darkened(image) * (1 - alpha) + colors * alpha)
+    return to_uint8(darkened(image) * (1 - alpha) + colors * alpha)
 
 
-def draw_maps(image: Image, heatmaps: FloatArray, tags: FloatArray, skeleton: Skeleton) -> Image:
-    """Draws all maps side by side: the heatmaps, the tags, and the heatmap of each keypoint.
+def draw_overlays(
+    image: Image,
+    heatmaps: FloatArray,
+    tags: FloatArray | None = None,
+    centers: FloatArray | None = None,
+    offsets: FloatArray | None = None,
+) -> dict[str, Image]:
+    """Draws each kind of map of a network on a copy of an image.
+
+    Args:
+        image: (H, W, 3) RGB.
+        heatmaps: (K, h, w), about 0 to 1; they cover the same area as the image.
+        tags: see `draw_tags`; None if the network predicts no tags.
+        centers: (h, w) center heatmap; None if the network predicts no offsets.
+        offsets: see `draw_offsets`; None if the network predicts no offsets.
+
+    Returns:
+        (H, W, 3) RGB images by the name of the maps: `heatmaps`, and `tags` or `offsets`.
+
+    Raises:
+        InputError: the image is not a uint8 array of shape (H, W, 3), or the shapes of the maps do
+            not match.
+    """
+    overlays = {"heatmaps": draw_heatmaps(image, heatmaps)}
+    if tags is not None:
+        overlays["tags"] = draw_tags(image, heatmaps, tags)
+    if centers is not None and offsets is not None:
+        overlays["offsets"] = draw_offsets(image, centers, offsets)
+    return overlays
+
+
+def draw_maps(
+    image: Image,
+    heatmaps: FloatArray,
+    tags: FloatArray | None,
+    skeleton: Skeleton,
+    *,
+    centers: FloatArray | None = None,
+    offsets: FloatArray | None = None,
+) -> Image:
+    """Draws all maps side by side: the heatmaps, the tags or offsets, and each keypoint's heatmap.
+
+    Offsets are drawn as arrows: from the center of each person to the keypoints, and with the
+    heatmap of each keypoint from the cells around the centers.
 
     Args:
         image: (H, W, 3) RGB.
         heatmaps: (K, h, w), about 0 to 1; they cover the same area as the image.
         tags: (K, h, w) or (K, h, w, T); or one map for all keypoints, (1, h, w) or (1, h, w, T).
+            None if the network predicts no tags.
         skeleton: names the K keypoints.
+        centers: (h, w) center heatmap; None if the network predicts no offsets.
+        offsets: (2K, h, w) offsets in cells, for each keypoint x, then y.
 
     Returns:
         (height, width, 3) RGB; its size depends only on the aspect ratio of the image and on K.
@@ -98,7 +125,7 @@ def draw_maps(image: Image, heatmaps: FloatArray, tags: FloatArray, skeleton: Sk
             tags and skeleton do not match.
     """
     require_rgb(image)
-    _check_shapes(heatmaps, tags)
+    _check_shapes(heatmaps, heatmaps if tags is None else tags)
     if len(heatmaps) != len(skeleton):
         raise InputError(
             f"the skeleton {skeleton.name} has {len(skeleton)} keypoints, but there are "
@@ -107,15 +134,22 @@ def draw_maps(image: Image, heatmaps: FloatArray, tags: FloatArray, skeleton: Sk
     columns = 6 if len(skeleton) > 8 else 4
     half_width = columns // 2 * (TILE_SIZE + TILE_GAP) - TILE_GAP
     large, small = _resize_to(image, half_width), _resize_to(image, TILE_SIZE)
+    drawings = [draw_heatmaps(small, heatmap[None]) for heatmap in heatmaps]
+    if centers is not None and offsets is not None:
+        require_offsets(centers, offsets)
+        for keypoint, drawing in enumerate(drawings):
+            draw_field(drawing, centers, offsets[2 * keypoint : 2 * keypoint + 2])
     tiles = [
-        _add_caption(draw_heatmaps(small, heatmap[None]), f"{name}  {heatmap.max():.2f}", TILE_SIZE)
-        for name, heatmap in zip(skeleton.names, heatmaps, strict=True)
+        _add_caption(drawing, f"{name}  {heatmap.max():.2f}", TILE_SIZE)
+        for name, heatmap, drawing in zip(skeleton.names, heatmaps, drawings, strict=True)
     ]
     tiles += [np.full_like(tiles[0], BACKGROUND_COLOR)] * (-len(tiles) % columns)
-    all_heatmaps = _add_caption(draw_heatmaps(large, heatmaps), "heatmaps", half_width)
-    all_tags = _add_caption(draw_tags(large, heatmaps, tags), "tags", half_width)
-    rows = [tiles[i : i + columns] for i in range(0, len(tiles), columns)]
-    return np.vstack([np.hstack(row) for row in ([all_heatmaps, all_tags], *rows)])
+    overlays = draw_overlays(large, heatmaps, tags, centers, offsets)
+    all_maps = [_add_caption(drawing, name, half_width) for name, drawing in overlays.items()]
+    all_maps += [np.full_like(all_maps[0], BACKGROUND_COLOR)] * (-len(all_maps) % 2)
+    rows = [all_maps[i : i + 2] for i in range(0, len(all_maps), 2)]
+    rows += [tiles[i : i + columns] for i in range(0, len(tiles), columns)]
+    return np.vstack([np.hstack(row) for row in rows])
 
 
 def _project_to_main_axis(tags: FloatArray, heat: FloatArray) -> FloatArray:
@@ -129,18 +163,6 @@ def _project_to_main_axis(tags: FloatArray, heat: FloatArray) -> FloatArray:
     tag_range = max(high - low, MIN_TAG_RANGE)
     values = ((tags - center) @ axis - (low + high) / 2) / tag_range + 0.5
     return np.asarray(0.1 + 0.8 * values.clip(0, 1), np.float32)  # the colormap's ends are dark
-
-
-def _apply_colormap(values: FloatArray, colormap: int) -> Image:
-    """Converts (H, W) values from 0 to 1 to (H, W, 3) RGB."""
-    bgr = cv2.applyColorMap(_to_uint8(values * 255), colormap)
-    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
-
-
-def _darkened(image: Image) -> FloatArray:
-    """Returns a darkened gray copy of an image in three channels, on which colors are visible."""
-    gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    return np.repeat(gray[..., None] * np.float32(0.4), 3, 2)
 
 
 def _resize_to(image: Image, longer_side: int) -> Image:
@@ -162,10 +184,6 @@ def _add_caption(image: Image, text: str, width: int) -> Image:
     origin, font = (TILE_GAP // 2 + 2, CAPTION_HEIGHT - 7), cv2.FONT_HERSHEY_SIMPLEX
     cv2.putText(framed, text.replace("_", " "), origin, font, 0.45, TEXT_COLOR, 1, cv2.LINE_AA)
     return np.asarray(framed, np.uint8)
-
-
-def _to_uint8(values: FloatArray) -> Image:
-    return np.asarray(values.round().clip(0, 255), np.uint8)
 
 
 def _check_shapes(heatmaps: FloatArray, tags: FloatArray) -> None:

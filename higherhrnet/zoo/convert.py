@@ -17,17 +17,27 @@ from higherhrnet.graph.higherhrnet import check_weights, trace
 from higherhrnet.header import Header
 from higherhrnet.io.torch_file.reader import read_torch_file
 from higherhrnet.io.weights import Weights
+from higherhrnet.rescoring import RescoringNetwork
 from higherhrnet.skeleton import AIC, COCO, SKELETONS, Skeleton
+from higherhrnet.zoo import convert_dekr
 
-_PREFIXES = re.compile(r"^(module\.)?(1\.)?(backbone\.|keypoint_head\.)?")
+_PREFIXES = re.compile(r"^(module\.)?(1\.)?(backbone\.|keypoint_head\.|head\.)?")
 """Prefixes of weight names in other projects: of DataParallel, half precision and MMPose."""
-_HEADS = re.compile(r"(incre_modules|downsamp_modules|final_layers?|deconv_layers|classifier)\.")
+_MMPOSE_HEAD = re.compile(r"keypoint_head\.|^head\.")
+_HEADS = re.compile(
+    r"(incre_modules|downsamp_modules|final_layers?|deconv_layers|classifier)\.|"
+    + convert_dekr.HEADS.pattern
+)
 _COARSE_FUSE_LAYERS = re.compile(r"stage4\.2\.fuse_layers\.[123]\.")
 """Layers to the coarser resolutions of the last module, which HigherHRNet does not have."""
 
 
 def convert_weights(
-    source: str | Path, *, input_size: int | None = None, skeleton: Skeleton | None = None
+    source: str | Path,
+    *,
+    input_size: int | None = None,
+    skeleton: Skeleton | None = None,
+    rescoring: str | Path | None = None,
 ) -> tuple[Weights, Header]:
     """Converts a `.pth` or `.pth.tar` file of the paper's authors or of MMPose 0.x.
 
@@ -44,21 +54,25 @@ def convert_weights(
             configuration, else 512.
         skeleton: the skeleton; None: COCO's for 17 keypoints, COCO-WholeBody's for 133, and for 14
             AI Challenger's if the file's name or configuration contains `aic`, else CrowdPose's.
+        rescoring: the file of a rescoring network for DEKR; None: the one in `source`, if any.
 
     Returns:
         The weights by name, in float32, and the header of the network.
 
     Raises:
         InputError: the file cannot be read, contains code, does not contain the weights of a
-            HigherHRNet, or has keypoints of an unknown skeleton.
+            HigherHRNet or DEKR, or has keypoints of an unknown skeleton.
     """
     source = Path(source)
     contents = read_torch_file(source)
     state = read_state_dict(contents, source)
     weights = without_prefixes(state)
-    if "stage4.0.branches.0.0.conv1.weight" in weights and "final_layers.0.weight" not in weights:
+    is_dekr = convert_dekr.is_dekr(list(weights))
+    if is_dekr:
+        weights = convert_dekr.authors_names(weights)
+    elif "stage4.0.branches.0.0.conv1.weight" in weights and "final_layers.0.weight" not in weights:
         return _with_untrained_heads(source, weights, input_size, skeleton)
-    config = _model_config(weights, source)
+    config = (convert_dekr.model_config if is_dekr else _model_config)(weights, source)
     mmpose_config = _mmpose_config(contents)
     assumed: dict[str, Any] = {"convention": _convention(source.name, mmpose_config)}
     if skeleton is None:
@@ -68,14 +82,32 @@ def convert_weights(
         input_size = assumed["input_size"] = _input_size(source.name, mmpose_config)
     training = {
         "converted_from": source.name,
-        "format": "mmpose" if any("keypoint_head." in name for name in state) else "reference",
+        "format": "mmpose" if any(map(_MMPOSE_HEAD.search, state)) else "reference",
         "assumed": assumed,
     }
     input_config = InputConfig(input_size, convention=assumed["convention"])
     # MMPose decodes the maps of UDP weights at the resolution of the network's finest output.
     inference = InferenceConfig(project=not input_config.align_corners)
-    header = Header(config, skeleton, input_config, inference, training)
+    network = convert_dekr.rescoring_network(state, source.name)
+    if is_dekr:
+        inference = convert_dekr.inference_config(config.num_keypoints)
+    if rescoring is not None:
+        network = read_rescoring(rescoring)
+    header = Header(config, skeleton, input_config, inference, training, network)
     return _complete(config, weights, source), header
+
+
+def read_rescoring(source: str | Path) -> RescoringNetwork:
+    """Reads the file of a rescoring network of DEKR's authors or of MMPose.
+
+    Raises:
+        InputError: the file cannot be read, contains code, or contains no rescoring network.
+    """
+    source = Path(source)
+    state = read_state_dict(read_torch_file(source), source)
+    if network := convert_dekr.rescoring_network(state, source.name):
+        return network
+    raise InputError(f"{source}: contains no rescoring network for COCO or CrowdPose")
 
 
 def _with_untrained_heads(

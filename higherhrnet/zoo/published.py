@@ -1,16 +1,18 @@
 """The published models: addresses, accuracy, licenses and digests as their publishers state them.
 
-These are all HigherHRNets of the paper's authors and of MMPose 0.x, in their latest versions. The
-weights of the paper for CrowdPose have not been published.
+These are all HigherHRNets of the paper's authors and of MMPose 0.x, and MMPose's DEKRs, in their
+latest versions. The files of DEKR's authors have no addresses of their own; `convert` reads them.
+The weights of the paper for CrowdPose have not been published.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Literal
 
-from higherhrnet.config import ModelConfig
+from higherhrnet.config import HeadName, ModelConfig
 from higherhrnet.errors import InputError
 from higherhrnet.skeleton import COCO, SKELETONS
 
@@ -53,11 +55,14 @@ class PublishedModel:
     are published."""
     note: str = ""
     """A remark for the user."""
+    head: HeadName = "tags"
+    """The head of the network."""
 
     @property
     def config(self) -> ModelConfig:
         """The architecture."""
-        return ModelConfig(self.width, len(SKELETONS[self.skeleton or COCO.name]))
+        keypoints = len(SKELETONS[self.skeleton or COCO.name])
+        return ModelConfig(self.width, keypoints, head=self.head)
 
 
 def published_model(name: str) -> PublishedModel:
@@ -82,6 +87,7 @@ _AUTHORS = "https://github.com/HRNet/HigherHRNet-Human-Pose-Estimation"
 _AUTHORS_FOLDER = "https://drive.google.com/drive/folders/1X9-TzWpwbX2zQf2To8lB-ZQHMYviYYh6"
 _MMPOSE_FILES = "https://download.openmmlab.com/mmpose"
 _MMPOSE_CONFIGS = "https://github.com/open-mmlab/mmpose/blob/0.x/configs"
+_MMPOSE_1_CONFIGS = "https://github.com/open-mmlab/mmpose/blob/main/configs/body_2d_keypoint"
 _MMPOSE_PAGES = f"{_MMPOSE_CONFIGS}/body/2d_kpt_sview_rgb_img/associative_embedding"
 _WHOLEBODY_PAGE = (
     f"{_MMPOSE_CONFIGS}/wholebody/2d_kpt_sview_rgb_img/associative_embedding/coco-wholebody/"
@@ -118,6 +124,40 @@ def _mmpose(
         ap_multi_scale=ap_multi_scale,
         digest=f"sha256:{file.rsplit('-', 1)[1][:8]}",
         note=note,
+    )
+
+
+def _dekr(
+    name: str,
+    file: str,
+    *,
+    width: int,
+    crowdpose: bool = False,
+    ap: float,
+    ap_multi_scale: float | None = None,
+) -> PublishedModel:
+    """Describes a DEKR of MMPose 0.x, or of 1.x, which does not support several scales."""
+    version, skeleton = ("0.x", "1.x")[ap_multi_scale is None], "coco"
+    if crowdpose:
+        skeleton = "crowdpose"
+    pages = {"0.x": f"{_MMPOSE_CONFIGS}/body/2d_kpt_sview_rgb_img", "1.x": _MMPOSE_1_CONFIGS}
+    digest = re.search(r"[-_]([0-9a-f]{8})[-_]\d{8}\.pth", file)
+    assert digest is not None
+    return PublishedModel(
+        name,
+        url=f"{_MMPOSE_FILES}/{file}",
+        page=f"{pages[version]}/dekr/{skeleton}/hrnet_{skeleton}.md",
+        weight_format="mmpose",
+        width=width,
+        license="Apache-2.0",
+        input_size=512 if width == 32 else 640,
+        skeleton=skeleton,
+        evaluated_on="CrowdPose test" if crowdpose else "COCO val2017",
+        ap=ap,
+        ap_multi_scale=ap_multi_scale,
+        digest=f"sha256:{digest[1]}",
+        note=f"DEKR of MMPose {version}; the AP is with its rescoring network",
+        head="offsets",
     )
 
 
@@ -247,6 +287,64 @@ PUBLISHED = (
         evaluated_on="COCO-WholeBody v1.0 val",
         ap=48.7,
         note=_WHOLEBODY_NOTE,
+    ),
+    _dekr(
+        "mmpose-dekr-w32-512",
+        "bottom_up/dekr/hrnet_w32_coco_512x512-2a3056de_20220928.pth",
+        width=32,
+        ap=68.0,
+        ap_multi_scale=70.5,
+    ),
+    _dekr(
+        "mmpose-dekr-w48-640",
+        "bottom_up/dekr/hrnet_w48_coco_640x640-8854b2f1_20220930.pth",
+        width=48,
+        ap=70.9,
+        ap_multi_scale=72.2,
+    ),
+    _dekr(
+        "mmpose-dekr-crowdpose-w32-512",
+        "bottom_up/dekr/hrnet_w32_crowdpose_512x512-685aff75_20220924.pth",
+        width=32,
+        crowdpose=True,
+        ap=66.3,
+        ap_multi_scale=69.2,
+    ),
+    _dekr(
+        "mmpose-dekr-crowdpose-w48-640",
+        "bottom_up/dekr/hrnet_w48_crowdpose_640x640-ef6b6040_20220930.pth",
+        width=48,
+        crowdpose=True,
+        ap=68.2,
+        ap_multi_scale=69.6,
+    ),
+    _dekr(
+        "mmpose1-dekr-w32-512",
+        "v1/body_2d_keypoint/dekr/coco/dekr_hrnet-w32_8xb10-140e_coco-512x512_ac7c17bf-20221228.pth",
+        width=32,
+        ap=68.6,
+    ),
+    _dekr(
+        "mmpose1-dekr-w48-640",
+        "v1/body_2d_keypoint/dekr/coco/dekr_hrnet-w48_8xb10-140e_coco-640x640_74796c32-20230124.pth",
+        width=48,
+        ap=71.4,
+    ),
+    _dekr(
+        "mmpose1-dekr-crowdpose-w32-512",
+        "v1/body_2d_keypoint/dekr/crowdpose/dekr_hrnet-w32_8xb10-300e_crowdpose-512x512_147bae97-"
+        "20221228.pth",
+        width=32,
+        crowdpose=True,
+        ap=66.3,
+    ),
+    _dekr(
+        "mmpose1-dekr-crowdpose-w48-640",
+        "v1/body_2d_keypoint/dekr/crowdpose/dekr_hrnet-w48_8xb5-300e_crowdpose-640x640_4ea6031e-"
+        "20230128.pth",
+        width=48,
+        crowdpose=True,
+        ap=67.9,
     ),
     PublishedModel(
         "imagenet-w18",

@@ -18,7 +18,7 @@ LATENCY_NOTE = (
     "latency: seconds without and with the flipped view, with random weights, for an image of "
     "640×480 pixels, in ONNX Runtime in float32 on two CPU cores (half the processor time of one)"
 )
-_LATENCIES = {
+_LATENCIES = {  # those of networks that predict offsets are not measured
     (32, 14, 512): "0.63 / 1.24 s",
     (32, 17, 512): "0.64 / 1.28 s",
     (32, 17, 640): "0.99 / 2.01 s",
@@ -54,7 +54,8 @@ def _row(model: PublishedModel) -> list[str]:
         input_size = f"{model.input_size} px"
         parameters = f"{graph.num_parameters / 1e6:.1f} M"
         multiply_adds = f"{graph.multiply_adds(model.input_size, model.input_size) / 1e9:.1f} G"
-        latency = _LATENCIES[config.width, config.num_keypoints, model.input_size]
+        if config.head == "tags":
+            latency = _LATENCIES[config.width, config.num_keypoints, model.input_size]
         if not model.size:  # of 4 bytes per parameter
             file = f"≈ {4 * graph.num_parameters / 1e6:.0f} MB"
     return [

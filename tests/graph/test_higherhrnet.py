@@ -11,12 +11,13 @@ import torch
 from higherhrnet.config import ModelConfig
 from higherhrnet.errors import InputError
 from higherhrnet.graph.higherhrnet import build_model, check_weights, trace
-from higherhrnet.network.checkpoint import to_arrays
-from higherhrnet.network.higherhrnet import (
-    HigherHRNet,
+from higherhrnet.network.build import (
+    PoseNetwork,
+    build_network,
     count_multiply_adds,
     count_parameters,
 )
+from higherhrnet.network.checkpoint import to_arrays
 
 SMALL = {"modules": (1, 1, 1), "blocks": 1, "deconv_blocks": 1}
 CONFIGS = {
@@ -26,6 +27,7 @@ CONFIGS = {
     "shared tag, two kernels": ModelConfig(5, tag_per_keypoint=False, deconv_kernels=(4, 3)),
     "three outputs": ModelConfig(4, 3, deconv_kernels=(2, 3, 4), deconv_blocks=0),
     "stride 4 only": ModelConfig(4, deconv_kernels=()),
+    "offsets": ModelConfig(4, 5, head="offsets", **SMALL),  # type: ignore[arg-type]
     "several modules": ModelConfig(4, modules=(2, 1, 2), blocks=2),
     "movenet": ModelConfig(8, stem="movenet", **SMALL),  # type: ignore[arg-type]
     "efficientnet-lite0": ModelConfig(8, stem="efficientnet-lite0", **SMALL),  # type: ignore[arg-type]
@@ -34,10 +36,10 @@ CONFIGS = {
 each_config = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
 
 
-def network(config: ModelConfig) -> HigherHRNet:
+def network(config: ModelConfig) -> PoseNetwork:
     """A network whose activations keep their magnitude, with different statistics everywhere."""
     torch.manual_seed(0)
-    model = HigherHRNet.from_config(config).eval()
+    model = build_network(config).eval()
     for module in model.modules():
         if isinstance(module, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
             torch.nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
@@ -73,7 +75,7 @@ def test_the_maps_equal_those_of_torch_at_several_sizes(config: ModelConfig) -> 
 @each_config
 def test_shapes_parameters_and_multiply_adds_equal_those_of_torch(config: ModelConfig) -> None:
     with torch.device("meta"):
-        model = HigherHRNet.from_config(config)
+        model = build_network(config)
     graph = trace(config)
     assert graph.shapes == {name: tuple(w.shape) for name, w in model.state_dict().items()}
     assert graph.num_parameters == count_parameters(model)

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from higherhrnet.config import ModelConfig
 from higherhrnet.errors import InputError
-from higherhrnet.network.higherhrnet import HigherHRNet, count_multiply_adds, count_parameters
+from higherhrnet.network.build import count_multiply_adds, count_parameters
+from higherhrnet.network.higherhrnet import HigherHRNet
 from higherhrnet.network.hrnet import HRNet
 
 CASES = {

@@ -4,9 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from higherhrnet.config import InferenceConfig, ModelConfig
+from higherhrnet.decoding.decoders import load_decoder
+from higherhrnet.geometry import Resize
+from higherhrnet.header import Header
 from higherhrnet.reference.decoder import aggregate, decode, merge_resolutions
 from higherhrnet.skeleton import COCO, CROWDPOSE, Skeleton
-from higherhrnet.synthetic.maps import synthesize_outputs
+from higherhrnet.synthetic.maps import synthesize_offset_outputs, synthesize_outputs
 
 
 @pytest.mark.parametrize("skeleton", [COCO, CROWDPOSE], ids=lambda skeleton: skeleton.name)
@@ -36,3 +40,18 @@ def test_equal_seeds_give_equal_outputs() -> None:
     assert one[1].shape == (1, 17, 32, 32)
     np.testing.assert_array_equal(one[0], equal[0])
     assert not np.array_equal(one[1], other[1])
+
+
+@pytest.mark.parametrize("skeleton", [COCO, CROWDPOSE], ids=lambda skeleton: skeleton.name)
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("num_people", [0, 1, 7])
+def test_decoding_by_offsets_finds_the_number_of_people(
+    num_people: int, flip: bool, skeleton: Skeleton
+) -> None:
+    outputs = synthesize_offset_outputs(num_people, 192, 256, 1, skeleton, flip)
+    model = ModelConfig(num_keypoints=len(skeleton), head="offsets")
+    decoder, config = load_decoder(Header(model, skeleton)), InferenceConfig()
+    maps = decoder.merge_scales({1.0: decoder.merge_views(outputs)}, (192, 256), config)
+    poses = decoder.decode(maps, Resize(256, 192, np.eye(2, 3), "reference"), config)
+    assert len(poses) == num_people
+    assert (poses.scores > 0.3).all()

@@ -1,4 +1,4 @@
-"""Drawn heatmaps and tags have the right position and color, read back from the pixels."""
+"""Drawn heatmaps, tags and offsets have the right position and color, read back from the pixels."""
 
 import cv2
 import numpy as np
@@ -13,8 +13,10 @@ from higherhrnet.visualization.maps import (
     TILE_SIZE,
     draw_heatmaps,
     draw_maps,
+    draw_overlays,
     draw_tags,
 )
+from higherhrnet.visualization.offsets import draw_offsets
 from tests.visualization.cases import (
     CHAIN,
     DOT,
@@ -143,3 +145,41 @@ def test_shapes_that_do_not_match_are_rejected(
         draw_maps(
             noise_image(20, 30), np.zeros(heatmaps, np.float32), np.zeros(tags, np.float32), CHAIN
         )
+
+
+def test_arrows_lead_from_each_center_to_the_keypoints() -> None:
+    centers = np.zeros((20, 30), np.float32)
+    centers[5, 5] = centers[12, 20] = 1
+    offsets = np.zeros((2, 20, 30), np.float32)
+    offsets[:, 5, 5] = -8, 0  # 8 cells to the right
+    offsets[:, 12, 20] = 0, 6  # 6 cells up
+    image = np.zeros((200, 300, 3), np.uint8)
+    arrows = draw_offsets(image, centers, offsets).astype(int)
+    arrows -= draw_offsets(image, centers, np.zeros_like(offsets))
+    drawn = np.abs(arrows).max(2) > 30
+    assert drawn[54, 70:130].all() and drawn[80:110, 204].all()
+    assert not drawn[:, :40].any() and not drawn[140:].any()
+
+
+def test_offsets_are_drawn_with_every_heatmap() -> None:
+    maps, centers = np.zeros((3, 20, 30), np.float32), np.zeros((20, 30), np.float32)
+    centers[9, 9] = 1
+    offsets = np.full((6, 20, 30), -5, np.float32)
+    image = noise_image(40, 60)
+    drawn = draw_maps(image, maps, None, CHAIN, centers=centers, offsets=offsets)
+    plain = draw_maps(image, maps, maps, CHAIN)
+    assert drawn.shape == plain.shape
+    rows = np.flatnonzero((drawn != plain).any((1, 2)))
+    assert rows.max() > plain.shape[0] - TILE_SIZE  # in the tiles, too
+    assert {*draw_overlays(image, maps, None, centers, offsets)} == {"heatmaps", "offsets"}
+    assert {*draw_overlays(image, maps, maps)} == {"heatmaps", "tags"}
+
+
+@pytest.mark.parametrize(
+    ("centers", "offsets"), [((5, 7), (3, 5, 7)), ((5, 7), (2, 7, 5)), ((1, 5, 7), (2, 5, 7))]
+)
+def test_offsets_that_do_not_match_the_centers_are_rejected(
+    centers: tuple[int, ...], offsets: tuple[int, ...]
+) -> None:
+    with pytest.raises(InputError, match=r"centers must have the shape \(h, w\)"):
+        draw_offsets(noise_image(20, 30), np.zeros(centers, "f4"), np.zeros(offsets, "f4"))

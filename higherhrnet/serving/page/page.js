@@ -108,8 +108,9 @@ async function loadMaps({ images: [{ maps: urls }] }) {
     await map.decode();
     return map;
   };
-  const [heatmaps, tags] = await Promise.all([load(urls.heatmaps), load(urls.tags)]);
-  return { heatmaps, tags };
+  const names = Object.keys(urls).filter((name) => name !== "bbox");
+  const images = await Promise.all(names.map((name) => load(urls[name])));
+  return Object.fromEntries(names.map((name, i) => [name, images[i]]));
 }
 
 function toJpeg(bitmap, scale = 1) {
@@ -358,5 +359,7 @@ $("svg").addEventListener("click", () => download(toSvg($("people"), $("canvas")
 fetch("/info").then((reply) => reply.json()).then((reply) => {
   info = reply;
   $("flip").checked = info.flip;
+  for (const input of document.querySelectorAll("[name=view]"))
+    input.parentElement.hidden = input.value !== "image" && !info.maps.includes(input.value);
   $("info").textContent = `${info.keypoints.length} keypoints (${info.skeleton}) · ${info.engine} ·`;
 }).catch(() => showError(NO_RESPONSE));

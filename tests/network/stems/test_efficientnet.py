@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from higherhrnet.config import ModelConfig, StemName
 from higherhrnet.errors import InputError
-from higherhrnet.network.higherhrnet import HigherHRNet, count_parameters
+from higherhrnet.network.build import count_parameters
+from higherhrnet.network.higherhrnet import HigherHRNet
 from higherhrnet.network.stems.efficientnet import EfficientNetLite
 
 SIZES: list[StemName] = ["efficientnet-lite0", "efficientnet-lite2"]

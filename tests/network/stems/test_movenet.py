@@ -13,7 +13,8 @@ import torch
 
 from higherhrnet.config import ModelConfig
 from higherhrnet.errors import InputError
-from higherhrnet.network.higherhrnet import HigherHRNet, count_parameters
+from higherhrnet.network.build import count_parameters
+from higherhrnet.network.higherhrnet import HigherHRNet
 from higherhrnet.network.stems.movenet import MoveNet, read_movenet
 from higherhrnet.training.pretrained import load_backbone
 

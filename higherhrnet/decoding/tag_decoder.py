@@ -1,0 +1,72 @@
+"""Decoding by tags: the decoder of networks that predict heatmaps and tags."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from higherhrnet.arrays import FloatArray
+from higherhrnet.config import InferenceConfig
+from higherhrnet.decoding.aggregate import Maps, ScaleMaps, merge_scales, merge_views
+from higherhrnet.decoding.decode import decode
+from higherhrnet.decoding.drawable import DrawableMaps
+from higherhrnet.decoding.upsample import resize
+from higherhrnet.geometry import Resize
+from higherhrnet.header import Header
+from higherhrnet.poses import Poses
+
+
+class TagDecoder:
+    """Groups keypoints into people by their tags; see `decoders.Decoder`.
+
+    Args:
+        header: the header of the model.
+    """
+
+    map_names: tuple[str, ...] = ("heatmaps", "tags")
+
+    def __init__(self, header: Header) -> None:
+        self._skeleton, self._align_corners = header.skeleton, header.input.align_corners
+
+    def base_scale(self, scales: Sequence[float]) -> float:
+        """Returns the smallest scale, as in the reference implementation."""
+        return min(scales)
+
+    def merge_views(self, levels: Sequence[FloatArray]) -> ScaleMaps:
+        """Merges strides and views; see `aggregate.merge_views`."""
+        return merge_views(
+            levels, len(self._skeleton), self._skeleton.flip_index, self._align_corners
+        )
+
+    def merge_scales(
+        self,
+        scales: Mapping[float, Sequence[FloatArray]],
+        input_size: tuple[int, int],
+        config: InferenceConfig,
+    ) -> Maps:
+        """Merges the maps of all scales; see `aggregate.merge_scales`."""
+        merged = {scale: ScaleMaps(*maps) for scale, maps in scales.items()}
+        return merge_scales(merged, input_size if config.project else None, self._align_corners)
+
+    def decode(self, maps: Maps, transform: Resize, config: InferenceConfig) -> Poses:
+        """Finds the people of one image in its maps, in pixels of the image."""
+        people = decode(maps, self._skeleton, config.decode)
+        height, width = maps.decode_size
+        keypoints = transform.to_image(people.keypoints[..., :2], width, height)
+        scores = people.keypoints[..., 2]
+        return Poses(
+            np.where(scores[..., None] > 0, keypoints, 0).astype(np.float32),
+            scores,
+            people.scores,
+            self._skeleton,
+        )
+
+    def drawable(self, maps: Maps) -> DrawableMaps:
+        """Returns the heatmaps, and the tags enlarged to their size."""
+        _, height, width = maps.heatmaps.shape
+        count, views = maps.tags.shape[:2]
+        flat = maps.tags.reshape(-1, *maps.tags.shape[2:])
+        tags = resize(flat, height, width, align_corners=maps.align_corners)
+        tags = tags.reshape(count, views, height, width).transpose(0, 2, 3, 1)
+        return DrawableMaps(maps.heatmaps, tags)

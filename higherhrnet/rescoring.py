@@ -1,0 +1,87 @@
+"""The rescoring network of a model file: its weights, and the limbs from which it reads a pose."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from higherhrnet.arrays import FloatArray
+from higherhrnet.errors import InputError, require
+
+_TYPE = np.dtype("<f4")
+
+
+@dataclass(frozen=True)
+class RescoringNetwork:
+    """A network of three layers that predicts the Object Keypoint Similarity of a pose.
+
+    Raises:
+        InputError: a link is invalid, or the weights do not have the size of the network.
+    """
+
+    num_keypoints: int
+    """K, the number of keypoints of a pose."""
+    links: tuple[tuple[int, int], ...]
+    """Pairs of keypoints whose differences and distances are inputs of the network."""
+    unit_links: tuple[int, ...]
+    """Indices of the links whose mean length is the unit of all lengths."""
+    hidden: int
+    """Number of units of each hidden layer."""
+    weights: str
+    """The weights and biases of the layers in their order, as little-endian float32 in base64."""
+
+    def __post_init__(self) -> None:
+        ends = [end for link in self.links for end in link]
+        require(
+            all(0 <= end < self.num_keypoints for end in ends)
+            and len(self.unit_links) > 0
+            and all(0 <= link < len(self.links) for link in self.unit_links),
+            "the rescoring network has links of unknown keypoints",
+        )
+        try:
+            size = len(base64.b64decode(self.weights, validate=True))
+        except (binascii.Error, ValueError) as error:
+            raise InputError(f"the rescoring network's weights are invalid: {error}") from error
+        expected = sum(rows * columns + rows for rows, columns in self._shapes) * _TYPE.itemsize
+        require(
+            size == expected,
+            f"the rescoring network's weights have {size} bytes instead of {expected}",
+        )
+
+    @property
+    def num_inputs(self) -> int:
+        """The number of inputs: x, y and length of each link, and the score of each keypoint."""
+        return 3 * len(self.links) + self.num_keypoints
+
+    @property
+    def _shapes(self) -> tuple[tuple[int, int], ...]:
+        hidden = self.hidden
+        return (hidden, self.num_inputs), (hidden, hidden), (1, hidden)
+
+    @classmethod
+    def from_layers(
+        cls,
+        layers: Sequence[tuple[FloatArray, FloatArray]],
+        num_keypoints: int,
+        links: Sequence[tuple[int, int]],
+        unit_links: Sequence[int],
+    ) -> RescoringNetwork:
+        """Creates the network from the (outputs, inputs) weights and biases of its layers."""
+        values = [np.asarray(part, _TYPE).ravel() for layer in layers for part in layer]
+        text = base64.b64encode(np.concatenate(values).tobytes()).decode()
+        hidden = len(layers[0][1])
+        return cls(num_keypoints, tuple(links), tuple(unit_links), hidden, text)
+
+    def layers(self) -> list[tuple[FloatArray, FloatArray]]:
+        """Decodes the (outputs, inputs) weights and the biases of each layer."""
+        values = np.frombuffer(base64.b64decode(self.weights), _TYPE).astype(np.float32)
+        layers, start = [], 0
+        for rows, columns in self._shapes:
+            middle, end = start + rows * columns, start + rows * columns + rows
+            layers.append((values[start:middle].reshape(rows, columns), values[middle:end]))
+            start = end
+        return layers

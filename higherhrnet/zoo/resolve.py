@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from higherhrnet.errors import InputError, reading
-from higherhrnet.zoo.fetch import fetch_model
 from higherhrnet.zoo.published import PUBLISHED, published_model
 
 DEFAULT_MODEL = "default"
@@ -34,6 +33,8 @@ def resolve_model(name_or_file: str | Path) -> Path:
         raise InputError(
             f"{name_or_file}: no such model file; `higherhrnet models` lists the published models"
         )
+    from higherhrnet.zoo.fetch import fetch_model  # takes 0.1 s to import
+
     return fetch_model(published_model(str(name_or_file)))
 
 

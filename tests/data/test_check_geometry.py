@@ -12,9 +12,11 @@ import pytest
 
 from higherhrnet.cli.main import main
 from higherhrnet.data.check_geometry import check_geometry
+from higherhrnet.data.orientation import ROTATED
 from higherhrnet.io.coco_entries import read_person
 from higherhrnet.skeleton import COCO
 from higherhrnet.synthetic.scenes import write_scenes
+from tests.oriented import store_oriented
 
 Person = dict[str, Any]
 WIDTH, HEIGHT = 640, 480
@@ -163,7 +165,7 @@ def test_a_dataset_with_all_faults_lists_each_with_its_count(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = write_scenes(
-        tmp_path, 40, seed=3, height=256, width=256, people=(1, 1), crowd=0, objects=(0, 0)
+        tmp_path, 40, seed=3, height=256, width=288, people=(1, 1), crowd=0, objects=(0, 0)
     )
     content = json.loads(path.read_text())
     people: list[Person] = content["annotations"]
@@ -180,7 +182,7 @@ def test_a_dataset_with_all_faults_lists_each_with_its_count(
         ("people have an area of about 0", fields(area=1), 2),
         (EMPTY, lambda p: p.update(bbox=[*p["bbox"][:2], -5, -5]), 2),
         (FRACTIONS, divided, 2),
-        (POINT_FRACTIONS, keypoints(lambda t: t.__setitem__(np.s_[:, :2], t[:, :2] / 256)), 2),
+        (POINT_FRACTIONS, keypoints(lambda t: t.__setitem__(np.s_[:, :2], t[:, :2] / 288)), 2),
         (ORIGIN, keypoints(lambda t: t.__setitem__((5, np.s_[:]), (0, 0, 2))), 2),
         (VISIBILITY, keypoints(lambda t: t.__setitem__((5, 2), 3)), 2),
         ("people have no box and only a single keypoint", one_keypoint, 2),
@@ -192,6 +194,14 @@ def test_a_dataset_with_all_faults_lists_each_with_its_count(
             change(next(rest))
     for person in far:
         as_corners(person)
+    (tmp_path / "images" / "oriented").mkdir()
+    for person in far:
+        image = content["images"][int(person["image_id"]) - 1]
+        name, image["file_name"] = image["file_name"], f"oriented/{image['file_name']}"
+        (tmp_path / "images" / name).rename(tmp_path / "images" / image["file_name"])
+    store_oriented(tmp_path / "images" / "oriented", 6)
+    names = content["categories"][0]["keypoints"]
+    names[names.index("left_ankle")] = "left_foot"  # so that two sides have no partner
     content["categories"][0]["name"] = "person"
     content["categories"] += [
         content["categories"][0] | {"id": 2, "name": "child"},
@@ -204,7 +214,13 @@ def test_a_dataset_with_all_faults_lists_each_with_its_count(
     lines = capsys.readouterr().out.splitlines()
     assert exit_.value.code == 3
     expected = [(text, count) for text, _, count in faults if text]
-    for text, count in [*expected, (CORNERS, len(far)), ("the keypoints of the main category", 1)]:
+    expected += [
+        (CORNERS, len(far)),
+        ("the keypoints of the main category", 1),
+        (f"images have an EXIF orientation and are {ROTATED}", len(far)),
+        ("keypoints have a side in their names, but no partners", 2),
+    ]
+    for text, count in expected:
         (line,) = [line for line in lines if text in line]
         assert f": {count} " in line, line
     cases = (tmp_path / "out" / "findings.txt").read_text().splitlines()

@@ -148,5 +148,5 @@ def test_an_animation_is_predicted_as_a_video(tmp_path: Path, small_model: Model
     lines = (out / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
     entries = [json.loads(line) for line in lines]
     assert [entry.get("frame") for entry in entries] == [*range(8), None]
-    assert entries[-1] == {"file_name": "walk.gif", "finished": True}
+    assert entries[-1] == {"file_name": "walk.gif", "path": str(path), "finished": True}
     assert (out / "walk_poses.mp4").stat().st_size > 0

@@ -223,7 +223,7 @@ def test_a_camera_stream_needs_the_password(
 
 
 def test_a_camera_stream_that_stops_is_an_error(transport_stream: bytes) -> None:
-    with rtsp_server(transport_stream, hold=3) as port:
+    with rtsp_server(transport_stream, hold=60) as port:
         frames = []
         with pytest.raises(InputError, match=r"/live: no frame was received within 1 s"):
             for frame in read_frames(

@@ -145,8 +145,8 @@ class LossConfig:
     maps, which adapt the sigma of the target heatmaps, and easy background pixels have lower
     weight. Inference does not compute the scale maps."""
     scale: float = 1.0
-    """Weight of the mean square of the scale maps at each resolution, which keeps them near 0. Used
-    only by --losses.swahr."""
+    """Weight of the mean square of the scale maps, which keeps them near 0, at each resolution
+    whose heatmaps have a weight above 0. Used only by --losses.swahr."""
 
     def __post_init__(self) -> None:
         require(

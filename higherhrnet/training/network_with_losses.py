@@ -94,7 +94,8 @@ class NetworkWithLosses(nn.Module):
             stride, heatmaps = self.network.config.strides[index], maps[:, :keypoints]
             if scales:
                 error, regularizer = adaptive_heatmap_loss(heatmaps, scales[index], target, mask)
-                losses[f"scale_{stride}"] = config.scale * regularizer.mean()
+                factor = config.scale if config.heatmap[index] else 0.0
+                losses[f"scale_{stride}"] = factor * regularizer.mean()
             else:
                 error = heatmap_loss(heatmaps, target, mask)
             losses[f"heatmap_{stride}"] = config.heatmap[index] * error.mean()

@@ -281,6 +281,13 @@ def test_an_unknown_module_to_freeze_is_rejected() -> None:
         Recorder(replace(CONFIG, optim=OptimConfig(freeze=("unknown",))))
 
 
+def test_scale_maps_have_a_loss_only_where_the_heatmaps_have_one() -> None:
+    losses = LossConfig((0.0, 1.0), swahr=True)
+    values = Recorder(replace(CONFIG, losses=losses)).module(batch_of(4))
+    assert values["scale_4"] == values["heatmap_4"] == 0
+    assert values["scale_2"] > 0 and values["heatmap_2"] > 0
+
+
 def test_the_scale_heads_of_swahr_are_trained_and_saved(tmp_path: Path) -> None:
     recorder = Recorder(replace(CONFIG, losses=LossConfig(swahr=True)))
     sum(recorder.module(batch_of(4)).values()).backward()

@@ -58,6 +58,9 @@ class ModelConfig:
     into people (HigherHRNet); or offsets, which lead from the center of a person to the keypoints,
     and a heatmap of the centers (DEKR). With offsets, all maps have stride 4, and the settings
     of tags and of transposed convolutions do not apply."""
+    scale_maps: bool = False
+    """Also predict scale maps (SWAHR), by which training adapts the target heatmaps. Inference does
+    not compute them. Training sets it to --losses.swahr."""
 
     def __post_init__(self) -> None:
         require(
@@ -80,6 +83,10 @@ class ModelConfig:
         require(
             set(self.deconv_kernels) <= {2, 3, 4},
             f"deconv_kernels must each be 2, 3 or 4, not {self.deconv_kernels}",
+        )
+        require(
+            not self.scale_maps or self.head == "tags",
+            f"scale maps (SWAHR) need the head tags, not {self.head}",
         )
 
     @property

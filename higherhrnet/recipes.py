@@ -1,4 +1,6 @@
-"""Recipes: named training configurations, which are those of the published weights.
+"""Recipes: named training configurations.
+
+They are those of the published weights, except for three of SWAHR's; see `_with_swahr`.
 
 The recipe coco-w32-512 has the default values of `TrainConfig`; every other recipe changes a few of
 them.
@@ -8,8 +10,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from higherhrnet.config import InputConfig, ModelConfig
-from higherhrnet.train_config import DataConfig, OptimConfig, TrainConfig
+from higherhrnet.config import DecodeConfig, InferenceConfig, InputConfig, ModelConfig
+from higherhrnet.train_config import DataConfig, OptimConfig, RunConfig, TrainConfig
 
 _SIZES = {
     "w32-512": TrainConfig(),
@@ -20,11 +22,30 @@ _DATASETS = {"coco": DataConfig(), "crowdpose": DataConfig(skeleton="crowdpose")
 
 
 def _with_swahr(recipe: TrainConfig) -> TrainConfig:
-    """Returns the recipe with the losses and the schedule of SWAHR (8 GPUs, 20 images each)."""
+    """Returns the recipe with the losses and the schedule of SWAHR, for 8 GPUs.
+
+    Its authors published configurations for COCO with width 32 at 512 pixels, and for COCO and
+    CrowdPose with width 48 at 640 pixels. The other recipes have the settings of the same width.
+    """
+    is_wide = recipe.model.width == 48
     optim = OptimConfig(
-        batch_size=20, lr=2.5e-4, scale_lr=True, schedule="linear", warmup=3, epochs=300
+        batch_size=10 if is_wide else 20,
+        lr=1.2e-4 if is_wide else 2.5e-4,
+        scale_lr=True,
+        schedule="linear",
+        warmup=3,
+        epochs=300,
     )
-    return replace(recipe, losses=replace(recipe.losses, swahr=True), optim=optim)
+    inference = recipe.inference
+    if recipe == TrainConfig():  # coco-w32-512
+        inference = InferenceConfig(decode=DecodeConfig(min_peak=0.12))
+    return replace(
+        recipe,
+        losses=replace(recipe.losses, swahr=True),
+        optim=optim,
+        run=RunConfig(sync_bn=is_wide),
+        inference=inference,
+    )
 
 
 def _create_recipes() -> dict[str, TrainConfig]:

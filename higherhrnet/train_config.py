@@ -141,15 +141,19 @@ class LossConfig:
     """Push loss of two people as a function of the difference d of their mean tags: exp is
     exp(-d²), max is max(0, 1 - d)."""
     swahr: bool = False
-    """Use scale- and weight-adaptive heatmaps (SWAHR, CVPR 2021): the network predicts a scale
-    factor of the target's sigma for each keypoint, and easy background pixels have lower weight."""
+    """Use scale- and weight-adaptive heatmaps (SWAHR, CVPR 2021): the network also predicts scale
+    maps, which adapt the sigma of the target heatmaps, and easy background pixels have lower
+    weight. Inference does not compute the scale maps."""
+    scale: float = 1.0
+    """Weight of the mean square of the scale maps, which keeps them near 0, at each resolution
+    whose heatmaps have a weight above 0. Used only by --losses.swahr."""
 
     def __post_init__(self) -> None:
         require(
             min(self.heatmap, default=-1) >= 0,
             f"heatmap must be weights that are not negative, not {self.heatmap}",
         )
-        for name in ("pull", "push"):
+        for name in ("pull", "push", "scale"):
             value = getattr(self, name)
             require(value >= 0, f"{name} must not be negative: {value}")
         require(
@@ -174,7 +178,7 @@ class OptimConfig:
     """Multiply the learning rate by the number of processes."""
     schedule: Schedule = "steps"
     """Schedule of the learning rate: steps divides it by 10 at each milestone; linear and cosine
-    decrease it to 0 at the end of training."""
+    decrease it to 0 at the end of training. The decrease of linear begins after --warmup."""
     milestones: Annotated[
         tuple[float, ...], flag("2/3 13/15, which are epochs 200 and 260 of 300")
     ] = (200 / 300, 260 / 300)
@@ -305,5 +309,9 @@ class TrainConfig:
             self.input.convention != "udp",
             "input.convention udp is only for inference with MMPose's UDP weights; train with "
             "unbiased, whose flips and resizes are exact, too",
+        )
+        require(
+            self.losses.swahr or not self.model.scale_maps,
+            "model.scale_maps needs losses.swahr, which sets it and trains the scale maps",
         )
         self.inference.require_convention(self.input.convention)

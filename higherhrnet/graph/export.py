@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,8 @@ def export_onnx(weights: Weights, header: Header, path: str | Path, half: bool =
 
     The input is `images`, (B, 3, H, W) float32, normalized as the header describes, with H and W
     multiples of 32. The outputs are `maps0` (B, K + T, H/4, W/4), `maps1` (B, K, H/2, W/2) and so
-    on, in the order of `HigherHRNet.forward`.
+    on, in the order of `HigherHRNet.forward`. Scale maps, which only training uses, are omitted,
+    also from the header.
 
     Args:
         weights: the weights of the network by name.
@@ -32,6 +34,7 @@ def export_onnx(weights: Weights, header: Header, path: str | Path, half: bool =
             cannot be written.
     """
     check_weights(header.model, weights, str(path))
+    header = replace(header, model=replace(header.model, scale_maps=False))
     with atomic_path(path) as temporary:
         model = build_model(header.model, weights)
         if half:

@@ -81,6 +81,7 @@ def _add_higherhrnet(graph: GraphBuilder, images: Value, config: ModelConfig) ->
     """Adds the backbone, the heads and the transposed-convolution modules; returns the maps."""
     (x,) = add_backbone(graph, images, config)
     channels = config.num_keypoints + config.num_tags
+    features = [x]
     maps = [graph.conv(x, "final_layers.0", channels, bias=True, output="maps0")]
     for index, kernel in enumerate(config.deconv_kernels):
         name = f"deconv_layers.{index}"
@@ -95,10 +96,24 @@ def _add_higherhrnet(graph: GraphBuilder, images: Value, config: ModelConfig) ->
         x = graph.relu(x)
         for block in range(config.deconv_blocks):
             x = basic_block(graph, x, f"{name}.{block + 1}.0")
+        features.append(x)
         head = f"final_layers.{index + 1}"
         output = f"maps{index + 1}"
         maps.append(graph.conv(x, head, config.num_keypoints, bias=True, output=output))
+    if config.scale_maps:
+        _register_scale_heads(graph, features, config.num_keypoints)
     return maps
+
+
+def _register_scale_heads(graph: GraphBuilder, features: list[Value], keypoints: int) -> None:
+    """Registers the weights of the scale heads, which are not part of the graph."""
+    heads = GraphBuilder()
+    for index, x in enumerate(features):
+        name = f"conv_scale_layers.{index}"
+        x = heads.conv(x, f"{name}.0", keypoints, norm=BatchNorm(f"{name}.1"), bias=True)
+        heads.conv(x, f"{name}.3", keypoints, kernel=9, groups=keypoints, bias=True)
+    graph.shapes |= heads.shapes
+    graph.num_parameters += heads.num_parameters
 
 
 NETWORKS: dict[HeadName, Callable[[GraphBuilder, Value, ModelConfig], list[Value]]] = {

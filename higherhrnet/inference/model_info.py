@@ -22,9 +22,10 @@ _MAX_HEADER_BYTES = 2**24
 
 def _tag_heads(config: ModelConfig) -> str:
     kernels = ", ".join(map(str, config.deconv_kernels)) or "none"
+    scale_maps = ", with scale maps for training" if config.scale_maps else ""
     return (
         f"{config.num_keypoints} heatmaps, {config.num_tags} tag maps, kernel sizes of transposed "
-        f"convolutions: {kernels}"
+        f"convolutions: {kernels}{scale_maps}"
     )
 
 

@@ -6,6 +6,7 @@ section 3. Attribute names are those of the paper's authors, so that published w
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 
 import torch
@@ -34,6 +35,7 @@ class HigherHRNet(HRNet):
             pretrained network.
         modules: number of modules in stages 2, 3 and 4 of the backbone.
         blocks: residual blocks in each branch of a module.
+        scale_maps: add the scale heads of SWAHR, which are used only in training.
 
     Raises:
         InputError: a value is invalid.
@@ -49,6 +51,7 @@ class HigherHRNet(HRNet):
         stem: StemName = "hrnet",
         modules: tuple[int, int, int] = ModelConfig.modules,
         blocks: int = ModelConfig.blocks,
+        scale_maps: bool = False,
     ) -> None:
         self.config = ModelConfig(
             width,
@@ -59,6 +62,7 @@ class HigherHRNet(HRNet):
             stem,
             modules,
             blocks,
+            scale_maps=scale_maps,
         )
         super().__init__(width, all_strides=False, stem=stem, modules=modules, blocks=blocks)
         outputs = num_keypoints + self.config.num_tags
@@ -72,6 +76,9 @@ class HigherHRNet(HRNet):
         self.final_layers = nn.ModuleList(heads)
         self.deconv_layers = nn.ModuleList(deconvs)
         self.apply(initialize_convolution)
+        self.conv_scale_layers = nn.ModuleList(
+            _scale_head(head.in_channels, num_keypoints) for head in heads if scale_maps
+        )
 
     @classmethod
     def from_config(cls, config: ModelConfig) -> HigherHRNet:
@@ -123,3 +130,25 @@ class HigherHRNet(HRNet):
             x = deconv(torch.cat(outputs[-1], 1))
             outputs.append((x, head(x)))
         return outputs
+
+    def scale_maps(self, outputs: Sequence[tuple[Tensor, Tensor]]) -> list[Tensor]:
+        """Predicts the scale maps of SWAHR, by which training adapts the target heatmaps.
+
+        Args:
+            outputs: what `features_and_maps` returned.
+
+        Returns:
+            (B, K, h, w) the scale maps of each output; an empty list if the network has none.
+        """
+        heads = zip(self.conv_scale_layers, outputs, strict=False)
+        return [head(features) for head, (features, _) in heads]
+
+
+def _scale_head(channels: int, keypoints: int) -> nn.Sequential:
+    """Builds a scale head: features → scale maps, initially 0, which keep the targets."""
+    project = nn.Conv2d(channels, keypoints, 1)
+    depthwise = nn.Conv2d(keypoints, keypoints, 9, padding=4, groups=keypoints)
+    initialize_convolution(project)
+    nn.init.zeros_(depthwise.weight)
+    nn.init.zeros_(depthwise.bias)  # type: ignore[arg-type]
+    return nn.Sequential(project, nn.BatchNorm2d(keypoints), nn.ReLU(inplace=True), depthwise)

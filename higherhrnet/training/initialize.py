@@ -19,12 +19,14 @@ from higherhrnet.zoo.published import PUBLISHED
 from higherhrnet.zoo.resolve import resolve_model, torch_weights
 
 _BACKBONE_SUFFIXES = {".pth", ".tar", ".pt", ".json"}
+_SCALE_HEADS = "conv_scale_layers."
 
 
 def build_network(config: TrainConfig, skeleton: Skeleton) -> tuple[HigherHRNet, str]:
     """Builds the network to train.
 
-    Heads for another skeleton, and untrained ones, are not loaded but initialized randomly.
+    Heads for another skeleton, and untrained ones, are not loaded but initialized randomly. Scale
+    heads are new if the initial weights have none, and omitted if the losses are not SWAHR's.
 
     Returns:
         The network, and a description of its initial weights.
@@ -32,7 +34,8 @@ def build_network(config: TrainConfig, skeleton: Skeleton) -> tuple[HigherHRNet,
     Raises:
         InputError: the initial weights cannot be read or do not match the network.
     """
-    network = HigherHRNet.from_config(replace(config.model, num_keypoints=len(skeleton)))
+    model = replace(config.model, num_keypoints=len(skeleton), scale_maps=config.losses.swahr)
+    network = HigherHRNet.from_config(model)
     if config.run.initialization == "kaiming":
         _initialize_kaiming(network)
     if config.run.init is None:
@@ -47,13 +50,17 @@ def build_network(config: TrainConfig, skeleton: Skeleton) -> tuple[HigherHRNet,
         raise InputError(
             f"{source}: its architecture differs from that of the network to train; set {flags}"
         )
-    if header.skeleton.names == skeleton.names and header.training.get("heads") != "untrained":
-        checkpoint.load_weights(network, state, source)
-        return network, str(source)
-    random = {name: w for name, w in network.state_dict().items() if _depends_on_keypoints(name)}
-    loaded = {name: w for name, w in state.items() if not _depends_on_keypoints(name)}
-    checkpoint.load_weights(network, loaded | random, source)
-    return network, f"{source} (random heads; its skeleton is {header.skeleton.name})"
+    notes, current = [], network.state_dict()
+    if network.config.scale_maps != header.model.scale_maps:
+        notes.append("without its scale maps" if header.model.scale_maps else "new scale maps")
+        state = {name: w for name, w in state.items() if not name.startswith(_SCALE_HEADS)}
+        state |= {name: w for name, w in current.items() if name.startswith(_SCALE_HEADS)}
+    if header.skeleton.names != skeleton.names or header.training.get("heads") == "untrained":
+        notes.append(f"random heads; its skeleton is {header.skeleton.name}")
+        state = {name: w for name, w in state.items() if not _depends_on_keypoints(name)}
+        state |= {name: w for name, w in current.items() if _depends_on_keypoints(name)}
+    checkpoint.load_weights(network, state, source)
+    return network, f"{source} ({'; '.join(notes)})" if notes else str(source)
 
 
 def _backbone_file(init: str) -> Path | None:
@@ -72,7 +79,7 @@ def _differing_flags(current: ModelConfig, pretrained: ModelConfig) -> str:
     flags = []
     for field in fields(ModelConfig):
         value = getattr(pretrained, field.name)
-        if field.name == "num_keypoints" or value == getattr(current, field.name):
+        if field.name in ("num_keypoints", "scale_maps") or value == getattr(current, field.name):
             continue
         name = field.name.replace("_", "-")
         if isinstance(value, bool):
@@ -85,7 +92,7 @@ def _differing_flags(current: ModelConfig, pretrained: ModelConfig) -> str:
 
 def _depends_on_keypoints(name: str) -> bool:
     """Returns whether a weight has input or output channels for heatmaps or tags."""
-    return name.startswith("final_layers.") or (
+    return name.startswith(("final_layers.", _SCALE_HEADS)) or (
         name.startswith("deconv_layers.") and name.split(".")[2:4] == ["0", "0"]
     )
 
@@ -93,7 +100,7 @@ def _depends_on_keypoints(name: str) -> bool:
 def _initialize_kaiming(network: nn.Module) -> None:
     """Initializes convolutions by He et al. (ICCV 2015), and the heads from N(0, 0.01²)."""
     for name, module in network.named_modules():
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) and not name.startswith(_SCALE_HEADS):
             if name.startswith("final_layers"):
                 nn.init.normal_(module.weight, std=0.01)
             else:

@@ -31,11 +31,10 @@ def heatmap_loss(predicted: Tensor, target: Tensor, mask: Tensor) -> Tensor:
 def adaptive_heatmap_loss(
     predicted: Tensor, scale: Tensor, target: Tensor, mask: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Computes the losses of SWAHR, for heatmaps whose sigma the network adapts.
+    """Computes the losses of SWAHR, for target heatmaps whose sigma the network adapts.
 
-    Scale-adaptive: a target g becomes g^(1 + s), by its Taylor series in the predicted scale s.
-    Weight-adaptive: squared errors are weighted by the distance of the prediction from 0 in the
-    background and from 1 at a keypoint.
+    The error of `predicted` from `adapted_target` is squared and multiplied by `adaptive_weight`.
+    Gradients reach the heatmaps also through the weight, and the scale maps through the target.
 
     Args:
         predicted: (B, K, h, w) heatmaps.
@@ -48,12 +47,28 @@ def adaptive_heatmap_loss(
     """
     predicted = predicted.float()
     scale = scale.float() * (target > 0)
-    exponent = torch.where(target > 0, target, 1).log() * scale
-    adapted = target * (1 + exponent + exponent.square() / 2)
-    foreground = target**0.01
-    weight = (1 - predicted).abs() * foreground + predicted.abs() * (1 - foreground)
-    error = (predicted - adapted).square() * weight * mask
+    weight = adaptive_weight(predicted, target) * mask
+    error = (predicted - adapted_target(target, scale)).square() * weight
     return error.mean((1, 2, 3)), (scale.square() * mask).mean((1, 2, 3))
+
+
+def adapted_target(target: Tensor, scale: Tensor) -> Tensor:
+    """Returns the scale-adaptive target of SWAHR: g^(1 + s) for a target g and a scale s.
+
+    It is computed by its Taylor series around s = 0, up to the second order. Positive scales make
+    Gaussians narrower, negative ones wider; where the target is 0, it stays 0.
+    """
+    exponent = torch.where(target > 0, target, 1).log() * scale
+    return target * (1 + exponent + exponent.square() / 2)
+
+
+def adaptive_weight(predicted: Tensor, target: Tensor) -> Tensor:
+    """Returns the weights of the squared errors in SWAHR.
+
+    It is the distance of the prediction from 0 in the background and from about 1 near a keypoint.
+    """
+    foreground = target**0.01
+    return (1 - predicted).abs() * foreground + predicted.abs() * (1 - foreground)
 
 
 def tag_loss(

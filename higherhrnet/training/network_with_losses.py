@@ -19,10 +19,10 @@ _SLOW_FACTOR = 0.1
 
 
 class NetworkWithLosses(nn.Module):
-    """The network and, for SWAHR, the scale heads, which are used only in training.
+    """The network and the losses that train it.
 
     Args:
-        network: the network to train.
+        network: the network to train; it predicts scale maps if the losses are those of SWAHR.
         config: the training configuration, with bf16 or f32 as the precision.
 
     Raises:
@@ -35,12 +35,6 @@ class NetworkWithLosses(nn.Module):
     def __init__(self, network: HigherHRNet, config: TrainConfig) -> None:
         super().__init__()
         self.network, self.config = network, config
-        keypoints, heads = network.config.num_keypoints, network.final_layers
-        self.scale_layers = nn.ModuleList(
-            _scale_head(head.in_channels, keypoints)  # type: ignore[arg-type]
-            for head in heads
-            if config.losses.swahr
-        )
         compute = network.features_and_maps
         self._features_and_maps = torch.compile(compute) if config.run.compile else compute
         for name, values in (("mean", config.input.mean), ("std", config.input.std)):
@@ -100,7 +94,8 @@ class NetworkWithLosses(nn.Module):
             stride, heatmaps = self.network.config.strides[index], maps[:, :keypoints]
             if scales:
                 error, regularizer = adaptive_heatmap_loss(heatmaps, scales[index], target, mask)
-                losses[f"scale_{stride}"] = config.heatmap[index] * regularizer.mean()
+                factor = config.scale if config.heatmap[index] else 0.0
+                losses[f"scale_{stride}"] = factor * regularizer.mean()
             else:
                 error = heatmap_loss(heatmaps, target, mask)
             losses[f"heatmap_{stride}"] = config.heatmap[index] * error.mean()
@@ -111,22 +106,9 @@ class NetworkWithLosses(nn.Module):
         return losses
 
     def _predict(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Computes the maps of each output, coarsest first, and of each scale head, if any."""
+        """Computes the maps of each output, coarsest first, and its scale maps, if any."""
         bf16 = self.config.run.precision == "bf16"
         with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
             outputs = self._features_and_maps((images - self.mean) / self.std)
-            scales = [
-                head(features)
-                for head, (features, _) in zip(self.scale_layers, outputs, strict=False)
-            ]
+            scales = self.network.scale_maps(outputs)
         return [maps for _, maps in outputs], scales
-
-
-def _scale_head(channels: int, keypoints: int) -> nn.Sequential:
-    """Builds a head of SWAHR: features → scale maps, initially 0, which keep the targets."""
-    project = nn.Conv2d(channels, keypoints, 1)
-    depthwise = nn.Conv2d(keypoints, keypoints, 9, padding=4, groups=keypoints)
-    nn.init.normal_(project.weight, std=0.001)
-    for parameter in (project.bias, depthwise.weight, depthwise.bias):
-        nn.init.zeros_(parameter)  # type: ignore[arg-type]
-    return nn.Sequential(project, nn.BatchNorm2d(keypoints), nn.ReLU(inplace=True), depthwise)

@@ -20,7 +20,11 @@ def learning_rate(optim: OptimConfig, progress: float, epoch: float, processes: 
         processes: the number of processes that train together.
     """
     if optim.schedule == "linear":
-        factor = 1 - progress
+        # The decrease begins at the end of the warmup, as in the training of SWAHR.
+        factor = 1.0
+        if epoch >= optim.warmup:
+            warmup_progress = progress * optim.warmup / epoch if optim.warmup else 0.0
+            factor = (1 - progress) / (1 - warmup_progress) if progress < 1 else 0.0
     elif optim.schedule == "cosine":
         factor = (1 + cos(pi * progress)) / 2
     else:

@@ -1,4 +1,4 @@
-"""Converts weights of other projects: the paper's authors' and MMPose 0.x's."""
+"""Converts weights of other projects: those of the paper's authors, of SWAHR and of MMPose 0.x."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from higherhrnet.config import Convention, InferenceConfig, InputConfig, ModelConfig
+from higherhrnet.config import (
+    Convention,
+    DecodeConfig,
+    InferenceConfig,
+    InputConfig,
+    ModelConfig,
+)
 from higherhrnet.errors import InputError
 from higherhrnet.graph.higherhrnet import check_weights, trace
 from higherhrnet.header import Header
@@ -25,7 +31,7 @@ _PREFIXES = re.compile(r"^(module\.)?(1\.)?(backbone\.|keypoint_head\.|head\.)?"
 """Prefixes of weight names in other projects: of DataParallel, half precision and MMPose."""
 _MMPOSE_HEAD = re.compile(r"keypoint_head\.|^head\.")
 _HEADS = re.compile(
-    r"(incre_modules|downsamp_modules|final_layers?|deconv_layers|classifier)\.|"
+    r"(incre_modules|downsamp_modules|final_layers?|deconv_layers|conv_scale_layers|classifier)\.|"
     + convert_dekr.HEADS.pattern
 )
 _COARSE_FUSE_LAYERS = re.compile(r"stage4\.2\.fuse_layers\.[123]\.")
@@ -39,7 +45,7 @@ def convert_weights(
     skeleton: Skeleton | None = None,
     rescoring: str | Path | None = None,
 ) -> tuple[Weights, Header]:
-    """Converts a `.pth` or `.pth.tar` file of the paper's authors or of MMPose 0.x.
+    """Converts a `.pth` or `.pth.tar` file of HigherHRNet, SWAHR or DEKR, of the authors or MMPose.
 
     An HRNet trained for classification on ImageNet gives a network with this backbone and
     untrained heads.
@@ -88,6 +94,8 @@ def convert_weights(
     input_config = InputConfig(input_size, convention=assumed["convention"])
     # MMPose decodes the maps of UDP weights at the resolution of the network's finest output.
     inference = InferenceConfig(project=not input_config.align_corners)
+    if config.scale_maps and (config.width, skeleton) == (32, COCO):  # as SWAHR's authors set it
+        inference = InferenceConfig(decode=DecodeConfig(min_peak=0.12))
     network = convert_dekr.rescoring_network(state, source.name)
     if is_dekr:
         inference = convert_dekr.inference_config(config.num_keypoints)
@@ -208,6 +216,7 @@ def _model_config(state: Weights, source: Path) -> ModelConfig:
             outputs == 2 * keypoints,
             tuple(state[f"deconv_layers.{i}.0.0.weight"].shape[2] for i in range(deconvs)),
             count(r"deconv_layers\.0\.\d+\.0\.conv1\.weight"),
+            scale_maps=count(r"conv_scale_layers\..*") > 0,
         )
     except KeyError as error:
         raise InputError(

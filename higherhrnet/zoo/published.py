@@ -1,8 +1,8 @@
 """The published models: addresses, accuracy, licenses and digests as their publishers state them.
 
 These are all HigherHRNets of the paper's authors and of MMPose 0.x, and MMPose's DEKRs, in their
-latest versions. The files of DEKR's authors have no addresses of their own; `convert` reads them.
-The weights of the paper for CrowdPose have not been published.
+latest versions. The files of the authors of DEKR and SWAHR have no addresses of their own;
+`convert` reads them. The weights of the paper for CrowdPose have not been published.
 """
 
 from __future__ import annotations

@@ -27,6 +27,7 @@ CONFIGS = {
     "shared tag, two kernels": ModelConfig(5, tag_per_keypoint=False, deconv_kernels=(4, 3)),
     "three outputs": ModelConfig(4, 3, deconv_kernels=(2, 3, 4), deconv_blocks=0),
     "stride 4 only": ModelConfig(4, deconv_kernels=()),
+    "scale maps": ModelConfig(5, 3, deconv_kernels=(4, 3), scale_maps=True),
     "offsets": ModelConfig(4, 5, head="offsets", **SMALL),  # type: ignore[arg-type]
     "several modules": ModelConfig(4, modules=(2, 1, 2), blocks=2),
     "movenet": ModelConfig(8, stem="movenet", **SMALL),  # type: ignore[arg-type]

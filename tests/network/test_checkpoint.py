@@ -1,5 +1,6 @@
 """Weight files: `load` returns what `save` wrote, and rejects everything else with a message."""
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,9 @@ from safetensors.torch import save_file
 
 from higherhrnet.config import InferenceConfig, InputConfig, ModelConfig
 from higherhrnet.errors import InputError
+from higherhrnet.graph.export import export_onnx
 from higherhrnet.header import Header
+from higherhrnet.io.weights import read_weights
 from higherhrnet.network import checkpoint
 from higherhrnet.network.higherhrnet import HigherHRNet
 from higherhrnet.skeleton import CROWDPOSE
@@ -115,3 +118,43 @@ def test_an_invalid_header_is_rejected(tmp_path: Path) -> None:
 def test_a_skeleton_with_another_number_of_keypoints_is_rejected() -> None:
     with pytest.raises(InputError, match="has 14 keypoints"):
         replace(HEADER, skeleton=Header().skeleton)
+
+
+SCALE_MAPS = ModelConfig(4, modules=(1, 1, 1), blocks=1, scale_maps=True)
+
+
+def test_a_file_of_an_earlier_version_without_the_field_has_no_scale_maps(tmp_path: Path) -> None:
+    model = HigherHRNet.from_config(replace(SCALE_MAPS, scale_maps=False))
+    metadata = Header(model.config).to_metadata()
+    values = json.loads(metadata[Header.KEY])
+    del values["model"]["scale_maps"]
+    metadata = {Header.KEY: json.dumps(values)}
+    save_file(model.state_dict(), tmp_path / "a.safetensors", metadata=metadata)
+    _, header = checkpoint.load(tmp_path / "a.safetensors")
+    assert header == Header(model.config)
+
+
+@pytest.mark.parametrize(
+    ("in_file", "in_header", "message"),
+    [(False, True, "Missing key"), (True, False, "Unexpected key")],
+)
+def test_scale_heads_that_do_not_match_the_header_are_rejected_in_one_line(
+    in_file: bool, in_header: bool, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.safetensors"
+    state = HigherHRNet.from_config(replace(SCALE_MAPS, scale_maps=in_file)).state_dict()
+    header = Header(replace(SCALE_MAPS, scale_maps=in_header))
+    save_file(state, path, metadata=header.to_metadata())
+    expected = rf"^{re.escape(str(path))}: .*{message}[^\n]*conv_scale_layers\.0\.0\.weight[^\n]*$"
+    with pytest.raises(InputError, match=expected):
+        checkpoint.load(path)
+    with pytest.raises(InputError, match=expected.replace(path.name, ".*")):
+        export_onnx(*read_weights(path), path)
+
+
+def test_a_header_with_scale_maps_and_offsets_is_rejected_in_one_line(tmp_path: Path) -> None:
+    metadata = Header(ModelConfig(head="offsets")).to_metadata()
+    metadata[Header.KEY] = metadata[Header.KEY].replace('"scale_maps": false', '"scale_maps": true')
+    save_file({"a": torch.zeros(1)}, tmp_path / "a.safetensors", metadata=metadata)
+    with pytest.raises(InputError, match=r"the header is invalid: scale maps .* not offsets$"):
+        checkpoint.load(tmp_path / "a.safetensors")

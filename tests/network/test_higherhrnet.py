@@ -70,6 +70,71 @@ def test_outputs_equal_the_reference(case: str, golden: Path) -> None:
         assert np.abs(output.numpy() - expected).max() < 1e-5 * np.abs(expected).max()
 
 
+SWAHR_CASES = {
+    "w32-512": ModelConfig(scale_maps=True),
+    "w48-640-crowdpose": ModelConfig(48, 14, scale_maps=True),
+}
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("case", SWAHR_CASES)
+def test_names_shapes_order_and_parameters_of_swahr_equal_the_reference(
+    case: str, golden_dekr: Path
+) -> None:
+    reference = json.loads((golden_dekr / "swahr_network.json").read_text())[case]
+    model = HigherHRNet.from_config(SWAHR_CASES[case])
+    assert count_parameters(model) == reference["parameters"]
+    shapes = [(k, list(v.shape)) for k, v in model.state_dict().items()]
+    assert shapes == list(reference["state_dict"].items())
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("case", SWAHR_CASES)
+def test_maps_and_scale_maps_of_swahr_equal_the_reference(case: str, golden_dekr: Path) -> None:
+    seed = int((golden_dekr / "seed.txt").read_text())
+    arrays = np.load(golden_dekr / "swahr_network.npz")
+    model = HigherHRNet.from_config(SWAHR_CASES[case]).eval()
+    state = model.state_dict()
+    model.load_state_dict({key: golden_tensor(key, like, seed) for key, like in state.items()})
+    with torch.inference_mode():
+        outputs = model.features_and_maps(torch.from_numpy(arrays[f"{case}/input"]))
+        scale_maps = model.scale_maps(outputs)
+    for name, scales, (_, maps) in zip(("low", "high"), scale_maps, outputs, strict=True):
+        expected = arrays[f"{case}/{name}"]
+        assert scales.shape[1] == model.config.num_keypoints
+        output = torch.cat([scales, maps], 1).numpy()
+        assert output.shape == expected.shape
+        assert np.abs(output - expected).max() < 1e-5 * np.abs(expected).max()
+
+
+def test_scale_maps_are_those_of_plain_loops_and_zero_at_the_start() -> None:
+    torch.manual_seed(0)
+    model = HigherHRNet(4, 3, modules=(1, 1, 1), blocks=1, scale_maps=True).eval()
+    images = torch.randn(1, 3, 32, 64)
+    with torch.inference_mode():
+        outputs = model.features_and_maps(images)
+        assert all(not scales.any() for scales in model.scale_maps(outputs))
+        for parameter in model.conv_scale_layers.parameters():
+            parameter.normal_()
+        scale_maps = model.scale_maps(outputs)
+    for head, (features, _), scales in zip(
+        model.conv_scale_layers, outputs, scale_maps, strict=True
+    ):
+        state = {name: value.double().numpy() for name, value in head.state_dict().items()}
+        x = np.einsum("kc,chw->khw", state["0.weight"][:, :, 0, 0], features[0].double().numpy())
+        x += state["0.bias"][:, None, None]
+        x *= (state["1.weight"] / np.sqrt(1 + 1e-5))[:, None, None]
+        x = np.maximum(x + state["1.bias"][:, None, None], 0)
+        padded = np.pad(x, ((0, 0), (4, 4), (4, 4)))
+        height, width = x.shape[1:]
+        expected = np.zeros_like(x) + state["3.bias"][:, None, None]
+        for row in range(9):
+            for column in range(9):
+                taps = state["3.weight"][:, 0, row, column][:, None, None]
+                expected += taps * padded[:, row : row + height, column : column + width]
+        np.testing.assert_allclose(scales[0], expected, atol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("width", "size", "giga"), [(32, 512, 46.20), (32, 640, 72.19), (48, 640, 149.47)]
 )

@@ -252,3 +252,41 @@ def test_random_weights_have_the_documented_standard_deviation(
         error = 6 * spread / math.sqrt(2 * module.weight.numel())  # six standard errors
         assert module.weight.std().item() == pytest.approx(spread, abs=error), name
         assert module.bias is None or not module.bias.any()
+
+
+@pytest.mark.parametrize("skeleton", [COCO, CROWDPOSE], ids=["same skeleton", "other skeleton"])
+@pytest.mark.parametrize("swahr", [False, True])
+@pytest.mark.parametrize("in_file", [False, True])
+def test_scale_heads_are_loaded_if_file_and_losses_have_them(
+    in_file: bool, swahr: bool, skeleton: Skeleton, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.safetensors"
+    state = save_model(path, replace(MODEL, scale_maps=in_file), skeleton)
+    config = replace(train_config(path), losses=LossConfig(swahr=swahr))
+    network, description = build_network(config, COCO)
+    assert network.config.scale_maps == swahr
+    assert ("new scale maps" in description) == (swahr and not in_file)
+    assert ("without its scale maps" in description) == (in_file and not swahr)
+    for name, tensor in network.state_dict().items():
+        is_scale = name.startswith("conv_scale_layers.")
+        if (is_scale and not in_file) or (skeleton is CROWDPOSE and (is_scale or is_head(name))):
+            if name.endswith(("0.weight", "bias", "3.weight")):
+                assert tensor.abs().max() < 0.01, name  # as initialized
+        else:
+            assert torch.equal(tensor, state[name]), name
+
+
+@pytest.mark.parametrize("initialization", ["reference", "kaiming"])
+def test_scale_maps_are_zero_at_the_start(initialization: Initialization) -> None:
+    config = train_config(None, initialization=initialization)
+    network, _ = build_network(replace(config, losses=LossConfig(swahr=True)), COCO)
+    with torch.inference_mode():
+        scale_maps = network.scale_maps(network.features_and_maps(torch.randn(2, 3, 64, 64)))
+    assert len(scale_maps) == 2 and not any(bool(maps.any()) for maps in scale_maps)
+    for head in network.conv_scale_layers:
+        assert head.get_parameter("0.weight").std().item() == pytest.approx(0.001, rel=0.4)
+
+
+def test_scale_maps_without_their_losses_are_rejected() -> None:
+    with pytest.raises(InputError, match=r"^model\.scale_maps needs losses\.swahr.*$"):
+        train_config(None, replace(MODEL, scale_maps=True))

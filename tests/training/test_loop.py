@@ -290,6 +290,24 @@ def test_the_averaged_weights_are_saved(finished: TrainConfig) -> None:
     assert not torch.equal(saved["conv1.weight"], trained)
 
 
+@pytest.mark.parametrize("ema", [None, 0.5])
+def test_a_training_with_swahr_continues_with_the_scale_heads_of_a_file(
+    make_config: MakeConfig, ema: float | None
+) -> None:
+    first = make_config(swahr=True, ema=ema)
+    assert run_training(first)
+    assert entries(first)[0]["scale_4"] == 0  # of new scale heads
+    path = first.run.out / "last.safetensors"
+    _, header = checkpoint.load(path)
+    assert header.model.scale_maps and load_file(path)["conv_scale_layers.1.3.weight"].any()
+    second = with_out(make_config(swahr=True, init=str(path)), "second")
+    assert run_training(second)
+    assert entries(second)[0]["scale_4"] > 0 and entries(second)[0]["scale_2"] > 0
+    without = with_steps(with_out(make_config(init=str(path)), "without"), 1, total=1)
+    assert run_training(without)
+    assert not [name for name in load_file(without.run.out / "last.safetensors") if "scale" in name]
+
+
 def test_without_validation_data_there_is_no_best_network(make_config: MakeConfig) -> None:
     config = with_steps(make_config(preview_images=2), 2, total=2)
     assert run_training(config)

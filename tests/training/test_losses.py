@@ -11,7 +11,9 @@ from torch import Tensor  # noqa: E402
 
 from higherhrnet.train_config import PushType  # noqa: E402
 from higherhrnet.training.losses import (  # noqa: E402
+    adapted_target,
     adaptive_heatmap_loss,
+    adaptive_weight,
     heatmap_loss,
     tag_loss,
 )
@@ -78,6 +80,66 @@ def test_total_loss_equals_the_reference(golden: Path) -> None:
     )
     torch.testing.assert_close(0.001 * pull, total["pull0"])
     torch.testing.assert_close(0.001 * push, total["push0"])
+
+
+def swahr_arrays(folder: Path, case: str) -> dict[str, Tensor]:
+    with np.load(folder / "swahr_losses.npz") as arrays:
+        names = [name for name in arrays if name.startswith(f"{case}/")]
+        return {name.split("/")[1]: torch.from_numpy(arrays[name]) for name in names}
+
+
+@pytest.mark.golden
+def test_adaptive_targets_and_weights_equal_the_reference(golden_dekr: Path) -> None:
+    arrays = swahr_arrays(golden_dekr, "adaptive")
+    predicted, target = arrays["pred"], arrays["target"]
+    scale = arrays["scale"] * (target > 0)
+    torch.testing.assert_close(adapted_target(target, scale), arrays["adapted_target"])
+    torch.testing.assert_close(adaptive_weight(predicted, target), arrays["weight"])
+
+
+@pytest.mark.golden
+def test_adaptive_losses_and_their_gradients_equal_the_reference(golden_dekr: Path) -> None:
+    arrays, size = (swahr_arrays(golden_dekr, case) for case in ("adaptive", "size"))
+    predicted, scale = (arrays[name].requires_grad_() for name in ("pred", "scale"))
+    mask = arrays["mask"][:, None]
+    loss, regularizer = adaptive_heatmap_loss(predicted, scale, arrays["target"], mask)
+    torch.testing.assert_close(loss, arrays["loss"])
+    torch.testing.assert_close(regularizer, size["loss"])
+    gradients = torch.autograd.grad(loss.sum(), (predicted, scale), retain_graph=True)
+    for gradient, name in zip(gradients, ("grad_pred", "grad_scale"), strict=True):
+        assert_near(gradient, arrays[name])
+    (gradient,) = torch.autograd.grad(regularizer.sum(), scale)
+    assert_near(gradient, size["grad_scale"])
+
+
+def assert_near(values: Tensor, expected: Tensor) -> None:
+    """Compares relative to the largest value, which is not 0."""
+    assert expected.any()
+    torch.testing.assert_close(values, expected, rtol=0, atol=1e-6 * float(expected.abs().max()))
+
+
+@pytest.mark.golden
+def test_the_total_loss_of_swahr_and_its_gradient_equal_the_reference(golden_dekr: Path) -> None:
+    total = swahr_arrays(golden_dekr, "total")
+    keypoints = total["target0"].shape[1]
+    loss = torch.zeros(())
+    outputs = [total[f"output{i}"].requires_grad_() for i in range(2)]
+    for i, output in enumerate(outputs):
+        scale, heatmaps = output[:, :keypoints], output[:, keypoints : 2 * keypoints]
+        target, mask = total[f"target{i}"], total[f"mask{i}"][:, None]
+        error, regularizer = adaptive_heatmap_loss(heatmaps, scale, target, mask)
+        torch.testing.assert_close(error, total[f"heatmap{i}"])
+        torch.testing.assert_close(regularizer, total[f"scale{i}"])
+        loss = loss + (error + regularizer).mean()
+        if i == 0:
+            tags = output[:, 2 * keypoints :]
+            pull, push = tag_loss(tags, *unpack(total["indices0"], tags[0, 0].numel()), "exp")
+            torch.testing.assert_close(0.001 * pull, total["pull0"])
+            torch.testing.assert_close(0.001 * push, total["push0"])
+            loss = loss + 0.001 * (pull + push).mean()
+    torch.testing.assert_close(loss, total["loss"])
+    for i, gradient in enumerate(torch.autograd.grad(loss, outputs)):
+        assert_near(gradient, total[f"grad{i}"])
 
 
 def naive_tag_loss(
@@ -193,3 +255,27 @@ def test_adaptive_loss_equals_its_formula_in_each_cell() -> None:
         expected[b] += (p - target) ** 2 * weight * mask[b, 0, y, x] / (3 * 4 * 5)
     tensors = (torch.from_numpy(a).float() for a in (predicted, s, g, mask))
     np.testing.assert_allclose(adaptive_heatmap_loss(*tensors)[0], expected, rtol=1e-4)
+
+
+def test_gradients_of_the_adaptive_losses_equal_their_derivatives() -> None:
+    """The weight and the adapted target are differentiated, too."""
+    rng = np.random.default_rng(6)
+    p, s = rng.normal(0, 1, (2, 2, 3, 4, 5))
+    g = np.clip(rng.normal(0, 1, p.shape), 0, 1)
+    mask = rng.integers(0, 2, (2, 1, 4, 5))
+    log = np.log(np.where(g > 0, g, 1))
+    target = g + g * log * s + 0.5 * g * log**2 * s**2
+    near = g**0.01
+    weight = np.abs(1 - p) * near + np.abs(p) * (1 - near)
+    slope = -np.sign(1 - p) * near + np.sign(p) * (1 - near)
+    count = 3 * 4 * 5
+    by_prediction = (2 * (p - target) * weight + (p - target) ** 2 * slope) * mask / count
+    by_scale = -2 * (p - target) * weight * (g * log + g * log**2 * s) * mask / count
+    predicted, scale = (torch.from_numpy(a).float().requires_grad_() for a in (p, s))
+    tensors = (torch.from_numpy(a).float() for a in (g, mask))
+    loss, regularizer = adaptive_heatmap_loss(predicted, scale, *tensors)
+    gradients = torch.autograd.grad(loss.sum(), (predicted, scale), retain_graph=True)
+    for gradient, expected in zip(gradients, (by_prediction, by_scale), strict=True):
+        np.testing.assert_allclose(gradient, expected, atol=1e-5)
+    (gradient,) = torch.autograd.grad(regularizer.sum(), scale)
+    np.testing.assert_allclose(gradient, 2 * s * (g > 0) * mask / count, atol=1e-6)

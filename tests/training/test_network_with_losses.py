@@ -10,7 +10,6 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from safetensors import safe_open  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
 from higherhrnet.arrays import DoubleArray  # noqa: E402
@@ -34,17 +33,20 @@ class Recorder:
 
     def __init__(self, config: TrainConfig) -> None:
         torch.manual_seed(1)
-        network = HigherHRNet.from_config(config.model)
+        model = replace(config.model, scale_maps=config.losses.swahr)
+        network = HigherHRNet.from_config(model)
         for name, module in network.named_modules():
+            if name.startswith("conv_scale_layers."):
+                continue
             if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
                 nn.init.kaiming_normal_(module.weight)
                 if name.startswith("final_layers."):
                     nn.init.normal_(module.weight, std=0.1)
         self.module = NetworkWithLosses(network, config)
-        for parameter in self.module.scale_layers.parameters():
+        for parameter in network.conv_scale_layers.parameters():
             nn.init.normal_(parameter, std=0.1)
         self.maps = self.record(network.final_layers)
-        self.scales = self.record(self.module.scale_layers)
+        self.scales = self.record(network.conv_scale_layers)
 
     @staticmethod
     def record(layers: nn.ModuleList) -> list[Tensor]:
@@ -163,7 +165,7 @@ def naive_losses(recorder: Recorder, batch: Batch, config: TrainConfig) -> dict[
             if recorder.scales:
                 scale = recorder.scales[level][image].detach().double().numpy()
                 error, regularizer = naive_adaptive(heatmaps, scale, target)
-                add(f"scale_{stride}", weights.heatmap[level] * (regularizer * mask).mean())
+                add(f"scale_{stride}", weights.scale * (regularizer * mask).mean())
             add(f"heatmap_{stride}", weights.heatmap[level] * (error * mask).mean())
             if level == 0:
                 pull, push = naive_tags(people, tags, weights.push_type)
@@ -179,10 +181,11 @@ def naive_losses(recorder: Recorder, batch: Batch, config: TrainConfig) -> dict[
         (MODEL, LossConfig()),
         (MODEL, LossConfig((0.5, 2.0), pull=0.3, push=0.7, push_type="max")),
         (MODEL, LossConfig(swahr=True)),
+        (MODEL, LossConfig((0.5, 2.0), swahr=True, scale=0.3)),
         (replace(MODEL, tag_per_keypoint=False), LossConfig(push=1.0)),
         (replace(MODEL, deconv_kernels=(4, 4)), LossConfig((1.0, 1.0, 1.0))),
     ],
-    ids=["paper", "max", "swahr", "shared tags", "three resolutions"],
+    ids=["paper", "max", "swahr", "swahr, weighted", "shared tags", "three resolutions"],
 )
 def test_losses_equal_the_papers_formulas(
     model: ModelConfig, losses: LossConfig, convention: Convention
@@ -278,15 +281,25 @@ def test_an_unknown_module_to_freeze_is_rejected() -> None:
         Recorder(replace(CONFIG, optim=OptimConfig(freeze=("unknown",))))
 
 
-def test_the_scale_heads_of_swahr_are_trained_but_not_saved(tmp_path: Path) -> None:
+def test_scale_maps_have_a_loss_only_where_the_heatmaps_have_one() -> None:
+    losses = LossConfig((0.0, 1.0), swahr=True)
+    values = Recorder(replace(CONFIG, losses=losses)).module(batch_of(4))
+    assert values["scale_4"] == values["heatmap_4"] == 0
+    assert values["scale_2"] > 0 and values["heatmap_2"] > 0
+
+
+def test_the_scale_heads_of_swahr_are_trained_and_saved(tmp_path: Path) -> None:
     recorder = Recorder(replace(CONFIG, losses=LossConfig(swahr=True)))
     sum(recorder.module(batch_of(4)).values()).backward()
-    assert len(recorder.module.scale_layers) == 2
-    for head in recorder.module.scale_layers:
-        assert any(p.grad is not None and bool(p.grad.any()) for p in head.parameters())
     network = recorder.module.network
-    assert not [name for name in network.state_dict() if "scale" in name]
+    assert len(network.conv_scale_layers) == 2
+    for head in network.conv_scale_layers:
+        assert any(p.grad is not None and bool(p.grad.any()) for p in head.parameters())
     body = Skeleton("body", tuple("abcde"), (), (0.1,) * KEYPOINTS)
     checkpoint.save(tmp_path / "a.safetensors", network, Header(network.config, body))
-    with safe_open(tmp_path / "a.safetensors", "pt") as file:
-        assert not [name for name in file.keys() if "scale" in name]  # noqa: SIM118
+    loaded, header = checkpoint.load(tmp_path / "a.safetensors")
+    assert header.model.scale_maps
+    state = loaded.state_dict()
+    assert len([name for name in state if name.startswith("conv_scale_layers.")]) == 18
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(state[name], tensor), name

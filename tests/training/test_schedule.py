@@ -46,7 +46,7 @@ def test_each_schedule_equals_its_formula(
     assert learning_rate(optim, progress, 99) == pytest.approx(0.02 * factor, abs=1e-12)
 
 
-@pytest.mark.parametrize("schedule", ["linear", "cosine", "steps"])
+@pytest.mark.parametrize("schedule", ["cosine", "steps"])
 def test_warmup_rises_from_a_tenth_to_the_scheduled_rate(schedule: Schedule) -> None:
     plain, warm = (OptimConfig(schedule=schedule, warmup=warmup) for warmup in (0, 3))
 
@@ -67,7 +67,28 @@ def test_scale_lr_multiplies_by_the_number_of_processes(
 
 
 def test_the_schedule_of_swahr_is_that_of_its_authors() -> None:
-    """2.5e-4 times 8 processes, three epochs of warmup, linear decrease to 0 after 300."""
-    optim = RECIPES["coco-w32-512-swahr"].optim
-    rates = [learning_rate(optim, e / 300, e, processes=8) for e in (0, 3, 150, 300)]
-    assert rates == pytest.approx([2e-4, 2e-3 * 297 / 300, 1e-3, 0])
+    """For width 32, 2.5e-4 times 8 processes; it rises for 3 epochs, and falls to 0 after 300."""
+    for name, base in (
+        ("coco-w32-512-swahr", 2e-3),
+        ("coco-w48-640-swahr", 9.6e-4),
+        ("crowdpose-w48-640-swahr", 9.6e-4),
+    ):
+        optim = RECIPES[name].optim
+        for step in range(0, 3001, 7):  # of 10 in an epoch
+            factor = 0.1 + 0.9 * step / 30 if step < 30 else 1 - (step - 30) / 2970
+            rate = learning_rate(optim, step / 3000, step / 10, processes=8)
+            assert rate == pytest.approx(base * factor, abs=1e-12), step
+
+
+def test_the_linear_schedule_falls_after_the_warmup_also_if_the_time_is_limited() -> None:
+    """With a limit of hours, the number of epochs of the whole training is not known."""
+    optim = OptimConfig(schedule="linear", warmup=2, epochs=999)
+    points = [(0, 0), (0.25, 1), (0.5, 2), (0.75, 3), (1, 4)]
+    rates = [learning_rate(optim, *point) / optim.lr for point in points]
+    assert rates == pytest.approx([0.1, 0.55, 1, 0.5, 0])
+
+
+@pytest.mark.parametrize("epoch", [0, 0.5, 1])
+def test_a_warmup_of_the_whole_training_never_falls(epoch: float) -> None:
+    optim = OptimConfig(schedule="linear", warmup=2, epochs=1, lr=1)
+    assert learning_rate(optim, epoch, epoch) == pytest.approx(0.1 + 0.45 * epoch)

@@ -17,6 +17,7 @@ from torch import Tensor
 from higherhrnet.config import ModelConfig
 from higherhrnet.errors import InputError
 from higherhrnet.header import Header
+from higherhrnet.io.weights import write_weights
 from higherhrnet.network import checkpoint
 from higherhrnet.network.higherhrnet import HigherHRNet
 from higherhrnet.network.hrnet import HRNet
@@ -528,3 +529,83 @@ def test_a_converted_backbone_gets_untrained_heads(
     for name, tensor in model.state_dict().items():
         if not name.startswith(("final_layers.", "deconv_layers.")):
             assert torch.equal(tensor, state[name])
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize(
+    ("case", "file", "config", "skeleton", "min_peak"),
+    [
+        (
+            "w32-512",
+            "pose_higher_hrnet_w32_512.pth",
+            ModelConfig(scale_maps=True),
+            COCO,
+            0.12,
+        ),
+        (
+            "w48-640-crowdpose",
+            "pose_higher_hrnet_w48_640.pth",
+            ModelConfig(48, 14, scale_maps=True),
+            CROWDPOSE,
+            0.1,
+        ),
+    ],
+)
+def test_names_and_shapes_of_swahr_are_converted_with_its_inference_settings(
+    tmp_path: Path,
+    golden_dekr: Path,
+    case: str,
+    file: str,
+    config: ModelConfig,
+    skeleton: Skeleton,
+    min_peak: float,
+) -> None:
+    reference = json.loads((golden_dekr / "swahr_network.json").read_text())[case]
+    shapes = reference["state_dict"].items()
+    state = {name: torch.tensor(0.5).expand(shape) for name, shape in shapes}
+    torch.save(state, tmp_path / file)
+    model, header = convert(tmp_path / file)
+    assert (header.model, header.skeleton) == (config, skeleton)
+    assert header.input.size == int(file[-7:-4])
+    assert header.inference.decode.min_peak == min_peak
+    assert all(bool((parameter == 0.5).all()) for parameter in model.parameters())
+    assert sum(parameter.numel() for parameter in model.parameters()) == reference["parameters"]
+
+
+def test_a_converted_swahr_file_keeps_its_scale_maps_after_saving_and_loading(
+    tmp_path: Path,
+) -> None:
+    model = network(6, 14, scale_maps=True)
+    torch.save({f"module.{k}": v for k, v in model.state_dict().items()}, tmp_path / "a.pth")
+    assert_same(convert(tmp_path / "a.pth")[0], model)
+    weights, header = convert_weights(tmp_path / "a.pth")
+    write_weights(tmp_path / "a.safetensors", weights, header)
+    loaded, loaded_header = checkpoint.load(tmp_path / "a.safetensors")
+    assert loaded_header == header and header.model.scale_maps
+    assert isinstance(loaded, HigherHRNet)
+    assert_same(loaded, model)
+    images = torch.rand(1, 3, 64, 96)
+    with torch.inference_mode():
+        outputs = [net.scale_maps(net.features_and_maps(images)) for net in (model, loaded)]
+    for a, b in zip(*outputs, strict=True):
+        assert a.std() > 0.01 and torch.equal(a, b)
+
+
+def test_an_incomplete_scale_head_is_rejected_in_one_line(tmp_path: Path) -> None:
+    state = network(scale_maps=True).state_dict()
+    del state["conv_scale_layers.1.3.weight"]
+    torch.save(state, tmp_path / "a.pth")
+    with pytest.raises(InputError, match="Missing") as error:
+        convert_weights(tmp_path / "a.pth")
+    assert "conv_scale_layers.1.3.weight" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_the_backbone_of_a_swahr_file_is_loaded(tmp_path: Path) -> None:
+    source = network(scale_maps=True)
+    torch.save(source.state_dict(), tmp_path / "a.pth")
+    model = HigherHRNet(4, scale_maps=True)
+    heads = [w.clone() for w in model.conv_scale_layers.state_dict().values()]
+    load_backbone(model, tmp_path / "a.pth")
+    assert torch.equal(model.conv1.weight, source.conv1.weight)
+    for before, after in zip(heads, model.conv_scale_layers.state_dict().values(), strict=True):
+        assert torch.equal(before, after)

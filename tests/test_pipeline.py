@@ -19,7 +19,7 @@ from higherhrnet.geometry import FIRST_PIXEL_CENTER, resize_for_network, transfo
 from higherhrnet.header import Header  # noqa: E402
 from higherhrnet.inference.predictor import Predictor  # noqa: E402
 from higherhrnet.inference.processing import PreprocessedImage  # noqa: E402
-from higherhrnet.io.coco import Annotations, Entry, load_annotations  # noqa: E402
+from higherhrnet.io.datasets.coco import Annotations, Entry, load_annotations  # noqa: E402
 from higherhrnet.network.higherhrnet import HigherHRNet  # noqa: E402
 from higherhrnet.synthetic.scenes import write_scenes  # noqa: E402
 from higherhrnet.training.targets import render_heatmaps, to_map_coordinates  # noqa: E402

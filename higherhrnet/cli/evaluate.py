@@ -46,8 +46,8 @@ def evaluate(
     from higherhrnet.evaluation.predict_dataset import predict_dataset
     from higherhrnet.evaluation.report import write_report
     from higherhrnet.evaluation.rotation import require_equal_rotation
-    from higherhrnet.io.coco import load_annotations, load_predictions
-    from higherhrnet.io.image_folder import find_images
+    from higherhrnet.io.datasets.coco import load_annotations, load_predictions
+    from higherhrnet.io.datasets.image_folder import find_images
 
     if predictions and options != InferenceOptions():
         raise InputError("--predictions excludes --model and the inference flags; omit them")

@@ -77,8 +77,8 @@ def _export_int8(
     annotations: Path | None,
     images: Path | None,
 ) -> int:
-    from higherhrnet.io.coco import load_annotations
-    from higherhrnet.io.image_folder import find_images
+    from higherhrnet.io.datasets.coco import load_annotations
+    from higherhrnet.io.datasets.image_folder import find_images
     from higherhrnet.quantization.calibration import select_calibration_images
     from higherhrnet.quantization.quantize import AccuracyCheck, quantize
 

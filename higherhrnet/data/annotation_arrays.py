@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from higherhrnet.arrays import BoolArray, FloatArray
 from higherhrnet.data.rle import encode_annotation, has_outline, merge_masks
 from higherhrnet.errors import InputError
-from higherhrnet.io.coco import Annotations, Entry
-from higherhrnet.io.image_store import ImageStore
+from higherhrnet.io.datasets.coco import Annotations, Entry
+from higherhrnet.io.datasets.image_store import ImageStore
 from higherhrnet.skeleton import Skeleton
 
 Shape = tuple[int, int]

@@ -21,10 +21,10 @@ from higherhrnet.errors import InputError
 from higherhrnet.findings import Finding
 from higherhrnet.hardware import usable_cores
 from higherhrnet.io.atomic import atomic_path
-from higherhrnet.io.coco import Annotations, Entry, read_annotations
-from higherhrnet.io.coco_entries import image_name
-from higherhrnet.io.image_folder import find_images
-from higherhrnet.io.image_store import ImageStore
+from higherhrnet.io.datasets.coco import Annotations, Entry, read_annotations
+from higherhrnet.io.datasets.coco_entries import image_name
+from higherhrnet.io.datasets.image_folder import find_images
+from higherhrnet.io.datasets.image_store import ImageStore
 from higherhrnet.keypoint_names import describe_pairs
 from higherhrnet.skeleton import Skeleton
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from higherhrnet.arrays import BoolArray, DoubleArray
 from higherhrnet.findings import Finding
-from higherhrnet.io.coco_entries import (
+from higherhrnet.io.datasets.coco_entries import (
     Entry,
     annotation_name,
     enclosing_box,

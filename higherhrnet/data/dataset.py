@@ -14,9 +14,9 @@ from higherhrnet.data.annotation_arrays import PackedAnnotations, pack_annotatio
 from higherhrnet.data.merge import merge_skeletons, unify_names
 from higherhrnet.data.rle import decode_mask
 from higherhrnet.errors import InputError, reading, require
-from higherhrnet.io.coco import Annotations, load_annotations
-from higherhrnet.io.image_folder import find_images
-from higherhrnet.io.image_store import ImageStore
+from higherhrnet.io.datasets.coco import Annotations, load_annotations
+from higherhrnet.io.datasets.image_folder import find_images
+from higherhrnet.io.datasets.image_store import ImageStore
 from higherhrnet.skeleton import CROWDPOSE, Skeleton, load_skeleton
 from higherhrnet.train_config import DataConfig
 

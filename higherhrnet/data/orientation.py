@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from higherhrnet.errors import InputError
 from higherhrnet.hardware import usable_cores
-from higherhrnet.io.coco import Entry
-from higherhrnet.io.image_store import ImageStore, annotated_shape
+from higherhrnet.io.datasets.coco import Entry
+from higherhrnet.io.datasets.image_store import ImageStore, annotated_shape
 
 ROTATED = "rotated, as the annotated size requires"
 STORED = "not rotated, as the annotated size requires"

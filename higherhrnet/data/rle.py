@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from higherhrnet.arrays import BoolArray
 from higherhrnet.errors import InputError
-from higherhrnet.io.coco import Entry
+from higherhrnet.io.datasets.coco import Entry
 
 
 def encode_annotation(annotation: Entry, height: int, width: int) -> bytes:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from higherhrnet.arrays import FloatArray
 from higherhrnet.config import HeadName, InferenceConfig
 from higherhrnet.decoding.drawable import DrawableMaps
-from higherhrnet.decoding.offset_decoder import OffsetDecoder
+from higherhrnet.decoding.offsets.offset_decoder import OffsetDecoder
 from higherhrnet.decoding.tag_decoder import TagDecoder
 from higherhrnet.geometry import Resize
 from higherhrnet.header import Header

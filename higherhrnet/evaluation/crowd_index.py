@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from higherhrnet.evaluation.pairing import PairedResults
-from higherhrnet.io.coco import Entry
+from higherhrnet.io.datasets.coco import Entry
 
 
 def crowd_indices(paired: PairedResults) -> list[float]:

@@ -20,7 +20,7 @@ from higherhrnet.evaluation.keypoint_similarity import (
     keypoint_similarity,
 )
 from higherhrnet.evaluation.pairing import PairedResults
-from higherhrnet.io.coco import Entry
+from higherhrnet.io.datasets.coco import Entry
 from higherhrnet.skeleton import Skeleton
 
 PEOPLE = {

@@ -9,7 +9,7 @@ import numpy as np
 
 from higherhrnet import oks
 from higherhrnet.arrays import BoolArray, DoubleArray
-from higherhrnet.io.coco import Entry
+from higherhrnet.io.datasets.coco import Entry
 from higherhrnet.skeleton import Skeleton
 
 

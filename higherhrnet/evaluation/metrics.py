@@ -9,7 +9,7 @@ from typing import Any
 from higherhrnet.evaluation.crowd_index import crowd_indices
 from higherhrnet.evaluation.pairing import PairedResults, pair_results
 from higherhrnet.evaluation.precision_recall import PrecisionRecall, precision_recall_by_area
-from higherhrnet.io.coco import Annotations, load_annotations, load_predictions
+from higherhrnet.io.datasets.coco import Annotations, load_annotations, load_predictions
 from higherhrnet.skeleton import CROWDPOSE
 
 COCO_METRICS = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")

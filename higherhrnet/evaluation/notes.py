@@ -5,7 +5,7 @@ from __future__ import annotations
 from higherhrnet.evaluation.keypoint_similarity import is_evaluated
 from higherhrnet.evaluation.pairing import PairedResults
 from higherhrnet.findings import Finding
-from higherhrnet.io.coco_entries import annotation_name, has_negligible_area, image_name
+from higherhrnet.io.datasets.coco_entries import annotation_name, has_negligible_area, image_name
 
 
 def evaluation_notes(paired: PairedResults) -> list[str]:

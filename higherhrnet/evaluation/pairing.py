@@ -10,7 +10,7 @@ from typing import Any
 from unicodedata import normalize
 
 from higherhrnet.errors import InputError
-from higherhrnet.io.coco import Annotations, Entry
+from higherhrnet.io.datasets.coco import Annotations, Entry
 from higherhrnet.json_values import identifier
 from higherhrnet.skeleton import CROWDPOSE
 

@@ -13,8 +13,8 @@ from tqdm import tqdm
 from higherhrnet.errors import InputError
 from higherhrnet.inference.predictor import Predictor
 from higherhrnet.inference.stream import FailedSource, FrameResult, predict_stream
-from higherhrnet.io.coco import Annotations, Entry
-from higherhrnet.io.image_store import ImageStore, annotated_shape
+from higherhrnet.io.datasets.coco import Annotations, Entry
+from higherhrnet.io.datasets.image_store import ImageStore, annotated_shape
 from higherhrnet.io.predictions import PredictionWriter
 from higherhrnet.io.sources import Frame, Source
 from higherhrnet.keypoint_names import respell

@@ -31,7 +31,7 @@ from higherhrnet.evaluation.precision_recall import (
 )
 from higherhrnet.evaluation.worst_images import draw_worst_images
 from higherhrnet.io.atomic import atomic_path
-from higherhrnet.io.coco import Annotations
+from higherhrnet.io.datasets.coco import Annotations
 
 CROWD_INDEX_BINS = (0.0, 0.1, 0.2, 0.5, 0.8)
 """The lower limits of the ranges of the crowd index."""

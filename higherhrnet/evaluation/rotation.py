@@ -16,9 +16,9 @@ import numpy as np
 
 from higherhrnet.errors import InputError
 from higherhrnet.evaluation.pairing import pair_results
-from higherhrnet.io.coco import Annotations, Entry
-from higherhrnet.io.image_folder import find_images
-from higherhrnet.io.image_store import ImageStore, annotated_shape
+from higherhrnet.io.datasets.coco import Annotations, Entry
+from higherhrnet.io.datasets.image_folder import find_images
+from higherhrnet.io.datasets.image_store import ImageStore, annotated_shape
 
 _TOLERANCE = 1
 """The number of pixels by which keypoints may be outside of an image."""

@@ -13,8 +13,8 @@ from higherhrnet.arrays import Image
 from higherhrnet.errors import InputError
 from higherhrnet.evaluation.error_analysis import ErrorCounts, top_results
 from higherhrnet.evaluation.pairing import PairedResults
-from higherhrnet.io.coco import Entry
-from higherhrnet.io.image_store import ImageStore, annotated_shape
+from higherhrnet.io.datasets.coco import Entry
+from higherhrnet.io.datasets.image_store import ImageStore, annotated_shape
 from higherhrnet.io.images import write_image
 from higherhrnet.poses import Poses
 from higherhrnet.skeleton import Skeleton

@@ -22,7 +22,7 @@ from higherhrnet.engines.load import load_engine
 from higherhrnet.geometry import Resize, resize_for_network
 from higherhrnet.header import Header
 from higherhrnet.inference.processing import CpuProcessing, Outputs, PreprocessedImage, Processing
-from higherhrnet.io.deep_images import white_level
+from higherhrnet.io.image_formats.deep_images import white_level
 from higherhrnet.io.images import ImageSource, is_image_source, read_image
 from higherhrnet.poses import Poses
 from higherhrnet.zoo.resolve import DEFAULT_MODEL

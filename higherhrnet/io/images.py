@@ -16,11 +16,15 @@ from numpy.typing import NDArray
 from higherhrnet.arrays import Image
 from higherhrnet.errors import InputError
 from higherhrnet.io.atomic import atomic_path
-from higherhrnet.io.deep_images import PixelError, to_8_bits
-from higherhrnet.io.heif import decode_heif, heif_kind
-from higherhrnet.io.image_decoding import blend_with_white, decode_image, jpeg_2000_size
-from higherhrnet.io.image_kinds import SUPPORTED, unreadable_kind
-from higherhrnet.io.tiff import read_tiff_header
+from higherhrnet.io.image_formats.deep_images import PixelError, to_8_bits
+from higherhrnet.io.image_formats.heif import decode_heif, heif_kind
+from higherhrnet.io.image_formats.image_decoding import (
+    blend_with_white,
+    decode_image,
+    jpeg_2000_size,
+)
+from higherhrnet.io.image_formats.image_kinds import SUPPORTED, unreadable_kind
+from higherhrnet.io.image_formats.tiff import read_tiff_header
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs

@@ -18,8 +18,8 @@ from typing import Any, TextIO
 
 from higherhrnet.errors import InputError
 from higherhrnet.io.atomic import atomic_path
-from higherhrnet.io.coco import check_results
 from higherhrnet.io.csv import write_csv
+from higherhrnet.io.datasets.coco import check_results
 from higherhrnet.io.listing import unique_name
 from higherhrnet.io.remote import Url
 from higherhrnet.io.sources import Frame, Source

@@ -9,12 +9,12 @@ from tempfile import TemporaryDirectory
 
 from higherhrnet.arrays import Image
 from higherhrnet.errors import InputError, require
-from higherhrnet.io.animation import read_animation
-from higherhrnet.io.capture import Origin
 from higherhrnet.io.images import read_image
 from higherhrnet.io.kinds import file_kind
 from higherhrnet.io.remote import Url, download
-from higherhrnet.io.video_reader import VideoFrame, count_video_frames, read_video
+from higherhrnet.io.video.animation import read_animation
+from higherhrnet.io.video.capture import Origin
+from higherhrnet.io.video.video_reader import VideoFrame, count_video_frames, read_video
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from higherhrnet.errors import require
 from higherhrnet.evaluation.metrics import evaluate_results
 from higherhrnet.evaluation.predict_dataset import predict_dataset
 from higherhrnet.inference.predictor import Predictor
-from higherhrnet.io.coco import Annotations
+from higherhrnet.io.datasets.coco import Annotations
 from higherhrnet.io.sources import Source
 from higherhrnet.quantization.calibration import calibrate, network_inputs
 from higherhrnet.quantization.latency import measure_latencies

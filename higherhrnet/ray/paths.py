@@ -13,7 +13,7 @@ from pyarrow import fs
 
 from higherhrnet.arrays import Image
 from higherhrnet.errors import InputError, reading, require
-from higherhrnet.io.image_archive import NamedBytes
+from higherhrnet.io.datasets.image_archive import NamedBytes
 from higherhrnet.io.images import IMAGE_EXTENSIONS, read_image
 from higherhrnet.io.kinds import VIDEO_EXTENSIONS
 

@@ -13,8 +13,8 @@ from python_multipart.multipart import parse_options_header
 from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from higherhrnet.io.heif import heif_kind
-from higherhrnet.io.image_kinds import unreadable_kind
+from higherhrnet.io.image_formats.heif import heif_kind
+from higherhrnet.io.image_formats.image_kinds import unreadable_kind
 from higherhrnet.serving.json_images import decode_json_images, json_schema
 from higherhrnet.serving.limits import ServingLimits
 

@@ -17,9 +17,9 @@ from higherhrnet.evaluation.metrics import evaluate_results
 from higherhrnet.evaluation.predict_dataset import predict_dataset
 from higherhrnet.header import Header
 from higherhrnet.inference.predictor import Predictor
-from higherhrnet.io.coco import Annotations, Entry, load_annotations
-from higherhrnet.io.image_folder import find_images
-from higherhrnet.io.image_store import ImageStore, annotated_shape
+from higherhrnet.io.datasets.coco import Annotations, Entry, load_annotations
+from higherhrnet.io.datasets.image_folder import find_images
+from higherhrnet.io.datasets.image_store import ImageStore, annotated_shape
 from higherhrnet.keypoint_names import respell
 from higherhrnet.network.build import PoseNetwork
 from higherhrnet.poses import Poses

@@ -15,8 +15,8 @@ import pytest
 
 from higherhrnet.data.check import check_dataset, check_datasets
 from higherhrnet.findings import Finding
-from higherhrnet.io.coco import load_annotations
-from higherhrnet.io.image_store import ImageStore
+from higherhrnet.io.datasets.coco import load_annotations
+from higherhrnet.io.datasets.image_store import ImageStore
 from higherhrnet.synthetic.scenes import write_scenes
 
 Content = dict[str, Any]

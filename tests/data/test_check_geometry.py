@@ -13,7 +13,7 @@ import pytest
 from higherhrnet.cli.main import main
 from higherhrnet.data.check_geometry import check_geometry
 from higherhrnet.data.orientation import ROTATED
-from higherhrnet.io.coco_entries import read_person
+from higherhrnet.io.datasets.coco_entries import read_person
 from higherhrnet.skeleton import COCO
 from higherhrnet.synthetic.scenes import write_scenes
 from tests.oriented import store_oriented

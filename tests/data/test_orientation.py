@@ -21,7 +21,7 @@ from higherhrnet import Predictor
 from higherhrnet.cli.main import main
 from higherhrnet.data.dataset import load_dataset
 from higherhrnet.evaluation.predict_dataset import predict_dataset
-from higherhrnet.io.coco import load_annotations
+from higherhrnet.io.datasets.coco import load_annotations
 from higherhrnet.synthetic.scenes import write_scenes
 from higherhrnet.train_config import DataConfig
 from tests.conftest import ModelFiles

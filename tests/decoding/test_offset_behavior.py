@@ -7,11 +7,11 @@ import pytest
 
 from higherhrnet.arrays import FloatArray
 from higherhrnet.config import Convention, DecodeConfig, InferenceConfig, InputConfig, ModelConfig
-from higherhrnet.decoding.centers import find_centers
 from higherhrnet.decoding.decoders import load_decoder
-from higherhrnet.decoding.gaussian_fit import fit_gaussians
-from higherhrnet.decoding.offset_decoder import MIN_KEYPOINT_SCORE
-from higherhrnet.decoding.pose_nms import suppress_poses
+from higherhrnet.decoding.offsets.centers import find_centers
+from higherhrnet.decoding.offsets.gaussian_fit import fit_gaussians
+from higherhrnet.decoding.offsets.offset_decoder import MIN_KEYPOINT_SCORE
+from higherhrnet.decoding.offsets.pose_nms import suppress_poses
 from higherhrnet.errors import InputError
 from higherhrnet.geometry import Resize
 from higherhrnet.header import Header

@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 
 from higherhrnet.config import DecodeConfig, InferenceConfig, ModelConfig
-from higherhrnet.decoding.centers import find_centers
-from higherhrnet.decoding.match import absorb, fit
-from higherhrnet.decoding.offset_decoder import (
+from higherhrnet.decoding.offsets.centers import find_centers
+from higherhrnet.decoding.offsets.match import absorb, fit
+from higherhrnet.decoding.offsets.offset_decoder import (
     OffsetDecoder,
     decode_offsets,
     heat_values,
     regress_poses,
     regress_scale,
 )
-from higherhrnet.decoding.offset_maps import OffsetMaps, merge_scales, merge_views
-from higherhrnet.decoding.pose_nms import suppress_poses
-from higherhrnet.decoding.rescore import pose_features, predict_similarity
+from higherhrnet.decoding.offsets.offset_maps import OffsetMaps, merge_scales, merge_views
+from higherhrnet.decoding.offsets.pose_nms import suppress_poses
+from higherhrnet.decoding.offsets.rescore import pose_features, predict_similarity
 from higherhrnet.geometry import resize_for_network
 from higherhrnet.header import Header
 from higherhrnet.offset_config import OffsetDecodeConfig

@@ -17,7 +17,7 @@ from higherhrnet.evaluation.error_analysis import (
     analyze_errors,
 )
 from higherhrnet.evaluation.pairing import pair_results
-from higherhrnet.io.coco import load_annotations
+from higherhrnet.io.datasets.coco import load_annotations
 from higherhrnet.skeleton import COCO
 from tests.evaluation.cases import File, Results
 

@@ -19,7 +19,7 @@ from higherhrnet.evaluation.metrics import (
     format_metrics,
     metric_table,
 )
-from higherhrnet.io.coco import load_annotations, load_predictions
+from higherhrnet.io.datasets.coco import load_annotations, load_predictions
 from higherhrnet.poses import Poses
 from higherhrnet.skeleton import AIC, COCO, COCO_WHOLEBODY, Skeleton
 from higherhrnet.synthetic.scenes import write_scenes
@@ -380,7 +380,7 @@ def test_evaluation_needs_no_torch(tmp_path: Path) -> None:
     script = """
 import sys
 sys.modules["torch"] = None  # makes its import fail
-from higherhrnet.io.coco import load_annotations, load_predictions
+from higherhrnet.io.datasets.coco import load_annotations, load_predictions
 from higherhrnet.evaluation.metrics import evaluate_results
 assert "faster_coco_eval" not in sys.modules  # its import takes long
 results = load_predictions("predictions.json")

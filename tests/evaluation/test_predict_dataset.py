@@ -15,7 +15,7 @@ from higherhrnet import Predictor
 from higherhrnet.errors import InputError
 from higherhrnet.evaluation.metrics import evaluate_results
 from higherhrnet.evaluation.predict_dataset import predict_dataset
-from higherhrnet.io.coco import Annotations, load_annotations
+from higherhrnet.io.datasets.coco import Annotations, load_annotations
 from higherhrnet.skeleton import COCO
 from higherhrnet.synthetic.scenes import draw_scene
 from tests.conftest import ModelFiles

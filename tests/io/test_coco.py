@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from higherhrnet.errors import InputError
-from higherhrnet.io.coco import load_annotations, load_predictions
+from higherhrnet.io.datasets.coco import load_annotations, load_predictions
 from higherhrnet.skeleton import COCO
 from tests.evaluation.cases import HAND, random_case
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from higherhrnet.errors import InputError
-from higherhrnet.io.coco import (
+from higherhrnet.io.datasets.coco import (
     Annotations,
     check_results,
     load_annotations,

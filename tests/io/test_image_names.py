@@ -14,8 +14,8 @@ import pytest
 from PIL import Image as Pillow
 
 from higherhrnet.errors import InputError
-from higherhrnet.io.image_names import with_file_name
-from higherhrnet.io.image_store import ImageStore
+from higherhrnet.io.datasets.image_names import with_file_name
+from higherhrnet.io.datasets.image_store import ImageStore
 
 
 def make(folder: Path, *files: str) -> Path:

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image as Pillow
 
 from higherhrnet.errors import InputError
-from higherhrnet.io.image_folder import find_images
-from higherhrnet.io.image_store import ImageStore
+from higherhrnet.io.datasets.image_folder import find_images
+from higherhrnet.io.datasets.image_store import ImageStore
 
 NAMES = [f"{number:03}.png" for number in range(20)]
 

@@ -16,9 +16,10 @@ from PIL import Image as Pillow
 
 from higherhrnet.cli.main import main
 from higherhrnet.errors import InputError
-from higherhrnet.io import capture, remote, video_reader
+from higherhrnet.io import remote
 from higherhrnet.io.listing import list_sources
 from higherhrnet.io.sources import Frame, read_frames
+from higherhrnet.io.video import capture, video_reader
 from tests.conftest import ModelFiles
 from tests.io.servers import Respond, http_server, respond, rtsp_server, with_password
 from tests.io.videos import read_video, write_video

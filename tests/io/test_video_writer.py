@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from higherhrnet import COCO, InputError, Predictor
 from higherhrnet.inference.run import PredictSettings, Summary, run_predict
 from higherhrnet.io.listing import list_sources
-from higherhrnet.io.mp4 import rewrite_timing
-from higherhrnet.io.mp4_boxes import Box
 from higherhrnet.io.sources import Frame, Source
-from higherhrnet.io.video_writer import VideoWriter
+from higherhrnet.io.video.mp4 import rewrite_timing
+from higherhrnet.io.video.mp4_boxes import Box
+from higherhrnet.io.video.video_writer import VideoWriter
 from higherhrnet.tracking.tracker import TrackConfig
 from tests.conftest import ModelFiles
 from tests.io.videos import read_video, write_video

@@ -22,7 +22,7 @@ from higherhrnet.errors import InputError  # noqa: E402
 from higherhrnet.graph.export import export_onnx  # noqa: E402
 from higherhrnet.header import Header  # noqa: E402
 from higherhrnet.inference.predictor import Predictor  # noqa: E402
-from higherhrnet.io.coco import load_annotations  # noqa: E402
+from higherhrnet.io.datasets.coco import load_annotations  # noqa: E402
 from higherhrnet.network import checkpoint  # noqa: E402
 from higherhrnet.network.higherhrnet import HigherHRNet  # noqa: E402
 from higherhrnet.quantization.calibration import (  # noqa: E402

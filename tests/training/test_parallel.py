@@ -26,7 +26,7 @@ from higherhrnet.arrays import FloatArray  # noqa: E402
 from higherhrnet.data.dataset import load_dataset  # noqa: E402
 from higherhrnet.errors import InputError  # noqa: E402
 from higherhrnet.inference.predictor import Predictor  # noqa: E402
-from higherhrnet.io.coco import load_annotations  # noqa: E402
+from higherhrnet.io.datasets.coco import load_annotations  # noqa: E402
 from higherhrnet.network import checkpoint  # noqa: E402
 from higherhrnet.train_config import TrainConfig  # noqa: E402
 from higherhrnet.training.loop import TrainingLoop  # noqa: E402

@@ -19,7 +19,7 @@ from higherhrnet.data.dataset import load_dataset  # noqa: E402
 from higherhrnet.errors import InputError  # noqa: E402
 from higherhrnet.evaluation.metrics import evaluate_results  # noqa: E402
 from higherhrnet.inference.predictor import Predictor  # noqa: E402
-from higherhrnet.io.coco import load_annotations  # noqa: E402
+from higherhrnet.io.datasets.coco import load_annotations  # noqa: E402
 from higherhrnet.io.images import read_image  # noqa: E402
 from higherhrnet.network import checkpoint  # noqa: E402
 from higherhrnet.skeleton import COCO, CROWDPOSE  # noqa: E402

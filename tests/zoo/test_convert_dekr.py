@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from higherhrnet.config import ModelConfig
-from higherhrnet.decoding.rescore import pose_features, predict_similarity
+from higherhrnet.decoding.offsets.rescore import pose_features, predict_similarity
 from higherhrnet.errors import InputError
 from higherhrnet.header import Header
 from higherhrnet.io.weights import read_weights, write_weights

@@ -12,8 +12,8 @@ import numpy as np
 
 from higherhrnet.arrays import Image
 from higherhrnet.errors import InputError, reading, require
-from higherhrnet.io.image_archive import ImageArchive, NamedBytes
-from higherhrnet.io.image_names import NameIndex
+from higherhrnet.io.datasets.image_archive import ImageArchive, NamedBytes
+from higherhrnet.io.datasets.image_names import NameIndex
 from higherhrnet.io.images import read_image
 
 Shape = tuple[int, int]

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from higherhrnet.arrays import Image
-from higherhrnet.io import tiff
-from higherhrnet.io.bmp import decode_16_bit_bmp, is_16_bit_bmp
-from higherhrnet.io.deep_images import PixelError, to_8_bits, white_level
-from higherhrnet.io.png import PngHeader, read_png_header
-from higherhrnet.io.tiff import TiffHeader, read_tiff_header
+from higherhrnet.io.image_formats import tiff
+from higherhrnet.io.image_formats.bmp import decode_16_bit_bmp, is_16_bit_bmp
+from higherhrnet.io.image_formats.deep_images import PixelError, to_8_bits, white_level
+from higherhrnet.io.image_formats.png import PngHeader, read_png_header
+from higherhrnet.io.image_formats.tiff import TiffHeader, read_tiff_header
 
 _PNM_HEADER = re.compile(rb"P[2356](?:\s|#[^\n]*\n)+\d+(?:\s|#[^\n]*\n)+\d+(?:\s|#[^\n]*\n)+(\d+)")
 _CODESTREAM = b"\xff\x4f\xff\x51"

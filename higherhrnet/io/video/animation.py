@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from higherhrnet.errors import InputError
 from higherhrnet.io.images import read_image
-from higherhrnet.io.video_reader import VideoFrame
+from higherhrnet.io.video.video_reader import VideoFrame
 
 _CHUNK_BYTES = 2**28  # the memory of the frames that are decoded in one call
 _MIN_SECONDS, _DEFAULT_SECONDS = 0.01, 0.1  # browsers replace durations up to the first

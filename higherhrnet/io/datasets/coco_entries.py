@@ -13,7 +13,11 @@ from operator import is_
 from typing import Any
 
 from higherhrnet.errors import InputError
-from higherhrnet.io.coco_keypoints import is_plain, read_person_keypoints, read_result_keypoints
+from higherhrnet.io.datasets.coco_keypoints import (
+    is_plain,
+    read_person_keypoints,
+    read_result_keypoints,
+)
 from higherhrnet.json_values import describe, flag, identifier, number, text, whole_number
 
 Entry = dict[str, Any]

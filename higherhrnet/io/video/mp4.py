@@ -16,7 +16,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from higherhrnet.io.mp4_boxes import (
+from higherhrnet.io.video.mp4_boxes import (
     EMPTY_EDIT,
     Box,
     edits,

@@ -8,8 +8,8 @@ from typing import Any
 
 from higherhrnet.errors import InputError
 from higherhrnet.findings import FindingCollector
-from higherhrnet.io.coco_categories import PeopleCategories
-from higherhrnet.io.coco_entries import (
+from higherhrnet.io.datasets.coco_categories import PeopleCategories
+from higherhrnet.io.datasets.coco_entries import (
     ASSUMED_SIDE,
     Entry,
     annotation_name,
@@ -19,8 +19,8 @@ from higherhrnet.io.coco_entries import (
     read_image,
     read_person,
 )
-from higherhrnet.io.coco_keypoints import lacks_visibilities
-from higherhrnet.io.image_names import with_file_name
+from higherhrnet.io.datasets.coco_keypoints import lacks_visibilities
+from higherhrnet.io.datasets.image_names import with_file_name
 from higherhrnet.json_values import describe, identifier
 
 _MAX_CATEGORIES = 5

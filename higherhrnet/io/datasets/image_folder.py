@@ -9,7 +9,7 @@ from os.path import commonpath
 from pathlib import Path
 
 from higherhrnet.errors import InputError, reading
-from higherhrnet.io.image_store import ImageStore
+from higherhrnet.io.datasets.image_store import ImageStore
 from higherhrnet.io.images import IMAGE_EXTENSIONS
 
 _SAMPLE_SIZE = 3

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from higherhrnet.io.tiff import read_tiff_header
+from higherhrnet.io.image_formats.tiff import read_tiff_header
 
 SUPPORTED = "JPEG, PNG, WebP, TIFF, BMP, GIF, JPEG 2000, PNM"
 """The formats of images that the base installation reads."""

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 
 from higherhrnet.arrays import BoolArray, FloatArray, IndexArray
-from higherhrnet.decoding.gaussian_fit import fit_gaussians
-from higherhrnet.decoding.offset_maps import OffsetMaps
+from higherhrnet.decoding.offsets.gaussian_fit import fit_gaussians
+from higherhrnet.decoding.offsets.offset_maps import OffsetMaps
 from higherhrnet.decoding.top_k import select_by_heap
 
 MAX_PEAKS = 30

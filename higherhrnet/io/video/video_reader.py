@@ -14,16 +14,16 @@ import numpy as np
 
 from higherhrnet.arrays import Image
 from higherhrnet.errors import InputError
-from higherhrnet.io.capture import (
+from higherhrnet.io.remote import TIMEOUT, Url
+from higherhrnet.io.video.capture import (
     Capture,
     FrameNotDecodedError,
     Origin,
     capture_error,
     open_capture,
 )
-from higherhrnet.io.ffmpeg import read_with_ffmpeg, require_ffmpeg
-from higherhrnet.io.remote import TIMEOUT, Url
-from higherhrnet.io.truncation import is_truncated
+from higherhrnet.io.video.ffmpeg import read_with_ffmpeg, require_ffmpeg
+from higherhrnet.io.video.truncation import is_truncated
 
 MAX_FPS = 10_000.0
 """The maximum frame rate; a greater one in the header of a video is considered unknown."""

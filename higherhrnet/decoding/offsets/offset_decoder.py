@@ -9,12 +9,17 @@ import numpy as np
 
 from higherhrnet.arrays import FloatArray
 from higherhrnet.config import DecodeConfig, InferenceConfig
-from higherhrnet.decoding.centers import find_centers, poses_at
 from higherhrnet.decoding.drawable import DrawableMaps
-from higherhrnet.decoding.match import absorb, fit
-from higherhrnet.decoding.offset_maps import OffsetMaps, ScaleOffsets, merge_scales, merge_views
-from higherhrnet.decoding.pose_nms import suppress_poses
-from higherhrnet.decoding.rescore import pose_features, predict_similarity
+from higherhrnet.decoding.offsets.centers import find_centers, poses_at
+from higherhrnet.decoding.offsets.match import absorb, fit
+from higherhrnet.decoding.offsets.offset_maps import (
+    OffsetMaps,
+    ScaleOffsets,
+    merge_scales,
+    merge_views,
+)
+from higherhrnet.decoding.offsets.pose_nms import suppress_poses
+from higherhrnet.decoding.offsets.rescore import pose_features, predict_similarity
 from higherhrnet.decoding.upsample import resize
 from higherhrnet.errors import InputError
 from higherhrnet.geometry import FIRST_PIXEL_CENTER, Resize

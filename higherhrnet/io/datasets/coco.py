@@ -9,9 +9,9 @@ from typing import Any
 
 from higherhrnet.errors import InputError, reading
 from higherhrnet.findings import Finding, FindingCollector
-from higherhrnet.io.coco_categories import read_categories
-from higherhrnet.io.coco_entries import Entry, read_result
-from higherhrnet.io.coco_lists import read_images, read_list, read_people, require_entry
+from higherhrnet.io.datasets.coco_categories import read_categories
+from higherhrnet.io.datasets.coco_entries import Entry, read_result
+from higherhrnet.io.datasets.coco_lists import read_images, read_list, read_people, require_entry
 from higherhrnet.json_values import describe
 from higherhrnet.skeleton import Skeleton
 

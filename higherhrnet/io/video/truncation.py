@@ -6,7 +6,7 @@ import struct
 from pathlib import Path
 from typing import BinaryIO
 
-from higherhrnet.io.mp4_boxes import presentation_seconds, top_level_boxes
+from higherhrnet.io.video.mp4_boxes import presentation_seconds, top_level_boxes
 
 
 def is_truncated(path: Path, num_frames: float, frame_count: int, fps: float | None) -> bool:

@@ -12,9 +12,9 @@ import cv2
 from higherhrnet.arrays import Image
 from higherhrnet.errors import InputError
 from higherhrnet.io.atomic import atomic_path
-from higherhrnet.io.mp4 import rewrite_timing
 from higherhrnet.io.sources import Frame, Source
-from higherhrnet.io.video_reader import DEFAULT_FPS
+from higherhrnet.io.video.mp4 import rewrite_timing
+from higherhrnet.io.video.video_reader import DEFAULT_FPS
 
 
 def timestamp(frame: Frame) -> float:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from higherhrnet.errors import InputError, require
-from higherhrnet.io.coco_entries import Entry
+from higherhrnet.io.datasets.coco_entries import Entry
 from higherhrnet.json_values import identifier, sequence, text
 
 _MAX_LISTED = 5

@@ -1,0 +1,1 @@
+"""Decoding by offsets: heatmaps and offsets → people (DEKR)."""

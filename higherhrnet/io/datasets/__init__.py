@@ -1,0 +1,1 @@
+"""Annotation files, results, and the images of datasets."""

@@ -1,0 +1,1 @@
+"""Video files: videos → frames, drawn frames → videos."""

@@ -304,7 +304,8 @@ class TrainConfig:
         outputs = len(self.model.heatmap_strides)
         require(
             len(self.losses.heatmap) == outputs,
-            f"losses.heatmap must have {outputs} weights, one for each resolution, not "
+            f"losses.heatmap must have {outputs} weight{'s' * (outputs > 1)}, one for each "
+            f"resolution of the heatmaps, not "
             f"{self.losses.heatmap}",
         )
         require(
@@ -334,8 +335,8 @@ class TrainConfig:
 
 _SETTINGS_OF_HEADS: dict[HeadName, dict[str, tuple[str, ...]]] = {
     "tags": {
-        "model": ("tag_per_keypoint", "deconv_kernels", "scale_maps"),
-        "targets": ("scale_aware",),
+        "model": ("tag_per_keypoint", "deconv_kernels", "deconv_blocks", "scale_maps"),
+        "targets": ("scale_aware", "scale_base"),
         "losses": ("pull", "push", "push_type", "swahr", "scale"),
     },
     "offsets": {"targets": ("offsets",), "losses": ("offset",)},

@@ -86,7 +86,9 @@ def test_samples_of_annotations_equal_those_of_the_authors(
     mask = np.ones((height, width), np.bool_) if source.mask is None else source.mask
     np.testing.assert_array_equal(mask, arrays["in_mask"])
 
-    matrix = crop_matrix(arrays["centre"], arrays["crop_side"], arrays["degrees"], input_size)
+    matrix = crop_matrix(
+        arrays["centre"], float(arrays["crop_side"]), float(arrays["degrees"]), input_size
+    )
     sample = crop(source, matrix, InputConfig(input_size), (4,))
     if arrays["flipped"]:
         sample = flip_sample(sample, skeleton)

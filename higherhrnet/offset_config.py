@@ -18,10 +18,7 @@ Overlap = Literal["cell", "keypoint"]
 
 @dataclass(frozen=True)
 class OffsetTargetConfig:
-    """The targets of centers and offsets; the defaults are DEKR's published settings for COCO.
-
-    The fields are described in the online API reference and in `higherhrnet train RECIPE --help`.
-    """
+    """The targets of centers and offsets; the defaults are DEKR's published settings for COCO."""
 
     center_sigma: float = 4.0
     """Standard deviation of the Gaussian at each center, in map cells. The reference implementation

@@ -213,7 +213,7 @@ def test_processes_that_train_together_have_equal_weights(scenes: Path, tmp_path
     def work(group: ProcessGroup) -> tuple[list[float], dict[str, np.ndarray]]:
         state = TrainState(config, load_dataset(config.data), group)
         batches = state.batches()
-        losses = [sum(state.train_step(batches)[0].values()).item() for _ in range(2)]
+        losses = [float(sum(state.train_step(batches)[0].values())) for _ in range(2)]
         return losses, {k: p.detach().numpy() for k, p in state.network.named_parameters()}
 
     (first_losses, first), (second_losses, second) = run_in_two_processes(work)

@@ -275,3 +275,21 @@ def test_settings_of_tags_are_rejected(
     )
     assert result.returncode == 2
     assert message in " ".join(result.stderr.replace("│", " ").split())
+
+
+@pytest.mark.slow
+def test_a_small_network_overfits_eight_images(tmp_path: Path) -> None:
+    names = ("nose", "left_wrist", "right_wrist", "left_ankle", "right_ankle")
+    body = Skeleton("body", names, (), (COCO.sigmas[0], *COCO.sigmas[9:11], *COCO.sigmas[15:]))
+    path = write_scenes(
+        tmp_path / "scenes", 8, seed=1, height=128, width=128, people=(1, 2), skeleton=body
+    )
+    config = small_offset_config(
+        path, tmp_path / "run", overfit=8, width=8, size=128, convention="unbiased",
+        translation=0, flip=0, batch_size=8, epochs=150, lr=1e-2, schedule="cosine",
+        eval_every=150, initialization="kaiming", offset=0.01,
+    )  # fmt: skip
+    offsets = replace(config.targets.offsets, size="box")
+    assert run_training(replace(config, targets=replace(config.targets, offsets=offsets)))
+    (validation,) = [e for e in entries(config) if "AP" in e]
+    assert validation["AP"] >= 0.9

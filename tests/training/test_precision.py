@@ -38,7 +38,7 @@ def test_auto_is_bf16_where_the_device_computes_in_it(
     config = make_config(precision="auto", epochs=0.1)
     assert TrainConfig().run.precision == "auto"
     state = TrainState(config, load_dataset(config.data), ALONE)
-    module, recorded = state.network_with_losses, list[torch.dtype]()
+    module, recorded = state.network_with_losses, list[object]()
     assert isinstance(module, NetworkWithLosses)
     module.network.final_layers[0].register_forward_hook(lambda *a: recorded.append(a[2].dtype))
     assert run_training(config)

@@ -282,12 +282,12 @@ def test_a_small_network_overfits_eight_images(tmp_path: Path) -> None:
     names = ("nose", "left_wrist", "right_wrist", "left_ankle", "right_ankle")
     body = Skeleton("body", names, (), (COCO.sigmas[0], *COCO.sigmas[9:11], *COCO.sigmas[15:]))
     path = write_scenes(
-        tmp_path / "scenes", 8, seed=1, height=128, width=128, people=(1, 2), skeleton=body
+        tmp_path / "scenes", 8, seed=1, height=SIZE, width=SIZE, people=(1, 2), skeleton=body
     )
     config = small_offset_config(
-        path, tmp_path / "run", overfit=8, width=8, size=128, convention="unbiased",
-        translation=0, flip=0, batch_size=8, epochs=150, lr=1e-2, schedule="cosine",
-        eval_every=150, initialization="kaiming", offset=0.01,
+        path, tmp_path / "run", overfit=8, width=8, convention="unbiased",
+        translation=0, flip=0, batch_size=8, epochs=200, lr=1e-2, schedule="cosine",
+        eval_every=200, initialization="kaiming", offset=0.01,
     )  # fmt: skip
     offsets = replace(config.targets.offsets, size="box")
     assert run_training(replace(config, targets=replace(config.targets, offsets=offsets)))

@@ -101,6 +101,11 @@ class ModelConfig:
             return 4, 4
         return tuple(4 >> output for output in range(1 + len(self.deconv_kernels)))
 
+    @property
+    def heatmap_strides(self) -> tuple[int, ...]:
+        """The strides at which the network predicts heatmaps, coarsest first."""
+        return tuple(dict.fromkeys(self.strides))
+
 
 @dataclass(frozen=True)
 class InputConfig:

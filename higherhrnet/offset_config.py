@@ -1,4 +1,4 @@
-"""The settings of decoding by centers and offsets (DEKR)."""
+"""The settings of centers and offsets (DEKR): their targets in training, and their decoding."""
 
 from __future__ import annotations
 
@@ -10,6 +10,53 @@ from higherhrnet.flags import flag
 
 NmsOrder = Literal["scale", "score"]
 """The order in which poses suppress their neighbors."""
+PersonSize = Literal["reference", "box"]
+"""The definition of the size of a person."""
+Overlap = Literal["cell", "keypoint"]
+"""What is compared where the offsets of several people overlap."""
+
+
+@dataclass(frozen=True)
+class OffsetTargetConfig:
+    """The targets of centers and offsets; the defaults are DEKR's published settings for COCO."""
+
+    center_sigma: float = 4.0
+    """Standard deviation of the Gaussian at each center, in map cells. The reference implementation
+    has 4 for COCO and, since it confuses the center with a keypoint, 2 for CrowdPose."""
+    radius: int = 4
+    """Half of the side, in map cells, of the square around a center in which the offsets are
+    learned."""
+    background: float = 0.1
+    """Weight of the heatmap loss where no Gaussian is; it is 1 near keypoints and centers."""
+    min_area: float = 1024.0
+    """Annotated area, in square pixels of the image, below which a person has no center and no
+    offsets. The reference implementation has 1024 for COCO and 0 for CrowdPose."""
+    size: PersonSize = "reference"
+    """Size of a person, by which the offset loss is divided, and which decides between people who
+    overlap. reference: the diagonal of the box around the keypoints and the top left corner of the
+    image, in pixels, as in the reference implementation; box: the diagonal of the box around the
+    keypoints, in map cells, for which --losses.offset 0.002 is suitable."""
+    unlabeled_centers: bool = True
+    """Place the center of people without labeled keypoints at the top left corner of the image, as
+    the reference implementation does; otherwise they have no center."""
+    overlap: Overlap = "cell"
+    """Which offset is learned where those of several people overlap. keypoint: that of the smaller
+    person; cell: as in the reference implementation, which compares with the size last written in
+    the cell, whichever keypoint it was written for, so that some offsets are of the larger person.
+    """
+
+    def __post_init__(self) -> None:
+        require(self.center_sigma > 0, f"center_sigma must be above 0, not {self.center_sigma}")
+        require(self.radius >= 1, f"radius must be at least 1, not {self.radius}")
+        for name in ("background", "min_area"):
+            value = getattr(self, name)
+            require(value >= 0, f"{name} must not be negative: {value}")
+        for name, kind in (("size", PersonSize), ("overlap", Overlap)):
+            value = getattr(self, name)
+            require(
+                value in get_args(kind),
+                f"{name} must be {' or '.join(get_args(kind))}, not {value!r}",
+            )
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 from higherhrnet.config import DecodeConfig, InferenceConfig, InputConfig, ModelConfig
-from higherhrnet.train_config import DataConfig, OptimConfig, RunConfig, TrainConfig
+from higherhrnet.offset_config import OffsetDecodeConfig, OffsetTargetConfig
+from higherhrnet.train_config import (
+    DataConfig,
+    LossConfig,
+    OptimConfig,
+    RunConfig,
+    TargetConfig,
+    TrainConfig,
+)
 
 _SIZES = {
     "w32-512": TrainConfig(),
@@ -19,6 +27,20 @@ _SIZES = {
     "w48-640": TrainConfig(ModelConfig(48), InputConfig(640), optim=OptimConfig(batch_size=10)),
 }
 _DATASETS = {"coco": DataConfig(), "crowdpose": DataConfig(skeleton="crowdpose")}
+_DEKR_SIZES = {
+    "w32-512": (ModelConfig(32, head="offsets"), InputConfig(512), 10),
+    "w48-640": (ModelConfig(48, head="offsets"), InputConfig(640), 5),
+}
+"""The network, the input and the batch size of one process (4 and 8 GPUs)."""
+_DEKR_DATASETS = {
+    "coco": (OptimConfig(epochs=140, milestones=(90 / 140, 120 / 140)), OffsetTargetConfig(), 0.9),
+    "crowdpose": (
+        OptimConfig(epochs=300, milestones=(200 / 300, 260 / 300)),
+        OffsetTargetConfig(center_sigma=2.0, min_area=0.0),
+        0.8,
+    ),
+}
+"""The schedule, the targets, and the factor of scores at scales other than 1."""
 
 
 def _with_swahr(recipe: TrainConfig) -> TrainConfig:
@@ -48,6 +70,23 @@ def _with_swahr(recipe: TrainConfig) -> TrainConfig:
     )
 
 
+def _dekr(dataset: str, size: str) -> TrainConfig:
+    """Returns the training of DEKR for a dataset and a size."""
+    model, input_config, batch_size = _DEKR_SIZES[size]
+    optim, targets, other_scales = _DEKR_DATASETS[dataset]
+    decode = DecodeConfig(offsets=OffsetDecodeConfig(other_scales=other_scales))
+    return TrainConfig(
+        model,
+        input_config,
+        _DATASETS[dataset],
+        targets=TargetConfig(offsets=targets),
+        losses=LossConfig(heatmap=(1.0,)),
+        optim=replace(optim, batch_size=batch_size),
+        run=RunConfig(precision="f32"),
+        inference=InferenceConfig(align_flip=True, decode=decode),
+    )
+
+
 def _create_recipes() -> dict[str, TrainConfig]:
     recipes = {}
     for dataset, data in _DATASETS.items():
@@ -55,12 +94,16 @@ def _create_recipes() -> dict[str, TrainConfig]:
             recipe = replace(config, data=data)
             recipes[f"{dataset}-{size}"] = recipe
             recipes[f"{dataset}-{size}-swahr"] = _with_swahr(recipe)
+    for dataset in _DEKR_DATASETS:
+        for size in _DEKR_SIZES:
+            recipes[f"dekr-{dataset}-{size}"] = _dekr(dataset, size)
     return recipes
 
 
 RECIPES = _create_recipes()
 """The recipes by name: dataset, width and input size, and `-swahr` for adaptive heatmaps with the
-batch size, learning rate, schedule and warmup of SWAHR."""
+batch size, learning rate, schedule and warmup of SWAHR; `dekr-` is for networks that predict
+offsets, with the training of DEKR."""
 
 
 def describe(recipe: TrainConfig) -> str:
@@ -68,4 +111,5 @@ def describe(recipe: TrainConfig) -> str:
     skeleton = "CrowdPose" if recipe.data.skeleton == "crowdpose" else "COCO"
     swahr = "; adaptive heatmaps, batch size, learning rate, schedule and warmup of SWAHR"
     losses = swahr if recipe.losses.swahr else ""
-    return f"{skeleton}, width {recipe.model.width}, {recipe.input.size} pixels{losses}"
+    network = "DEKR (centers and offsets): " if recipe.model.head == "offsets" else ""
+    return f"{network}{skeleton}, width {recipe.model.width}, {recipe.input.size} pixels{losses}"

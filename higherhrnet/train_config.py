@@ -13,9 +13,10 @@ from typing import Annotated, Literal, get_args
 
 from tyro.conf import arg
 
-from higherhrnet.config import InferenceConfig, InputConfig, ModelConfig
+from higherhrnet.config import HeadName, InferenceConfig, InputConfig, ModelConfig
 from higherhrnet.errors import require
 from higherhrnet.flags import flag, required
+from higherhrnet.offset_config import OffsetTargetConfig
 
 BaseSide = Literal["short", "long"]
 PushType = Literal["exp", "max"]
@@ -120,6 +121,8 @@ class TargetConfig:
     scale_base: float = 256.0
     """Longer side of a person's box, in pixels of the network's input, for which --targets.sigma
     applies unchanged. Used only by --targets.scale-aware."""
+    offsets: OffsetTargetConfig = field(default_factory=OffsetTargetConfig)
+    """Targets of networks that predict offsets."""
 
     def __post_init__(self) -> None:
         require(self.sigma > 0, f"sigma must be above 0, not {self.sigma}")
@@ -147,13 +150,15 @@ class LossConfig:
     scale: float = 1.0
     """Weight of the mean square of the scale maps, which keeps them near 0, at each resolution
     whose heatmaps have a weight above 0. Used only by --losses.swahr."""
+    offset: float = 0.03
+    """Weight of the smooth L1 loss of the offsets, for networks that predict offsets."""
 
     def __post_init__(self) -> None:
         require(
             min(self.heatmap, default=-1) >= 0,
             f"heatmap must be weights that are not negative, not {self.heatmap}",
         )
-        for name in ("pull", "push", "scale"):
+        for name in ("pull", "push", "scale", "offset"):
             value = getattr(self, name)
             require(value >= 0, f"{name} must not be negative: {value}")
         require(
@@ -290,19 +295,17 @@ class TrainConfig:
     """The inference settings for validation, which are also saved in the header of the weights."""
 
     def __post_init__(self) -> None:
-        require(
-            self.model.head == "tags",
-            f"networks whose head is {self.model.head} cannot be trained; use --model.head tags",
-        )
+        self._require_settings_of_head()
         require(
             len(self.model.deconv_kernels) <= 2,
             "model.deconv_kernels must have at most 2 values for training, not "
             f"{self.model.deconv_kernels}",
         )
-        outputs = len(self.model.strides)
+        outputs = len(self.model.heatmap_strides)
         require(
             len(self.losses.heatmap) == outputs,
-            f"losses.heatmap must have {outputs} weights, one for each resolution, not "
+            f"losses.heatmap must have {outputs} weight{'s' * (outputs > 1)}, one for each "
+            f"resolution of the heatmaps, not "
             f"{self.losses.heatmap}",
         )
         require(
@@ -315,3 +318,27 @@ class TrainConfig:
             "model.scale_maps needs losses.swahr, which sets it and trains the scale maps",
         )
         self.inference.require_convention(self.input.convention)
+
+    def _require_settings_of_head(self) -> None:
+        """Raises InputError if a setting that does not apply to the network's head is changed."""
+        for head, groups in _SETTINGS_OF_HEADS.items():
+            for group, names in groups.items() if head != self.model.head else ():
+                settings = getattr(self, group)
+                for name in names:
+                    value = getattr(settings, name)
+                    require(
+                        value == getattr(type(settings)(), name),
+                        f"{group}.{name} applies only to networks with --model.head {head}; this "
+                        f"one has --model.head {self.model.head}",
+                    )
+
+
+_SETTINGS_OF_HEADS: dict[HeadName, dict[str, tuple[str, ...]]] = {
+    "tags": {
+        "model": ("tag_per_keypoint", "deconv_kernels", "deconv_blocks", "scale_maps"),
+        "targets": ("scale_aware", "scale_base"),
+        "losses": ("pull", "push", "push_type", "swahr", "scale"),
+    },
+    "offsets": {"targets": ("offsets",), "losses": ("offset",)},
+}
+"""The settings that apply only to one head, by group."""

@@ -14,15 +14,18 @@ import pytest
 
 from docs.command_reference import help_text
 from higherhrnet.recipes import RECIPES
-from higherhrnet.train_config import TrainConfig
+from higherhrnet.train_config import AugmentConfig, TrainConfig
 from tests.conftest import RunMain
 
 PAPER = {f"{data}-{size}" for data in ("coco", "crowdpose")
          for size in ("w32-512", "w32-640", "w48-640")}  # fmt: skip
 
 
-def test_every_configuration_of_the_paper_has_a_recipe_and_an_adaptive_one() -> None:
-    assert set(RECIPES) == PAPER | {f"{name}-swahr" for name in PAPER}
+DEKR = {f"dekr-{data}-{size}" for data in ("coco", "crowdpose") for size in ("w32-512", "w48-640")}
+
+
+def test_every_configuration_of_the_papers_has_a_recipe() -> None:
+    assert set(RECIPES) == PAPER | {f"{name}-swahr" for name in PAPER} | DEKR
 
 
 def differences(before: Any, after: Any, prefix: str = "") -> dict[str, Any]:  # noqa: ANN401
@@ -57,6 +60,50 @@ def test_recipes_change_only_what_the_papers_change(name: str, changes: dict[str
     assert differences(default, RECIPES[f"crowdpose-{name}"]) == changes | crowdpose
     assert differences(default, RECIPES[f"coco-{name}-swahr"]) == adaptive | min_peak
     assert differences(default, RECIPES[f"crowdpose-{name}-swahr"]) == adaptive | crowdpose
+
+
+@pytest.mark.parametrize(
+    ("size", "width", "pixels", "batch_size"), [("w32-512", 32, 512, 10), ("w48-640", 48, 640, 5)]
+)
+@pytest.mark.parametrize(
+    ("data", "epochs", "milestones", "center_sigma", "min_area", "other_scales", "skeleton"),
+    [
+        ("coco", 140, [90, 120], 4, 32 * 32, 0.9, None),
+        ("crowdpose", 300, [200, 260], 2, 0, 0.8, "crowdpose"),
+    ],
+)
+def test_the_recipes_of_dekr_have_the_values_of_its_paper(
+    data: str,
+    epochs: int,
+    milestones: list[int],
+    center_sigma: float,
+    min_area: float,
+    other_scales: float,
+    skeleton: str | None,
+    size: str,
+    width: int,
+    pixels: int,
+    batch_size: int,
+) -> None:
+    """Section 4 of the paper and the configurations that its authors published."""
+    recipe = RECIPES[f"dekr-{data}-{size}"]
+    optim, losses, targets = recipe.optim, recipe.losses, recipe.targets
+    assert (recipe.model.head, recipe.model.width, recipe.input.size) == ("offsets", width, pixels)
+    assert (recipe.data.skeleton, recipe.input.convention) == (skeleton, "reference")
+    assert (optim.batch_size, optim.epochs, optim.lr) == (batch_size, epochs, 1e-3)
+    assert [round(m * optim.epochs, 6) for m in optim.milestones] == milestones
+    assert (optim.schedule, optim.warmup, optim.weight_decay) == ("steps", 0, 0)
+    assert (optim.clip, optim.ema, optim.accumulate, optim.scale_lr) == (None, None, 1, False)
+    assert recipe.augment == AugmentConfig()  # that of HigherHRNet
+    assert recipe.run.precision == "f32"
+    assert (losses.heatmap, losses.offset) == ((1,), 0.03)
+    assert (targets.sigma, targets.offsets.center_sigma) == (2, center_sigma)
+    assert (targets.offsets.radius, targets.offsets.background) == (4, 0.1)
+    assert targets.offsets.min_area == min_area
+    assert (targets.offsets.size, targets.offsets.overlap) == ("reference", "cell")
+    assert targets.offsets.unlabeled_centers
+    assert (recipe.inference.flip, recipe.inference.align_flip) == (True, True)
+    assert recipe.inference.decode.offsets.other_scales == other_scales
 
 
 def test_defaults_are_those_of_the_paper() -> None:

@@ -1,15 +1,17 @@
 """Training configurations reject invalid values, and every field is documented."""
 
 import ast
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from higherhrnet import config, train_config
+from higherhrnet import config, offset_config, train_config
 from higherhrnet.config import InferenceConfig, InputConfig, ModelConfig
 from higherhrnet.errors import InputError
+from higherhrnet.offset_config import OffsetTargetConfig
 from higherhrnet.train_config import (
     AugmentConfig,
     DataConfig,
@@ -19,6 +21,8 @@ from higherhrnet.train_config import (
     TargetConfig,
     TrainConfig,
 )
+
+OFFSETS = ModelConfig(head="offsets")
 
 
 @pytest.mark.parametrize(
@@ -67,6 +71,45 @@ from higherhrnet.train_config import (
             {"input": InputConfig(convention="udp")},
             "input.convention udp is only for inference with MMPose's UDP weights; train with",
         ),
+        (
+            TrainConfig,
+            {"model": OFFSETS, "losses": LossConfig((1.0,), swahr=True)},
+            "losses.swahr applies only to networks with --model.head tags; this one has "
+            "--model.head offsets",
+        ),
+        (
+            TrainConfig,
+            {"model": OFFSETS, "losses": LossConfig((1.0,), push=0.1)},
+            "losses.push applies only to networks with --model.head tags",
+        ),
+        (
+            TrainConfig,
+            {"model": OFFSETS, "losses": LossConfig((1.0,)), "targets": TargetConfig(2.0, True)},
+            "targets.scale_aware applies only to networks with --model.head tags",
+        ),
+        (
+            TrainConfig,
+            {"model": replace(OFFSETS, deconv_kernels=()), "losses": LossConfig((1.0,))},
+            "model.deconv_kernels applies only to networks with --model.head tags",
+        ),
+        (TrainConfig, {"model": OFFSETS}, "losses.heatmap must have 1 weight, one for each res"),
+        (
+            TrainConfig,
+            {"losses": LossConfig(offset=0.1)},
+            "losses.offset applies only to networks with --model.head offsets; this one has "
+            "--model.head tags",
+        ),
+        (
+            TrainConfig,
+            {"targets": TargetConfig(offsets=OffsetTargetConfig(radius=2))},
+            "targets.offsets applies only to networks with --model.head offsets",
+        ),
+        (LossConfig, {"offset": -1}, "offset must not be negative: -1"),
+        (OffsetTargetConfig, {"radius": 0}, "radius must be at least 1, not 0"),
+        (OffsetTargetConfig, {"center_sigma": 0}, "center_sigma must be above 0, not 0"),
+        (OffsetTargetConfig, {"min_area": -1}, "min_area must not be negative: -1"),
+        (OffsetTargetConfig, {"size": "area"}, "size must be reference or box, not 'area'"),
+        (OffsetTargetConfig, {"overlap": "all"}, "overlap must be cell or keypoint, not 'all'"),
     ],
 )
 def test_invalid_values_are_rejected(
@@ -82,7 +125,7 @@ def test_invalid_values_are_rejected(
 
 def test_every_field_has_a_docstring() -> None:
     """tyro takes the help text from the string below a field, or from the class of a group."""
-    for module in (config, train_config):
+    for module in (config, offset_config, train_config):
         assert module.__file__
         tree = ast.parse(Path(module.__file__).read_text(encoding="utf-8"))
         groups = [n for n in tree.body if isinstance(n, ast.ClassDef) and n.name.endswith("Config")]

@@ -55,6 +55,8 @@ class PackedAnnotations:
     """For each image, (P, K, 3) x, y and visibility of the keypoints."""
     sizes: RaggedArray
     """For each image, (P,) the longer sides of the people's boxes."""
+    areas: RaggedArray
+    """For each image, (P,) the annotated areas of the people in square pixels."""
     ignored: RaggedArray | None
     """For each image, the encoded mask of the pixels that the loss ignores, empty if there are
     none; None if the loss ignores nothing."""
@@ -100,6 +102,7 @@ def pack_annotations(
     used = [[p for p in people if p["num_keypoints"] or not p["iscrowd"]] for people in groups]
     keypoints, labeled = _keypoints(annotations, used, skeleton)
     sizes = np.array([max(p["bbox"][2:]) for people in used for p in people], np.float32)
+    areas = np.array([p["area"] for people in used for p in people], np.float32)
     counts = [len(people) for people in used]
     try:
         return PackedAnnotations(
@@ -108,6 +111,7 @@ def pack_annotations(
             labeled,
             RaggedArray(keypoints, counts),
             RaggedArray(sizes, counts),
+            RaggedArray(areas, counts),
             _ignored_masks(groups, shapes) if with_ignored else None,
             _outlines(used, shapes) if with_outlines else None,
         )

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from higherhrnet.arrays import BoolArray, FloatArray, Image
+from higherhrnet.arrays import BoolArray, DoubleArray, FloatArray, Image
 from higherhrnet.config import InputConfig
 from higherhrnet.data.color import jitter_color
 from higherhrnet.data.dataset import AnnotatedImage
@@ -17,6 +17,8 @@ from higherhrnet.data.paste import paste_people
 from higherhrnet.geometry import FIRST_PIXEL_CENTER, Matrix, transform, warp
 from higherhrnet.skeleton import Skeleton
 from higherhrnet.train_config import AugmentConfig
+
+Prepare = Callable[[AnnotatedImage], AnnotatedImage]
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,13 +31,15 @@ class Sample:
     """(S, S, 3) RGB, flipped if `flipped`."""
     keypoints: FloatArray
     """(P, K, 3) x and y in pixels of the input, in the coordinates of the convention, and
-    visibility.
+    visibility. For networks that predict offsets, the center of each person is one more keypoint,
+    the last.
 
     If `flipped`, left and right keypoints are exchanged, but x is not flipped yet, since each map
     flips it on its own grid, as in the reference implementation.
     """
-    sizes: FloatArray
-    """(P,) the longer side of the box of each person, in pixels of the input."""
+    sizes: FloatArray | DoubleArray
+    """(P,) the size of each person in pixels of the input: the longer side of the box, or what
+    `centers.add_centers` returns."""
     flipped: bool
     """Whether the sample is flipped."""
     masks: tuple[BoolArray, ...]
@@ -54,6 +58,7 @@ def augment(
     rng: np.random.Generator,
     strides: tuple[int, ...] = (4, 2),
     load_donor: Callable[[], AnnotatedImage] | None = None,
+    prepare: Prepare | None = None,
 ) -> Sample:
     """Creates a random sample of an image.
 
@@ -66,6 +71,8 @@ def augment(
         strides: strides of the maps that need a mask.
         load_donor: returns an image whose people may be pasted into this one (default: none are
             pasted).
+        prepare: changes the people of the image before it is cropped (default: they are not
+            changed).
     """
     if load_donor and rng.random() < config.paste:
         source = paste_people(source, load_donor(), rng)
@@ -77,6 +84,8 @@ def augment(
     if config.center_on_keypoint and rng.random() < config.center_on_keypoint:
         center = _random_keypoint(source, rng, center)
     center = center + rng.uniform(-1, 1, 2) * config.translation * side
+    if prepare:
+        source = prepare(source)
     matrix = crop_matrix(center, side, rng.uniform(-1, 1) * config.rotation, input.size)
     sample = crop(source, matrix, input, strides, config.mask_padding)
     return flip_sample(sample, skeleton) if rng.random() < config.flip else sample
@@ -130,7 +139,7 @@ def crop(
         source.name,
         warp(source.image, matrix, input.size, input.size, input.convention),
         keypoints,
-        source.sizes * np.float32(scale),
+        source.sizes * source.sizes.dtype.type(scale),
         False,
         tuple(_mask(source, matrix, input, stride, mask_padding) for stride in strides),
         source.labeled,
@@ -153,8 +162,12 @@ def _mask(
 
 
 def flip_sample(sample: Sample, skeleton: Skeleton) -> Sample:
-    """Flips a sample horizontally, and exchanges left and right; see `Sample.keypoints`."""
-    flip_index = list(skeleton.flip_index)
+    """Flips a sample horizontally, and exchanges left and right; see `Sample.keypoints`.
+
+    Further keypoints after those of the skeleton, such as the center, are not exchanged.
+    """
+    further = range(len(skeleton), sample.keypoints.shape[1])
+    flip_index = [*skeleton.flip_index, *further]
     return replace(
         sample,
         image=np.asarray(cv2.flip(sample.image, 1), np.uint8),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from higherhrnet.arrays import BoolArray, FloatArray, Image
+from higherhrnet.arrays import BoolArray, DoubleArray, FloatArray, Image
 from higherhrnet.data.annotation_arrays import PackedAnnotations, pack_annotations
 from higherhrnet.data.merge import merge_skeletons, unify_names
 from higherhrnet.data.rle import decode_mask
@@ -32,8 +32,10 @@ class AnnotatedImage:
     keypoints: FloatArray
     """(P, K, 3) x and y as annotated, so that the center of the first pixel is at 0, and
     visibility: 0, 1 or 2."""
-    sizes: FloatArray
+    sizes: FloatArray | DoubleArray
     """(P,) the longer side of the box of each person, in pixels."""
+    areas: FloatArray
+    """(P,) the annotated area of each person, in square pixels."""
     mask: BoolArray | None
     """(H, W) whether a pixel contributes to the loss; None if all do."""
     labeled: BoolArray
@@ -90,8 +92,8 @@ class KeypointDataset:
         image, mask = images.read(name, (height, width)), None
         if packed.ignored and len(ignored := packed.ignored[i]):
             mask = ~decode_mask(ignored.tobytes(), height, width)
-        keypoints, sizes, outlines = packed.keypoints[i], packed.sizes[i], packed.outlines_in(i)
-        return AnnotatedImage(name, image, keypoints, sizes, mask, packed.labeled, outlines)
+        people = packed.keypoints[i], packed.sizes[i], packed.areas[i]
+        return AnnotatedImage(name, image, *people, mask, packed.labeled, packed.outlines_in(i))
 
 
 def load_dataset(

@@ -20,7 +20,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from higherhrnet.arrays import DoubleArray
-from higherhrnet.data.augment import Sample, augment
+from higherhrnet.data.augment import Prepare, Sample, augment
 from higherhrnet.data.dataset import AnnotatedImage, KeypointDataset
 from higherhrnet.errors import InputError
 from higherhrnet.hardware import usable_cores
@@ -43,7 +43,7 @@ class Batch:
     keypoints: Tensor
     """(B, P, K, 3) float32, padded with people whose values are 0."""
     sizes: Tensor
-    """(B, P) float32, padded with 0."""
+    """(B, P) float32, or float64 with centers, padded with 0."""
     flipped: Tensor
     """(B,) bool."""
     labeled: Tensor
@@ -55,7 +55,13 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """Copies the batch to a device, asynchronously if it is in pinned memory."""
-        return self._map_tensors(lambda tensor: tensor.to(device, non_blocking=True))
+
+        def copy(tensor: Tensor) -> Tensor:
+            if device.type == "mps" and tensor.dtype == torch.float64:  # which it does not have
+                tensor = tensor.float()
+            return tensor.to(device, non_blocking=True)
+
+        return self._map_tensors(copy)
 
     def pin_memory(self) -> Batch:
         """Copies the batch to pinned memory."""
@@ -90,8 +96,10 @@ def collate(samples: Sequence[Sample]) -> Batch:
 class AugmentedSamples(Dataset[Sample]):
     """Augmented samples by key; equal keys give equal samples in every process."""
 
-    def __init__(self, dataset: KeypointDataset, config: TrainConfig) -> None:
-        self.dataset, self.config = dataset, config
+    def __init__(
+        self, dataset: KeypointDataset, config: TrainConfig, prepare: Prepare | None = None
+    ) -> None:
+        self.dataset, self.config, self.prepare = dataset, config, prepare
         self._reported: set[str] = set()
 
     def __getitem__(self, key: SampleKey) -> Sample:
@@ -103,8 +111,9 @@ class AugmentedSamples(Dataset[Sample]):
             config.input,
             self.dataset.skeleton,
             rng,
-            config.model.strides,
+            config.model.heatmap_strides,
             lambda: self._read(int(rng.integers(len(self.dataset))), rng),
+            self.prepare,
         )
 
     def _read(self, index: int, rng: np.random.Generator) -> AnnotatedImage:
@@ -183,7 +192,11 @@ def loader_workers(config: DataConfig) -> int:
 
 
 def load_batches(
-    dataset: KeypointDataset, config: TrainConfig, sampler: BatchSampler, pin_memory: bool = False
+    dataset: KeypointDataset,
+    config: TrainConfig,
+    sampler: BatchSampler,
+    pin_memory: bool = False,
+    prepare: Prepare | None = None,
 ) -> Generator[Batch, None, None]:
     """Loads an endless sequence of batches ahead of time, in worker processes.
 
@@ -194,13 +207,14 @@ def load_batches(
         config: the training; `data.workers` is the number of processes.
         sampler: determines the images of each batch.
         pin_memory: whether to return batches in pinned memory.
+        prepare: changes the people of each image, as in `augment`.
 
     Raises:
         InputError: many images cannot be read, or a worker process was killed.
     """
     workers = loader_workers(config.data)
     loader: DataLoader[Sample] = DataLoader(
-        AugmentedSamples(dataset, config),
+        AugmentedSamples(dataset, config, prepare),
         batch_sampler=sampler,
         num_workers=workers,
         collate_fn=collate,

@@ -37,7 +37,8 @@ def paste_people(
     if not candidates or (target.labeled & ~donor.labeled).any():
         return target
     shape, donor_shape = target.image.shape[:2], donor.image.shape[:2]
-    image, keypoints, sizes = target.image.copy(), target.keypoints.copy(), target.sizes
+    image, keypoints = target.image.copy(), target.keypoints.copy()
+    sizes, areas = target.sizes, target.areas
     mask = np.ones(shape, np.bool_) if target.mask is None else target.mask.copy()
     for person in rng.permutation(candidates)[: rng.integers(1, MAX_PEOPLE, endpoint=True)]:
         outline = decode_mask(donor.outlines[person], *donor_shape)
@@ -53,11 +54,11 @@ def paste_people(
         pasted[..., 2] *= _inside(pasted, np.ones_like(covered))
         keypoints = np.concatenate([keypoints, pasted])
         sizes = np.append(sizes, donor.sizes[person] * np.float32(scale))
+        areas = np.append(areas, donor.areas[person] * np.float32(scale**2))
         mask |= covered
     new_mask = None if target.mask is None else mask
-    return replace(
-        target, image=image, keypoints=keypoints, sizes=sizes, mask=new_mask, outlines=()
-    )
+    pasted_into = replace(target, image=image, mask=new_mask, outlines=())
+    return replace(pasted_into, keypoints=keypoints, sizes=sizes, areas=areas)
 
 
 def _cut_out(image: Image, outline: BoolArray) -> tuple[DoubleArray, NDArray[np.uint8]]:

@@ -27,6 +27,11 @@ class DEKR(HRNet):
         config: the architecture, whose `head` is `offsets`.
     """
 
+    LAST_LAYERS = ("head_heatmap.1", "offset_final_layer")
+    """The prefixes of the names of the convolutions that predict the maps."""
+    KEYPOINT_WEIGHTS = r"head_heatmap\.1\.|transition_offset\.|offset_"
+    """A regular expression that matches the names of the weights that depend on the keypoints."""
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(
             config.width,

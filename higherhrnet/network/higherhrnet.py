@@ -41,6 +41,12 @@ class HigherHRNet(HRNet):
         InputError: a value is invalid.
     """
 
+    LAST_LAYERS = ("final_layers",)
+    """The prefixes of the names of the convolutions that predict the maps."""
+    KEYPOINT_WEIGHTS = r"final_layers\.|conv_scale_layers\.|deconv_layers\.\d+\.0\.0\."
+    """A regular expression that matches the names of the weights whose shape depends on the
+    keypoints."""
+
     def __init__(
         self,
         width: int = 32,

@@ -51,7 +51,7 @@ class TrainingCurves:
         left, right = figure.subplots(1, 2)
         epochs = [point["epoch"] for point in self._points]
         for name in self._points[0] if self._points else ():
-            if name.startswith(("loss", "heatmap", "pull", "push", "scale")):
+            if name.startswith(("loss", "heatmap", "pull", "push", "scale", "offset")):
                 left.plot(epochs, [point[name] for point in self._points], label=name)
         for name in ("AP", "AP50", "AR"):
             values = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -9,8 +10,7 @@ from torch import nn
 
 from higherhrnet.config import ModelConfig
 from higherhrnet.errors import InputError
-from higherhrnet.network import checkpoint
-from higherhrnet.network.higherhrnet import HigherHRNet
+from higherhrnet.network import build, checkpoint
 from higherhrnet.skeleton import Skeleton
 from higherhrnet.train_config import TrainConfig
 from higherhrnet.training.pretrained import load_backbone
@@ -22,7 +22,7 @@ _BACKBONE_SUFFIXES = {".pth", ".tar", ".pt", ".json"}
 _SCALE_HEADS = "conv_scale_layers."
 
 
-def build_network(config: TrainConfig, skeleton: Skeleton) -> tuple[HigherHRNet, str]:
+def build_network(config: TrainConfig, skeleton: Skeleton) -> tuple[build.PoseNetwork, str]:
     """Builds the network to train.
 
     Heads for another skeleton, and untrained ones, are not loaded but initialized randomly. Scale
@@ -35,7 +35,7 @@ def build_network(config: TrainConfig, skeleton: Skeleton) -> tuple[HigherHRNet,
         InputError: the initial weights cannot be read or do not match the network.
     """
     model = replace(config.model, num_keypoints=len(skeleton), scale_maps=config.losses.swahr)
-    network = HigherHRNet.from_config(model)
+    network = build.build_network(model)
     if config.run.initialization == "kaiming":
         _initialize_kaiming(network)
     if config.run.init is None:
@@ -57,8 +57,9 @@ def build_network(config: TrainConfig, skeleton: Skeleton) -> tuple[HigherHRNet,
         state |= {name: w for name, w in current.items() if name.startswith(_SCALE_HEADS)}
     if header.skeleton.names != skeleton.names or header.training.get("heads") == "untrained":
         notes.append(f"random heads; its skeleton is {header.skeleton.name}")
-        state = {name: w for name, w in state.items() if not _depends_on_keypoints(name)}
-        state |= {name: w for name, w in current.items() if _depends_on_keypoints(name)}
+        of_keypoints = re.compile(network.KEYPOINT_WEIGHTS)
+        state = {name: w for name, w in state.items() if not of_keypoints.match(name)}
+        state |= {name: w for name, w in current.items() if of_keypoints.match(name)}
     checkpoint.load_weights(network, state, source)
     return network, f"{source} ({'; '.join(notes)})" if notes else str(source)
 
@@ -90,18 +91,15 @@ def _differing_flags(current: ModelConfig, pretrained: ModelConfig) -> str:
     return " ".join(flags)
 
 
-def _depends_on_keypoints(name: str) -> bool:
-    """Returns whether a weight has input or output channels for heatmaps or tags."""
-    return name.startswith(("final_layers.", _SCALE_HEADS)) or (
-        name.startswith("deconv_layers.") and name.split(".")[2:4] == ["0", "0"]
-    )
+def _initialize_kaiming(network: build.PoseNetwork) -> None:
+    """Initializes convolutions by He et al. (ICCV 2015), and the last ones from N(0, 0.01²).
 
-
-def _initialize_kaiming(network: nn.Module) -> None:
-    """Initializes convolutions by He et al. (ICCV 2015), and the heads from N(0, 0.01²)."""
+    Convolutions that begin with zeros keep them.
+    """
     for name, module in network.named_modules():
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) and not name.startswith(_SCALE_HEADS):
-            if name.startswith("final_layers"):
-                nn.init.normal_(module.weight, std=0.01)
-            else:
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        if not isinstance(module, nn.Conv2d | nn.ConvTranspose2d) or name.startswith(_SCALE_HEADS):
+            continue
+        if name.startswith(network.LAST_LAYERS):
+            nn.init.normal_(module.weight, std=0.01)
+        elif module.weight.any():
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,11 +17,11 @@ from higherhrnet.data.dataset import KeypointDataset
 from higherhrnet.data.loader import Batch, BatchSampler, load_batches, loader_workers
 from higherhrnet.errors import InputError
 from higherhrnet.header import Header
-from higherhrnet.network.higherhrnet import HigherHRNet
+from higherhrnet.network.build import PoseNetwork
 from higherhrnet.train_config import TrainConfig
 from higherhrnet.training.ema import ExponentialMovingAverage
 from higherhrnet.training.initialize import build_network
-from higherhrnet.training.network_with_losses import NetworkWithLosses
+from higherhrnet.training.learners import build_learner
 from higherhrnet.training.parallel import ProcessGroup
 from higherhrnet.training.precision import resolve_precision
 from higherhrnet.training.resume import flatten_config, load_state
@@ -46,8 +47,8 @@ class TrainState:
         config = resolve_precision(config, group)
         self.config, self.dataset, self.group = config, dataset, group
         network, self.initialized_from = build_network(config, dataset.skeleton)
-        self.network: HigherHRNet = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        module = NetworkWithLosses(network, config).to(group.device)
+        self.network: PoseNetwork = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        module = build_learner(network, config).to(group.device)
         self.average = (
             ExponentialMovingAverage(network, config.optim.ema) if config.optim.ema else None
         )
@@ -183,7 +184,8 @@ class TrainState:
         """Loads batches from the current step on, without end."""
         self.sampler.start_batch = self.step * self.config.optim.accumulate
         pin_memory = self.group.device.type == "cuda"
-        return load_batches(self.dataset, self.config, self.sampler, pin_memory)
+        prepare = partial(self.network_with_losses.prepare, config=self.config)
+        return load_batches(self.dataset, self.config, self.sampler, pin_memory, prepare)
 
     def train_step(self, batches: Iterator[Batch]) -> tuple[dict[str, Tensor], list[str]]:
         """Performs one optimizer step, with `accumulate` batches.
@@ -218,14 +220,14 @@ class TrainState:
         """Returns the learning rate of the next step."""
         return learning_rate(self.config.optim, self.progress, self.epoch, self.group.size)
 
-    def evaluated_network(self) -> HigherHRNet:
+    def evaluated_network(self) -> PoseNetwork:
         """Returns the network to evaluate and save, in evaluation mode.
 
         It is the moving average of the weights if there is one.
 
         Call `network_with_losses.train()` before the next training step.
         """
-        network: HigherHRNet = self.average.network if self.average else self.network  # type: ignore[assignment]
+        network: PoseNetwork = self.average.network if self.average else self.network  # type: ignore[assignment]
         return network.eval()
 
     def _without_gradient_exchange(self) -> Any:  # noqa: ANN401

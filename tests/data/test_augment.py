@@ -28,7 +28,7 @@ def annotated_scene(height: int = 96, width: int = 128) -> AnnotatedImage:
     mask = np.ones((height, width), np.bool_)
     mask[: height // 3, : width // 2] = False
     sizes = scene.boxes[:, 2:].max(1)
-    return AnnotatedImage("scene.png", scene.image, scene.keypoints, sizes, mask, LABELED)
+    return AnnotatedImage("scene.png", scene.image, scene.keypoints, sizes, sizes**2, mask, LABELED)
 
 
 def random_sample(
@@ -51,7 +51,7 @@ def test_crops_equal_those_of_the_reference_implementation(golden: Path) -> None
         np.testing.assert_allclose(matrix, arrays[f"{case}/matrix_input"], rtol=1e-12, atol=1e-12)
         sizes = np.full(len(people), side)
         keypoints = people.astype(np.float32)
-        source = AnnotatedImage(case, image, keypoints, sizes, mask, LABELED)
+        source = AnnotatedImage(case, image, keypoints, sizes, sizes**2, mask, LABELED)
         cropped = crop(source, matrix, InputConfig(128))
         np.testing.assert_array_equal(cropped.image, arrays[f"{case}/out_image"], err_msg=case)
         np.testing.assert_allclose(cropped.sizes, 128, rtol=1e-5)
@@ -123,7 +123,9 @@ def test_keypoints_move_with_the_image_content(seed: int, convention: Convention
     keypoints = np.zeros((1, 17, 3), np.float32)
     keypoints[0, 0] = *point, 2
     image = np.repeat(spot.astype(np.uint8)[..., None], 3, 2)
-    source = AnnotatedImage("spot", image, keypoints, np.ones(1, np.float32), None, LABELED)
+    source = AnnotatedImage(
+        "spot", image, keypoints, np.ones(1, np.float32), np.ones(1, np.float32), None, LABELED
+    )
     config = AugmentConfig(rotation=180, translation=0.1, flip=0)
     sample = random_sample(seed, config, InputConfig(128, convention=convention), source)
     weights = sample.image[..., 0].astype(float)

@@ -31,7 +31,9 @@ def donor_image(people: int = 1) -> AnnotatedImage:
         contour = cv2.findContours(disc, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0][0]
         outlines.append(encode_annotation({"segmentation": [contour.ravel().tolist()]}, 80, 120))
     sizes = np.full(people, 40, np.float32)
-    return AnnotatedImage("donor.png", image, keypoints, sizes, None, LABELED, tuple(outlines))
+    return AnnotatedImage(
+        "donor.png", image, keypoints, sizes, sizes**2, None, LABELED, tuple(outlines)
+    )
 
 
 def target_image(height: int = 160, width: int = 200) -> AnnotatedImage:
@@ -42,7 +44,8 @@ def target_image(height: int = 160, width: int = 200) -> AnnotatedImage:
     keypoints = np.dstack([positions, np.full((20, 17), 2)]).astype(np.float32)
     mask = np.zeros((height, width), np.bool_)
     mask[:50, :50] = True
-    return AnnotatedImage("target.png", image, keypoints, np.ones(20, np.float32), mask, LABELED)
+    sizes = np.ones(20, np.float32)
+    return AnnotatedImage("target.png", image, keypoints, sizes, sizes, mask, LABELED)
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -14,8 +14,17 @@ from PIL import Image as Pillow
 
 from higherhrnet.config import InferenceConfig, InputConfig, ModelConfig
 from higherhrnet.header import Header
+from higherhrnet.offset_config import OffsetTargetConfig
 from higherhrnet.synthetic.scenes import write_scenes
-from higherhrnet.train_config import AugmentConfig, DataConfig, OptimConfig, RunConfig, TrainConfig
+from higherhrnet.train_config import (
+    AugmentConfig,
+    DataConfig,
+    LossConfig,
+    OptimConfig,
+    RunConfig,
+    TargetConfig,
+    TrainConfig,
+)
 
 torch = pytest.importorskip("torch")
 
@@ -112,6 +121,21 @@ def small_config(scenes: Path, out: Path, **settings: Any) -> TrainConfig:  # no
 def make_config(scenes: Path, tmp_path: Path) -> MakeConfig:
     """Makes configurations for a training of seconds in the test's own folder."""
     return lambda **settings: small_config(scenes, tmp_path / "run", **settings)
+
+
+def small_offset_config(scenes: Path, out: Path, **settings: Any) -> TrainConfig:  # noqa: ANN401
+    """As `small_config`, for a network that predicts offsets."""
+    config = TrainConfig(
+        ModelConfig(4, modules=(1, 1, 1), blocks=1, head="offsets"),
+        InputConfig(SIZE),
+        DataConfig((str(scenes),), workers=0),
+        targets=TargetConfig(offsets=OffsetTargetConfig(min_area=0)),
+        losses=LossConfig(heatmap=(1.0,)),
+        optim=OptimConfig(batch_size=4, epochs=1),
+        run=RunConfig(out, device="cpu", precision="f32", preview_images=0),
+        inference=InferenceConfig(flip=False),
+    )
+    return with_settings(config, settings)
 
 
 def command_line(config: TrainConfig) -> list[str]:

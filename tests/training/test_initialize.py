@@ -280,6 +280,7 @@ def test_scale_heads_are_loaded_if_file_and_losses_have_them(
 def test_scale_maps_are_zero_at_the_start(initialization: Initialization) -> None:
     config = train_config(None, initialization=initialization)
     network, _ = build_network(replace(config, losses=LossConfig(swahr=True)), COCO)
+    assert isinstance(network, HigherHRNet)
     with torch.inference_mode():
         scale_maps = network.scale_maps(network.features_and_maps(torch.randn(2, 3, 64, 64)))
     assert len(scale_maps) == 2 and not any(bool(maps.any()) for maps in scale_maps)

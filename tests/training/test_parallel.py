@@ -28,6 +28,7 @@ from higherhrnet.errors import InputError  # noqa: E402
 from higherhrnet.inference.predictor import Predictor  # noqa: E402
 from higherhrnet.io.datasets.coco import load_annotations  # noqa: E402
 from higherhrnet.network import checkpoint  # noqa: E402
+from higherhrnet.network.higherhrnet import HigherHRNet  # noqa: E402
 from higherhrnet.train_config import TrainConfig  # noqa: E402
 from higherhrnet.training.loop import TrainingLoop  # noqa: E402
 from higherhrnet.training.parallel import ProcessGroup  # noqa: E402
@@ -100,6 +101,7 @@ def test_a_loss_that_is_not_finite_in_one_process_ends_both(make_config: MakeCon
 
     def work(group: ProcessGroup) -> str:
         state = TrainState(config, load_dataset(config.data), group)
+        assert isinstance(state.network, HigherHRNet)
         if group.rank == 1:
             nn.init.constant_(state.network.final_layers[0].bias, float("nan"))  # type: ignore[arg-type]
         try:

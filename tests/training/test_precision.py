@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch")
 from higherhrnet.data.dataset import load_dataset  # noqa: E402
 from higherhrnet.train_config import TrainConfig, TrainPrecision  # noqa: E402
 from higherhrnet.training.loop import run_training  # noqa: E402
+from higherhrnet.training.network_with_losses import NetworkWithLosses  # noqa: E402
 from higherhrnet.training.parallel import ProcessGroup  # noqa: E402
 from higherhrnet.training.precision import resolve_precision  # noqa: E402
 from higherhrnet.training.state import TrainState  # noqa: E402
@@ -37,7 +38,8 @@ def test_auto_is_bf16_where_the_device_computes_in_it(
     config = make_config(precision="auto", epochs=0.1)
     assert TrainConfig().run.precision == "auto"
     state = TrainState(config, load_dataset(config.data), ALONE)
-    module, recorded = state.network_with_losses, []
+    module, recorded = state.network_with_losses, list[object]()
+    assert isinstance(module, NetworkWithLosses)
     module.network.final_layers[0].register_forward_hook(lambda *a: recorded.append(a[2].dtype))
     assert run_training(config)
     with torch.no_grad():

@@ -14,7 +14,7 @@ from higherhrnet.data.dataset import load_dataset  # noqa: E402
 from higherhrnet.data.loader import BatchSampler, load_batches  # noqa: E402
 from higherhrnet.train_config import TrainConfig  # noqa: E402
 from higherhrnet.training.initialize import build_network  # noqa: E402
-from higherhrnet.training.network_with_losses import NetworkWithLosses  # noqa: E402
+from higherhrnet.training.learners import build_learner  # noqa: E402
 from higherhrnet.training.parallel import ProcessGroup  # noqa: E402
 from higherhrnet.training.state import TrainState  # noqa: E402
 from tests.training.conftest import NUM_SCENES, MakeConfig  # noqa: E402
@@ -46,7 +46,7 @@ def test_training_steps_equal_a_plain_loop(make_config: MakeConfig) -> None:
 
     torch.manual_seed(config.run.seed)
     network, _ = build_network(config, state.dataset.skeleton)
-    module = NetworkWithLosses(network, config)
+    module = build_learner(network, config)
     adam = torch.optim.Adam(module.parameters(), 1e-3, weight_decay=0.01, fused=True)
     sampler = BatchSampler(np.ones(NUM_SCENES), 4, config.run.seed)
     with closing(load_batches(state.dataset, config, sampler)) as stream:

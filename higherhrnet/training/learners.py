@@ -1,0 +1,29 @@
+"""The learners, one for each head of a network: a batch → losses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from higherhrnet.config import HeadName
+from higherhrnet.network.build import PoseNetwork
+from higherhrnet.train_config import TrainConfig
+from higherhrnet.training.learner import Learner
+from higherhrnet.training.network_with_losses import NetworkWithLosses
+from higherhrnet.training.offset_learner import OffsetLearner
+
+LEARNERS: dict[HeadName, Any] = {"tags": NetworkWithLosses, "offsets": OffsetLearner}
+"""The class of each head, a subclass of `Learner` for the network that `network.build` returns."""
+
+
+def build_learner(network: PoseNetwork, config: TrainConfig) -> Learner:
+    """Builds the learner of a network, which its head selects.
+
+    Args:
+        network: the network to train.
+        config: the training configuration, with bf16 or f32 as the precision.
+
+    Raises:
+        InputError: a module to freeze or to train slowly does not exist.
+    """
+    learner: Learner = LEARNERS[config.model.head](network, config)
+    return learner

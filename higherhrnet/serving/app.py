@@ -212,7 +212,8 @@ async def _predict(
         predictor = service.predictor_with(query.flip, query.min_score)
         work = service.predict(predictor, upload.images, convert)
         results = await _run_until_disconnect(request, service, work)
-    names = ", ".join(map(quote, upload.ignored_fields))[:MAX_HEADER]
+    names = ", ".join(quote(name) or '""' for name in upload.ignored_fields)
+    names = names[:MAX_HEADER].rstrip(", ")  # a header must not end with a space
     return results, {IGNORED_FIELDS: names} if names else {}
 
 

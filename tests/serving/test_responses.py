@@ -215,6 +215,25 @@ def test_other_fields_are_ignored_and_reported(service: Service) -> None:
         assert (reply.status, reply.headers["x-ignored-fields"]) == (200, "id, line%0Abreak")
 
 
+@pytest.mark.parametrize(
+    ("names", "header"),
+    [
+        (["", "b"], '"", b'),
+        (["b", ""], 'b, ""'),
+        ([""], '""'),
+        (["a" * 998, "b"], "a" * 998),  # the header is cut before a space
+        (["a" * 999, "b"], "a" * 999),
+        ([" "], "%20"),
+    ],
+)
+def test_any_name_of_an_ignored_field_gives_a_valid_header(
+    names: list[str], header: str, service: Service
+) -> None:
+    content = dict.fromkeys(names) | {"image": base64.b64encode(SCENE).decode()}
+    reply = service.post("/poses", json.dumps(content).encode(), "application/json")
+    assert (reply.status, reply.headers["x-ignored-fields"]) == (200, header)
+
+
 @pytest.mark.parametrize("path", ["/", "/page.js", "/info", "/health", "/ready"])
 def test_head_returns_the_headers_without_a_body(path: str, service: Service) -> None:
     head, get = (service.request(method, path) for method in ("HEAD", "GET"))

@@ -12,7 +12,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from higherhrnet.arrays import FloatArray
+from higherhrnet.arrays import DoubleArray, FloatArray
 from higherhrnet.io.weights import Weights
 
 OPSET, IR_VERSION = 18, 10
@@ -98,10 +98,9 @@ class GraphBuilder:
         before, after = pads or (kernel // 2, kernel // 2)
         shape = (channels, x.channels // groups, kernel, kernel)
         out = Value(output or f"{name}.output", channels, x.stride * stride)
-        self._costs.append((prod(shape), out.stride))
-        self._add(
+        self.node(
             "Conv",
-            [x.name, *self._filters(name, shape, 0, norm, bias)],
+            [x.name, *self._filters(name, shape, 0, out.stride, norm=norm, bias=bias)],
             out,
             kernel_shape=[kernel, kernel],
             strides=[stride, stride],
@@ -131,10 +130,9 @@ class GraphBuilder:
         """
         shape = (x.channels, channels, kernel, kernel)
         out = Value(f"{name}.output", channels, x.stride / 2)
-        self._costs.append((prod(shape), x.stride))
-        self._add(
+        self.node(
             "ConvTranspose",
-            [x.name, *self._filters(name, shape, 1, norm, False)],
+            [x.name, *self._filters(name, shape, 1, x.stride, norm=norm)],
             out,
             kernel_shape=[kernel, kernel],
             strides=[2, 2],
@@ -145,21 +143,26 @@ class GraphBuilder:
 
     def relu(self, x: Value) -> Value:
         """Adds a ReLU."""
-        return self._add("Relu", [x.name], Value(f"{x.name}.relu", x.channels, x.stride))
+        return self.node("Relu", [x.name], Value(f"{x.name}.relu", x.channels, x.stride))
 
     def relu6(self, x: Value) -> Value:
         """Adds a ReLU whose output is at most 6."""
-        limits = [self._constant("relu6.min", 0.0), self._constant("relu6.max", 6.0)]
-        return self._add("Clip", [x.name, *limits], Value(f"{x.name}.relu6", x.channels, x.stride))
+        limits = [
+            self.constant(f"relu6.{end}", np.float32(limit))
+            for end, limit in (("min", 0), ("max", 6))
+        ]
+        return self.node("Clip", [x.name, *limits], Value(f"{x.name}.relu6", x.channels, x.stride))
 
     def sigmoid(self, x: Value) -> Value:
         """Adds a sigmoid."""
-        return self._add("Sigmoid", [x.name], Value(f"{x.name}.sigmoid", x.channels, x.stride))
+        return self.node("Sigmoid", [x.name], Value(f"{x.name}.sigmoid", x.channels, x.stride))
 
     def upsample(self, x: Value, factor: int, *, linear: bool = False) -> Value:
         """Adds an upsampling by a factor: bilinear, or by default nearest-neighbor."""
-        scales = self._constant(f"upsample.scales{factor}", [1.0, 1.0, factor, factor])
-        return self._add(
+        scales = self.constant(
+            f"upsample.scales{factor}", np.array([1, 1, factor, factor], np.float32)
+        )
+        return self.node(
             "Resize",
             [x.name, "", scales],
             Value(f"{x.name}.upsample", x.channels, x.stride / factor),
@@ -170,12 +173,12 @@ class GraphBuilder:
 
     def add(self, x: Value, y: Value) -> Value:
         """Adds the sum of two tensors of equal shape."""
-        return self._add("Add", [x.name, y.name], Value(f"{x.name}.sum", x.channels, x.stride))
+        return self.node("Add", [x.name, y.name], Value(f"{x.name}.sum", x.channels, x.stride))
 
     def concat(self, *xs: Value) -> Value:
         """Adds the concatenation of tensors along their channels."""
         out = Value(f"{xs[0].name}.concat", sum(x.channels for x in xs), xs[0].stride)
-        return self._add("Concat", [x.name for x in xs], out, axis=1)
+        return self.node("Concat", [x.name for x in xs], out, axis=1)
 
     def weight(self, name: str, shape: tuple[int, ...]) -> FloatArray:
         """Registers a trainable weight; returns its values, or zeros without weights."""
@@ -186,34 +189,48 @@ class GraphBuilder:
         """Registers a weight that is not trained; returns its values, or zeros without weights."""
         self.shapes[name] = shape
         if self._weights is None:
-            return np.zeros(shape, np.float32)
+            return np.broadcast_to(np.float32(0), shape)
         return self._weights[name].astype(np.float32, copy=False)
 
-    def norm(self, norm: BatchNorm, channels: int) -> tuple[FloatArray, FloatArray]:
+    def norm(self, norm: BatchNorm, channels: int) -> tuple[DoubleArray, DoubleArray]:
         """Registers a batch norm; returns the factor and the offset of each channel."""
-        gain, offset = (self.weight(f"{norm.name}.{part}", (channels,)) for part in _NORM_PARTS[:2])
-        mean, variance = (
-            self.buffer(f"{norm.name}.{part}", (channels,)) for part in _NORM_PARTS[2:]
-        )
+        gain, offset = (self.weight(f"{norm.name}.{part}", (channels,)) for part in _TRAINED_PARTS)
+        mean, variance = (self.buffer(f"{norm.name}.{part}", (channels,)) for part in _STATISTICS)
         self.shapes[norm.name + BATCH_COUNTER] = ()
-        scale = gain.astype(np.float64) / np.sqrt(variance.astype(np.float64) + norm.epsilon)
-        return scale.astype(np.float32), (offset - mean * scale).astype(np.float32)
+        scale = gain / np.sqrt(variance.astype(np.float64) + norm.epsilon)
+        return scale, offset - mean * scale
 
     def count_conv(self, filters: FloatArray, stride: float) -> None:
-        """Counts the multiply-adds of a convolution whose output has a stride."""
+        """Counts the multiply-adds of a convolution.
+
+        Args:
+            filters: the filters.
+            stride: the stride of its output, or of the input of a transposed convolution.
+        """
         self._costs.append((filters.size, stride))
 
     def constant(self, name: str, values: NDArray[Any] | np.generic) -> str:
-        """Adds a constant of any type, once for each name."""
-        if name not in self._constants:
+        """Adds a constant of any type, once for each name, and returns the name.
+
+        A builder without weights stores no values.
+        """
+        if name not in self._constants and self._weights is not None:
             self._constants.add(name)
-            tensor = onnx.numpy_helper.from_array(np.asarray(values), name)
+            tensor = onnx.numpy_helper.from_array(np.asarray(values, order="C"), name)
             self._model.graph.initializer.append(tensor)
         return name
 
-    def node(self, operator: str, inputs: list[str], out: Value, **attributes: Any) -> Value:  # noqa: ANN401 (of ONNX)
-        """Adds a node of any operator."""
-        return self._add(operator, inputs, out, **attributes)
+    def node(
+        self,
+        operator: str,
+        inputs: Sequence[str],
+        out: Value,
+        **attributes: Any,  # noqa: ANN401 (ONNX)
+    ) -> Value:
+        """Adds a node of any operator, and returns its output."""
+        node = helper.make_node(operator, inputs, [out.name], name=out.name, **attributes)
+        self._model.graph.node.append(node)
+        return out
 
     def to_model(self, images: Value, outputs: Sequence[Value]) -> onnx.ModelProto:
         """Returns the graph as a model for any batch size, height and width."""
@@ -223,7 +240,14 @@ class GraphBuilder:
         return self._model
 
     def _filters(
-        self, name: str, shape: tuple[int, ...], axis: int, norm: BatchNorm | None, bias: bool
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        axis: int,
+        stride: float,
+        *,
+        norm: BatchNorm | None = None,
+        bias: bool = False,
     ) -> list[str]:
         """Adds the filters of a convolution, and its bias if there is one.
 
@@ -231,62 +255,32 @@ class GraphBuilder:
             name: the name of the layer.
             shape: the shape of the filters.
             axis: the axis of the output channels.
-            norm: the batch norm to fold into the filters.
+            stride: as in `count_conv`.
+            norm: the batch norm to fold into the filters, in float64.
             bias: whether the layer has a bias.
 
         Returns:
             The names of the initializers.
         """
-        channels = (shape[axis],)
-        names = [f"{name}.weight", *([f"{name}.bias"] if bias else [])]
-        self.shapes |= dict(zip(names, (shape, channels), strict=False))
-        self.num_parameters += prod(shape) + bias * channels[0]
+        arrays = {f"{name}.weight": self.weight(f"{name}.weight", shape)}
+        if bias:
+            arrays[f"{name}.bias"] = self.weight(f"{name}.bias", (shape[axis],))
         if norm:
-            statistics = [f"{norm.name}.{part}" for part in _NORM_PARTS]
-            self.shapes |= dict.fromkeys(statistics, channels) | {norm.name + BATCH_COUNTER: ()}
-            self.num_parameters += 2 * channels[0]
-        if self._weights is None:
-            return names
-        arrays = [self._weights[key].astype(np.float32, copy=False) for key in names]
-        if norm:
-            arrays = _fold(arrays, [self._weights[key] for key in statistics], axis, norm.epsilon)
-            names = [f"{name}.weight", f"{name}.bias"]
-        for key, array in zip(names, arrays, strict=True):
-            self._add_initializer(key, array)
-        return names
-
-    def _constant(self, name: str, value: float | list[float]) -> str:
-        if name not in self._constants:
-            self._constants.add(name)
-            self._add_initializer(name, np.array(value, np.float32))
-        return name
-
-    def _add_initializer(self, name: str, array: FloatArray) -> None:
-        tensor = self._model.graph.initializer.add(name=name, data_type=TensorProto.FLOAT)
-        tensor.dims.extend(array.shape)
-        tensor.raw_data = array.astype("<f4", copy=False).tobytes()
-
-    def _add(self, operator: str, inputs: list[str], out: Value, **attributes: Any) -> Value:  # noqa: ANN401 (of ONNX)
-        node = helper.make_node(operator, inputs, [out.name], name=out.name, **attributes)
-        self._model.graph.node.append(node)
-        return out
+            scale, offset = self.norm(norm, shape[axis])
+            if self._weights is not None:
+                broadcast = [-1 if dimension == axis else 1 for dimension in range(4)]
+                filters = arrays[f"{name}.weight"] * scale.reshape(broadcast)
+                arrays[f"{name}.weight"] = filters.astype(np.float32)
+                offset += scale * arrays.get(f"{name}.bias", 0)
+            arrays[f"{name}.bias"] = offset.astype(np.float32)
+        self.count_conv(arrays[f"{name}.weight"], stride)
+        return [self.constant(key, array) for key, array in arrays.items()]
 
 
-_NORM_PARTS = ("weight", "bias", "running_mean", "running_var")
+_TRAINED_PARTS = ("weight", "bias")
+_STATISTICS = ("running_mean", "running_var")
 BATCH_COUNTER = ".num_batches_tracked"
 """The suffix of a buffer of batch norms that inference does not use."""
-
-
-def _fold(
-    arrays: Sequence[NDArray[Any]], norm: Sequence[NDArray[Any]], axis: int, epsilon: float
-) -> list[FloatArray]:
-    """Folds a batch norm into the filters, and the bias, of a convolution, in float64."""
-    gain, offset, mean, variance = (part.astype(np.float64) for part in norm)
-    scale = gain / np.sqrt(variance + epsilon)
-    bias = arrays[1] if len(arrays) > 1 else 0
-    shape = [-1 if dimension == axis else 1 for dimension in range(4)]
-    weight = (arrays[0] * scale.reshape(shape)).astype(np.float32)
-    return [weight, (offset + (bias - mean) * scale).astype(np.float32)]
 
 
 def _value_info(value: Value) -> onnx.ValueInfoProto:

@@ -11,13 +11,9 @@ import torch
 from higherhrnet.config import ModelConfig
 from higherhrnet.errors import InputError
 from higherhrnet.graph.higherhrnet import build_model, check_weights, trace
-from higherhrnet.network.build import (
-    PoseNetwork,
-    build_network,
-    count_multiply_adds,
-    count_parameters,
-)
+from higherhrnet.network.build import PoseNetwork, build_network
 from higherhrnet.network.checkpoint import to_arrays
+from tests.network.counting import count_multiply_adds, count_parameters
 
 SMALL = {"modules": (1, 1, 1), "blocks": 1, "deconv_blocks": 1}
 CONFIGS = {

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from higherhrnet.config import ModelConfig
-from higherhrnet.network.build import count_multiply_adds, count_parameters
 from higherhrnet.network.dekr import (
     DEKR,
     AdaptiveBlock,
     adaptive_convolution,
     run_adaptive_blocks,
 )
+from tests.network.counting import count_multiply_adds, count_parameters
 
 CASES = {
     "w32-512": ModelConfig(head="offsets"),

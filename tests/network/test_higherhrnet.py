@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from higherhrnet.config import ModelConfig
 from higherhrnet.errors import InputError
-from higherhrnet.network.build import count_multiply_adds, count_parameters
 from higherhrnet.network.higherhrnet import HigherHRNet
 from higherhrnet.network.hrnet import HRNet
+from tests.network.counting import count_multiply_adds, count_parameters
 
 CASES = {
     "w32-512": ModelConfig(),

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from higherhrnet.config import ModelConfig, StemName
 from higherhrnet.errors import InputError
-from higherhrnet.network.build import count_parameters
 from higherhrnet.network.higherhrnet import HigherHRNet
 from higherhrnet.network.stems.efficientnet import EfficientNetLite
+from tests.network.counting import count_parameters
 
 SIZES: list[StemName] = ["efficientnet-lite0", "efficientnet-lite2"]
 

@@ -13,10 +13,10 @@ import torch
 
 from higherhrnet.config import ModelConfig
 from higherhrnet.errors import InputError
-from higherhrnet.network.build import count_parameters
 from higherhrnet.network.higherhrnet import HigherHRNet
 from higherhrnet.network.stems.movenet import MoveNet, read_movenet
 from higherhrnet.training.pretrained import load_backbone
+from tests.network.counting import count_parameters
 
 PREFIX = "StatefulPartitionedCall/center_net_mobile_net_v2fpn_feature_extractor/model_1/"
 HEAD = "StatefulPartitionedCall/kpt_heatmap_0/"

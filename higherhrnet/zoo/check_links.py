@@ -9,7 +9,7 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from higherhrnet.zoo.download import TIMEOUT
-from higherhrnet.zoo.published import PublishedModel
+from higherhrnet.zoo.published_model import PublishedModel
 
 _CONNECTIONS = 8
 """Number of addresses that are checked concurrently."""

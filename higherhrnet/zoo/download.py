@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from higherhrnet.errors import InputError, require
 from higherhrnet.io.cache import cache_folder
-from higherhrnet.zoo.published import PublishedModel
+from higherhrnet.zoo.published_model import PublishedModel
 
 ATTEMPTS = 5
 """The number of attempts after which a download fails."""

@@ -9,7 +9,7 @@ from filelock import FileLock
 from higherhrnet.errors import InputError, require
 from higherhrnet.io.cache import cache_folder
 from higherhrnet.zoo.download import download_model, storing
-from higherhrnet.zoo.published import PublishedModel
+from higherhrnet.zoo.published_model import PublishedModel
 
 
 def fetch_model(model: PublishedModel) -> Path:

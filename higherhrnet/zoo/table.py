@@ -8,7 +8,7 @@ from tabulate import tabulate
 
 from higherhrnet.graph.higherhrnet import trace
 from higherhrnet.zoo.fetch import cached_file
-from higherhrnet.zoo.published import PublishedModel
+from higherhrnet.zoo.published_model import PublishedModel
 
 _HEADINGS = (
     "name", "width", "keypoints", "input", "AP, one scale", "AP, several scales", "evaluated on",

@@ -24,7 +24,8 @@ from higherhrnet.network.hrnet import HRNet
 from higherhrnet.skeleton import AIC, COCO, COCO_WHOLEBODY, CROWDPOSE, SKELETONS, Skeleton
 from higherhrnet.training.pretrained import load_backbone
 from higherhrnet.zoo.convert import convert_weights
-from higherhrnet.zoo.published import PUBLISHED, PublishedModel
+from higherhrnet.zoo.published import PUBLISHED
+from higherhrnet.zoo.published_model import PublishedModel
 
 State = dict[str, Tensor]
 

@@ -9,7 +9,7 @@ import pytest
 from higherhrnet.errors import InputError
 from higherhrnet.io.cache import cache_folder
 from higherhrnet.zoo.download import ATTEMPTS, download_model
-from higherhrnet.zoo.published import PublishedModel
+from higherhrnet.zoo.published_model import PublishedModel
 from tests.zoo.conftest import CONTENT, Server
 
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

@@ -28,7 +28,7 @@ from higherhrnet.zoo import resolve
 from higherhrnet.zoo.check_links import check_links
 from higherhrnet.zoo.convert import convert_weights
 from higherhrnet.zoo.fetch import fetch_model
-from higherhrnet.zoo.published import PublishedModel
+from higherhrnet.zoo.published_model import PublishedModel
 from higherhrnet.zoo.resolve import resolve_model
 from tests.conftest import HIDE_PACKAGES
 from tests.zoo.conftest import Server

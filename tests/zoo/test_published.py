@@ -10,7 +10,8 @@ from higherhrnet.config import InputConfig, ModelConfig
 from higherhrnet.errors import InputError
 from higherhrnet.header import Header
 from higherhrnet.skeleton import SKELETONS
-from higherhrnet.zoo.published import PUBLISHED, PublishedModel, published_model
+from higherhrnet.zoo.published import PUBLISHED, published_model
+from higherhrnet.zoo.published_model import PublishedModel
 from higherhrnet.zoo.table import LATENCY_NOTE, format_models, markdown_models
 
 AP_RANGES = {

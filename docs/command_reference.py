@@ -15,7 +15,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from higherhrnet.cli.main import COMMANDS, main
-from higherhrnet.recipes import RECIPES
+from higherhrnet.config.recipes import RECIPES
 
 
 def help_text(command: str) -> str:

@@ -6,23 +6,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from higherhrnet.config import DecodeConfig as DecodeConfig
-    from higherhrnet.config import InferenceConfig as InferenceConfig
-    from higherhrnet.config import InputConfig as InputConfig
-    from higherhrnet.config import ModelConfig as ModelConfig
+    from higherhrnet.config.inference import DecodeConfig as DecodeConfig
+    from higherhrnet.config.inference import InferenceConfig as InferenceConfig
+    from higherhrnet.config.model import InputConfig as InputConfig
+    from higherhrnet.config.model import ModelConfig as ModelConfig
+    from higherhrnet.config.offsets import OffsetDecodeConfig as OffsetDecodeConfig
     from higherhrnet.engines.base import EngineOptions as EngineOptions
     from higherhrnet.errors import InputError as InputError
     from higherhrnet.evaluation.metrics import evaluate as evaluate
     from higherhrnet.inference.predictor import Predictor as Predictor
     from higherhrnet.io.images import read_image as read_image
     from higherhrnet.io.images import write_image as write_image
+    from higherhrnet.io.skeleton_files import load_skeleton as load_skeleton
     from higherhrnet.network.higherhrnet import HigherHRNet as HigherHRNet
-    from higherhrnet.offset_config import OffsetDecodeConfig as OffsetDecodeConfig
-    from higherhrnet.poses import Poses as Poses
-    from higherhrnet.skeleton import COCO as COCO
-    from higherhrnet.skeleton import CROWDPOSE as CROWDPOSE
-    from higherhrnet.skeleton import Skeleton as Skeleton
-    from higherhrnet.skeleton import load_skeleton as load_skeleton
+    from higherhrnet.poses.poses import Poses as Poses
+    from higherhrnet.poses.skeleton import Skeleton as Skeleton
+    from higherhrnet.poses.skeletons import COCO as COCO
+    from higherhrnet.poses.skeletons import CROWDPOSE as CROWDPOSE
     from higherhrnet.tracking.tracker import TrackConfig as TrackConfig
     from higherhrnet.tracking.tracker import Tracker as Tracker
     from higherhrnet.visualization.maps import draw_maps as draw_maps
@@ -31,25 +31,25 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _MODULES = {
-    "COCO": "skeleton",
-    "CROWDPOSE": "skeleton",
-    "DecodeConfig": "config",
+    "COCO": "poses.skeletons",
+    "CROWDPOSE": "poses.skeletons",
+    "DecodeConfig": "config.inference",
     "EngineOptions": "engines.base",
     "HigherHRNet": "network.higherhrnet",
-    "InferenceConfig": "config",
-    "InputConfig": "config",
+    "InferenceConfig": "config.inference",
+    "InputConfig": "config.model",
     "InputError": "errors",
-    "ModelConfig": "config",
-    "Poses": "poses",
+    "ModelConfig": "config.model",
+    "Poses": "poses.poses",
     "Predictor": "inference.predictor",
-    "Skeleton": "skeleton",
+    "Skeleton": "poses.skeleton",
     "TrackConfig": "tracking.tracker",
     "Tracker": "tracking.tracker",
     "draw": "visualization.poses",
-    "OffsetDecodeConfig": "offset_config",
+    "OffsetDecodeConfig": "config.offsets",
     "draw_maps": "visualization.maps",
     "evaluate": "evaluation.metrics",
-    "load_skeleton": "skeleton",
+    "load_skeleton": "io.skeleton_files",
     "read_image": "io.images",
     "write_image": "io.images",
 }

@@ -14,14 +14,17 @@ network's input and of its maps coincide; what the input has in excess is to the
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from higherhrnet.arrays import DoubleArray
-from higherhrnet.config import Convention
 from higherhrnet.errors import InputError
+
+Convention = Literal["reference", "unbiased", "udp"]
+"""The definition of pixel coordinates."""
 
 Matrix = NDArray[np.float64]
 """(2, 3) affine transform from (x, y, 1) to (x', y')."""

@@ -181,9 +181,10 @@ def small_offset_model(build_once: BuildOnce) -> ModelFiles:
 def write_small_offset_model(folder: Path) -> None:
     """Writes the files of `small_offset_model`."""
     torch = pytest.importorskip("torch")
-    from higherhrnet.config import InferenceConfig, InputConfig, ModelConfig
+    from higherhrnet.config.header import Header
+    from higherhrnet.config.inference import InferenceConfig
+    from higherhrnet.config.model import InputConfig, ModelConfig
     from higherhrnet.graph.export import export_onnx
-    from higherhrnet.header import Header
     from higherhrnet.network import checkpoint
     from higherhrnet.network.dekr import DEKR
 
@@ -216,9 +217,9 @@ def write_small_model(folder: Path) -> None:
     It has one module and block per stage, because the export takes seconds for every block.
     """
     torch = pytest.importorskip("torch")
-    from higherhrnet.config import InputConfig, ModelConfig
+    from higherhrnet.config.header import Header
+    from higherhrnet.config.model import InputConfig, ModelConfig
     from higherhrnet.graph.export import export_onnx
-    from higherhrnet.header import Header
     from higherhrnet.network import checkpoint
     from higherhrnet.network.higherhrnet import HigherHRNet
 

@@ -10,10 +10,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from higherhrnet.config import Convention
 from higherhrnet.errors import InputError
 from higherhrnet.geometry import (
     FIRST_PIXEL_CENTER,
+    Convention,
     invert,
     network_size,
     resize_for_network,

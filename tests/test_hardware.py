@@ -147,8 +147,8 @@ def test_one_core_remains_for_each_training_process(
     cores: int, local_processes: int, expected: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("torch")
+    from higherhrnet.config.data import DataConfig
     from higherhrnet.data.loader import loader_workers
-    from higherhrnet.train_config import DataConfig
 
     monkeypatch.setattr("higherhrnet.data.loader.usable_cores", lambda: cores)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", str(local_processes))

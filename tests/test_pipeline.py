@@ -12,17 +12,18 @@ from numpy.typing import NDArray
 
 torch = pytest.importorskip("torch")
 
-from higherhrnet.config import Convention, InferenceConfig, InputConfig  # noqa: E402
-from higherhrnet.engines.torch import TorchEngine  # noqa: E402
-from higherhrnet.evaluation.metrics import evaluate_results  # noqa: E402
-from higherhrnet.geometry import FIRST_PIXEL_CENTER, resize_for_network, transform  # noqa: E402
-from higherhrnet.header import Header  # noqa: E402
-from higherhrnet.inference.predictor import Predictor  # noqa: E402
-from higherhrnet.inference.processing import PreprocessedImage  # noqa: E402
-from higherhrnet.io.datasets.coco import Annotations, Entry, load_annotations  # noqa: E402
-from higherhrnet.network.higherhrnet import HigherHRNet  # noqa: E402
-from higherhrnet.synthetic.scenes import write_scenes  # noqa: E402
-from higherhrnet.training.targets import render_heatmaps, to_map_coordinates  # noqa: E402
+from higherhrnet.config.header import Header
+from higherhrnet.config.inference import InferenceConfig
+from higherhrnet.config.model import InputConfig
+from higherhrnet.engines.torch import TorchEngine
+from higherhrnet.evaluation.metrics import evaluate_results
+from higherhrnet.geometry import FIRST_PIXEL_CENTER, Convention, resize_for_network, transform
+from higherhrnet.inference.predictor import Predictor
+from higherhrnet.inference.processing import PreprocessedImage
+from higherhrnet.io.datasets.coco import Annotations, Entry, load_annotations
+from higherhrnet.network.higherhrnet import HigherHRNet
+from higherhrnet.synthetic.scenes import write_scenes
+from higherhrnet.training.targets import render_heatmaps, to_map_coordinates
 
 Keypoints = NDArray[np.float64]
 """(1, P, K, 3)."""

@@ -16,7 +16,7 @@ import tyro
 from tyro.conf import Positional
 
 import higherhrnet
-from higherhrnet.config import DecodeConfig, InferenceConfig
+from higherhrnet.config.inference import DecodeConfig, InferenceConfig
 from higherhrnet.graph.export import export_onnx
 from higherhrnet.io.weights import read_weights, write_weights
 

@@ -15,7 +15,7 @@ from higherhrnet.arrays import Image
 from higherhrnet.bench.machine import peak_memory
 from higherhrnet.bench.settings import BenchEngine, BenchSettings
 from higherhrnet.bench.timing import cuda, timed
-from higherhrnet.config import DecodeConfig
+from higherhrnet.config.inference import DecodeConfig
 from higherhrnet.engines.base import EngineOptions, Precision
 from higherhrnet.engines.torch import TorchEngine
 from higherhrnet.errors import InputError, require
@@ -25,7 +25,7 @@ from higherhrnet.inference.predictor import Predictor
 from higherhrnet.inference.processing import Outputs, PreprocessedImage
 from higherhrnet.inference.stream import FailedSource, predict_stream
 from higherhrnet.io.sources import Source, read_frames
-from higherhrnet.poses import Poses
+from higherhrnet.poses.poses import Poses
 from higherhrnet.synthetic.maps import SYNTHESIZERS
 from higherhrnet.zoo.resolve import torch_weights
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from higherhrnet.bench.pipeline import STEPS, LatencyRun, PipelineInfo
 from higherhrnet.bench.timing import Measurement
-from higherhrnet.poses import Poses
+from higherhrnet.poses.poses import Poses
 
 
 @dataclass(frozen=True)

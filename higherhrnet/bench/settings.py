@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 
 from tyro.conf import FlagCreatePairsOff, arg
 
-from higherhrnet.config import InferenceConfig
+from higherhrnet.config.flags import flag
+from higherhrnet.config.inference import InferenceConfig
 from higherhrnet.engines.base import MAX_STREAMS, Precision
 from higherhrnet.errors import require
-from higherhrnet.flags import flag
 from higherhrnet.zoo.resolve import DEFAULT_MODEL
 
 BenchEngine = Literal["torch", "onnxruntime", "openvino"]

@@ -10,7 +10,7 @@ from tyro.conf import arg
 
 from higherhrnet.bench.settings import BenchSettings
 from higherhrnet.cli.options import write_json
-from higherhrnet.flags import flag
+from higherhrnet.config.flags import flag
 
 
 def bench(

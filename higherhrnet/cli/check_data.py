@@ -7,10 +7,10 @@ from typing import Annotated
 
 from tyro.conf import Positional
 
-from higherhrnet.config import InputConfig
+from higherhrnet.config.data import AugmentConfig
+from higherhrnet.config.flags import flag, required
+from higherhrnet.config.model import InputConfig
 from higherhrnet.errors import InputError, require, require_packages
-from higherhrnet.flags import flag, required
-from higherhrnet.train_config import AugmentConfig
 
 
 def check_data(

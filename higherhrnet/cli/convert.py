@@ -7,8 +7,8 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
+from higherhrnet.config.flags import flag
 from higherhrnet.errors import require
-from higherhrnet.flags import flag
 
 
 def convert(
@@ -38,8 +38,8 @@ def convert(
         input_size: Length in pixels of the sides of the crops on which the weights were trained.
     """
     from higherhrnet.graph.export import export_onnx
+    from higherhrnet.io.skeleton_files import load_skeleton
     from higherhrnet.io.weights import write_weights
-    from higherhrnet.skeleton import load_skeleton
     from higherhrnet.zoo.convert import convert_weights
 
     require(out.suffix in (".safetensors", ".onnx"), f"{out}: must end in .safetensors or .onnx")

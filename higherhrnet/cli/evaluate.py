@@ -8,8 +8,8 @@ from typing import Annotated
 from tyro.conf import arg
 
 from higherhrnet.cli.options import Flag, InferenceOptions, write_json
+from higherhrnet.config.flags import flag
 from higherhrnet.errors import InputError
-from higherhrnet.flags import flag
 
 
 def evaluate(

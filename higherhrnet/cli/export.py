@@ -9,8 +9,8 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from higherhrnet.cli.options import Flag
+from higherhrnet.config.flags import flag
 from higherhrnet.errors import InputError, require
-from higherhrnet.flags import flag
 
 
 def export(

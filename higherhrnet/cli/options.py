@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import FlagCreatePairsOff
 
+from higherhrnet.config.flags import flag
 from higherhrnet.engines.base import MAX_STREAMS, EngineOptions
 from higherhrnet.errors import InputError
-from higherhrnet.flags import flag
 from higherhrnet.io.atomic import atomic_path
 
 if TYPE_CHECKING:

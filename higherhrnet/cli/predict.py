@@ -9,9 +9,9 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 
 from higherhrnet.cli.options import Flag, InferenceOptions
+from higherhrnet.config.flags import required
 from higherhrnet.engines.base import MAX_STREAMS
 from higherhrnet.errors import require
-from higherhrnet.flags import required
 from higherhrnet.tracking.tracker import TrackConfig
 from higherhrnet.zoo.published import published_model
 from higherhrnet.zoo.resolve import DEFAULT_MODEL

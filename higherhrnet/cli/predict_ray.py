@@ -9,8 +9,8 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from higherhrnet.cli.options import Flag, InferenceOptions
+from higherhrnet.config.flags import flag, required
 from higherhrnet.errors import reading, require, require_packages
-from higherhrnet.flags import flag, required
 
 
 @dataclass(frozen=True)

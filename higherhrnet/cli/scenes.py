@@ -32,7 +32,7 @@ def scenes(
             of their keypoints.
     """
     from higherhrnet.io.images import MIN_SIDE
-    from higherhrnet.skeleton import load_skeleton
+    from higherhrnet.io.skeleton_files import load_skeleton
     from higherhrnet.synthetic.scenes import write_scenes
 
     require(count >= 1, f"--count must be at least 1, not {count}")

@@ -9,8 +9,8 @@ from typing import Annotated
 from tyro.conf import arg
 
 from higherhrnet.cli.options import InferenceOptions
+from higherhrnet.config.flags import flag
 from higherhrnet.errors import reading, require, require_packages
-from higherhrnet.flags import flag
 from higherhrnet.serving.limits import ServingLimits
 
 

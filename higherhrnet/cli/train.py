@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import arg
 from tyro.extras import subcommand_type_from_defaults
 
+from higherhrnet.config.recipes import RECIPES, describe
+from higherhrnet.config.training import TrainConfig
 from higherhrnet.errors import require_packages
-from higherhrnet.recipes import RECIPES, describe
-from higherhrnet.train_config import TrainConfig
 
 if TYPE_CHECKING:
     Recipe = TrainConfig

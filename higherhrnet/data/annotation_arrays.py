@@ -19,7 +19,7 @@ from higherhrnet.data.rle import encode_annotation, has_outline, merge_masks
 from higherhrnet.errors import InputError
 from higherhrnet.io.datasets.coco import Annotations, Entry
 from higherhrnet.io.datasets.image_store import ImageStore
-from higherhrnet.skeleton import Skeleton
+from higherhrnet.poses.skeleton import Skeleton
 
 Shape = tuple[int, int]
 """Height and width."""

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from higherhrnet.arrays import BoolArray, DoubleArray, FloatArray, Image
-from higherhrnet.config import InputConfig
+from higherhrnet.config.data import AugmentConfig
+from higherhrnet.config.model import InputConfig
 from higherhrnet.data.color import jitter_color
 from higherhrnet.data.dataset import AnnotatedImage
 from higherhrnet.data.paste import paste_people
 from higherhrnet.geometry import FIRST_PIXEL_CENTER, Matrix, transform, warp
-from higherhrnet.skeleton import Skeleton
-from higherhrnet.train_config import AugmentConfig
+from higherhrnet.poses.skeleton import Skeleton
 
 Prepare = Callable[[AnnotatedImage], AnnotatedImage]
 

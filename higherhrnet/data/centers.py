@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from higherhrnet.config.offsets import OffsetTargetConfig
 from higherhrnet.data.dataset import AnnotatedImage
-from higherhrnet.offset_config import OffsetTargetConfig
 
 
 def add_centers(source: AnnotatedImage, config: OffsetTargetConfig) -> AnnotatedImage:

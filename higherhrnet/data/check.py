@@ -11,22 +11,22 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from higherhrnet.config import DecodeConfig
+from higherhrnet.config.inference import DecodeConfig
 from higherhrnet.data.check_geometry import ImagePerson, check_geometry, person_name
 from higherhrnet.data.dataset import parse_dataset_argument
 from higherhrnet.data.orientation import find_oriented_images
 from higherhrnet.data.rle import encode_annotation
 from higherhrnet.data.sides import find_swapped_sides
 from higherhrnet.errors import InputError
-from higherhrnet.findings import Finding
 from higherhrnet.hardware import usable_cores
 from higherhrnet.io.atomic import atomic_path
 from higherhrnet.io.datasets.coco import Annotations, Entry, read_annotations
 from higherhrnet.io.datasets.coco_entries import image_name
 from higherhrnet.io.datasets.image_folder import find_images
 from higherhrnet.io.datasets.image_store import ImageStore
-from higherhrnet.keypoint_names import describe_pairs
-from higherhrnet.skeleton import Skeleton
+from higherhrnet.io.findings import Finding
+from higherhrnet.poses.keypoint_names import describe_pairs
+from higherhrnet.poses.skeleton import Skeleton
 
 MAX_SWAPPED_FRACTION = 0.1
 """Fraction of people with possibly swapped left and right keypoints above which they are an error.

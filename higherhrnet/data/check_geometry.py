@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from higherhrnet.arrays import BoolArray, DoubleArray
-from higherhrnet.findings import Finding
 from higherhrnet.io.datasets.coco_entries import (
     Entry,
     annotation_name,
@@ -19,7 +18,8 @@ from higherhrnet.io.datasets.coco_entries import (
     image_name,
     labeled_points,
 )
-from higherhrnet.skeleton import Skeleton
+from higherhrnet.io.findings import Finding
+from higherhrnet.poses.skeleton import Skeleton
 
 ImagePerson = tuple[Entry, Entry]
 """An image and one of its annotations."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from higherhrnet.arrays import BoolArray, DoubleArray, FloatArray, Image
+from higherhrnet.config.data import DataConfig
 from higherhrnet.data.annotation_arrays import PackedAnnotations, pack_annotations
 from higherhrnet.data.merge import merge_skeletons, unify_names
 from higherhrnet.data.rle import decode_mask
@@ -17,8 +18,9 @@ from higherhrnet.errors import InputError, reading, require
 from higherhrnet.io.datasets.coco import Annotations, load_annotations
 from higherhrnet.io.datasets.image_folder import find_images
 from higherhrnet.io.datasets.image_store import ImageStore
-from higherhrnet.skeleton import CROWDPOSE, Skeleton, load_skeleton
-from higherhrnet.train_config import DataConfig
+from higherhrnet.io.skeleton_files import load_skeleton
+from higherhrnet.poses.skeleton import Skeleton
+from higherhrnet.poses.skeletons import CROWDPOSE
 
 
 @dataclass(frozen=True, eq=False)

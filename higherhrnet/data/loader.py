@@ -20,11 +20,12 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from higherhrnet.arrays import DoubleArray
+from higherhrnet.config.data import DataConfig
+from higherhrnet.config.training import TrainConfig
 from higherhrnet.data.augment import Prepare, Sample, augment
 from higherhrnet.data.dataset import AnnotatedImage, KeypointDataset
 from higherhrnet.errors import InputError
 from higherhrnet.hardware import usable_cores
-from higherhrnet.train_config import DataConfig, TrainConfig
 
 SampleKey = tuple[int, int, int]
 """Epoch, position in the epoch and index of the image; they determine the sample."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import chain
 
-from higherhrnet.keypoint_names import respell
-from higherhrnet.skeleton import SKELETONS, Skeleton
+from higherhrnet.poses.keypoint_names import respell
+from higherhrnet.poses.skeleton import Skeleton
+from higherhrnet.poses.skeletons import SKELETONS
 
 
 def merge_skeletons(skeletons: Sequence[Skeleton]) -> Skeleton:

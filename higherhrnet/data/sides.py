@@ -19,8 +19,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from higherhrnet.arrays import BoolArray, DoubleArray, FloatArray
-from higherhrnet.keypoint_names import SidePair, find_side_pairs
-from higherhrnet.skeleton import Skeleton
+from higherhrnet.poses.keypoint_names import SidePair, find_side_pairs
+from higherhrnet.poses.skeleton import Skeleton
 
 _OPPOSITE_COSINE = -0.5  # vectors are opposite if the angle between them is above 120 degrees
 _HEAD_PARTS = ("eye", "ear")

@@ -8,14 +8,14 @@ from typing import NamedTuple
 import numpy as np
 
 from higherhrnet.arrays import FloatArray
-from higherhrnet.config import DecodeConfig
+from higherhrnet.config.inference import DecodeConfig
 from higherhrnet.decoding.aggregate import Maps
 from higherhrnet.decoding.grouping import group_by_tag
 from higherhrnet.decoding.peaks import find_peaks
 from higherhrnet.decoding.refine import adjust_keypoints, find_missing_keypoints
 from higherhrnet.decoding.subpixel import locate_peaks
 from higherhrnet.decoding.upsample import Upsampled
-from higherhrnet.skeleton import Skeleton
+from higherhrnet.poses.skeleton import Skeleton
 
 
 class DecodedPeople(NamedTuple):

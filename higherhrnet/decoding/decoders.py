@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from higherhrnet.arrays import FloatArray
-from higherhrnet.config import HeadName, InferenceConfig
+from higherhrnet.config.header import Header
+from higherhrnet.config.inference import InferenceConfig
+from higherhrnet.config.model import HeadName
 from higherhrnet.decoding.drawable import DrawableMaps
 from higherhrnet.decoding.offsets.offset_decoder import OffsetDecoder
 from higherhrnet.decoding.tag_decoder import TagDecoder
 from higherhrnet.geometry import Resize
-from higherhrnet.header import Header
-from higherhrnet.poses import Poses
+from higherhrnet.poses.poses import Poses
 
 
 class Decoder(Protocol):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from higherhrnet.arrays import DoubleArray, FloatArray
-from higherhrnet.config import DecodeConfig
+from higherhrnet.config.inference import DecodeConfig
 from higherhrnet.decoding.assignment import assign
 from higherhrnet.decoding.peaks import Peaks
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from higherhrnet.arrays import FloatArray
-from higherhrnet.config import DecodeConfig
-from higherhrnet.oks import object_keypoint_similarity
-from higherhrnet.poses import Poses
+from higherhrnet.config.inference import DecodeConfig
+from higherhrnet.poses.oks import object_keypoint_similarity
+from higherhrnet.poses.poses import Poses
 
 
 def select(poses: Poses, config: DecodeConfig) -> Poses:

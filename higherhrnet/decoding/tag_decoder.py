@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from higherhrnet.arrays import FloatArray
-from higherhrnet.config import InferenceConfig
+from higherhrnet.config.header import Header
+from higherhrnet.config.inference import InferenceConfig
 from higherhrnet.decoding.aggregate import Maps, ScaleMaps, merge_scales, merge_views
 from higherhrnet.decoding.decode import decode
 from higherhrnet.decoding.drawable import DrawableMaps
 from higherhrnet.decoding.upsample import resize
 from higherhrnet.geometry import Resize
-from higherhrnet.header import Header
-from higherhrnet.poses import Poses
+from higherhrnet.poses.poses import Poses
 
 
 class TagDecoder:

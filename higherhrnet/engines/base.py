@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Literal, Protocol, get_args
 from tyro.conf import arg
 
 from higherhrnet.arrays import FloatArray
+from higherhrnet.config.flags import flag
+from higherhrnet.config.header import Header
 from higherhrnet.errors import InputError, require
-from higherhrnet.flags import flag
-from higherhrnet.header import Header
 from higherhrnet.zoo.resolve import DEFAULT_MODEL
 
 if TYPE_CHECKING:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
+from higherhrnet.config.header import Header
 from higherhrnet.engines.base import Engine, EngineName, EngineOptions, Precision
 from higherhrnet.engines.cache import exported_onnx
 from higherhrnet.engines.onnxruntime import load_onnxruntime
 from higherhrnet.engines.openvino import load_openvino
 from higherhrnet.errors import InputError
 from higherhrnet.hardware import usable_cores
-from higherhrnet.header import Header
 from higherhrnet.zoo.resolve import resolve_model, torch_weights
 
 _INSTALL = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from higherhrnet.config.header import Header
 from higherhrnet.engines.base import (
     Engine,
     FunctionEngine,
@@ -13,7 +14,6 @@ from higherhrnet.engines.base import (
     invalid_onnx,
 )
 from higherhrnet.errors import InputError
-from higherhrnet.header import Header
 
 
 def load_onnxruntime(

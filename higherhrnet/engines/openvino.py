@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from higherhrnet.arrays import FloatArray
+from higherhrnet.config.header import Header
 from higherhrnet.engines.base import (
     Engine,
     FunctionEngine,
@@ -23,7 +24,6 @@ from higherhrnet.engines.base import (
 from higherhrnet.engines.cache import cache_subfolder
 from higherhrnet.errors import InputError
 from higherhrnet.geometry import STRIDE
-from higherhrnet.header import Header
 
 _INITIALIZATION = Lock()
 """Held while OpenVINO is initialized."""

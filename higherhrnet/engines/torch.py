@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from higherhrnet.arrays import FloatArray
+from higherhrnet.config.header import Header
 from higherhrnet.engines.base import FunctionEngine, Precision
 from higherhrnet.errors import InputError
-from higherhrnet.header import Header
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

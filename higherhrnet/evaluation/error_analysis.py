@@ -21,7 +21,7 @@ from higherhrnet.evaluation.keypoint_similarity import (
 )
 from higherhrnet.evaluation.pairing import PairedResults
 from higherhrnet.io.datasets.coco import Entry
-from higherhrnet.skeleton import Skeleton
+from higherhrnet.poses.skeleton import Skeleton
 
 PEOPLE = {
     "matched": "matched to a result with an OKS of at least 0.5",

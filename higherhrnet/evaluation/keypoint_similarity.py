@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from higherhrnet import oks
 from higherhrnet.arrays import BoolArray, DoubleArray
 from higherhrnet.io.datasets.coco import Entry
-from higherhrnet.skeleton import Skeleton
+from higherhrnet.poses import oks
+from higherhrnet.poses.skeleton import Skeleton
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ from higherhrnet.evaluation.crowd_index import crowd_indices
 from higherhrnet.evaluation.pairing import PairedResults, pair_results
 from higherhrnet.evaluation.precision_recall import PrecisionRecall, precision_recall_by_area
 from higherhrnet.io.datasets.coco import Annotations, load_annotations, load_predictions
-from higherhrnet.skeleton import CROWDPOSE
+from higherhrnet.poses.skeletons import CROWDPOSE
 
 COCO_METRICS = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
 """Average precision and average recall: over OKS 0.50 to 0.95, at 0.50, at 0.75, for medium and for

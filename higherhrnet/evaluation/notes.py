@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from higherhrnet.evaluation.keypoint_similarity import is_evaluated
 from higherhrnet.evaluation.pairing import PairedResults
-from higherhrnet.findings import Finding
 from higherhrnet.io.datasets.coco_entries import annotation_name, has_negligible_area, image_name
+from higherhrnet.io.findings import Finding
 
 
 def evaluation_notes(paired: PairedResults) -> list[str]:

@@ -11,8 +11,8 @@ from unicodedata import normalize
 
 from higherhrnet.errors import InputError
 from higherhrnet.io.datasets.coco import Annotations, Entry
-from higherhrnet.json_values import identifier
-from higherhrnet.skeleton import CROWDPOSE
+from higherhrnet.io.json_values import identifier
+from higherhrnet.poses.skeletons import CROWDPOSE
 
 CROWDPOSE_AREA = 0.53
 """CrowdPose's files contain no areas; its evaluation code uses this fraction of the box's area."""

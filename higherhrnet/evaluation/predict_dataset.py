@@ -17,9 +17,9 @@ from higherhrnet.io.datasets.coco import Annotations, Entry
 from higherhrnet.io.datasets.image_store import ImageStore, annotated_shape
 from higherhrnet.io.predictions import PredictionWriter
 from higherhrnet.io.sources import Frame, Source
-from higherhrnet.keypoint_names import respell
-from higherhrnet.poses import Poses
-from higherhrnet.skeleton import Skeleton
+from higherhrnet.poses.keypoint_names import respell
+from higherhrnet.poses.poses import Poses
+from higherhrnet.poses.skeleton import Skeleton
 
 MAX_INITIAL_FAILURES = 20
 """The number of unreadable images at the beginning after which a run ends with an error."""

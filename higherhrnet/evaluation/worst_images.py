@@ -16,8 +16,8 @@ from higherhrnet.evaluation.pairing import PairedResults
 from higherhrnet.io.datasets.coco import Entry
 from higherhrnet.io.datasets.image_store import ImageStore, annotated_shape
 from higherhrnet.io.images import write_image
-from higherhrnet.poses import Poses
-from higherhrnet.skeleton import Skeleton
+from higherhrnet.poses.poses import Poses
+from higherhrnet.poses.skeleton import Skeleton
 from higherhrnet.visualization.poses import draw
 
 NUM_IMAGES = 20

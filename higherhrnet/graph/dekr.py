@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from higherhrnet.arrays import FloatArray
-from higherhrnet.config import ModelConfig
+from higherhrnet.config.model import ModelConfig
 from higherhrnet.graph.architecture import OFFSET_BLOCKS, OFFSET_CHANNELS, TAPS
 from higherhrnet.graph.builder import BatchNorm, GraphBuilder, Value
 from higherhrnet.graph.hrnet import add_backbone, basic_block, conv_bn

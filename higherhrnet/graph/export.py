@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from higherhrnet.config.header import Header
 from higherhrnet.graph.higherhrnet import build_model, check_weights
-from higherhrnet.header import Header
 from higherhrnet.io.atomic import atomic_path
 from higherhrnet.io.weights import Weights
 

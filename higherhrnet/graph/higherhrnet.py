@@ -7,7 +7,7 @@ from textwrap import shorten
 
 import onnx
 
-from higherhrnet.config import HeadName, ModelConfig
+from higherhrnet.config.model import HeadName, ModelConfig
 from higherhrnet.errors import require
 from higherhrnet.graph.architecture import DECONV_PADDING
 from higherhrnet.graph.builder import BATCH_COUNTER, BatchNorm, GraphBuilder, Value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from higherhrnet.config import ModelConfig
+from higherhrnet.config.model import ModelConfig
 from higherhrnet.graph.architecture import BOTTLENECK_EXPANSION, LAYER1_BLOCKS, STEM_CHANNELS
 from higherhrnet.graph.builder import BatchNorm, GraphBuilder, Value
 from higherhrnet.graph.stems import StemOutput, add_efficientnet, add_movenet

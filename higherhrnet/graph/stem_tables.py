@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from higherhrnet.config import StemName
+from higherhrnet.config.model import StemName
 
 
 class StemStage(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from higherhrnet.config import StemName
+from higherhrnet.config.model import StemName
 from higherhrnet.graph.builder import BatchNorm, GraphBuilder, Value
 from higherhrnet.graph.stem_tables import (
     EFFICIENTNET_EPSILON,

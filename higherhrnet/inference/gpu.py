@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 from numpy.typing import NDArray
 
 from higherhrnet.arrays import FloatArray, Image
-from higherhrnet.config import HeadName, InferenceConfig
+from higherhrnet.config.header import Header
+from higherhrnet.config.inference import InferenceConfig
+from higherhrnet.config.model import HeadName
 from higherhrnet.decoding.decoders import load_decoder
 from higherhrnet.engines.base import TensorEngine, engine_errors
 from higherhrnet.geometry import FLIP_SHIFT
-from higherhrnet.header import Header
 from higherhrnet.inference.processing import Processing, normalization
 
 if TYPE_CHECKING:

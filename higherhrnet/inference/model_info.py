@@ -8,13 +8,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from higherhrnet.config import HeadName, ModelConfig
+from higherhrnet.config.header import Header
+from higherhrnet.config.model import HeadName, ModelConfig
 from higherhrnet.engines.base import EngineOptions
 from higherhrnet.engines.load import load_engine
 from higherhrnet.errors import InputError
 from higherhrnet.graph.higherhrnet import trace
-from higherhrnet.header import Header
-from higherhrnet.keypoint_names import describe_pairs
+from higherhrnet.poses.keypoint_names import describe_pairs
 from higherhrnet.zoo.resolve import resolve_model
 
 _MAX_HEADER_BYTES = 2**24

@@ -13,18 +13,18 @@ from typing import Any, overload
 import numpy as np
 
 from higherhrnet.arrays import Image
-from higherhrnet.config import InferenceConfig
+from higherhrnet.config.header import Header
+from higherhrnet.config.inference import InferenceConfig
 from higherhrnet.decoding.decoders import Decoder
 from higherhrnet.decoding.drawable import DrawableMaps
 from higherhrnet.decoding.select import select
 from higherhrnet.engines.base import Engine, EngineName, EngineOptions, Precision
 from higherhrnet.engines.load import load_engine
 from higherhrnet.geometry import Resize, resize_for_network
-from higherhrnet.header import Header
 from higherhrnet.inference.processing import CpuProcessing, Outputs, PreprocessedImage, Processing
 from higherhrnet.io.image_formats.deep_images import white_level
 from higherhrnet.io.images import ImageSource, is_image_source, read_image
-from higherhrnet.poses import Poses
+from higherhrnet.poses.poses import Poses
 from higherhrnet.zoo.resolve import DEFAULT_MODEL
 
 _CHUNK = 8

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from higherhrnet.arrays import FloatArray, Image
-from higherhrnet.config import InferenceConfig
+from higherhrnet.config.header import Header
+from higherhrnet.config.inference import InferenceConfig
 from higherhrnet.decoding.decoders import Decoder, load_decoder
 from higherhrnet.decoding.upsample import flip_horizontally
 from higherhrnet.engines.base import Engine
 from higherhrnet.geometry import FLIP_SHIFT, Resize
-from higherhrnet.header import Header
 
 Outputs = dict[float, list[FloatArray]]
 """The network's outputs for one image: for each scale, its maps, coarse to fine."""

@@ -21,7 +21,7 @@ from higherhrnet.io.images import write_image
 from higherhrnet.io.predictions import PredictionWriter
 from higherhrnet.io.sources import Frame, Source, count_frames
 from higherhrnet.io.video.video_writer import VideoWriter, timestamp
-from higherhrnet.poses import Poses
+from higherhrnet.poses.poses import Poses
 from higherhrnet.tracking.tracker import TrackConfig, Tracker
 from higherhrnet.visualization.maps import draw_maps
 from higherhrnet.visualization.poses import draw

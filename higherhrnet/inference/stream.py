@@ -22,7 +22,7 @@ from higherhrnet.hardware import usable_cores
 from higherhrnet.inference.predictor import Predictor
 from higherhrnet.inference.processing import Outputs, PreprocessedImage
 from higherhrnet.io.sources import Frame, Source, read_frames
-from higherhrnet.poses import Poses
+from higherhrnet.poses.poses import Poses
 
 T = TypeVar("T")
 Input = tuple[Frame, PreprocessedImage]

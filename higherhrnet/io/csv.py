@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from higherhrnet.io.atomic import atomic_path
-from higherhrnet.skeleton import Skeleton
+from higherhrnet.poses.skeleton import Skeleton
 
 COLUMNS = ("image", "frame", "time", "track_id", "score")
 """The first columns; the columns x, y and score of each keypoint follow."""

@@ -23,8 +23,8 @@ from higherhrnet.io.datasets.coco import check_results
 from higherhrnet.io.listing import unique_name
 from higherhrnet.io.remote import Url
 from higherhrnet.io.sources import Frame, Source
-from higherhrnet.poses import Poses
-from higherhrnet.skeleton import Skeleton
+from higherhrnet.poses.poses import Poses
+from higherhrnet.poses.skeleton import Skeleton
 
 JSONL_FILE, RESULTS_FILE, CSV_FILE = "predictions.jsonl", "predictions.json", "predictions.csv"
 SETTINGS_FILE = "settings.json"

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from higherhrnet.config.header import Header
 from higherhrnet.errors import InputError, require_file
-from higherhrnet.header import Header
 from higherhrnet.io.atomic import atomic_path
 
 Weights = Mapping[str, NDArray[Any]]

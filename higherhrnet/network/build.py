@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from higherhrnet.config import HeadName, ModelConfig
+from higherhrnet.config.model import HeadName, ModelConfig
 from higherhrnet.network.dekr import DEKR
 from higherhrnet.network.higherhrnet import HigherHRNet
 

@@ -9,8 +9,8 @@ from textwrap import shorten
 import torch
 from torch import Tensor, nn
 
+from higherhrnet.config.header import Header
 from higherhrnet.errors import InputError
-from higherhrnet.header import Header
 from higherhrnet.io.weights import Weights, read_weights, write_weights
 from higherhrnet.network.build import PoseNetwork, build_network
 

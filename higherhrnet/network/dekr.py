@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from higherhrnet.config import ModelConfig
+from higherhrnet.config.model import ModelConfig
 from higherhrnet.graph.architecture import OFFSET_BLOCKS, OFFSET_CHANNELS, TAPS
 from higherhrnet.network.hrnet import BasicBlock, HRNet, conv_bn, initialize_convolution
 

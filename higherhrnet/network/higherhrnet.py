@@ -12,7 +12,7 @@ from dataclasses import asdict
 import torch
 from torch import Tensor, nn
 
-from higherhrnet.config import ModelConfig, StemName
+from higherhrnet.config.model import ModelConfig, StemName
 from higherhrnet.graph.architecture import DECONV_PADDING
 from higherhrnet.network.hrnet import BasicBlock, HRNet, initialize_convolution
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from higherhrnet.config import ModelConfig, StemName
+from higherhrnet.config.model import ModelConfig, StemName
 from higherhrnet.errors import InputError
 from higherhrnet.geometry import STRIDE
 from higherhrnet.graph.architecture import BOTTLENECK_EXPANSION, LAYER1_BLOCKS, STEM_CHANNELS

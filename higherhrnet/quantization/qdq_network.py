@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import onnx
 from onnxruntime.quantization import QDQQuantizer, QuantType, quant_pre_process
 
+from higherhrnet.config.header import Header
 from higherhrnet.errors import InputError
-from higherhrnet.header import Header
 from higherhrnet.io.atomic import atomic_path
 
 if TYPE_CHECKING:

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from higherhrnet.errors import require
 from higherhrnet.inference.run import Summary
+from higherhrnet.poses.skeleton import Skeleton
 from higherhrnet.ray.actor import InferenceActor, Load
 from higherhrnet.ray.cluster import cluster, max_actors
 from higherhrnet.ray.paths import absolute_uri, deduplicate, locate
@@ -30,7 +31,6 @@ from higherhrnet.ray.tables import (
     remove_incomplete,
     write_shard,
 )
-from higherhrnet.skeleton import Skeleton
 
 
 def run_predict_ray(

@@ -28,9 +28,9 @@ from pyarrow import fs
 from higherhrnet.arrays import FloatArray
 from higherhrnet.errors import InputError, require
 from higherhrnet.io.predictions import SETTINGS_FILE
-from higherhrnet.poses import Poses
+from higherhrnet.poses.poses import Poses
+from higherhrnet.poses.skeleton import Skeleton
 from higherhrnet.ray.paths import Location
-from higherhrnet.skeleton import Skeleton
 
 PEOPLE, IMAGES, FAILED = "people", "images", "failed"
 _RUN_FILE = "run"

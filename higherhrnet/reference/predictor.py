@@ -11,14 +11,14 @@ from typing import Any
 
 import torch
 
+from higherhrnet.config.header import Header
 from higherhrnet.engines.torch import TorchEngine
 from higherhrnet.errors import InputError, require
-from higherhrnet.header import Header
 from higherhrnet.inference.predictor import Predictor
 from higherhrnet.inference.processing import PreprocessedImage
 from higherhrnet.network import checkpoint
 from higherhrnet.network.higherhrnet import HigherHRNet
-from higherhrnet.poses import Poses
+from higherhrnet.poses.poses import Poses
 from higherhrnet.reference.decoder import aggregate, decode
 
 

@@ -21,7 +21,7 @@ from higherhrnet.hardware import usable_cores
 from higherhrnet.inference.predictor import Predictor
 from higherhrnet.inference.processing import Outputs, PreprocessedImage
 from higherhrnet.io.images import read_image
-from higherhrnet.poses import Poses
+from higherhrnet.poses.poses import Poses
 from higherhrnet.serving.batching import Batcher, BatchItem
 from higherhrnet.serving.limits import ServingLimits
 from higherhrnet.serving.metrics import ServiceMetrics

@@ -9,10 +9,10 @@ from typing import Any
 
 from higherhrnet.arrays import Image
 from higherhrnet.io.images import encode_image
-from higherhrnet.poses import Poses
+from higherhrnet.poses.poses import Poses
+from higherhrnet.poses.skeleton import Skeleton
 from higherhrnet.serving.inference_service import InferenceResult
 from higherhrnet.serving.schemas import ImageFormat
-from higherhrnet.skeleton import Skeleton
 from higherhrnet.visualization.maps import draw_overlays
 from higherhrnet.visualization.poses import draw
 

@@ -13,8 +13,9 @@ import cv2
 import numpy as np
 
 from higherhrnet.arrays import DoubleArray, FloatArray
-from higherhrnet.config import HeadName
-from higherhrnet.skeleton import COCO, Skeleton
+from higherhrnet.config.model import HeadName
+from higherhrnet.poses.skeleton import Skeleton
+from higherhrnet.poses.skeletons import COCO
 
 HEATMAP_SIGMA = 2.0
 """Standard deviation of the Gaussian around a keypoint, in cells, at both resolutions."""

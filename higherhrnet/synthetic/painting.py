@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from higherhrnet.arrays import BoolArray, DoubleArray, FloatArray, Image
 from higherhrnet.errors import InputError
-from higherhrnet.skeleton import COCO, Skeleton
+from higherhrnet.poses.skeleton import Skeleton
+from higherhrnet.poses.skeletons import COCO
 from higherhrnet.synthetic.bodies import PARTS, POINTS, SHOWN_POINTS, SyntheticPeople, part_polygons
 
 CROWD = -1

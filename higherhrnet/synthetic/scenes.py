@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from higherhrnet.arrays import DoubleArray, Image
 from higherhrnet.errors import InputError
 from higherhrnet.io.atomic import atomic_path
-from higherhrnet.skeleton import COCO, Skeleton
+from higherhrnet.poses.skeleton import Skeleton
+from higherhrnet.poses.skeletons import COCO
 from higherhrnet.synthetic.bodies import convex_hulls, sample_people
 from higherhrnet.synthetic.painting import Objects, Scene, fill, paint_scene
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from higherhrnet.arrays import BoolArray, DoubleArray, FloatArray, IndexArray
 from higherhrnet.decoding.assignment import assign
 from higherhrnet.errors import require
-from higherhrnet.oks import object_keypoint_similarity
-from higherhrnet.poses import Poses
+from higherhrnet.poses.oks import object_keypoint_similarity
+from higherhrnet.poses.poses import Poses
 from higherhrnet.tracking.one_euro import one_euro
 
 Tracks = NDArray[np.void]

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from torch import nn
 
-from higherhrnet.config import ModelConfig
+from higherhrnet.config.model import ModelConfig
+from higherhrnet.config.training import TrainConfig
 from higherhrnet.errors import InputError
 from higherhrnet.network import build, checkpoint
-from higherhrnet.skeleton import Skeleton
-from higherhrnet.train_config import TrainConfig
+from higherhrnet.poses.skeleton import Skeleton
 from higherhrnet.training.pretrained import load_backbone
 from higherhrnet.zoo.download import download_model
 from higherhrnet.zoo.published import PUBLISHED

@@ -9,11 +9,11 @@ from typing import Any, Literal, ParamSpec, Self, TypeVar
 import torch
 from torch import Tensor, nn
 
+from higherhrnet.config.training import TrainConfig
 from higherhrnet.data.dataset import AnnotatedImage
 from higherhrnet.data.loader import Batch
 from higherhrnet.errors import InputError
 from higherhrnet.network.build import PoseNetwork
-from higherhrnet.train_config import TrainConfig
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")

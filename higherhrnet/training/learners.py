@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from higherhrnet.config import HeadName
+from higherhrnet.config.model import HeadName
+from higherhrnet.config.training import TrainConfig
 from higherhrnet.network.build import PoseNetwork
-from higherhrnet.train_config import TrainConfig
 from higherhrnet.training.learner import Learner
-from higherhrnet.training.network_with_losses import NetworkWithLosses
 from higherhrnet.training.offset_learner import OffsetLearner
+from higherhrnet.training.tag_learner import TagLearner
 
-LEARNERS: dict[HeadName, Any] = {"tags": NetworkWithLosses, "offsets": OffsetLearner}
+LEARNERS: dict[HeadName, Any] = {"tags": TagLearner, "offsets": OffsetLearner}
 """The class of each head, a subclass of `Learner` for the network that `network.build` returns."""
 
 

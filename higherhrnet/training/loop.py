@@ -13,11 +13,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from higherhrnet.config.training import TrainConfig
 from higherhrnet.data.dataset import load_dataset
 from higherhrnet.errors import InputError
 from higherhrnet.io.images import write_image
 from higherhrnet.network import checkpoint
-from higherhrnet.train_config import TrainConfig
 from higherhrnet.training.parallel import process_group
 from higherhrnet.training.progress import ProgressDisplay
 from higherhrnet.training.run_folder import RunFolder
@@ -224,7 +224,7 @@ class TrainingLoop:
             if previews is not None:
                 name = f"epoch-{state.epoch:07.1f}.jpg"
                 write_image(self.folder.path / "previews" / name, previews)
-        state.network_with_losses.train()
+        state.tag_learner.train()
         self._speed_start = time.monotonic()
 
     def _save(self) -> None:
@@ -234,7 +234,7 @@ class TrainingLoop:
             self.folder.save_state(self.state.state_dict())
             network, header = self.state.evaluated_network(), self.state.header()
             checkpoint.save(self.folder.path / "last.safetensors", network, header)
-            self.state.network_with_losses.train()
+            self.state.tag_learner.train()
         self._speed_start += time.monotonic() - start
 
 

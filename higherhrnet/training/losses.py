@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from higherhrnet.train_config import PushType
+from higherhrnet.config.training import PushType
 
 
 def heatmap_loss(predicted: Tensor, target: Tensor, mask: Tensor) -> Tensor:

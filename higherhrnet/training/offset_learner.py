@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from higherhrnet.config.training import TrainConfig
 from higherhrnet.data.centers import add_centers
 from higherhrnet.data.dataset import AnnotatedImage
 from higherhrnet.data.loader import Batch
 from higherhrnet.network.dekr import DEKR
-from higherhrnet.train_config import TrainConfig
 from higherhrnet.training.learner import Learner
 from higherhrnet.training.offset_losses import offset_loss, weighted_heatmap_loss
 from higherhrnet.training.offset_targets import make_offset_targets

@@ -12,11 +12,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from higherhrnet.config import Convention
+from higherhrnet.config.offsets import OffsetTargetConfig
+from higherhrnet.config.training import TargetConfig
 from higherhrnet.data.loader import Batch
-from higherhrnet.geometry import FIRST_PIXEL_CENTER
-from higherhrnet.offset_config import OffsetTargetConfig
-from higherhrnet.train_config import TargetConfig
+from higherhrnet.geometry import FIRST_PIXEL_CENTER, Convention
 from higherhrnet.training.targets import cell_indices, to_map_coordinates
 
 _MIN_DIAGONAL = 32**0.5

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 
+from higherhrnet.config.training import TrainConfig
 from higherhrnet.hardware import computes_bf16
-from higherhrnet.train_config import TrainConfig
 from higherhrnet.training.parallel import ProcessGroup
 from higherhrnet.training.resume import saved_settings
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
+from higherhrnet.config.training import TrainConfig
 from higherhrnet.errors import InputError, reading
-from higherhrnet.train_config import TrainConfig
 
 JsonObject = dict[str, Any]
 

@@ -20,9 +20,9 @@ from typing import Any
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
+from higherhrnet.config.training import TrainConfig
 from higherhrnet.errors import InputError
 from higherhrnet.io.atomic import atomic_path
-from higherhrnet.train_config import TrainConfig
 from higherhrnet.training.curves import MetricsLine, TrainingCurves
 
 _EPOCH_DIGITS = 6

@@ -10,15 +10,16 @@ import numpy as np
 import torch
 
 from higherhrnet.arrays import Image
-from higherhrnet.config import InputConfig
+from higherhrnet.config.data import AugmentConfig, DataConfig
+from higherhrnet.config.model import InputConfig
+from higherhrnet.config.training import TargetConfig
 from higherhrnet.data.augment import Sample, augment
 from higherhrnet.data.dataset import KeypointDataset, load_dataset
 from higherhrnet.errors import InputError
 from higherhrnet.geometry import FIRST_PIXEL_CENTER
 from higherhrnet.io.images import write_image
-from higherhrnet.poses import Poses
-from higherhrnet.skeleton import Skeleton
-from higherhrnet.train_config import AugmentConfig, DataConfig, TargetConfig
+from higherhrnet.poses.poses import Poses
+from higherhrnet.poses.skeleton import Skeleton
 from higherhrnet.training.targets import render_heatmaps, to_map_coordinates
 from higherhrnet.visualization.maps import BACKGROUND_COLOR, TEXT_COLOR, draw_heatmaps
 from higherhrnet.visualization.poses import draw

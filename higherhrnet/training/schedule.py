@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import cos, pi
 
-from higherhrnet.train_config import OptimConfig
+from higherhrnet.config.training import OptimConfig
 
 _WARMUP_START = 0.1
 """The factor of the learning rate at the beginning of the warmup."""

@@ -13,12 +13,12 @@ from torch.nn import SyncBatchNorm
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 
+from higherhrnet.config.header import Header
+from higherhrnet.config.training import TrainConfig
 from higherhrnet.data.dataset import KeypointDataset
 from higherhrnet.data.loader import Batch, BatchSampler, load_batches, loader_workers
 from higherhrnet.errors import InputError
-from higherhrnet.header import Header
 from higherhrnet.network.build import PoseNetwork
-from higherhrnet.train_config import TrainConfig
 from higherhrnet.training.ema import ExponentialMovingAverage
 from higherhrnet.training.initialize import build_network
 from higherhrnet.training.learners import build_learner
@@ -54,9 +54,9 @@ class TrainState:
         )
         if config.run.sync_bn and group.size > 1:
             module = SyncBatchNorm.convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]
-        self.network_with_losses = module
+        self.tag_learner = module
         self.parallel = DistributedDataParallel(module) if group.size > 1 else module
-        """`network_with_losses`, whose gradients are averaged over the processes."""
+        """`tag_learner`, whose gradients are averaged over the processes."""
         optim = config.optim
         self.optimizer = torch.optim.Adam(
             module.parameter_groups(), optim.lr, weight_decay=optim.weight_decay, fused=True
@@ -122,7 +122,7 @@ class TrainState:
         """Returns everything that is needed to resume the run."""
         cuda = self.group.device.type == "cuda"
         return {
-            "network_with_losses": self.network_with_losses.state_dict(),
+            "tag_learner": self.tag_learner.state_dict(),
             "average": self.average.network.state_dict() if self.average else None,
             "optimizer": self.optimizer.state_dict(),
             "rng_state": torch.get_rng_state(),
@@ -160,7 +160,7 @@ class TrainState:
             InputError: the state is that of another network or optimizer.
         """
         try:
-            self.network_with_losses.load_state_dict(state["network_with_losses"])
+            self.tag_learner.load_state_dict(state["tag_learner"])
             if self.average:
                 self.average.network.load_state_dict(state["average"] or self.network.state_dict())
             self.optimizer.load_state_dict(state["optimizer"])
@@ -184,7 +184,7 @@ class TrainState:
         """Loads batches from the current step on, without end."""
         self.sampler.start_batch = self.step * self.config.optim.accumulate
         pin_memory = self.group.device.type == "cuda"
-        prepare = partial(self.network_with_losses.prepare, config=self.config)
+        prepare = partial(self.tag_learner.prepare, config=self.config)
         return load_batches(self.dataset, self.config, self.sampler, pin_memory, prepare)
 
     def train_step(self, batches: Iterator[Batch]) -> tuple[dict[str, Tensor], list[str]]:
@@ -209,7 +209,7 @@ class TrainState:
             for name, loss in batch_losses.items():
                 losses[name] = losses.get(name, 0) + loss.detach() / optim.accumulate
         if optim.clip:
-            clip_grad_norm_(self.network_with_losses.parameters(), optim.clip)
+            clip_grad_norm_(self.tag_learner.parameters(), optim.clip)
         self.optimizer.step()
         self.step += 1
         if self.average:
@@ -225,7 +225,7 @@ class TrainState:
 
         It is the moving average of the weights if there is one.
 
-        Call `network_with_losses.train()` before the next training step.
+        Call `tag_learner.train()` before the next training step.
         """
         network: PoseNetwork = self.average.network if self.average else self.network  # type: ignore[assignment]
         return network.eval()

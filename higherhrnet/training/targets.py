@@ -12,9 +12,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from higherhrnet.config import Convention
+from higherhrnet.config.training import TargetConfig
 from higherhrnet.data.loader import Batch
-from higherhrnet.train_config import TargetConfig
+from higherhrnet.geometry import Convention
 
 _MIN_SIGMA = 0.5
 """The smallest sigma of a person, in map cells."""

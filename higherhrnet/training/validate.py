@@ -10,21 +10,21 @@ import cv2
 import numpy as np
 
 from higherhrnet.arrays import Image
+from higherhrnet.config.data import DataConfig
+from higherhrnet.config.header import Header
 from higherhrnet.data.dataset import parse_dataset_argument
 from higherhrnet.engines.torch import TorchEngine
 from higherhrnet.errors import InputError
 from higherhrnet.evaluation.metrics import evaluate_results
 from higherhrnet.evaluation.predict_dataset import predict_dataset
-from higherhrnet.header import Header
 from higherhrnet.inference.predictor import Predictor
 from higherhrnet.io.datasets.coco import Annotations, Entry, load_annotations
 from higherhrnet.io.datasets.image_folder import find_images
 from higherhrnet.io.datasets.image_store import ImageStore, annotated_shape
-from higherhrnet.keypoint_names import respell
 from higherhrnet.network.build import PoseNetwork
-from higherhrnet.poses import Poses
-from higherhrnet.skeleton import Skeleton
-from higherhrnet.train_config import DataConfig
+from higherhrnet.poses.keypoint_names import respell
+from higherhrnet.poses.poses import Poses
+from higherhrnet.poses.skeleton import Skeleton
 from higherhrnet.training.parallel import ProcessGroup
 from higherhrnet.visualization.maps import draw_overlays
 from higherhrnet.visualization.poses import draw

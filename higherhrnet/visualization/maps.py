@@ -8,7 +8,7 @@ import numpy as np
 from higherhrnet.arrays import FloatArray, Image
 from higherhrnet.errors import InputError
 from higherhrnet.io.images import require_rgb
-from higherhrnet.skeleton import Skeleton
+from higherhrnet.poses.skeleton import Skeleton
 from higherhrnet.visualization.heat import apply_colormap, darkened, to_uint8
 from higherhrnet.visualization.heat import draw_heatmaps as draw_heatmaps
 from higherhrnet.visualization.offsets import draw_field, draw_offsets, require_offsets

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from higherhrnet.arrays import FloatArray, Image
 from higherhrnet.io.images import ImageSource, read_image, require_rgb, write_image
-from higherhrnet.poses import Poses
+from higherhrnet.poses.poses import Poses
 
 Color = tuple[int, int, int]
 """Red, green and blue, 0 to 255."""

@@ -11,20 +11,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from higherhrnet.config import (
-    Convention,
-    DecodeConfig,
-    InferenceConfig,
-    InputConfig,
-    ModelConfig,
-)
+from higherhrnet.config.header import Header
+from higherhrnet.config.inference import DecodeConfig, InferenceConfig
+from higherhrnet.config.model import InputConfig, ModelConfig
+from higherhrnet.config.rescoring import RescoringNetwork
 from higherhrnet.errors import InputError
+from higherhrnet.geometry import Convention
 from higherhrnet.graph.higherhrnet import check_weights, trace
-from higherhrnet.header import Header
 from higherhrnet.io.torch_file.reader import read_torch_file
 from higherhrnet.io.weights import Weights
-from higherhrnet.rescoring import RescoringNetwork
-from higherhrnet.skeleton import AIC, COCO, SKELETONS, Skeleton
+from higherhrnet.poses.skeleton import Skeleton
+from higherhrnet.poses.skeletons import AIC, COCO, SKELETONS
 from higherhrnet.zoo import convert_dekr
 
 _PREFIXES = re.compile(r"^(module\.)?(1\.)?(backbone\.|keypoint_head\.|head\.)?")

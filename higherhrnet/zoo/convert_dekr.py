@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from higherhrnet.config import DecodeConfig, InferenceConfig, ModelConfig
+from higherhrnet.config.inference import DecodeConfig, InferenceConfig
+from higherhrnet.config.model import ModelConfig
+from higherhrnet.config.offsets import OffsetDecodeConfig
+from higherhrnet.config.rescoring import RescoringNetwork
 from higherhrnet.errors import InputError
-from higherhrnet.offset_config import OffsetDecodeConfig
-from higherhrnet.rescoring import RescoringNetwork
 
 Weights = Mapping[str, Any]
 """Arrays by name."""

@@ -11,7 +11,7 @@ import re
 from difflib import get_close_matches
 
 from higherhrnet.errors import InputError
-from higherhrnet.skeleton import COCO
+from higherhrnet.poses.skeletons import COCO
 from higherhrnet.zoo.published_model import PublishedModel
 
 

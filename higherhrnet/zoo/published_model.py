@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from higherhrnet.config import HeadName, ModelConfig
-from higherhrnet.skeleton import COCO, SKELETONS
+from higherhrnet.config.model import HeadName, ModelConfig
+from higherhrnet.poses.skeletons import COCO, SKELETONS
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class PublishedModel:
     input_size: int | None = None
     """The shorter side of the input in pixels."""
     skeleton: str | None = None
-    """A key of `higherhrnet.skeleton.SKELETONS`; None for a backbone."""
+    """A key of `higherhrnet.poses.skeletons.SKELETONS`; None for a backbone."""
     evaluated_on: str | None = None
     """The dataset of the published AP."""
     ap: float | None = None

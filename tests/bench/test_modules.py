@@ -10,9 +10,9 @@ import pytest
 from higherhrnet import Poses, Predictor
 from higherhrnet.arrays import DoubleArray
 from higherhrnet.bench.scripts import zoo
-from higherhrnet.config import ModelConfig
+from higherhrnet.config.header import Header
+from higherhrnet.config.model import ModelConfig
 from higherhrnet.graph.export import export_onnx
-from higherhrnet.header import Header
 
 ROOT = Path(__file__).parent.parent.parent
 

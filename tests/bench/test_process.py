@@ -9,7 +9,7 @@ import pytest
 from higherhrnet.bench.machine import peak_memory
 from higherhrnet.bench.process import FreshProcess
 from higherhrnet.errors import InputError
-from higherhrnet.skeleton import load_skeleton
+from higherhrnet.io.skeleton_files import load_skeleton
 
 
 def peak_after_allocating(megabytes: int) -> int:

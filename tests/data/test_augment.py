@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from higherhrnet.config import Convention, InputConfig
+from higherhrnet.config.data import AugmentConfig
+from higherhrnet.config.model import InputConfig
 from higherhrnet.data.augment import Sample, augment, crop, crop_matrix, flip_sample
 from higherhrnet.data.dataset import AnnotatedImage
-from higherhrnet.skeleton import COCO
+from higherhrnet.geometry import Convention
+from higherhrnet.poses.skeletons import COCO
 from higherhrnet.synthetic.scenes import draw_scene
-from higherhrnet.train_config import AugmentConfig
 
 CONVENTIONS: list[Convention] = ["reference", "unbiased"]
 LABELED = np.arange(17) > 4

@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from higherhrnet.config import InputConfig
+from higherhrnet.config.data import AugmentConfig
+from higherhrnet.config.model import InputConfig
+from higherhrnet.config.offsets import OffsetTargetConfig
 from higherhrnet.data.augment import augment
 from higherhrnet.data.centers import add_centers
 from higherhrnet.data.dataset import AnnotatedImage
-from higherhrnet.offset_config import OffsetTargetConfig
-from higherhrnet.skeleton import COCO
-from higherhrnet.train_config import AugmentConfig
+from higherhrnet.poses.skeletons import COCO
 
 
 def annotated_image() -> AnnotatedImage:

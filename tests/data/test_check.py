@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from higherhrnet.data.check import check_dataset, check_datasets
-from higherhrnet.findings import Finding
 from higherhrnet.io.datasets.coco import load_annotations
 from higherhrnet.io.datasets.image_store import ImageStore
+from higherhrnet.io.findings import Finding
 from higherhrnet.synthetic.scenes import write_scenes
 
 Content = dict[str, Any]

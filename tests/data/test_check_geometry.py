@@ -14,7 +14,7 @@ from higherhrnet.cli.main import main
 from higherhrnet.data.check_geometry import check_geometry
 from higherhrnet.data.orientation import ROTATED
 from higherhrnet.io.datasets.coco_entries import read_person
-from higherhrnet.skeleton import COCO
+from higherhrnet.poses.skeletons import COCO
 from higherhrnet.synthetic.scenes import write_scenes
 from tests.oriented import store_oriented
 

@@ -14,12 +14,13 @@ from PIL import Image as PillowImage
 from pycocotools.coco import COCO as PycocotoolsCOCO
 
 from higherhrnet.arrays import FloatArray
+from higherhrnet.config.data import DataConfig
 from higherhrnet.data.dataset import KeypointDataset, load_dataset, parse_dataset_argument
 from higherhrnet.data.rle import decode_mask
 from higherhrnet.errors import InputError
-from higherhrnet.skeleton import COCO, CROWDPOSE, Skeleton
+from higherhrnet.poses.skeleton import Skeleton
+from higherhrnet.poses.skeletons import COCO, CROWDPOSE
 from higherhrnet.synthetic.scenes import write_scenes
-from higherhrnet.train_config import DataConfig
 
 Content = dict[str, Any]
 BODY = Skeleton("body", tuple(reversed(COCO.names[5:])), (), (0.07,) * 12)

@@ -15,19 +15,14 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from higherhrnet.config import InputConfig  # noqa: E402
-from higherhrnet.data.augment import Sample  # noqa: E402
-from higherhrnet.data.dataset import KeypointDataset, load_dataset  # noqa: E402
-from higherhrnet.data.loader import Batch, BatchSampler, SampleKey, collate, load_batches  # noqa: E402
-from higherhrnet.errors import InputError  # noqa: E402
-from higherhrnet.synthetic.scenes import write_scenes  # noqa: E402
-from higherhrnet.train_config import (  # noqa: E402
-    AugmentConfig,
-    DataConfig,
-    OptimConfig,
-    RunConfig,
-    TrainConfig,
-)
+from higherhrnet.config.data import AugmentConfig, DataConfig
+from higherhrnet.config.model import InputConfig
+from higherhrnet.config.training import OptimConfig, RunConfig, TrainConfig
+from higherhrnet.data.augment import Sample
+from higherhrnet.data.dataset import KeypointDataset, load_dataset
+from higherhrnet.data.loader import Batch, BatchSampler, SampleKey, collate, load_batches
+from higherhrnet.errors import InputError
+from higherhrnet.synthetic.scenes import write_scenes
 
 ONES = np.ones(10)
 

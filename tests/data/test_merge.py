@@ -6,7 +6,8 @@ import pytest
 
 from higherhrnet.data.merge import merge_skeletons
 from higherhrnet.errors import InputError
-from higherhrnet.skeleton import COCO, CROWDPOSE, Skeleton
+from higherhrnet.poses.skeleton import Skeleton
+from higherhrnet.poses.skeletons import COCO, CROWDPOSE
 
 BODY = Skeleton("body", COCO.names[5:], COCO.limbs[:4], (0.5,) * 12)
 """COCO without the face."""

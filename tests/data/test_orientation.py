@@ -19,11 +19,11 @@ from PIL import Image as Pillow
 
 from higherhrnet import Predictor
 from higherhrnet.cli.main import main
+from higherhrnet.config.data import DataConfig
 from higherhrnet.data.dataset import load_dataset
 from higherhrnet.evaluation.predict_dataset import predict_dataset
 from higherhrnet.io.datasets.coco import load_annotations
 from higherhrnet.synthetic.scenes import write_scenes
-from higherhrnet.train_config import DataConfig
 from tests.conftest import ModelFiles
 from tests.oriented import OPPOSITE, store_oriented
 

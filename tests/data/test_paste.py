@@ -8,13 +8,13 @@ import cv2
 import numpy as np
 import pytest
 
-from higherhrnet.config import InputConfig
+from higherhrnet.config.data import AugmentConfig
+from higherhrnet.config.model import InputConfig
 from higherhrnet.data.augment import augment
 from higherhrnet.data.dataset import AnnotatedImage
 from higherhrnet.data.paste import MAX_PEOPLE, SCALE_RANGE, paste_people
 from higherhrnet.data.rle import encode_annotation
-from higherhrnet.skeleton import COCO
-from higherhrnet.train_config import AugmentConfig
+from higherhrnet.poses.skeletons import COCO
 
 LABELED = np.ones(17, np.bool_)
 

@@ -7,7 +7,8 @@ import pytest
 
 from higherhrnet.arrays import FloatArray
 from higherhrnet.data.sides import find_swapped_sides
-from higherhrnet.skeleton import COCO, Skeleton
+from higherhrnet.poses.skeleton import Skeleton
+from higherhrnet.poses.skeletons import COCO
 from higherhrnet.synthetic.scenes import draw_scene
 
 FLIP_INDEX = list(COCO.flip_index)

@@ -10,7 +10,7 @@ from higherhrnet.arrays import FloatArray
 from higherhrnet.decoding.aggregate import aggregate
 from higherhrnet.decoding.upsample import Upsampled
 from higherhrnet.errors import InputError
-from higherhrnet.skeleton import COCO
+from higherhrnet.poses.skeletons import COCO
 
 
 def all_pixels(maps: Upsampled) -> FloatArray:

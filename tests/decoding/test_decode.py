@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from higherhrnet.arrays import FloatArray
-from higherhrnet.config import DecodeConfig
+from higherhrnet.config.inference import DecodeConfig
 from higherhrnet.decoding.aggregate import Maps, aggregate
 from higherhrnet.decoding.decode import DecodedPeople, decode
+from higherhrnet.poses.skeleton import Skeleton
+from higherhrnet.poses.skeletons import COCO, CROWDPOSE
 from higherhrnet.reference import decoder as reference
-from higherhrnet.skeleton import COCO, CROWDPOSE, Skeleton
 from higherhrnet.synthetic.maps import gaussian_profiles, synthesize_outputs
 
 SETTINGS = {

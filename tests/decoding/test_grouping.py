@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from higherhrnet.arrays import DoubleArray, FloatArray
-from higherhrnet.config import DecodeConfig
+from higherhrnet.config.inference import DecodeConfig
 from higherhrnet.decoding.assignment import assign
 from higherhrnet.decoding.grouping import group_by_tag
 from higherhrnet.decoding.peaks import Peaks
+from higherhrnet.poses.skeletons import COCO
 from higherhrnet.reference.decoder import match_by_tag
-from higherhrnet.skeleton import COCO
 
 Random = np.random.Generator
 Row = tuple[int, float, float]

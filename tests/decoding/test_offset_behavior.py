@@ -6,18 +6,19 @@ import numpy as np
 import pytest
 
 from higherhrnet.arrays import FloatArray
-from higherhrnet.config import Convention, DecodeConfig, InferenceConfig, InputConfig, ModelConfig
+from higherhrnet.config.header import Header
+from higherhrnet.config.inference import DecodeConfig, InferenceConfig
+from higherhrnet.config.model import InputConfig, ModelConfig
+from higherhrnet.config.offsets import OffsetDecodeConfig
 from higherhrnet.decoding.decoders import load_decoder
 from higherhrnet.decoding.offsets.centers import find_centers
 from higherhrnet.decoding.offsets.gaussian_fit import fit_gaussians
 from higherhrnet.decoding.offsets.offset_decoder import MIN_KEYPOINT_SCORE
 from higherhrnet.decoding.offsets.pose_nms import suppress_poses
 from higherhrnet.errors import InputError
-from higherhrnet.geometry import Resize
-from higherhrnet.header import Header
-from higherhrnet.offset_config import OffsetDecodeConfig
-from higherhrnet.poses import Poses
-from higherhrnet.skeleton import COCO
+from higherhrnet.geometry import Convention, Resize
+from higherhrnet.poses.poses import Poses
+from higherhrnet.poses.skeletons import COCO
 
 SIZE = 96, 128
 COUNT = len(COCO)

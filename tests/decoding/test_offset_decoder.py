@@ -10,7 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from higherhrnet.config import DecodeConfig, InferenceConfig, ModelConfig
+from higherhrnet.config.header import Header
+from higherhrnet.config.inference import DecodeConfig, InferenceConfig
+from higherhrnet.config.model import ModelConfig
+from higherhrnet.config.offsets import OffsetDecodeConfig
+from higherhrnet.config.rescoring import RescoringNetwork
 from higherhrnet.decoding.offsets.centers import find_centers
 from higherhrnet.decoding.offsets.match import absorb, fit
 from higherhrnet.decoding.offsets.offset_decoder import (
@@ -24,10 +28,8 @@ from higherhrnet.decoding.offsets.offset_maps import OffsetMaps, merge_scales, m
 from higherhrnet.decoding.offsets.pose_nms import suppress_poses
 from higherhrnet.decoding.offsets.rescore import pose_features, predict_similarity
 from higherhrnet.geometry import resize_for_network
-from higherhrnet.header import Header
-from higherhrnet.offset_config import OffsetDecodeConfig
-from higherhrnet.rescoring import RescoringNetwork
-from higherhrnet.skeleton import COCO, CROWDPOSE, Skeleton
+from higherhrnet.poses.skeleton import Skeleton
+from higherhrnet.poses.skeletons import COCO, CROWDPOSE
 
 pytestmark = pytest.mark.golden
 SKELETONS = {17: COCO, 14: CROWDPOSE}

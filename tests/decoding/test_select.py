@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from numpy.typing import ArrayLike
 
-from higherhrnet.config import DecodeConfig
+from higherhrnet.config.inference import DecodeConfig
 from higherhrnet.decoding.select import pairwise_similarity, select
-from higherhrnet.poses import Poses
-from higherhrnet.skeleton import COCO, CROWDPOSE, Skeleton
+from higherhrnet.poses.poses import Poses
+from higherhrnet.poses.skeleton import Skeleton
+from higherhrnet.poses.skeletons import COCO, CROWDPOSE
 
 
 def make_poses(

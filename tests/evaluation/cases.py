@@ -10,7 +10,8 @@ from pycocotools.coco import COCO as OracleCOCO
 from pycocotools.cocoeval import COCOeval as OracleEvaluation
 
 from higherhrnet.evaluation.metrics import COCO_METRICS
-from higherhrnet.skeleton import COCO, Skeleton
+from higherhrnet.poses.skeleton import Skeleton
+from higherhrnet.poses.skeletons import COCO
 
 File = dict[str, Any]
 Results = list[dict[str, Any]]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from higherhrnet.evaluation.metrics import COCO_METRICS, CROWDPOSE_METRICS
-from higherhrnet.skeleton import CROWDPOSE
+from higherhrnet.poses.skeletons import CROWDPOSE
 from higherhrnet.synthetic.scenes import write_scenes
 from tests.conftest import ModelFiles
 

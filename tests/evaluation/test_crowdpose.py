@@ -11,7 +11,7 @@ import pytest
 from higherhrnet.evaluation.crowd_index import crowd_index
 from higherhrnet.evaluation.metrics import CROWDPOSE_METRICS, evaluate_results, format_metrics
 from higherhrnet.io.datasets.coco import Annotations, load_annotations
-from higherhrnet.skeleton import CROWDPOSE
+from higherhrnet.poses.skeletons import CROWDPOSE
 from tests.evaluation.cases import File, Results, oracle, random_case
 
 RECALLS = np.linspace(0, 1, 101).tolist()

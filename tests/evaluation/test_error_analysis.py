@@ -18,7 +18,7 @@ from higherhrnet.evaluation.error_analysis import (
 )
 from higherhrnet.evaluation.pairing import pair_results
 from higherhrnet.io.datasets.coco import load_annotations
-from higherhrnet.skeleton import COCO
+from higherhrnet.poses.skeletons import COCO
 from tests.evaluation.cases import File, Results
 
 Poses = NDArray[np.float64]  # (P, 17, 2)

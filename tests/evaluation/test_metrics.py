@@ -20,8 +20,9 @@ from higherhrnet.evaluation.metrics import (
     metric_table,
 )
 from higherhrnet.io.datasets.coco import load_annotations, load_predictions
-from higherhrnet.poses import Poses
-from higherhrnet.skeleton import AIC, COCO, COCO_WHOLEBODY, Skeleton
+from higherhrnet.poses.poses import Poses
+from higherhrnet.poses.skeleton import Skeleton
+from higherhrnet.poses.skeletons import AIC, COCO, COCO_WHOLEBODY
 from higherhrnet.synthetic.scenes import write_scenes
 from tests.evaluation.cases import HAND, File, Results, oracle, random_case
 

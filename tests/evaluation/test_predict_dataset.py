@@ -16,7 +16,7 @@ from higherhrnet.errors import InputError
 from higherhrnet.evaluation.metrics import evaluate_results
 from higherhrnet.evaluation.predict_dataset import predict_dataset
 from higherhrnet.io.datasets.coco import Annotations, load_annotations
-from higherhrnet.skeleton import COCO
+from higherhrnet.poses.skeletons import COCO
 from higherhrnet.synthetic.scenes import draw_scene
 from tests.conftest import ModelFiles
 

@@ -15,7 +15,7 @@ from higherhrnet.errors import InputError
 from higherhrnet.evaluation.metrics import evaluate_results
 from higherhrnet.evaluation.report import write_report
 from higherhrnet.io.datasets.coco import Annotations, load_annotations
-from higherhrnet.poses import Poses
+from higherhrnet.poses.poses import Poses
 from higherhrnet.synthetic.scenes import write_scenes
 from tests.evaluation.cases import Results, random_case
 

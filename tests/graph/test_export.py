@@ -8,9 +8,9 @@ import onnxruntime
 import pytest
 import torch
 
+from higherhrnet.config.header import Header
 from higherhrnet.errors import InputError
 from higherhrnet.graph.export import convert_weights_to_float16, export_onnx
-from higherhrnet.header import Header
 from higherhrnet.io.weights import read_weights
 from higherhrnet.network import checkpoint
 from tests.conftest import ModelFiles

@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 import torch
 
-from higherhrnet.config import ModelConfig
+from higherhrnet.config.model import ModelConfig
 from higherhrnet.errors import InputError
 from higherhrnet.graph.higherhrnet import build_model, check_weights, trace
 from higherhrnet.network.build import PoseNetwork, build_network

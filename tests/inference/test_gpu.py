@@ -11,10 +11,12 @@ import pytest
 
 from higherhrnet import Predictor
 from higherhrnet.arrays import Image
-from higherhrnet.config import Convention, InferenceConfig, InputConfig
+from higherhrnet.config.header import Header
+from higherhrnet.config.inference import InferenceConfig
+from higherhrnet.config.model import InputConfig
 from higherhrnet.engines.torch import TorchEngine
 from higherhrnet.errors import InputError
-from higherhrnet.header import Header
+from higherhrnet.geometry import Convention
 from higherhrnet.inference.gpu import GpuProcessing
 from higherhrnet.io.images import read_image
 from higherhrnet.synthetic.scenes import draw_scene
@@ -22,8 +24,8 @@ from higherhrnet.zoo.resolve import resolve_model, torch_weights
 
 torch = pytest.importorskip("torch")
 
-from higherhrnet.network import checkpoint  # noqa: E402
-from higherhrnet.network.higherhrnet import HigherHRNet  # noqa: E402
+from higherhrnet.network import checkpoint
+from higherhrnet.network.higherhrnet import HigherHRNet
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "basketball1.png"
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"

@@ -9,20 +9,20 @@ import pytest
 from higherhrnet import Poses, Predictor
 from higherhrnet.arrays import Image
 from higherhrnet.cli.main import main
-from higherhrnet.config import DecodeConfig, InferenceConfig
+from higherhrnet.config.inference import DecodeConfig, InferenceConfig
+from higherhrnet.config.offsets import OffsetDecodeConfig
+from higherhrnet.config.rescoring import RescoringNetwork
 from higherhrnet.engines.base import EngineName
 from higherhrnet.engines.torch import TorchEngine
 from higherhrnet.errors import InputError
 from higherhrnet.inference.gpu import GpuProcessing
 from higherhrnet.io.images import read_image, write_image
-from higherhrnet.offset_config import OffsetDecodeConfig
-from higherhrnet.rescoring import RescoringNetwork
 from higherhrnet.synthetic.scenes import draw_scene
 from tests.conftest import ModelFiles
 
 torch = pytest.importorskip("torch")
 
-from higherhrnet.network import checkpoint  # noqa: E402
+from higherhrnet.network import checkpoint
 
 NOBODY_ALIKE = DecodeConfig(offsets=OffsetDecodeConfig(nms_distance=0))
 

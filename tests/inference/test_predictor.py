@@ -15,16 +15,17 @@ from PIL import Image as PilImage
 
 from higherhrnet import Poses, Predictor
 from higherhrnet.arrays import FloatArray, Image
-from higherhrnet.config import DecodeConfig, InferenceConfig, InputConfig
+from higherhrnet.config.header import Header
+from higherhrnet.config.inference import DecodeConfig, InferenceConfig
+from higherhrnet.config.model import InputConfig
 from higherhrnet.decoding.upsample import resize
 from higherhrnet.engines.base import Engine, EngineOptions
 from higherhrnet.engines.load import load_engine
 from higherhrnet.errors import InputError
 from higherhrnet.geometry import resize_for_network
-from higherhrnet.header import Header
 from higherhrnet.network import checkpoint
+from higherhrnet.poses.skeletons import COCO
 from higherhrnet.reference import decoder as reference
-from higherhrnet.skeleton import COCO
 from higherhrnet.synthetic.maps import synthesize_outputs
 from tests.conftest import ModelFiles
 

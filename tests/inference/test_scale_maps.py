@@ -10,17 +10,17 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from torch import nn  # noqa: E402
+from torch import nn
 
-from higherhrnet.engines.base import EngineOptions  # noqa: E402
-from higherhrnet.engines.load import load_engine  # noqa: E402
-from higherhrnet.graph.export import export_onnx  # noqa: E402
-from higherhrnet.inference.model_info import describe_model  # noqa: E402
-from higherhrnet.io.images import write_image  # noqa: E402
-from higherhrnet.io.weights import read_weights  # noqa: E402
-from higherhrnet.network import checkpoint  # noqa: E402
-from higherhrnet.network.higherhrnet import HigherHRNet  # noqa: E402
-from tests.conftest import ModelFiles, RunMain  # noqa: E402
+from higherhrnet.engines.base import EngineOptions
+from higherhrnet.engines.load import load_engine
+from higherhrnet.graph.export import export_onnx
+from higherhrnet.inference.model_info import describe_model
+from higherhrnet.io.images import write_image
+from higherhrnet.io.weights import read_weights
+from higherhrnet.network import checkpoint
+from higherhrnet.network.higherhrnet import HigherHRNet
+from tests.conftest import ModelFiles, RunMain
 
 
 @pytest.fixture(scope="module")

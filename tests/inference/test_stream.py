@@ -14,11 +14,11 @@ import pytest
 
 from higherhrnet import Predictor
 from higherhrnet.arrays import FloatArray, Image
-from higherhrnet.config import InputConfig
+from higherhrnet.config.header import Header
+from higherhrnet.config.model import InputConfig
 from higherhrnet.engines.base import Engine, EngineOptions
 from higherhrnet.engines.load import load_engine
 from higherhrnet.errors import InputError
-from higherhrnet.header import Header
 from higherhrnet.inference.stream import FailedSource, FrameResult, predict_stream
 from higherhrnet.io.sources import Source
 from tests.conftest import ModelFiles

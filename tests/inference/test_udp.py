@@ -13,14 +13,15 @@ from torch.nn.functional import interpolate
 
 from higherhrnet import Predictor
 from higherhrnet.arrays import DoubleArray, FloatArray
-from higherhrnet.config import InferenceConfig, InputConfig
+from higherhrnet.config.header import Header
+from higherhrnet.config.inference import InferenceConfig
+from higherhrnet.config.model import InputConfig
 from higherhrnet.decoding.aggregate import aggregate
 from higherhrnet.decoding.subpixel import locate_peaks
 from higherhrnet.decoding.upsample import Upsampled, resize
 from higherhrnet.engines.base import Engine
 from higherhrnet.geometry import resize_for_network, transform
-from higherhrnet.header import Header
-from higherhrnet.skeleton import COCO
+from higherhrnet.poses.skeletons import COCO
 
 SIZE = 128
 """The input size of the predictors."""

@@ -9,7 +9,7 @@ import pytest
 
 from higherhrnet.errors import InputError
 from higherhrnet.io.datasets.coco import load_annotations, load_predictions
-from higherhrnet.skeleton import COCO
+from higherhrnet.poses.skeletons import COCO
 from tests.evaluation.cases import HAND, random_case
 
 File = dict[str, Any]

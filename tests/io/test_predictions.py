@@ -16,7 +16,7 @@ from higherhrnet.io.images import write_image
 from higherhrnet.io.listing import list_sources
 from higherhrnet.io.predictions import PredictionWriter
 from higherhrnet.io.sources import Frame, Source
-from higherhrnet.skeleton import COCO
+from higherhrnet.poses.skeletons import COCO
 from higherhrnet.tracking.tracker import TrackConfig
 from tests.conftest import ModelFiles
 from tests.io.videos import write_video

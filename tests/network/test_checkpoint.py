@@ -9,14 +9,15 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from higherhrnet.config import InferenceConfig, InputConfig, ModelConfig
+from higherhrnet.config.header import Header
+from higherhrnet.config.inference import InferenceConfig
+from higherhrnet.config.model import InputConfig, ModelConfig
 from higherhrnet.errors import InputError
 from higherhrnet.graph.export import export_onnx
-from higherhrnet.header import Header
 from higherhrnet.io.weights import read_weights
 from higherhrnet.network import checkpoint
 from higherhrnet.network.higherhrnet import HigherHRNet
-from higherhrnet.skeleton import CROWDPOSE
+from higherhrnet.poses.skeletons import CROWDPOSE
 
 CONFIG = ModelConfig(
     4, 14, tag_per_keypoint=False, deconv_kernels=(3, 4), modules=(1, 2, 1), blocks=2

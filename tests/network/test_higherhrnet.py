@@ -10,7 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from higherhrnet.config import ModelConfig
+from higherhrnet.config.model import ModelConfig
 from higherhrnet.errors import InputError
 from higherhrnet.network.higherhrnet import HigherHRNet
 from higherhrnet.network.hrnet import HRNet

@@ -14,27 +14,28 @@ from onnxruntime.quantization import TensorData
 
 torch = pytest.importorskip("torch")
 
-from higherhrnet.config import DecodeConfig, InputConfig, ModelConfig, StemName  # noqa: E402
-from higherhrnet.config import InferenceConfig as Settings  # noqa: E402
-from higherhrnet.engines.base import EngineName, EngineOptions  # noqa: E402
-from higherhrnet.engines.load import load_engine  # noqa: E402
-from higherhrnet.errors import InputError  # noqa: E402
-from higherhrnet.graph.export import export_onnx  # noqa: E402
-from higherhrnet.header import Header  # noqa: E402
-from higherhrnet.inference.predictor import Predictor  # noqa: E402
-from higherhrnet.io.datasets.coco import load_annotations  # noqa: E402
-from higherhrnet.network import checkpoint  # noqa: E402
-from higherhrnet.network.higherhrnet import HigherHRNet  # noqa: E402
-from higherhrnet.quantization.calibration import (  # noqa: E402
+from higherhrnet.config.header import Header
+from higherhrnet.config.inference import DecodeConfig
+from higherhrnet.config.inference import InferenceConfig as Settings
+from higherhrnet.config.model import InputConfig, ModelConfig, StemName
+from higherhrnet.engines.base import EngineName, EngineOptions
+from higherhrnet.engines.load import load_engine
+from higherhrnet.errors import InputError
+from higherhrnet.graph.export import export_onnx
+from higherhrnet.inference.predictor import Predictor
+from higherhrnet.io.datasets.coco import load_annotations
+from higherhrnet.network import checkpoint
+from higherhrnet.network.higherhrnet import HigherHRNet
+from higherhrnet.quantization.calibration import (
     calibrate,
     network_inputs,
     select_calibration_images,
 )
-from higherhrnet.quantization.qdq_network import FloatNetwork  # noqa: E402
-from higherhrnet.quantization.quantize import ENGINES, MAX_AP_DROP, AccuracyCheck, quantize  # noqa: E402
-from higherhrnet.quantization.sensitivity import CalibrationSample, rank_layers  # noqa: E402
-from higherhrnet.synthetic.scenes import write_scenes  # noqa: E402
-from tests.conftest import ModelFiles, RunMain  # noqa: E402
+from higherhrnet.quantization.qdq_network import FloatNetwork
+from higherhrnet.quantization.quantize import ENGINES, MAX_AP_DROP, AccuracyCheck, quantize
+from higherhrnet.quantization.sensitivity import CalibrationSample, rank_layers
+from higherhrnet.synthetic.scenes import write_scenes
+from tests.conftest import ModelFiles, RunMain
 
 DRAWN = Path(__file__).parents[2] / "examples" / "drawn.onnx"
 SETTINGS = Settings(flip=False, decode=DecodeConfig(max_results=3))

@@ -29,7 +29,8 @@ from higherhrnet.cli.main import main
 from higherhrnet.engines.base import Engine
 from higherhrnet.errors import InputError
 from higherhrnet.io.images import write_image
-from higherhrnet.poses import Poses
+from higherhrnet.poses.poses import Poses
+from higherhrnet.poses.skeletons import COCO
 from higherhrnet.ray.paths import locate
 from higherhrnet.ray.predict import run_predict_ray
 from higherhrnet.ray.tables import (
@@ -42,7 +43,6 @@ from higherhrnet.ray.tables import (
     remove_incomplete,
     write_shard,
 )
-from higherhrnet.skeleton import COCO
 from higherhrnet.synthetic.scenes import draw_scene
 from tests.conftest import HIDE_PACKAGES, ModelFiles
 

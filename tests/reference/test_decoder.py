@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from higherhrnet.poses.skeletons import COCO, CROWDPOSE
 from higherhrnet.reference.decoder import aggregate, decode
-from higherhrnet.skeleton import COCO, CROWDPOSE
 
 Arrays = dict[str, NDArray[Any]]
 

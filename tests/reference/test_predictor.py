@@ -10,16 +10,17 @@ import pytest
 
 from higherhrnet import Poses, Predictor
 from higherhrnet.arrays import Image
-from higherhrnet.config import InferenceConfig, InputConfig, ModelConfig
+from higherhrnet.config.header import Header
+from higherhrnet.config.inference import InferenceConfig
+from higherhrnet.config.model import InputConfig, ModelConfig
 from higherhrnet.engines.base import EngineName, EngineOptions
 from higherhrnet.engines.load import load_engine
 from higherhrnet.errors import InputError
-from higherhrnet.header import Header
 from higherhrnet.io.images import read_image
 from higherhrnet.network import checkpoint
 from higherhrnet.network.higherhrnet import HigherHRNet
+from higherhrnet.poses.skeletons import COCO
 from higherhrnet.reference.predictor import ReferencePredictor
-from higherhrnet.skeleton import COCO
 from higherhrnet.synthetic.maps import synthesize_outputs
 from higherhrnet.synthetic.scenes import draw_scene
 from higherhrnet.zoo.resolve import resolve_model, torch_weights

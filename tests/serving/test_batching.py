@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from higherhrnet.config.header import Header
 from higherhrnet.engines.base import FunctionEngine
-from higherhrnet.header import Header
 from higherhrnet.inference.predictor import Predictor
 from higherhrnet.inference.processing import Outputs, PreprocessedImage
 from higherhrnet.serving.batching import Batcher, BatchItem

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from higherhrnet.arrays import FloatArray
-from higherhrnet.config import InputConfig
+from higherhrnet.config.header import Header
+from higherhrnet.config.model import InputConfig
 from higherhrnet.engines.base import Engine
-from higherhrnet.header import Header
 from higherhrnet.inference.predictor import Predictor
 from higherhrnet.io.images import encode_image
-from higherhrnet.poses import Poses
+from higherhrnet.poses.poses import Poses
 from higherhrnet.serving.inference_service import InferenceService
 from higherhrnet.serving.limits import ServingLimits
 from higherhrnet.serving.metrics import ServiceMetrics

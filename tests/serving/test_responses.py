@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-from higherhrnet import Poses, Predictor, Skeleton, draw, read_image
+from higherhrnet import Poses, Predictor, draw, read_image
 from higherhrnet.io.images import encode_image
+from higherhrnet.io.skeleton_files import category_skeleton
 from higherhrnet.synthetic.scenes import draw_scene
 from tests.serving.conftest import DRAWN, SCENE, Service
 
@@ -51,7 +52,7 @@ def test_poses_equal_those_of_the_library(service: Service, predictor: Predictor
     assert reply.status == 200 and reply.headers["content-type"] == "application/json"
     assert equal(reply.json["annotations"], predictor(io.BytesIO(SCENE)))
     (category,) = reply.json["categories"]
-    assert Skeleton.from_category(category) == predictor.header.skeleton
+    assert category_skeleton(category) == predictor.header.skeleton
 
 
 def test_pycocotools_reads_the_response(service: Service) -> None:

@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from higherhrnet.config import InferenceConfig, ModelConfig
+from higherhrnet.config.header import Header
+from higherhrnet.config.inference import InferenceConfig
+from higherhrnet.config.model import ModelConfig
 from higherhrnet.decoding.decoders import load_decoder
 from higherhrnet.geometry import Resize
-from higherhrnet.header import Header
+from higherhrnet.poses.skeleton import Skeleton
+from higherhrnet.poses.skeletons import COCO, CROWDPOSE
 from higherhrnet.reference.decoder import aggregate, decode, merge_resolutions
-from higherhrnet.skeleton import COCO, CROWDPOSE, Skeleton
 from higherhrnet.synthetic.maps import synthesize_offset_outputs, synthesize_outputs
 
 

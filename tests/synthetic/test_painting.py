@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from higherhrnet.keypoint_names import opposite_name
-from higherhrnet.skeleton import COCO
+from higherhrnet.poses.keypoint_names import opposite_name
+from higherhrnet.poses.skeletons import COCO
 from higherhrnet.synthetic.bodies import COLORS, POINTS, SyntheticPeople, sample_people
 from higherhrnet.synthetic.painting import Objects, paint_scene
 

@@ -12,7 +12,9 @@ from pycocotools.coco import COCO as PycocotoolsCOCO
 
 from higherhrnet.arrays import BoolArray
 from higherhrnet.errors import InputError
-from higherhrnet.skeleton import COCO, CROWDPOSE, Skeleton
+from higherhrnet.io.skeleton_files import category_skeleton
+from higherhrnet.poses.skeleton import Skeleton
+from higherhrnet.poses.skeletons import COCO, CROWDPOSE
 from higherhrnet.synthetic.painting import CROWD, Scene
 from higherhrnet.synthetic.scenes import draw_scene, write_scenes
 
@@ -100,7 +102,7 @@ def test_pycocotools_reads_written_scenes(tmp_path: Path, skeleton: Skeleton) ->
         tmp_path / "set", 6, seed=5, skeleton=skeleton, crowd=0.5, width=160, height=128
     )
     coco = PycocotoolsCOCO(str(path))
-    assert Skeleton.from_category(coco.cats[1]) is skeleton
+    assert category_skeleton(coco.cats[1]) is skeleton
     assert len(coco.anns) == len(coco.getAnnIds())
     for id_, image in coco.imgs.items():
         scene = draw_scene((5, id_), skeleton=skeleton, crowd=0.5, width=160, height=128)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from higherhrnet import COCO, CROWDPOSE, InputError, Poses, Tracker
 from higherhrnet.arrays import DoubleArray
-from higherhrnet.skeleton import Skeleton
+from higherhrnet.poses.skeleton import Skeleton
 from higherhrnet.tracking.tracker import TrackConfig
 
 FPS = 25

@@ -12,27 +12,27 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from higherhrnet.config import InferenceConfig, InputConfig, ModelConfig
-from higherhrnet.header import Header
-from higherhrnet.offset_config import OffsetTargetConfig
-from higherhrnet.synthetic.scenes import write_scenes
-from higherhrnet.train_config import (
-    AugmentConfig,
-    DataConfig,
+from higherhrnet.config.data import AugmentConfig, DataConfig
+from higherhrnet.config.header import Header
+from higherhrnet.config.inference import InferenceConfig
+from higherhrnet.config.model import InputConfig, ModelConfig
+from higherhrnet.config.offsets import OffsetTargetConfig
+from higherhrnet.config.training import (
     LossConfig,
     OptimConfig,
     RunConfig,
     TargetConfig,
     TrainConfig,
 )
+from higherhrnet.synthetic.scenes import write_scenes
 
 torch = pytest.importorskip("torch")
 
-from torch import nn  # noqa: E402
+from torch import nn
 
-from higherhrnet.io.images import read_image  # noqa: E402
-from higherhrnet.network import checkpoint  # noqa: E402
-from higherhrnet.network.higherhrnet import HigherHRNet  # noqa: E402
+from higherhrnet.io.images import read_image
+from higherhrnet.network import checkpoint
+from higherhrnet.network.higherhrnet import HigherHRNet
 
 SIZE = 64
 """Side of the scenes and of the network's input in pixels."""

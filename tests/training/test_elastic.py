@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from higherhrnet.train_config import TrainConfig
+from higherhrnet.config.training import TrainConfig
 from tests.training.conftest import MakeConfig, command_line
 from tests.training.processes import free_port
 

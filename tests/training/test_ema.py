@@ -6,9 +6,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from torch import nn  # noqa: E402
+from torch import nn
 
-from higherhrnet.training.ema import ExponentialMovingAverage  # noqa: E402
+from higherhrnet.training.ema import ExponentialMovingAverage
 
 
 def test_the_moving_average_equals_its_formula() -> None:

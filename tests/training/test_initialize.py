@@ -10,17 +10,18 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from torch import Tensor, nn  # noqa: E402
+from torch import Tensor, nn
 
-from higherhrnet.config import ModelConfig  # noqa: E402
-from higherhrnet.errors import InputError  # noqa: E402
-from higherhrnet.header import Header  # noqa: E402
-from higherhrnet.network import checkpoint  # noqa: E402
-from higherhrnet.network.higherhrnet import HigherHRNet  # noqa: E402
-from higherhrnet.network.hrnet import HRNet  # noqa: E402
-from higherhrnet.skeleton import COCO, CROWDPOSE, Skeleton  # noqa: E402
-from higherhrnet.train_config import Initialization, LossConfig, RunConfig, TrainConfig  # noqa: E402
-from higherhrnet.training.initialize import build_network  # noqa: E402
+from higherhrnet.config.header import Header
+from higherhrnet.config.model import ModelConfig
+from higherhrnet.config.training import Initialization, LossConfig, RunConfig, TrainConfig
+from higherhrnet.errors import InputError
+from higherhrnet.network import checkpoint
+from higherhrnet.network.higherhrnet import HigherHRNet
+from higherhrnet.network.hrnet import HRNet
+from higherhrnet.poses.skeleton import Skeleton
+from higherhrnet.poses.skeletons import COCO, CROWDPOSE
+from higherhrnet.training.initialize import build_network
 
 MODEL = ModelConfig(4, modules=(1, 1, 1), blocks=1, deconv_blocks=1)
 

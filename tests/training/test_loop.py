@@ -20,24 +20,24 @@ from PIL import Image as Pillow
 
 torch = pytest.importorskip("torch")
 
-from safetensors.torch import load_file  # noqa: E402
-from tensorboard.backend.event_processing import event_accumulator  # noqa: E402
+from safetensors.torch import load_file
+from tensorboard.backend.event_processing import event_accumulator
 
-from higherhrnet.errors import InputError  # noqa: E402
-from higherhrnet.inference.predictor import Predictor  # noqa: E402
-from higherhrnet.network import checkpoint  # noqa: E402
-from higherhrnet.skeleton import COCO  # noqa: E402
-from higherhrnet.train_config import TrainConfig  # noqa: E402
-from higherhrnet.training import run_folder  # noqa: E402
-from higherhrnet.training.loop import run_training  # noqa: E402
-from tests.training.conftest import (  # noqa: E402
+from higherhrnet.config.training import TrainConfig
+from higherhrnet.errors import InputError
+from higherhrnet.inference.predictor import Predictor
+from higherhrnet.network import checkpoint
+from higherhrnet.poses.skeletons import COCO
+from higherhrnet.training import run_folder
+from higherhrnet.training.loop import run_training
+from tests.training.conftest import (
     NUM_SCENES,
     MakeConfig,
     command_line,
     curve_pixels,
     small_config,
 )
-from tests.training.processes import run_in_processes  # noqa: E402
+from tests.training.processes import run_in_processes
 
 BATCHES = 3
 """Batches in an epoch."""
@@ -286,7 +286,7 @@ def test_the_averaged_weights_are_saved(finished: TrainConfig) -> None:
     state = torch.load(finished.run.out / "last.pt", weights_only=True)
     saved = load_file(finished.run.out / "last.safetensors")
     assert all(torch.equal(saved[name], state["average"][name]) for name in saved)
-    trained = state["network_with_losses"]["network.conv1.weight"]
+    trained = state["tag_learner"]["network.conv1.weight"]
     assert not torch.equal(saved["conv1.weight"], trained)
 
 

@@ -7,10 +7,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from torch import Tensor  # noqa: E402
+from torch import Tensor
 
-from higherhrnet.train_config import PushType  # noqa: E402
-from higherhrnet.training.losses import (  # noqa: E402
+from higherhrnet.config.training import PushType
+from higherhrnet.training.losses import (
     adapted_target,
     adaptive_heatmap_loss,
     adaptive_weight,

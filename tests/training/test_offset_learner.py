@@ -12,34 +12,31 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from safetensors.torch import load_file  # noqa: E402
-from torch import Tensor, nn  # noqa: E402
+from safetensors.torch import load_file
+from torch import Tensor, nn
 
-from higherhrnet.arrays import DoubleArray  # noqa: E402
-from higherhrnet.config import Convention, InputConfig, ModelConfig  # noqa: E402
-from higherhrnet.data.dataset import load_dataset  # noqa: E402
-from higherhrnet.data.loader import Batch  # noqa: E402
-from higherhrnet.inference.predictor import Predictor  # noqa: E402
-from higherhrnet.io.images import read_image  # noqa: E402
-from higherhrnet.network.dekr import DEKR  # noqa: E402
-from higherhrnet.offset_config import OffsetTargetConfig  # noqa: E402
-from higherhrnet.skeleton import COCO, Skeleton  # noqa: E402
-from higherhrnet.synthetic.scenes import write_scenes  # noqa: E402
-from higherhrnet.train_config import (  # noqa: E402
-    LossConfig,
-    RunConfig,
-    TargetConfig,
-    TrainConfig,
-)
-from higherhrnet.training.initialize import build_network  # noqa: E402
-from higherhrnet.training.learners import build_learner  # noqa: E402
-from higherhrnet.training.loop import run_training  # noqa: E402
-from higherhrnet.training.offset_learner import OffsetLearner  # noqa: E402
-from higherhrnet.training.parallel import ProcessGroup  # noqa: E402
-from higherhrnet.training.state import TrainState  # noqa: E402
-from tests.conftest import RunMain  # noqa: E402
-from tests.training.conftest import SIZE, small_offset_config  # noqa: E402
-from tests.training.processes import run_in_two_processes  # noqa: E402
+from higherhrnet.arrays import DoubleArray
+from higherhrnet.config.model import InputConfig, ModelConfig
+from higherhrnet.config.offsets import OffsetTargetConfig
+from higherhrnet.config.training import LossConfig, RunConfig, TargetConfig, TrainConfig
+from higherhrnet.data.dataset import load_dataset
+from higherhrnet.data.loader import Batch
+from higherhrnet.geometry import Convention
+from higherhrnet.inference.predictor import Predictor
+from higherhrnet.io.images import read_image
+from higherhrnet.network.dekr import DEKR
+from higherhrnet.poses.skeleton import Skeleton
+from higherhrnet.poses.skeletons import COCO
+from higherhrnet.synthetic.scenes import write_scenes
+from higherhrnet.training.initialize import build_network
+from higherhrnet.training.learners import build_learner
+from higherhrnet.training.loop import run_training
+from higherhrnet.training.offset_learner import OffsetLearner
+from higherhrnet.training.parallel import ProcessGroup
+from higherhrnet.training.state import TrainState
+from tests.conftest import RunMain
+from tests.training.conftest import SIZE, small_offset_config
+from tests.training.processes import run_in_two_processes
 
 KEYPOINTS, SIDE = 3, SIZE // 4
 MODEL = ModelConfig(4, KEYPOINTS, modules=(1, 1, 1), blocks=1, head="offsets")

@@ -7,8 +7,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from higherhrnet.recipes import RECIPES  # noqa: E402
-from higherhrnet.training.offset_losses import offset_loss, weighted_heatmap_loss  # noqa: E402
+from higherhrnet.config.recipes import RECIPES
+from higherhrnet.training.offset_losses import offset_loss, weighted_heatmap_loss
 
 
 @pytest.mark.golden

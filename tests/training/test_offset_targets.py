@@ -11,20 +11,20 @@ from PIL import Image as Pillow
 
 torch = pytest.importorskip("torch")
 
-from torch import Tensor  # noqa: E402
+from torch import Tensor
 
-from higherhrnet.config import InputConfig  # noqa: E402
-from higherhrnet.data.augment import crop, crop_matrix, flip_sample  # noqa: E402
-from higherhrnet.data.centers import add_centers  # noqa: E402
-from higherhrnet.data.dataset import AnnotatedImage, load_dataset  # noqa: E402
-from higherhrnet.data.loader import Batch, collate  # noqa: E402
-from higherhrnet.recipes import RECIPES  # noqa: E402
-from higherhrnet.skeleton import COCO, CROWDPOSE  # noqa: E402
-from higherhrnet.train_config import DataConfig  # noqa: E402
-from higherhrnet.training.offset_targets import (  # noqa: E402
+from higherhrnet.config.data import DataConfig
+from higherhrnet.config.model import InputConfig
+from higherhrnet.config.recipes import RECIPES
+from higherhrnet.data.augment import crop, crop_matrix, flip_sample
+from higherhrnet.data.centers import add_centers
+from higherhrnet.data.dataset import AnnotatedImage, load_dataset
+from higherhrnet.data.loader import Batch, collate
+from higherhrnet.poses.skeletons import COCO, CROWDPOSE
+from higherhrnet.training.offset_targets import (
     make_offset_targets,
 )
-from higherhrnet.training.targets import to_map_coordinates  # noqa: E402
+from higherhrnet.training.targets import to_map_coordinates
 
 Arrays = dict[str, np.ndarray]
 

@@ -20,22 +20,22 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from torch import nn  # noqa: E402
+from torch import nn
 
-from higherhrnet.arrays import FloatArray  # noqa: E402
-from higherhrnet.data.dataset import load_dataset  # noqa: E402
-from higherhrnet.errors import InputError  # noqa: E402
-from higherhrnet.inference.predictor import Predictor  # noqa: E402
-from higherhrnet.io.datasets.coco import load_annotations  # noqa: E402
-from higherhrnet.network import checkpoint  # noqa: E402
-from higherhrnet.network.higherhrnet import HigherHRNet  # noqa: E402
-from higherhrnet.train_config import TrainConfig  # noqa: E402
-from higherhrnet.training.loop import TrainingLoop  # noqa: E402
-from higherhrnet.training.parallel import ProcessGroup  # noqa: E402
-from higherhrnet.training.state import TrainState  # noqa: E402
-from higherhrnet.training.validate import Validator  # noqa: E402
-from tests.training.conftest import MakeConfig, command_line  # noqa: E402
-from tests.training.processes import run_in_two_processes  # noqa: E402
+from higherhrnet.arrays import FloatArray
+from higherhrnet.config.training import TrainConfig
+from higherhrnet.data.dataset import load_dataset
+from higherhrnet.errors import InputError
+from higherhrnet.inference.predictor import Predictor
+from higherhrnet.io.datasets.coco import load_annotations
+from higherhrnet.network import checkpoint
+from higherhrnet.network.higherhrnet import HigherHRNet
+from higherhrnet.training.loop import TrainingLoop
+from higherhrnet.training.parallel import ProcessGroup
+from higherhrnet.training.state import TrainState
+from higherhrnet.training.validate import Validator
+from tests.training.conftest import MakeConfig, command_line
+from tests.training.processes import run_in_two_processes
 
 ALONE = ProcessGroup(torch.device("cpu"))
 Torchrun = Callable[..., "subprocess.Popen[str]"]
@@ -64,10 +64,10 @@ def test_a_single_process_returns_its_own_values() -> None:
 def gradients(config: TrainConfig, group: ProcessGroup) -> tuple[dict[str, FloatArray], list[str]]:
     """The gradients of one step, in evaluation mode: batch statistics differ by process."""
     state = TrainState(config, load_dataset(config.data), group)
-    state.network_with_losses.eval()
+    state.tag_learner.eval()
     with closing(state.batches()) as batches:
         _, image_names = state.train_step(batches)
-    parameters = dict(state.network_with_losses.named_parameters())
+    parameters = dict(state.tag_learner.named_parameters())
     return {
         name: parameter.grad.numpy()
         for name, parameter in parameters.items()
@@ -87,7 +87,7 @@ def test_two_processes_have_the_gradients_of_one_with_twice_the_batch(
     expected, names = gradients(config, ALONE)
     assert Counter(first_names + second_names) == Counter(names)
     state = TrainState(config, load_dataset(config.data), ALONE)
-    assert expected.keys() == dict(state.network_with_losses.named_parameters()).keys()
+    assert expected.keys() == dict(state.tag_learner.named_parameters()).keys()
     assert expected.keys() == first.keys() == second.keys()
     largest = max(np.abs(gradient).max() for gradient in expected.values())
     for name, gradient in expected.items():

@@ -9,15 +9,15 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from higherhrnet.data.dataset import load_dataset  # noqa: E402
-from higherhrnet.train_config import TrainConfig, TrainPrecision  # noqa: E402
-from higherhrnet.training.loop import run_training  # noqa: E402
-from higherhrnet.training.network_with_losses import NetworkWithLosses  # noqa: E402
-from higherhrnet.training.parallel import ProcessGroup  # noqa: E402
-from higherhrnet.training.precision import resolve_precision  # noqa: E402
-from higherhrnet.training.state import TrainState  # noqa: E402
-from tests.training.conftest import MakeConfig  # noqa: E402
-from tests.training.processes import run_in_two_processes  # noqa: E402
+from higherhrnet.config.training import TrainConfig, TrainPrecision
+from higherhrnet.data.dataset import load_dataset
+from higherhrnet.training.loop import run_training
+from higherhrnet.training.parallel import ProcessGroup
+from higherhrnet.training.precision import resolve_precision
+from higherhrnet.training.state import TrainState
+from higherhrnet.training.tag_learner import TagLearner
+from tests.training.conftest import MakeConfig
+from tests.training.processes import run_in_two_processes
 
 ALONE = ProcessGroup(torch.device("cpu"))
 
@@ -38,8 +38,8 @@ def test_auto_is_bf16_where_the_device_computes_in_it(
     config = make_config(precision="auto", epochs=0.1)
     assert TrainConfig().run.precision == "auto"
     state = TrainState(config, load_dataset(config.data), ALONE)
-    module, recorded = state.network_with_losses, list[object]()
-    assert isinstance(module, NetworkWithLosses)
+    module, recorded = state.tag_learner, list[object]()
+    assert isinstance(module, TagLearner)
     module.network.final_layers[0].register_forward_hook(lambda *a: recorded.append(a[2].dtype))
     assert run_training(config)
     with torch.no_grad():

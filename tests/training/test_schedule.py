@@ -9,8 +9,8 @@ import pytest
 
 pytest.importorskip("torch")
 
-from higherhrnet.recipes import RECIPES
-from higherhrnet.train_config import OptimConfig, Schedule
+from higherhrnet.config.recipes import RECIPES
+from higherhrnet.config.training import OptimConfig, Schedule
 from higherhrnet.training.schedule import learning_rate
 
 

@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 torch = pytest.importorskip("torch")
 
-from higherhrnet.config import Convention  # noqa: E402
-from higherhrnet.data.loader import Batch  # noqa: E402
-from higherhrnet.train_config import TargetConfig  # noqa: E402
-from higherhrnet.training.targets import (  # noqa: E402
+from higherhrnet.config.training import TargetConfig
+from higherhrnet.data.loader import Batch
+from higherhrnet.geometry import Convention
+from higherhrnet.training.targets import (
     cell_indices,
     make_targets,
     person_sigmas,

@@ -15,22 +15,22 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from higherhrnet.data.dataset import load_dataset  # noqa: E402
-from higherhrnet.errors import InputError  # noqa: E402
-from higherhrnet.evaluation.metrics import evaluate_results  # noqa: E402
-from higherhrnet.inference.predictor import Predictor  # noqa: E402
-from higherhrnet.io.datasets.coco import load_annotations  # noqa: E402
-from higherhrnet.io.images import read_image  # noqa: E402
-from higherhrnet.network import checkpoint  # noqa: E402
-from higherhrnet.skeleton import COCO, CROWDPOSE  # noqa: E402
-from higherhrnet.synthetic.scenes import write_scenes  # noqa: E402
-from higherhrnet.train_config import DataConfig  # noqa: E402
-from higherhrnet.training.loop import run_training  # noqa: E402
-from higherhrnet.training.parallel import ProcessGroup  # noqa: E402
-from higherhrnet.training.validate import Validator, load_validator  # noqa: E402
-from tests.oriented import store_oriented  # noqa: E402
-from tests.training.conftest import MakeConfig  # noqa: E402
-from tests.training.processes import run_in_processes  # noqa: E402
+from higherhrnet.config.data import DataConfig
+from higherhrnet.data.dataset import load_dataset
+from higherhrnet.errors import InputError
+from higherhrnet.evaluation.metrics import evaluate_results
+from higherhrnet.inference.predictor import Predictor
+from higherhrnet.io.datasets.coco import load_annotations
+from higherhrnet.io.images import read_image
+from higherhrnet.network import checkpoint
+from higherhrnet.poses.skeletons import COCO, CROWDPOSE
+from higherhrnet.synthetic.scenes import write_scenes
+from higherhrnet.training.loop import run_training
+from higherhrnet.training.parallel import ProcessGroup
+from higherhrnet.training.validate import Validator, load_validator
+from tests.oriented import store_oriented
+from tests.training.conftest import MakeConfig
+from tests.training.processes import run_in_processes
 
 ALONE = ProcessGroup(torch.device("cpu"))
 

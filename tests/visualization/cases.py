@@ -3,7 +3,7 @@
 import numpy as np
 
 from higherhrnet.arrays import Image
-from higherhrnet.skeleton import Skeleton
+from higherhrnet.poses.skeleton import Skeleton
 
 CHAIN = Skeleton(
     "chain", ("head", "body", "tail"), (("head", "body"), ("body", "tail")), (0.1,) * 3

@@ -6,7 +6,8 @@ import pytest
 
 from higherhrnet.arrays import FloatArray, Image
 from higherhrnet.errors import InputError
-from higherhrnet.skeleton import COCO, CROWDPOSE, Skeleton
+from higherhrnet.poses.skeleton import Skeleton
+from higherhrnet.poses.skeletons import COCO, CROWDPOSE
 from higherhrnet.visualization.maps import (
     CAPTION_HEIGHT,
     TILE_GAP,

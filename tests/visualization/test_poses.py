@@ -10,8 +10,9 @@ from PIL import Image as Pillow
 from higherhrnet.arrays import BoolArray, DoubleArray, Image
 from higherhrnet.errors import InputError
 from higherhrnet.io.images import read_image
-from higherhrnet.poses import Poses
-from higherhrnet.skeleton import COCO, COCO_WHOLEBODY, CROWDPOSE, Skeleton
+from higherhrnet.poses.poses import Poses
+from higherhrnet.poses.skeleton import Skeleton
+from higherhrnet.poses.skeletons import COCO, COCO_WHOLEBODY, CROWDPOSE
 from higherhrnet.visualization.poses import (
     CENTER_COLOR,
     LEFT_COLOR,

@@ -14,14 +14,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from higherhrnet.config import ModelConfig
+from higherhrnet.config.header import Header
+from higherhrnet.config.model import ModelConfig
 from higherhrnet.errors import InputError
-from higherhrnet.header import Header
 from higherhrnet.io.weights import write_weights
 from higherhrnet.network import checkpoint
 from higherhrnet.network.higherhrnet import HigherHRNet
 from higherhrnet.network.hrnet import HRNet
-from higherhrnet.skeleton import AIC, COCO, COCO_WHOLEBODY, CROWDPOSE, SKELETONS, Skeleton
+from higherhrnet.poses.skeleton import Skeleton
+from higherhrnet.poses.skeletons import AIC, COCO, COCO_WHOLEBODY, CROWDPOSE, SKELETONS
 from higherhrnet.training.pretrained import load_backbone
 from higherhrnet.zoo.convert import convert_weights
 from higherhrnet.zoo.published import PUBLISHED

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from higherhrnet.config import ModelConfig
+from higherhrnet.config.header import Header
+from higherhrnet.config.model import ModelConfig
 from higherhrnet.decoding.offsets.rescore import pose_features, predict_similarity
 from higherhrnet.errors import InputError
-from higherhrnet.header import Header
 from higherhrnet.io.weights import read_weights, write_weights
 from higherhrnet.network.dekr import DEKR
 from higherhrnet.zoo.convert import convert_weights, read_rescoring

@@ -6,10 +6,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from higherhrnet.config import InputConfig, ModelConfig
+from higherhrnet.config.header import Header
+from higherhrnet.config.model import InputConfig, ModelConfig
 from higherhrnet.errors import InputError
-from higherhrnet.header import Header
-from higherhrnet.skeleton import SKELETONS
+from higherhrnet.poses.skeletons import SKELETONS
 from higherhrnet.zoo.published import PUBLISHED, published_model
 from higherhrnet.zoo.published_model import PublishedModel
 from higherhrnet.zoo.table import LATENCY_NOTE, format_models, markdown_models

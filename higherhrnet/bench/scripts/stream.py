@@ -15,9 +15,9 @@ from higherhrnet.arrays import FloatArray
 from higherhrnet.bench.machine import peak_memory
 from higherhrnet.bench.pipeline import TimedPredictor
 from higherhrnet.bench.tables import markdown_table
-from higherhrnet.config import InputConfig
+from higherhrnet.config.header import Header
+from higherhrnet.config.model import InputConfig
 from higherhrnet.engines.base import MAX_STREAMS, EngineOptions, FunctionEngine
-from higherhrnet.header import Header
 from higherhrnet.inference.run import PredictSettings, run_predict
 from higherhrnet.io.listing import list_sources
 from higherhrnet.io.sources import Source

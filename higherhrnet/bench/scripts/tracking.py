@@ -17,8 +17,8 @@ from higherhrnet.arrays import BoolArray, DoubleArray, Image, IndexArray
 from higherhrnet.bench.tables import markdown_table
 from higherhrnet.inference.predictor import Predictor
 from higherhrnet.io.sources import Source, read_frames
-from higherhrnet.poses import Poses
-from higherhrnet.skeleton import COCO
+from higherhrnet.poses.poses import Poses
+from higherhrnet.poses.skeletons import COCO
 from higherhrnet.synthetic.bodies import POINTS, SyntheticPeople, sample_people
 from higherhrnet.synthetic.painting import paint_scene
 from higherhrnet.synthetic.scenes import draw_scene

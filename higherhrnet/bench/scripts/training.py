@@ -14,12 +14,12 @@ import tyro
 
 from higherhrnet.bench.tables import markdown_table
 from higherhrnet.bench.timing import Measurement, timed
+from higherhrnet.config.recipes import RECIPES
+from higherhrnet.config.training import TrainPrecision
 from higherhrnet.data.dataset import load_dataset
 from higherhrnet.data.loader import Batch
 from higherhrnet.hardware import usable_cores
-from higherhrnet.recipes import RECIPES
 from higherhrnet.synthetic.scenes import write_scenes
-from higherhrnet.train_config import TrainPrecision
 from higherhrnet.training.parallel import process_group
 from higherhrnet.training.state import TrainState
 

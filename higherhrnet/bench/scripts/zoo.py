@@ -17,12 +17,13 @@ from higherhrnet import Predictor
 from higherhrnet.arrays import FloatArray, Image
 from higherhrnet.bench.tables import markdown_table
 from higherhrnet.bench.timing import Measurement, timed
-from higherhrnet.config import InferenceConfig, ModelConfig
+from higherhrnet.config.header import Header
+from higherhrnet.config.inference import InferenceConfig
+from higherhrnet.config.model import ModelConfig
 from higherhrnet.graph.export import export_onnx
 from higherhrnet.graph.higherhrnet import trace
-from higherhrnet.header import Header
 from higherhrnet.io.weights import Weights
-from higherhrnet.skeleton import SKELETONS
+from higherhrnet.poses.skeletons import SKELETONS
 from higherhrnet.zoo.published import PUBLISHED
 
 

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from higherhrnet.arrays import FloatArray
-from higherhrnet.config import DecodeConfig, InferenceConfig
+from higherhrnet.config.header import Header
+from higherhrnet.config.inference import DecodeConfig, InferenceConfig
 from higherhrnet.decoding.drawable import DrawableMaps
 from higherhrnet.decoding.offsets.centers import find_centers, poses_at
 from higherhrnet.decoding.offsets.match import absorb, fit
@@ -23,8 +24,7 @@ from higherhrnet.decoding.offsets.rescore import pose_features, predict_similari
 from higherhrnet.decoding.upsample import resize
 from higherhrnet.errors import InputError
 from higherhrnet.geometry import FIRST_PIXEL_CENTER, Resize
-from higherhrnet.header import Header
-from higherhrnet.poses import Poses
+from higherhrnet.poses.poses import Poses
 
 NMS_DISTANCE = 0.05
 """The default of `OffsetDecodeConfig.nms_distance` with one scale."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from higherhrnet.arrays import BoolArray, FloatArray, IndexArray
-from higherhrnet.offset_config import NmsOrder
+from higherhrnet.config.offsets import NmsOrder
 
 
 def suppress_poses(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from higherhrnet.arrays import DoubleArray, FloatArray
-from higherhrnet.rescoring import RescoringNetwork
+from higherhrnet.config.rescoring import RescoringNetwork
 
 
 def pose_features(

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from higherhrnet.errors import InputError, reading
-from higherhrnet.findings import Finding, FindingCollector
 from higherhrnet.io.datasets.coco_categories import read_categories
 from higherhrnet.io.datasets.coco_entries import Entry, read_result
 from higherhrnet.io.datasets.coco_lists import read_images, read_list, read_people, require_entry
-from higherhrnet.json_values import describe
-from higherhrnet.skeleton import Skeleton
+from higherhrnet.io.findings import Finding, FindingCollector
+from higherhrnet.io.json_values import describe
+from higherhrnet.io.skeleton_files import category_skeleton
+from higherhrnet.poses.skeleton import Skeleton
 
 __all__ = [
     "Annotations",
@@ -146,7 +147,7 @@ def read_annotations(
         raise InputError(f"{path}: not a COCO annotation file, since it lists no images")
     try:
         categories = read_categories(read_list(content.get("categories"), "categories"))
-        skeleton = skeleton or Skeleton.from_category(categories.main)
+        skeleton = skeleton or category_skeleton(categories.main)
         invalid, remarks = FindingCollector(), FindingCollector()
         for name in categories.merged:
             remarks.add(

@@ -8,7 +8,7 @@ from typing import Any
 
 from higherhrnet.errors import InputError, require
 from higherhrnet.io.datasets.coco_entries import Entry
-from higherhrnet.json_values import identifier, sequence, text
+from higherhrnet.io.json_values import identifier, sequence, text
 
 _MAX_LISTED = 5
 

@@ -18,7 +18,7 @@ from higherhrnet.io.datasets.coco_keypoints import (
     read_person_keypoints,
     read_result_keypoints,
 )
-from higherhrnet.json_values import describe, flag, identifier, number, text, whole_number
+from higherhrnet.io.json_values import describe, flag, identifier, number, text, whole_number
 
 Entry = dict[str, Any]
 """An image, annotation, category or result of a COCO file."""

@@ -12,7 +12,7 @@ from math import isfinite
 from typing import Any
 
 from higherhrnet.errors import InputError
-from higherhrnet.json_values import MAX_NUMBER, describe, is_real, number
+from higherhrnet.io.json_values import MAX_NUMBER, describe, is_real, number
 
 _PLAIN_TYPES = {int, float}
 VISIBLE = 2

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from higherhrnet.errors import InputError
-from higherhrnet.findings import FindingCollector
 from higherhrnet.io.datasets.coco_categories import PeopleCategories
 from higherhrnet.io.datasets.coco_entries import (
     ASSUMED_SIDE,
@@ -21,7 +20,8 @@ from higherhrnet.io.datasets.coco_entries import (
 )
 from higherhrnet.io.datasets.coco_keypoints import lacks_visibilities
 from higherhrnet.io.datasets.image_names import with_file_name
-from higherhrnet.json_values import describe, identifier
+from higherhrnet.io.findings import FindingCollector
+from higherhrnet.io.json_values import describe, identifier
 
 _MAX_CATEGORIES = 5
 """The number of categories whose annotations are reported separately if they are left out."""

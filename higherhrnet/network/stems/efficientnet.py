@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from higherhrnet.config import StemName
+from higherhrnet.config.model import StemName
 from higherhrnet.graph.stem_tables import (
     EFFICIENTNET_EPSILON,
     EFFICIENTNET_FIRST_CHANNELS,

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from higherhrnet.config import ModelConfig, StemName
+from higherhrnet.config.model import ModelConfig, StemName
 from higherhrnet.errors import InputError
 from higherhrnet.network.higherhrnet import HigherHRNet
 from higherhrnet.network.stems.efficientnet import EfficientNetLite

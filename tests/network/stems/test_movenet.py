@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from higherhrnet.config import ModelConfig
+from higherhrnet.config.model import ModelConfig
 from higherhrnet.errors import InputError
 from higherhrnet.network.higherhrnet import HigherHRNet
 from higherhrnet.network.stems.movenet import MoveNet, read_movenet

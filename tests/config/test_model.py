@@ -10,13 +10,15 @@ import pytest
 from safetensors import safe_open
 
 import higherhrnet
-from higherhrnet.config import DecodeConfig, InferenceConfig, InputConfig, ModelConfig
+from higherhrnet.config.header import Header
+from higherhrnet.config.inference import DecodeConfig, InferenceConfig
+from higherhrnet.config.model import InputConfig, ModelConfig
 from higherhrnet.errors import InputError
-from higherhrnet.header import Header
-from higherhrnet.skeleton import COCO, CROWDPOSE, Skeleton
+from higherhrnet.poses.skeleton import Skeleton
+from higherhrnet.poses.skeletons import COCO, CROWDPOSE
 
 ZOO = Path(higherhrnet.__file__).parent / "zoo"
-EXAMPLES = Path(__file__).parent.parent / "examples"
+EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 CUSTOM = Header(
     ModelConfig(8, 3, tag_per_keypoint=False, deconv_kernels=(4, 2), deconv_blocks=1),
     Skeleton("rope", ("a", "b", "c"), (("a", "b"), ("b", "c")), (0.1, 0.2, 0.3), (2, 0, 1)),

@@ -10,18 +10,19 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from torch import Tensor, nn  # noqa: E402
+from torch import Tensor, nn
 
-from higherhrnet.arrays import DoubleArray  # noqa: E402
-from higherhrnet.config import Convention, InputConfig, ModelConfig  # noqa: E402
-from higherhrnet.data.loader import Batch  # noqa: E402
-from higherhrnet.errors import InputError  # noqa: E402
-from higherhrnet.header import Header  # noqa: E402
-from higherhrnet.network import checkpoint  # noqa: E402
-from higherhrnet.network.higherhrnet import HigherHRNet  # noqa: E402
-from higherhrnet.skeleton import Skeleton  # noqa: E402
-from higherhrnet.train_config import LossConfig, OptimConfig, RunConfig, TrainConfig  # noqa: E402
-from higherhrnet.training.network_with_losses import NetworkWithLosses  # noqa: E402
+from higherhrnet.arrays import DoubleArray
+from higherhrnet.config.header import Header
+from higherhrnet.config.model import InputConfig, ModelConfig
+from higherhrnet.config.training import LossConfig, OptimConfig, RunConfig, TrainConfig
+from higherhrnet.data.loader import Batch
+from higherhrnet.errors import InputError
+from higherhrnet.geometry import Convention
+from higherhrnet.network import checkpoint
+from higherhrnet.network.higherhrnet import HigherHRNet
+from higherhrnet.poses.skeleton import Skeleton
+from higherhrnet.training.tag_learner import TagLearner
 
 SIZE, KEYPOINTS, SIGMA = 64, 5, 2.0
 MODEL = ModelConfig(4, KEYPOINTS, modules=(1, 1, 1), blocks=1, deconv_blocks=1)
@@ -29,7 +30,7 @@ CONFIG = TrainConfig(MODEL, InputConfig(SIZE), run=RunConfig(precision="f32"))
 
 
 class Recorder:
-    """A `NetworkWithLosses` with random weights, and the outputs of its heads."""
+    """A `TagLearner` with random weights, and the outputs of its heads."""
 
     def __init__(self, config: TrainConfig) -> None:
         torch.manual_seed(1)
@@ -42,7 +43,7 @@ class Recorder:
                 nn.init.kaiming_normal_(module.weight)
                 if name.startswith("final_layers."):
                     nn.init.normal_(module.weight, std=0.1)
-        self.module = NetworkWithLosses(network, config)
+        self.module = TagLearner(network, config)
         for parameter in network.conv_scale_layers.parameters():
             nn.init.normal_(parameter, std=0.1)
         self.maps = self.record(network.final_layers)

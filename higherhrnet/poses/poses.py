@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from higherhrnet.arrays import BoolArray, FloatArray
 from higherhrnet.errors import InputError, require
-from higherhrnet.skeleton import COCO, Skeleton
+from higherhrnet.poses.skeleton import Skeleton
+from higherhrnet.poses.skeletons import COCO
 
 _DISPLAY_SIZE, _DISPLAY_MARGIN = 480, 24
 """Pixels of the longer side of the drawing in a notebook, and of its margin."""

@@ -10,8 +10,8 @@ from pycocotools.coco import COCO as CocoFile
 from pycocotools.cocoeval import COCOeval
 
 from higherhrnet.arrays import DoubleArray
-from higherhrnet.oks import keypoint_similarity, object_keypoint_similarity
-from higherhrnet.skeleton import COCO
+from higherhrnet.poses.oks import keypoint_similarity, object_keypoint_similarity
+from higherhrnet.poses.skeletons import COCO
 
 SIGMAS = np.array(COCO.sigmas)
 

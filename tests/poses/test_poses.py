@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from higherhrnet.errors import InputError
 from higherhrnet.io.images import read_image
-from higherhrnet.poses import Poses
-from higherhrnet.skeleton import COCO, CROWDPOSE, Skeleton
+from higherhrnet.poses.poses import Poses
+from higherhrnet.poses.skeleton import Skeleton
+from higherhrnet.poses.skeletons import COCO, CROWDPOSE
 
 
 def random_poses(people: int, skeleton: Skeleton = COCO) -> Poses:

@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 
 from higherhrnet.errors import InputError
-from higherhrnet.keypoint_names import opposite_name
-from higherhrnet.skeleton import (
+from higherhrnet.io.skeleton_files import category_skeleton, load_skeleton
+from higherhrnet.poses.keypoint_names import opposite_name
+from higherhrnet.poses.skeleton import Skeleton
+from higherhrnet.poses.skeletons import (
     AIC,
     COCO,
     COCO_WHOLEBODY,
     CROWDPOSE,
     SKELETONS,
-    Skeleton,
     default_sigmas,
-    load_skeleton,
 )
 
 DOG = Skeleton(
@@ -172,11 +172,11 @@ def test_inconsistent_values_are_rejected(change: dict[str, Any], message: str) 
 
 @pytest.mark.parametrize("skeleton", [DOG, PLAIN, COCO, CROWDPOSE], ids=lambda s: s.name)
 def test_a_skeleton_is_restored_from_its_category(skeleton: Skeleton) -> None:
-    assert Skeleton.from_category(skeleton.to_category()) == skeleton
+    assert category_skeleton(skeleton.to_category()) == skeleton
 
 
 def test_a_category_with_only_names_gets_the_limbs_and_sigmas_of_coco() -> None:
-    skeleton = Skeleton.from_category({"keypoints": ["left_eye", "right_eye", "horn"]}, "cow")
+    skeleton = category_skeleton({"keypoints": ["left_eye", "right_eye", "horn"]}, "cow")
     assert (skeleton.name, skeleton.limbs) == ("cow", (("left_eye", "right_eye"),))
     assert skeleton.sigmas == (*COCO.sigmas[1:3], MEAN_SIGMA)
     assert skeleton.flip_index == (1, 0, 2)
@@ -185,7 +185,7 @@ def test_a_category_with_only_names_gets_the_limbs_and_sigmas_of_coco() -> None:
 def test_categories_of_coco_and_crowdpose_are_recognized_by_their_names() -> None:
     for known in SKELETONS.values():
         category = {"name": "person", "keypoints": list(known.names), "skeleton": [[1, 2]]}
-        assert Skeleton.from_category(category) is known
+        assert category_skeleton(category) is known
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_categories_of_coco_and_crowdpose_are_recognized_by_their_names() -> Non
 )
 def test_invalid_categories_are_rejected(category: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        Skeleton.from_category(category)
+        category_skeleton(category)
 
 
 def test_default_sigmas_are_those_of_coco_or_their_mean() -> None:

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from higherhrnet.config import DecodeConfig, InferenceConfig, InputConfig, ModelConfig
-from higherhrnet.offset_config import OffsetDecodeConfig, OffsetTargetConfig
-from higherhrnet.train_config import (
-    DataConfig,
+from higherhrnet.config.data import DataConfig
+from higherhrnet.config.inference import DecodeConfig, InferenceConfig
+from higherhrnet.config.model import InputConfig, ModelConfig
+from higherhrnet.config.offsets import OffsetDecodeConfig, OffsetTargetConfig
+from higherhrnet.config.training import (
     LossConfig,
     OptimConfig,
     RunConfig,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from higherhrnet.keypoint_names import describe_pairs, find_side_pairs, has_side, respell
-from higherhrnet.skeleton import COCO, CROWDPOSE, SKELETONS, Skeleton
+from higherhrnet.poses.keypoint_names import describe_pairs, find_side_pairs, has_side, respell
+from higherhrnet.poses.skeleton import Skeleton
+from higherhrnet.poses.skeletons import COCO, CROWDPOSE, SKELETONS
 
 
 def skeleton(*names: str) -> Skeleton:

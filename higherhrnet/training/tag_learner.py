@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from higherhrnet.config.training import TrainConfig
 from higherhrnet.data.loader import Batch
 from higherhrnet.network.higherhrnet import HigherHRNet
-from higherhrnet.train_config import TrainConfig
 from higherhrnet.training.learner import Learner
 from higherhrnet.training.losses import adaptive_heatmap_loss, heatmap_loss, tag_loss
 from higherhrnet.training.targets import make_targets
 
 
-class NetworkWithLosses(Learner):
+class TagLearner(Learner):
     """HigherHRNet and the losses that train it.
 
     Args:

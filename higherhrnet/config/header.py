@@ -9,10 +9,12 @@ from typing import Any
 
 import dacite
 
-from higherhrnet.config import InferenceConfig, InputConfig, ModelConfig
+from higherhrnet.config.inference import InferenceConfig
+from higherhrnet.config.model import InputConfig, ModelConfig
+from higherhrnet.config.rescoring import RescoringNetwork
 from higherhrnet.errors import InputError, require
-from higherhrnet.rescoring import RescoringNetwork
-from higherhrnet.skeleton import COCO, Skeleton
+from higherhrnet.poses.skeleton import Skeleton
+from higherhrnet.poses.skeletons import COCO
 
 
 @dataclass(frozen=True)

@@ -8,19 +8,19 @@ from typing import Any
 
 import pytest
 
-from higherhrnet import config, offset_config, train_config
-from higherhrnet.config import InferenceConfig, InputConfig, ModelConfig
-from higherhrnet.errors import InputError
-from higherhrnet.offset_config import OffsetTargetConfig
-from higherhrnet.train_config import (
-    AugmentConfig,
-    DataConfig,
+from higherhrnet.config import data, inference, model, offsets, training
+from higherhrnet.config.data import AugmentConfig, DataConfig
+from higherhrnet.config.inference import InferenceConfig
+from higherhrnet.config.model import InputConfig, ModelConfig
+from higherhrnet.config.offsets import OffsetTargetConfig
+from higherhrnet.config.training import (
     LossConfig,
     OptimConfig,
     RunConfig,
     TargetConfig,
     TrainConfig,
 )
+from higherhrnet.errors import InputError
 
 OFFSETS = ModelConfig(head="offsets")
 
@@ -125,7 +125,7 @@ def test_invalid_values_are_rejected(
 
 def test_every_field_has_a_docstring() -> None:
     """tyro takes the help text from the string below a field, or from the class of a group."""
-    for module in (config, offset_config, train_config):
+    for module in (model, inference, offsets, data, training):
         assert module.__file__
         tree = ast.parse(Path(module.__file__).read_text(encoding="utf-8"))
         groups = [n for n in tree.body if isinstance(n, ast.ClassDef) and n.name.endswith("Config")]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal, get_args
 
+from higherhrnet.config.flags import flag
 from higherhrnet.errors import require
-from higherhrnet.flags import flag
 
 NmsOrder = Literal["scale", "score"]
 """The order in which poses suppress their neighbors."""

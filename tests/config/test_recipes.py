@@ -13,8 +13,9 @@ import dacite
 import pytest
 
 from docs.command_reference import help_text
-from higherhrnet.recipes import RECIPES
-from higherhrnet.train_config import AugmentConfig, TrainConfig
+from higherhrnet.config.data import AugmentConfig
+from higherhrnet.config.recipes import RECIPES
+from higherhrnet.config.training import TrainConfig
 from tests.conftest import RunMain
 
 PAPER = {f"{data}-{size}" for data in ("coco", "crowdpose")

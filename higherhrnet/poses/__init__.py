@@ -1,0 +1,1 @@
+"""Skeletons, and poses of people on them."""

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import signal
 import socket
 from contextlib import suppress
+from types import FrameType
 
 import numpy as np
 import uvicorn
@@ -20,6 +23,8 @@ def run_server(
     predictor: Predictor, host: str, port: int, limits: ServingLimits, token: str | None = None
 ) -> None:
     """Serves until SIGINT or SIGTERM, then answers the requests that it has accepted.
+
+    A second SIGINT cancels these requests, which receive status 500.
 
     Args:
         predictor: the model and the default inference settings.
@@ -44,7 +49,18 @@ def run_server(
     with _listen(host, port) as listener, suppress(KeyboardInterrupt):
         host, port = listener.getsockname()[:2]
         print(f"http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
-        uvicorn.Server(config).run([listener])
+        _Server(config).run([listener])
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, which reports a forced exit in one line instead of many tracebacks."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self.should_exit and sig == signal.SIGINT:
+            logger = logging.getLogger("uvicorn.error")
+            logger.warning("Interrupted again: the requests in progress are canceled.")
+            logger.disabled = True  # it would report each canceled request as an error
+        super().handle_exit(sig, frame)
 
 
 def _listen(host: str, port: int) -> socket.socket:

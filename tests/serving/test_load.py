@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import pytest
 
-from tests.serving.conftest import PNG, SCENE, Reply, Service, serving
+from tests.serving.conftest import PNG, SCENE, Reply, Service, read_log, serving
 
 IN_PROGRESS = "higherhrnet_images_in_progress"
 PROCESSED = "higherhrnet_batch_size_sum"
@@ -80,6 +80,23 @@ def test_sigterm_lets_accepted_requests_finish() -> None:
         assert service.process.wait(30) == 0
         with pytest.raises(ConnectionRefusedError):
             service.post("/poses")
+
+
+@pytest.mark.slow
+def test_a_second_ctrl_c_ends_the_service_in_one_line() -> None:
+    with serving(*SLOW) as service:
+        waiting = [send_request(service) for _ in range(20)]
+        service.wait_for(IN_PROGRESS, 20)
+        service.process.send_signal(signal.SIGINT)
+        with pytest.raises(ConnectionRefusedError):
+            while True:
+                service.request("GET", "/health")
+        service.process.send_signal(signal.SIGINT)
+        assert service.process.wait(30) == 0
+        assert read_log(service.log).count("requests in progress are canceled") == 1
+        status_lines = [connection.recv(13) for connection in waiting]
+        assert b"HTTP/1.1 500 " in status_lines
+        assert set(status_lines) <= {b"HTTP/1.1 200 ", b"HTTP/1.1 500 "}
 
 
 @pytest.mark.slow

@@ -20,7 +20,12 @@ from higherhrnet.serving.limits import ServingLimits
 
 
 def run_server(
-    predictor: Predictor, host: str, port: int, limits: ServingLimits, token: str | None = None
+    predictor: Predictor,
+    host: str,
+    port: int,
+    limits: ServingLimits,
+    token: str | None = None,
+    root_path: str = "",
 ) -> None:
     """Serves until SIGINT or SIGTERM, then answers the requests that it has accepted.
 
@@ -32,6 +37,7 @@ def run_server(
         port: the port to listen on; 0 selects a free port. The URL is printed.
         limits: limits of the service.
         token: the bearer token that clients must send, or None to serve all clients.
+        root_path: the prefix of all paths that a reverse proxy removes, such as `/pose`.
 
     Raises:
         InputError: the address is not available.
@@ -45,6 +51,7 @@ def run_server(
         timeout_graceful_shutdown=int(2 * limits.timeout) + 1,
         log_level="warning",
         server_header=False,
+        root_path=root_path,
     )
     with _listen(host, port) as listener, suppress(KeyboardInterrupt):
         host, port = listener.getsockname()[:2]

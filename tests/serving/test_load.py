@@ -1,5 +1,6 @@
 """Overload, clients that disconnect, and the shutdown of a service under load."""
 
+import asyncio
 import http.client
 import json
 import signal
@@ -9,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import pytest
 
+from higherhrnet.bench.scripts.soak import soak
 from tests.serving.conftest import PNG, SCENE, Reply, Service, read_log, serving
 
 IN_PROGRESS = "higherhrnet_images_in_progress"
@@ -123,6 +125,15 @@ def test_sigterm_under_load_cuts_no_response_off() -> None:
         assert service.process.wait(30) == 0
         assert {reply.status for reply in replies} == {200}
         assert all(len(reply.json["annotations"]) == 3 for reply in replies)
+
+
+@pytest.mark.slow
+def test_no_complete_request_is_lost_among_broken_and_canceled_ones(service: Service) -> None:
+    run = asyncio.run(soak(service.port, SCENE, seconds=5, clients=16))
+    assert run.lost == []
+    outcomes = {name.split(": ")[1] for name in run.outcomes}
+    assert {"200", "no response"} <= outcomes
+    assert service.post("/poses").status == 200
 
 
 @pytest.mark.slow

@@ -28,6 +28,7 @@ def serve(
     host: Annotated[str, arg(metavar="HOST")] = "127.0.0.1",
     port: int = 8000,
     token_file: Annotated[Path | None, flag("no token is required", "PATH")] = None,
+    root_path: Annotated[str, flag("none", "PATH")] = "",
     limits: Annotated[ServingLimits, arg(name="")] = ServingLimits(),
 ) -> int:
     """Serve a model over HTTP, with a web page to try it.
@@ -42,15 +43,21 @@ def serve(
         host: The address to listen on; 0.0.0.0 accepts connections from other machines.
         port: The port to listen on; 0 selects a free port.
         token_file: A file with one line, the bearer token that clients must send.
+        root_path: The prefix under which a reverse proxy publishes the service, such as /pose. The
+            proxy removes it from the paths of requests; the API description then contains it.
         limits: Limits of the service.
     """
+    require(
+        not root_path or (root_path.startswith("/") and not root_path.endswith("/")),
+        f"--root-path must begin with / and not end with /, such as /pose, not {root_path}",
+    )
     require_packages(
         "serve", "serve", "fastapi", "uvicorn", "python_multipart", "prometheus_client"
     )
     from higherhrnet.serving.server import run_server
 
     token = _read_token(token_file) if token_file else None
-    run_server(options.load(streams=1), host, port, limits, token)
+    run_server(options.load(streams=1), host, port, limits, token, root_path)
     return 0
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from higherhrnet.arrays import DoubleArray, IndexArray
@@ -23,52 +25,58 @@ def assign(cost: DoubleArray) -> IndexArray:
     Returns:
         (R,) the column of each row.
     """
-    row_price, column_price = cost.min(1), np.zeros(cost.shape[1])
-    column_of, row_of = np.full(cost.shape[0], -1), np.full(cost.shape[1], -1)
-    for row in range(len(cost)):
-        free = np.flatnonzero((cost[row] == row_price[row]) & (row_of < 0))
-        if len(free):
-            column_of[row], row_of[free[0]] = free[0], row
-    for unassigned in np.flatnonzero(column_of < 0):
-        _augment(cost, unassigned, row_price, column_price, column_of, row_of)
-    return column_of
+    costs: list[list[float]] = cost.tolist()  # the matrices are small: lists are faster than NumPy
+    row_price, column_price = [min(row) for row in costs], [0.0] * cost.shape[1]
+    column_of, row_of = [-1] * cost.shape[0], [-1] * cost.shape[1]
+    for row, (row_costs, price) in enumerate(zip(costs, row_price, strict=True)):
+        for column, value in enumerate(row_costs):
+            if value == price and row_of[column] < 0:
+                column_of[row], row_of[column] = column, row
+                break
+    for row in [row for row, column in enumerate(column_of) if column < 0]:
+        _augment(costs, row, row_price, column_price, column_of, row_of)
+    return np.array(column_of)
 
 
 def _augment(
-    cost: DoubleArray,
-    start: np.intp,
-    row_price: DoubleArray,
-    column_price: DoubleArray,
-    column_of: IndexArray,
-    row_of: IndexArray,
+    costs: list[list[float]],
+    start: int,
+    row_price: list[float],
+    column_price: list[float],
+    column_of: list[int],
+    row_of: list[int],
 ) -> None:
     """Changes the assignment, in place, along the shortest path from a row to a free column."""
-    small = cost.size < 16  # munkres solves matrices of this size with a different routine
-    remaining = np.arange(len(row_of)) if small else np.arange(len(row_of))[::-1].copy()
-    distance = np.full(len(row_of), np.inf)
-    previous_row = np.full(len(row_of), -1)
+    columns = len(row_of)
+    small = len(costs) * columns < 16  # munkres solves these with a different routine
+    remaining = list(range(columns)) if small else list(range(columns))[::-1]
+    distance, previous_row = [math.inf] * columns, [-1] * columns
     visited: list[int] = []
     row, length = start, 0.0
     while True:
-        candidate = length + cost[row, remaining] - row_price[row] - column_price[remaining]
-        shorter = candidate < distance[remaining]
-        distance[remaining[shorter]], previous_row[remaining[shorter]] = candidate[shorter], row
-        length = distance[remaining].min()
-        nearest = np.flatnonzero(distance[remaining] == length)
-        free = nearest[row_of[remaining[nearest]] < 0]
-        index = free[-1] if len(free) and not small else nearest[0]
+        row_costs, price = costs[row], row_price[row]
+        for column in remaining:
+            candidate = length + row_costs[column] - price - column_price[column]
+            if candidate < distance[column]:
+                distance[column], previous_row[column] = candidate, row
+        length = min(map(distance.__getitem__, remaining))
+        nearest = [i for i, column in enumerate(remaining) if distance[column] == length]
+        free = [i for i in nearest if row_of[remaining[i]] < 0]
+        index = free[-1] if free and not small else nearest[0]
         column = remaining[index]
         if row_of[column] < 0:
             break
         visited.append(column)
         row = row_of[column]
         if small:
-            remaining = np.delete(remaining, index)
+            del remaining[index]
         else:
-            remaining[index], remaining = remaining[-1], remaining[:-1]
+            remaining[index] = remaining[-1]
+            del remaining[-1]
     row_price[start] += length
-    row_price[row_of[visited]] += length - distance[visited]
-    column_price[visited] -= length - distance[visited]
+    for passed in visited:
+        row_price[row_of[passed]] += length - distance[passed]
+        column_price[passed] -= length - distance[passed]
     while column >= 0:
         row = previous_row[column]
         row_of[column], column_of[row], column = row, column, column_of[row]

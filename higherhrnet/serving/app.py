@@ -88,6 +88,7 @@ def create_app(
         lifespan=lifespan,
         docs_url=None,  # these pages would load scripts from other servers
         redoc_url=None,
+        redirect_slashes=False,  # behind a proxy, the redirect would lack the prefix of its paths
         exception_handlers=HANDLERS,
     )
     app.state.service, app.state.token = service, token

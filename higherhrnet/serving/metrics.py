@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from time import perf_counter
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 SECURITY_HEADERS = {
@@ -23,6 +23,7 @@ class ServiceMetrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)  # memory, CPU time and open files, on Linux
         self.requests = Counter(
             "higherhrnet_requests",
             "Number of HTTP requests; status 499 means that the client disconnected.",

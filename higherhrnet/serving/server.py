@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import signal
 import socket
 from contextlib import suppress
+from types import FrameType
 
 import numpy as np
 import uvicorn
@@ -17,9 +20,16 @@ from higherhrnet.serving.limits import ServingLimits
 
 
 def run_server(
-    predictor: Predictor, host: str, port: int, limits: ServingLimits, token: str | None = None
+    predictor: Predictor,
+    host: str,
+    port: int,
+    limits: ServingLimits,
+    token: str | None = None,
+    root_path: str = "",
 ) -> None:
     """Serves until SIGINT or SIGTERM, then answers the requests that it has accepted.
+
+    A second SIGINT cancels these requests, which receive status 500.
 
     Args:
         predictor: the model and the default inference settings.
@@ -27,6 +37,7 @@ def run_server(
         port: the port to listen on; 0 selects a free port. The URL is printed.
         limits: limits of the service.
         token: the bearer token that clients must send, or None to serve all clients.
+        root_path: the prefix of all paths that a reverse proxy removes, such as `/pose`.
 
     Raises:
         InputError: the address is not available.
@@ -40,11 +51,23 @@ def run_server(
         timeout_graceful_shutdown=int(2 * limits.timeout) + 1,
         log_level="warning",
         server_header=False,
+        root_path=root_path,
     )
     with _listen(host, port) as listener, suppress(KeyboardInterrupt):
         host, port = listener.getsockname()[:2]
         print(f"http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
-        uvicorn.Server(config).run([listener])
+        _Server(config).run([listener])
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, which reports a forced exit in one line instead of many tracebacks."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self.should_exit and sig == signal.SIGINT:
+            logger = logging.getLogger("uvicorn.error")
+            logger.warning("Interrupted again: the requests in progress are canceled.")
+            logger.disabled = True  # it would report each canceled request as an error
+        super().handle_exit(sig, frame)
 
 
 def _listen(host: str, port: int) -> socket.socket:

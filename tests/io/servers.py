@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import sys
 import threading
 import time
 from base64 import b64encode
@@ -14,6 +15,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 Respond = Callable[[BaseHTTPRequestHandler], None]
 
 
+class HttpServer(ThreadingHTTPServer):
+    """A server that prints no traceback when a client closes its connection early."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 @contextmanager
 def http_server(pages: dict[str, bytes | Respond]) -> Iterator[str]:
     """Serves the pages; yields the address without its scheme, such as `127.0.0.1:8000`."""
@@ -21,19 +32,17 @@ def http_server(pages: dict[str, bytes | Respond]) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             page = pages.get(self.path.partition("?")[0])
-            with suppress(ConnectionError):
-                if callable(page):
-                    page(self)
-                elif page is None:
-                    self.send_error(404)
-                else:
-                    respond(self, page)
+            if callable(page):
+                page(self)
+            elif page is None:
+                self.send_error(404)
+            else:
+                respond(self, page)
 
         def log_message(self, *_: object) -> None:
             """Prints nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = HttpServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     try:
         yield f"127.0.0.1:{server.server_port}"

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryFile
+from typing import Any, TextIO
 
 import pytest
 
@@ -39,6 +40,8 @@ class Service:
 
     process: subprocess.Popen[str]
     port: int
+    log: TextIO
+    """Where the service writes its errors."""
 
     @property
     def url(self) -> str:
@@ -80,22 +83,26 @@ def serving(*flags: object) -> Iterator[Service]:
     """Runs `higherhrnet serve` with the model examples/drawn.onnx."""
     engine = ["--engine", "onnxruntime", "--threads", "1"]
     command = [sys.executable, "-m", "higherhrnet", "serve", "-m", DRAWN, "--port", 0, *engine]
-    process = subprocess.Popen(
-        [*map(str, command), *map(str, flags)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout and process.stderr
-    line = process.stdout.readline()
-    assert line.startswith("http://127.0.0.1:"), process.stderr.read()
-    try:
-        yield Service(process, int(line.rsplit(":", 1)[1]))
-    finally:
-        if process.poll() is None:
-            process.terminate()
-        _, errors = process.communicate(timeout=60)
-        assert "Traceback" not in errors, errors
+    with TemporaryFile("a+") as log:  # a pipe that nobody reads would block the service
+        process = subprocess.Popen(
+            [*map(str, command), *map(str, flags)], stdout=subprocess.PIPE, stderr=log, text=True
+        )
+        assert process.stdout
+        try:
+            line = process.stdout.readline()
+            assert line.startswith("http://127.0.0.1:"), read_log(log)
+            yield Service(process, int(line.rsplit(":", 1)[1]), log)
+        finally:
+            if process.poll() is None:
+                process.terminate()
+            process.communicate(timeout=60)
+            assert "Traceback" not in read_log(log), read_log(log)
+
+
+def read_log(log: TextIO) -> str:
+    """What a process has written to its log so far."""
+    log.seek(0)
+    return log.read()
 
 
 @pytest.fixture(scope="session")

@@ -274,6 +274,16 @@ def test_a_token_that_clients_cannot_send_is_rejected(content: bytes, tmp_path: 
         serve(ServiceOptions(model=str(DRAWN)), token_file=token_file)
 
 
+@pytest.mark.parametrize("prefix", ["pose", "/pose/", "/"])
+def test_an_invalid_prefix_is_rejected(prefix: str) -> None:
+    with pytest.raises(InputError, match="--root-path must begin with / and not end with /"):
+        serve(ServiceOptions(model=str(DRAWN)), root_path=prefix)
+
+
+def test_a_path_with_a_slash_at_the_end_is_not_redirected(service: Service) -> None:
+    assert service.post("/poses/").status == 404  # a redirect would omit the prefix of a proxy
+
+
 def test_requests_without_the_token_are_rejected(tmp_path: Path) -> None:
     token_file = tmp_path / "token"
     token_file.write_text("open sesame\n")

@@ -1,5 +1,6 @@
 """Overload, clients that disconnect, and the shutdown of a service under load."""
 
+import asyncio
 import http.client
 import json
 import signal
@@ -9,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import pytest
 
-from tests.serving.conftest import PNG, SCENE, Reply, Service, serving
+from higherhrnet.bench.scripts.soak import soak
+from tests.serving.conftest import PNG, SCENE, Reply, Service, read_log, serving
 
 IN_PROGRESS = "higherhrnet_images_in_progress"
 PROCESSED = "higherhrnet_batch_size_sum"
@@ -83,6 +85,23 @@ def test_sigterm_lets_accepted_requests_finish() -> None:
 
 
 @pytest.mark.slow
+def test_a_second_ctrl_c_ends_the_service_in_one_line() -> None:
+    with serving(*SLOW) as service:
+        waiting = [send_request(service) for _ in range(20)]
+        service.wait_for(IN_PROGRESS, 20)
+        service.process.send_signal(signal.SIGINT)
+        with pytest.raises(ConnectionRefusedError):
+            while True:
+                service.request("GET", "/health")
+        service.process.send_signal(signal.SIGINT)
+        assert service.process.wait(30) == 0
+        assert read_log(service.log).count("requests in progress are canceled") == 1
+        status_lines = [connection.recv(13) for connection in waiting]
+        assert b"HTTP/1.1 500 " in status_lines
+        assert set(status_lines) <= {b"HTTP/1.1 200 ", b"HTTP/1.1 500 "}
+
+
+@pytest.mark.slow
 def test_sigterm_under_load_cuts_no_response_off() -> None:
     """Each client receives complete responses until its connection is refused."""
     with serving() as service:
@@ -106,6 +125,15 @@ def test_sigterm_under_load_cuts_no_response_off() -> None:
         assert service.process.wait(30) == 0
         assert {reply.status for reply in replies} == {200}
         assert all(len(reply.json["annotations"]) == 3 for reply in replies)
+
+
+@pytest.mark.slow
+def test_no_complete_request_is_lost_among_broken_and_canceled_ones(service: Service) -> None:
+    run = asyncio.run(soak(service.port, SCENE, seconds=5, clients=16))
+    assert run.lost == []
+    outcomes = {name.split(": ")[1] for name in run.outcomes}
+    assert {"200", "no response"} <= outcomes
+    assert service.post("/poses").status == 200
 
 
 @pytest.mark.slow

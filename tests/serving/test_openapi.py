@@ -13,7 +13,7 @@ from schemathesis import GenerationMode
 
 from higherhrnet.io.images import encode_image
 from higherhrnet.synthetic.scenes import draw_scene
-from tests.serving.conftest import Service
+from tests.serving.conftest import Service, serving
 
 WITH_INPUT = ["POST /poses", "POST /image"]
 OPERATIONS = [*WITH_INPUT, "GET /metrics", "GET /info", "GET /health", "GET /ready"]
@@ -72,3 +72,9 @@ def test_responses_agree_with_the_description(
         case.call_and_validate(timeout=30)
 
     check()
+
+
+def test_the_description_contains_the_prefix_of_a_proxy() -> None:
+    with serving("--root-path", "/pose") as service:
+        assert service.request("GET", "/openapi.json").json["servers"] == [{"url": "/pose"}]
+        assert service.request("GET", "/health").status == 200

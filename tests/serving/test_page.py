@@ -25,7 +25,7 @@ from higherhrnet.io.images import encode_image, read_image
 from tests.serving.conftest import EXAMPLES, SCENE, Service, serving
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, ConsoleMessage, Page, ViewportSize
+    from playwright.sync_api import Browser, ConsoleMessage, Page, Route, ViewportSize
 
     Open = Callable[..., Page]
 
@@ -72,7 +72,12 @@ def opened(browser: Browser, service: Service) -> Iterator[Open]:
         if not requested.startswith((url, "blob:", "data:")):
             errors.append(requested)
 
-    def open_page(url: str = service.url, width: int = 1200, scheme: Scheme = "light") -> Page:
+    def open_page(
+        url: str = service.url,
+        proxy: Callable[[Route], None] | None = None,
+        width: int = 1200,
+        scheme: Scheme = "light",
+    ) -> Page:
         size: ViewportSize = {"width": width, "height": 800}
         contexts.append(browser.new_context(viewport=size, color_scheme=scheme))
         page = contexts[-1].new_page()
@@ -80,6 +85,8 @@ def opened(browser: Browser, service: Service) -> Iterator[Open]:
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("console", record_error)
         page.on("request", lambda request: check_server(request.url, url))
+        if proxy:
+            page.route(f"{url}**", proxy)
         page.goto(url)
         return page
 
@@ -124,6 +131,18 @@ def test_the_poses_of_a_chosen_image_are_drawn(opened: Open, service: Service) -
         expected = np.array(person["keypoints"]).reshape(-1, 3)[:, :2] + 0.5
         assert np.allclose(centers, expected, atol=0.01)
     assert np.array_equal(canvas(page), read_image(io.BytesIO(SCENE)))
+
+
+def test_the_page_works_under_the_prefix_of_a_proxy(opened: Open, service: Service) -> None:
+    """`opened` fails at a request outside of the prefix."""
+
+    def strip_prefix(route: Route) -> None:
+        target = route.request.url.replace("/pose/", "/", 1)
+        route.fulfill(response=route.fetch(url=target))
+
+    page = opened(f"{service.url}/pose/", strip_prefix)
+    choose_scene(page)
+    assert page.locator(".person").count() == 3
 
 
 def test_people_can_be_selected_and_keypoints_have_tooltips(opened: Open) -> None:

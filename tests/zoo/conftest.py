@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from threading import Event, Thread
 
 import numpy as np
@@ -11,12 +11,13 @@ import pytest
 
 from higherhrnet.zoo import download as download_module
 from higherhrnet.zoo.download import BLOCK_SIZE
+from tests.io.servers import HttpServer
 
 CONTENT = b"PK\x03\x04" + np.random.default_rng(0).bytes(3 * BLOCK_SIZE)
 """The content of the served file by default; it only begins like a file of torch.save."""
 
 
-class Server(ThreadingHTTPServer):
+class Server(HttpServer):
     """Serves CONTENT at every path, with the faults that a test sets."""
 
     def __init__(self) -> None:

@@ -50,10 +50,11 @@ def repeat(functions: Sequence[Callable[[], object]], seconds: float) -> tuple[f
 
 
 @contextmanager
-def running_service(options: EngineOptions) -> Iterator[int]:
+def running_service(options: EngineOptions, max_queue: int = 64) -> Iterator[int]:
     """Runs the service in a process of its own and yields its port."""
     flags = [f"--{name}={value}" for name, value in asdict(options).items() if value is not None]
-    command = [sys.executable, "-m", "higherhrnet", "serve", "--port=0", "--max-queue=64", *flags]
+    flags += ["--port=0", f"--max-queue={max_queue}"]
+    command = [sys.executable, "-m", "higherhrnet", "serve", *flags]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         try:

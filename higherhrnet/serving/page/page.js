@@ -1,6 +1,6 @@
 // Sends one image at a time to the service and draws the poses over it as selectable shapes.
 
-import { displayName, keypointsOf, personColor, personShape, personSize, toPng, toSvg } from "/poses.js";
+import { displayName, keypointsOf, personColor, personShape, personSize, toPng, toSvg } from "./poses.js";
 
 const $ = (id) => document.getElementById(id);
 const IMAGE_TYPES = ["image/jpeg", "image/png", "image/webp"];
@@ -67,7 +67,7 @@ async function requestPoses(body, signal) {
   const query = new URLSearchParams({ flip: $("flip").checked, maps: view() !== "image" });
   for (;;) {
     const headers = { "content-type": body.type, ...authorization() };
-    const reply = await fetch(`/poses?${query}`, { method: "POST", body, headers, signal }).catch(
+    const reply = await fetch(`poses?${query}`, { method: "POST", body, headers, signal }).catch(
       (error) => {
         if (error.name === "AbortError") throw error;
         throw new Error(NO_RESPONSE);
@@ -356,7 +356,7 @@ $("json").addEventListener("click", downloadJson);
 $("png").addEventListener("click", async () => download(await toPng($("people"), $("canvas")), "png"));
 $("svg").addEventListener("click", () => download(toSvg($("people"), $("canvas"), true), "svg"));
 
-fetch("/info").then((reply) => reply.json()).then((reply) => {
+fetch("info").then((reply) => reply.json()).then((reply) => {
   info = reply;
   $("flip").checked = info.flip;
   for (const input of document.querySelectorAll("[name=view]"))

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 
 from higherhrnet.cli.options import Flag, InferenceOptions
-from higherhrnet.config.flags import required
+from higherhrnet.config.flags import flag, required
 from higherhrnet.engines.base import MAX_STREAMS
 from higherhrnet.errors import require
 from higherhrnet.io.interchange.formats import FormatName
@@ -31,7 +31,7 @@ def predict(
     every: Annotated[int, arg(metavar="N")] = 1,
     format: Literal["json", "jsonl"] = "json",
     csv: Flag = False,
-    save: tuple[FormatName, ...] = (),
+    save: Annotated[tuple[FormatName, ...], flag("none")] = (),
     resume: Flag = False,
     track: Flag = False,
     tracking: TrackConfig = TrackConfig(),

@@ -1,5 +1,6 @@
 """The command line: output files, exit codes and error messages."""
 
+import io
 import json
 import re
 import signal
@@ -16,7 +17,7 @@ import pytest
 from higherhrnet.cli.main import main
 from higherhrnet.hardware import usable_cores
 from higherhrnet.synthetic.scenes import draw_scene, write_scenes
-from tests.conftest import ModelFiles
+from tests.conftest import ModelFiles, RunMain
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Fail = Callable[..., str]
@@ -38,17 +39,13 @@ def write_video(path: Path, frames: int = 6) -> Path:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
-    """Runs the command line as a process in the temporary folder."""
+def run(run_main: RunMain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs the command line in this process and in the temporary folder."""
+    monkeypatch.chdir(tmp_path)
 
-    def run(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "higherhrnet", *map(str, arguments)]
-        result = subprocess.run(  # type: ignore[call-overload]
-            command, capture_output=True, text=True, cwd=tmp_path, timeout=600, **options
-        )
-        assert isinstance(result, subprocess.CompletedProcess)
-        assert "Traceback" not in result.stderr, result.stderr
-        return result
+    def run(*arguments: object, input: str = "") -> subprocess.CompletedProcess[str]:
+        monkeypatch.setattr(sys, "stdin", io.StringIO(input))
+        return run_main(*arguments)
 
     return run
 

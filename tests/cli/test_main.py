@@ -255,6 +255,26 @@ def test_standard_input_lists_images(run: Run, small_model: ModelFiles, tmp_path
     assert not list((tmp_path / "poses").glob("*.jpg"))
 
 
+def test_a_list_on_standard_input_is_utf_8_whatever_the_code_page(
+    run_main: RunMain, small_model: ModelFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = str(write_scene(tmp_path / "grün.png")).encode()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content), encoding="cp1252"))
+    result = run_main("predict", "-", "-m", small_model.onnx, "--no-draw", "-o", tmp_path / "out")
+    assert result.returncode == 0, result.stderr
+    (entry,) = read_jsonl(tmp_path / "out" / "predictions.jsonl")
+    assert entry["file_name"] == "grün.png"
+
+
+def test_a_closed_pipe_ends_the_command_without_an_error() -> None:
+    command = [sys.executable, "-m", "higherhrnet", "models"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout and process.stderr
+    process.stdout.close()
+    assert (process.stderr.read(), process.wait()) == ("", 0)
+    process.stderr.close()
+
+
 def test_inference_flags_change_the_predictions(
     run: Run, small_model: ModelFiles, tmp_path: Path
 ) -> None:

@@ -26,7 +26,7 @@ def usable_cores() -> int:
 def _cgroup_cores() -> float:
     """Returns the number of cores whose CPU time the control groups grant; without a limit, inf."""
     try:
-        memberships = _MEMBERSHIP.read_text().splitlines()
+        memberships = _MEMBERSHIP.read_text(encoding="utf-8").splitlines()
     except OSError:  # not Linux
         return math.inf
     limits = [math.inf]
@@ -48,7 +48,7 @@ def _cgroup_cores() -> float:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text()
+        return path.read_text(encoding="utf-8")
     except OSError:
         return ""
 

@@ -40,7 +40,7 @@ def test_code_blocks_of_a_page_run(
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     write_video(tmp_path / "clip.mp4", count=2)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("HIGHERHRNET_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # no server listens there

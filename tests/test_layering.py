@@ -78,6 +78,8 @@ OPTIONAL = {
     "scipy": set(),
     "PIL": set(),
     "pi_heif": set(),
+    "pandas": set(),
+    "supervision": set(),
 }
 """The packages of the extras, and the folders that may import them outside of functions."""
 

@@ -31,7 +31,11 @@ class MachineInfo:
     def current(cls) -> MachineInfo:
         """The machine that this process runs on."""
         file = Path("/proc/cpuinfo")
-        name = re.search(r"model name\s*: (.+)", file.read_text()) if file.is_file() else None
+        name = (
+            re.search(r"model name\s*: (.+)", file.read_text(encoding="utf-8"))
+            if file.is_file()
+            else None
+        )
         processor = name[1] if name else platform.processor()
         versions = {each.name: each.version for each in distributions() if each.name in _PACKAGES}
         system, python = platform.platform(), platform.python_version()
@@ -43,7 +47,9 @@ def peak_memory() -> dict[str, int]:
     device = cuda()
     gpu = {"gpu": device.max_memory_allocated()} if device else {}
     status = Path("/proc/self/status")
-    if status.is_file() and (peak := re.search(r"VmHWM:\s*(\d+)", status.read_text())):
+    if status.is_file() and (
+        peak := re.search(r"VmHWM:\s*(\d+)", status.read_text(encoding="utf-8"))
+    ):
         return {"ram": 1024 * int(peak[1])} | gpu  # getrusage would include the parent's memory
     if not find_spec("resource"):
         return gpu

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import inspect
+import io
 import os
 import re
 import signal
@@ -66,6 +67,10 @@ for _command in COMMANDS.values():
     _command.__doc__ = re.sub(r"\n {8,}", " ", inspect.cleandoc(_command.__doc__ or ""))
 
 
+_CLOSED_PIPE = errno.EINVAL if sys.platform == "win32" else errno.EPIPE
+"""The number of the error if the reader of the output has closed the pipe."""
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and exits with its code.
 
@@ -80,6 +85,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     for output in (sys.stdout, sys.stderr):
         output.reconfigure(errors="replace")  # type: ignore[union-attr]
+    if isinstance(sys.stdin, io.TextIOWrapper) and sys.stdin.encoding.lower() != "utf-8":
+        sys.stdin.reconfigure(encoding="utf-8")  # on Windows, the default is a code page
     try:
         with notices_counted():
             code = tyro.extras.subcommand_cli_from_dict(
@@ -94,11 +101,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
-    except BrokenPipeError:  # the reader of the output has closed the pipe
-        # At exit, Python would flush standard output and fail again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     except OSError as error:
+        if isinstance(error, BrokenPipeError) or error.errno == _CLOSED_PIPE:
+            # At exit, Python would flush standard output and fail again.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(0)
         if error.errno != errno.ENOSPC:
             raise
         print("higherhrnet: the output cannot be written: the disk is full", file=sys.stderr)

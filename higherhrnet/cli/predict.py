@@ -9,9 +9,10 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 
 from higherhrnet.cli.options import Flag, InferenceOptions
-from higherhrnet.config.flags import required
+from higherhrnet.config.flags import flag, required
 from higherhrnet.engines.base import MAX_STREAMS
 from higherhrnet.errors import require
+from higherhrnet.io.interchange.formats import FormatName
 from higherhrnet.tracking.tracker import TrackConfig
 from higherhrnet.zoo.published import published_model
 from higherhrnet.zoo.resolve import DEFAULT_MODEL
@@ -30,6 +31,7 @@ def predict(
     every: Annotated[int, arg(metavar="N")] = 1,
     format: Literal["json", "jsonl"] = "json",
     csv: Flag = False,
+    save: Annotated[tuple[FormatName, ...], flag("none")] = (),
     resume: Flag = False,
     track: Flag = False,
     tracking: TrackConfig = TrackConfig(),
@@ -55,6 +57,11 @@ def predict(
         format: jsonl writes only predictions.jsonl, with one line per image or frame as soon as it
             is done. json also writes predictions.json, a list of COCO results, at the end.
         csv: Write predictions.csv at the end, with one row per person.
+        save: Also write the predictions in these formats of other programs at the end, each into a
+            folder of that name: coco (a COCO dataset with images, annotations and skeleton, for
+            CVAT and FiftyOne), deeplabcut (CSV tables of tracked videos; deeplabcut-h5 also
+            writes HDF5 tables), label-studio (pre-annotations), openpose (JSON files with the 25
+            keypoints of BODY_25) and openpose-coco (with OpenPose's 18 keypoints of COCO).
         resume: Continue an earlier run with the same settings into the same folder; files that it
             finished are skipped. A file is identified by its absolute path.
         track: Track people through videos: each person keeps a track ID, and keypoints are
@@ -70,6 +77,10 @@ def predict(
         track or tracking == TrackConfig(), "--tracking.* has no effect without --track; add it"
     )
     require(
+        track or not any(name.startswith("deeplabcut") for name in save),
+        "--save deeplabcut needs the track IDs of people; add --track",
+    )
+    require(
         len(sources) > 0, "name at least one image, folder, glob pattern, video, camera or address"
     )
     settings = PredictSettings(
@@ -81,6 +92,7 @@ def predict(
         write_results=format == "json",
         write_csv=csv or track,
         track=tracking if track else None,
+        save=save,
     )
     listed = list_sources(sources, sys.stdin)
     several = len(listed) > 1 or any(source.is_video for source in listed)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -18,6 +17,8 @@ from higherhrnet.errors import InputError
 from higherhrnet.inference.predictor import Predictor
 from higherhrnet.inference.stream import FailedSource, FrameResult, predict_stream
 from higherhrnet.io.images import write_image
+from higherhrnet.io.interchange.formats import FormatName, save_predictions
+from higherhrnet.io.listing import output_names
 from higherhrnet.io.predictions import PredictionWriter
 from higherhrnet.io.sources import Frame, Source, count_frames
 from higherhrnet.io.video.video_writer import VideoWriter, timestamp
@@ -87,6 +88,8 @@ class PredictSettings:
     """Write `predictions.csv`, with one row per person, at the end."""
     track: TrackConfig | None = None
     """The settings with which people are tracked through videos; None: without tracking."""
+    save: tuple[FormatName, ...] = ()
+    """Formats of other programs in which the predictions are written at the end."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,7 @@ def run_predict(
         ExitStack() as stack,
     ):
         sources = writer.with_recorded_names(sources)
-        names = _output_names({source.name for source in sources} | writer.finished_names)
+        names = output_names({source.name for source in sources} | writer.finished_names)
         targets = {source: settings.out / names[source.name] for source in sources}
         remaining = [source for source in sources if not writer.contains(source)]
         summary.already_finished = len(sources) - len(remaining)
@@ -155,6 +158,8 @@ def run_predict(
             videos.close()
         except KeyboardInterrupt:
             summary.interrupted = True
+    for note in save_predictions(settings.out, settings.save, predictor.header.skeleton):
+        tqdm.write(note, file=sys.stderr)
     summary.seconds = time.perf_counter() - start
     return summary
 
@@ -219,13 +224,3 @@ def _is_own_output(source: Source, out: Path) -> bool:
     if not isinstance(path, Path) or not path.stem.endswith(("_poses", "_maps")):
         return False
     return path.resolve().is_relative_to(out.resolve())
-
-
-def _output_names(names: Iterable[str]) -> dict[str, str]:
-    """For each source's name, the prefix of the names of its outputs.
-
-    The suffix is omitted unless the outputs of a.jpg and a.png would overwrite each other.
-    """
-    stems = {name: str(Path(name).with_suffix("")) for name in names}
-    counts = Counter(stems.values())
-    return {name: stem if counts[stem] == 1 else name for name, stem in stems.items()}

@@ -190,3 +190,13 @@ def unique_name(name: str, path: str, taken: set[str]) -> str:
     file = PurePosixPath(longer_name := "/".join(parts) or name)
     numbered = (longer_name.removesuffix(file.suffix) + f"-{n}{file.suffix}" for n in count(2))
     return next(n for n in chain((name, *longer), numbered) if n not in taken)
+
+
+def output_names(names: Iterable[str]) -> dict[str, str]:
+    """Returns for each source's name the prefix of the names of its outputs.
+
+    The suffix is omitted unless the outputs of a.jpg and a.png would overwrite each other.
+    """
+    stems = {name: PurePosixPath(name).with_suffix("").as_posix() for name in names}
+    counts = Counter(stems.values())
+    return {name: stem if counts[stem] == 1 else name for name, stem in stems.items()}

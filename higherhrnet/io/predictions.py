@@ -20,6 +20,7 @@ from higherhrnet.errors import InputError
 from higherhrnet.io.atomic import atomic_path
 from higherhrnet.io.csv import write_csv
 from higherhrnet.io.datasets.coco import check_results
+from higherhrnet.io.json_files import write_json_list
 from higherhrnet.io.listing import unique_name
 from higherhrnet.io.remote import Url
 from higherhrnet.io.sources import Frame, Source
@@ -129,7 +130,9 @@ class PredictionWriter:
         if self._file_names.setdefault(identifier, name) != name:  # a/1.png and b/1.png
             identifier = name
         results = poses.to_coco(identifier, **metadata)
-        self._write({"image_id": identifier, **metadata, "path": path, "people": results})
+        height, width = frame.image.shape[:2]
+        entry = {"image_id": identifier, **metadata, "width": width, "height": height}
+        self._write({**entry, "path": path, "people": results})
 
     def mark_finished(self, source: Source) -> None:
         """Records that all frames of a video have been predicted.
@@ -203,11 +206,8 @@ class PredictionWriter:
             atomic_path(self.folder / RESULTS_FILE) as temporary,
             temporary.open("w", encoding="utf-8") as file,
         ):
-            separator = "["
-            for result in self.results():
-                file.write(f"{separator}\n{json.dumps(result, ensure_ascii=False)}")
-                separator = ","
-            file.write("[]\n" if separator == "[" else "\n]\n")
+            write_json_list(file, self.results())
+            file.write("\n")
 
 
 def source_path(source: Source) -> str:

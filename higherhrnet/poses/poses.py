@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from higherhrnet.arrays import BoolArray, FloatArray
 from higherhrnet.errors import InputError, require
 from higherhrnet.poses.skeleton import Skeleton
 from higherhrnet.poses.skeletons import COCO
+
+if TYPE_CHECKING:
+    import supervision as sv
 
 _DISPLAY_SIZE, _DISPLAY_MARGIN = 480, 24
 """Pixels of the longer side of the drawing in a notebook, and of its margin."""
@@ -189,6 +192,38 @@ class Poses:
         ids: Any = [person.get("track_id") for person in people]
         track_ids = None if not people or None in ids else ids
         return cls(triples[..., :2], triples[..., 2], scores, skeleton, track_ids)
+
+    def to_supervision(self) -> sv.KeyPoints:
+        """Converts the people to `supervision.KeyPoints`, which Supervision's annotators draw.
+
+        All have the class 0, `person`. Keypoints that were not found are not visible. Track IDs are
+        in `data["tracker_id"]`.
+
+        Raises:
+            InputError: Supervision is not installed.
+        """
+        from higherhrnet.poses.supervision import to_key_points
+
+        return to_key_points(self)
+
+    @classmethod
+    def from_supervision(cls, key_points: sv.KeyPoints, skeleton: Skeleton = COCO) -> Poses:
+        """Converts `supervision.KeyPoints` of any model to Poses.
+
+        Keypoints at (0, 0), which are missing ones in Supervision, and those that are not visible
+        have the score 0. Without confidences, the others have the score 1. Without confidences of
+        people, a person has the mean score of the keypoints.
+
+        Args:
+            key_points: the people.
+            skeleton: names the keypoints.
+
+        Raises:
+            InputError: the number of keypoints is not that of the skeleton.
+        """
+        from higherhrnet.poses.supervision import from_key_points
+
+        return from_key_points(key_points, skeleton)
 
     def _repr_png_(self) -> bytes | None:
         """Draws the poses on a plain background for notebooks; None if there are no keypoints."""

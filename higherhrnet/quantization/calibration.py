@@ -53,7 +53,7 @@ def calibrate(
         InputError: none of the images can be read.
     """
     used = []
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # open files on Windows
         model = Path(folder, "float.onnx")
         onnx.save(network.proto, str(model))
         calibrator = create_calibrator(

@@ -121,7 +121,7 @@ def _select_float_layers(
         The layers that remain in float in addition to the heads, and the AP in each engine.
     """
     ap_by_count: dict[int, dict[str, float]] = {}
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # open files on Windows
         trial = Path(folder, "trial.onnx")
 
         def keeps_ap(float_layers: Sequence[str]) -> bool:

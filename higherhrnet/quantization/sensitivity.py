@@ -39,7 +39,7 @@ def rank_layers(
         samples: the inputs on which the errors are measured.
     """
     errors = {}
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # open files on Windows
         trial = Path(folder, "trial.onnx")
         for layer in tqdm(network.layers, "ranking", unit=" layers", disable=None):
             network.write(trial, ranges, [other for other in network.layers if other != layer])

@@ -165,7 +165,7 @@ def write_scenes(
             "categories": [skeleton.to_category()],
         }
         with atomic_path(target) as temporary:
-            temporary.write_text(json.dumps(dataset))
+            temporary.write_text(json.dumps(dataset), encoding="utf-8")
     except OSError as error:
         raise InputError(f"{folder}: scenes cannot be written: {error.strerror}") from error
     return target

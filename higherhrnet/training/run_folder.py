@@ -50,9 +50,11 @@ class RunFolder:
             done = round(epoch, _EPOCH_DIGITS)
             entries = [entry for entry in self._entries() if entry["epoch"] <= done] if step else []
             with atomic_path(self.path / "config.json") as temporary:
-                temporary.write_text(json.dumps(asdict(config), indent=2, default=str) + "\n")
+                text = json.dumps(asdict(config), indent=2, default=str)
+                temporary.write_text(text + "\n", encoding="utf-8")
             with atomic_path(self.path / "metrics.jsonl") as temporary:
-                temporary.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+                lines = (json.dumps(entry) + "\n" for entry in entries)
+                temporary.write_text("".join(lines), encoding="utf-8")
             self._metrics = (self.path / "metrics.jsonl").open("a", 1, encoding="utf-8")
             self._tensorboard = SummaryWriter(str(self.path), purge_step=step + 1)
             self._curves = TrainingCurves()

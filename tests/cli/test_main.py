@@ -1,5 +1,6 @@
 """The command line: output files, exit codes and error messages."""
 
+import io
 import json
 import re
 import signal
@@ -16,7 +17,7 @@ import pytest
 from higherhrnet.cli.main import main
 from higherhrnet.hardware import usable_cores
 from higherhrnet.synthetic.scenes import draw_scene, write_scenes
-from tests.conftest import ModelFiles
+from tests.conftest import ModelFiles, RunMain
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Fail = Callable[..., str]
@@ -38,17 +39,13 @@ def write_video(path: Path, frames: int = 6) -> Path:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
-    """Runs the command line as a process in the temporary folder."""
+def run(run_main: RunMain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs the command line in this process and in the temporary folder."""
+    monkeypatch.chdir(tmp_path)
 
-    def run(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "higherhrnet", *map(str, arguments)]
-        result = subprocess.run(  # type: ignore[call-overload]
-            command, capture_output=True, text=True, cwd=tmp_path, timeout=600, **options
-        )
-        assert isinstance(result, subprocess.CompletedProcess)
-        assert "Traceback" not in result.stderr, result.stderr
-        return result
+    def run(*arguments: object, input: str = "") -> subprocess.CompletedProcess[str]:
+        monkeypatch.setattr(sys, "stdin", io.StringIO(input))
+        return run_main(*arguments)
 
     return run
 
@@ -256,6 +253,26 @@ def test_standard_input_lists_images(run: Run, small_model: ModelFiles, tmp_path
     entries = read_jsonl(tmp_path / "poses" / "predictions.jsonl")
     assert [entry["image_id"] for entry in entries] == [0, 1, 2]
     assert not list((tmp_path / "poses").glob("*.jpg"))
+
+
+def test_a_list_on_standard_input_is_utf_8_whatever_the_code_page(
+    run_main: RunMain, small_model: ModelFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = str(write_scene(tmp_path / "grün.png")).encode()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content), encoding="cp1252"))
+    result = run_main("predict", "-", "-m", small_model.onnx, "--no-draw", "-o", tmp_path / "out")
+    assert result.returncode == 0, result.stderr
+    (entry,) = read_jsonl(tmp_path / "out" / "predictions.jsonl")
+    assert entry["file_name"] == "grün.png"
+
+
+def test_a_closed_pipe_ends_the_command_without_an_error() -> None:
+    command = [sys.executable, "-m", "higherhrnet", "models"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout and process.stderr
+    process.stdout.close()
+    assert (process.stderr.read(), process.wait()) == ("", 0)
+    process.stderr.close()
 
 
 def test_inference_flags_change_the_predictions(

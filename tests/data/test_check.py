@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from higherhrnet.io.datasets.coco import load_annotations
 from higherhrnet.io.datasets.image_store import ImageStore
 from higherhrnet.io.findings import Finding
 from higherhrnet.synthetic.scenes import write_scenes
+from tests.conftest import RunMain
 
 Content = dict[str, Any]
 Change = Callable[[Content, Path], None]
@@ -172,13 +172,10 @@ def test_crowded_images_and_masked_people_are_notes(scenes: Path) -> None:
     assert not crowded.is_error
 
 
-def test_command_reports_findings_and_draws_samples(scenes: Path, tmp_path: Path) -> None:
-    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "higherhrnet", "check-data", *map(str, arguments)]
-        process = subprocess.run(command, capture_output=True, text=True)
-        assert "Traceback" not in process.stderr, process.stderr
-        return process
-
+def test_command_reports_findings_and_draws_samples(
+    scenes: Path, tmp_path: Path, run_main: RunMain
+) -> None:
+    run = partial(run_main, "check-data")
     flags = ["--samples", 5, "--size", 64, "--augment.paste", 1, "--augment.color", 1]
     valid = run(scenes, "--out", tmp_path / "out", *flags)
     assert valid.returncode == 0, valid.stderr

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pickle
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import fields, replace
+from functools import partial
 from itertools import chain, islice
 from multiprocessing import active_children
 from pathlib import Path
@@ -20,9 +22,17 @@ from higherhrnet.config.model import InputConfig
 from higherhrnet.config.training import OptimConfig, RunConfig, TrainConfig
 from higherhrnet.data.augment import Sample
 from higherhrnet.data.dataset import KeypointDataset, load_dataset
-from higherhrnet.data.loader import Batch, BatchSampler, SampleKey, collate, load_batches
+from higherhrnet.data.loader import (
+    AugmentedSamples,
+    Batch,
+    BatchSampler,
+    SampleKey,
+    collate,
+    load_batches,
+)
 from higherhrnet.errors import InputError
 from higherhrnet.synthetic.scenes import write_scenes
+from higherhrnet.training.offset_learner import OffsetLearner
 
 ONES = np.ones(10)
 
@@ -203,6 +213,17 @@ def test_to_moves_all_tensors() -> None:
     tensors = [moved.images, moved.keypoints, moved.sizes, moved.flipped, moved.labeled]
     assert all(tensor.device.type == "meta" for tensor in [*tensors, *moved.masks])
     assert moved.images.shape == batch.images.shape
+
+
+def test_spawned_workers_make_the_same_samples(tmp_path: Path) -> None:
+    """Python starts workers as new processes on Windows and macOS, and on Linux from 3.14 on."""
+    dataset = load_dataset(DataConfig((str(write_scenes(tmp_path, 2, height=64, width=64)),)))
+    config = TrainConfig(input=InputConfig(64))
+    samples = AugmentedSamples(dataset, config, partial(OffsetLearner.prepare, config=config))
+    copied = pickle.loads(pickle.dumps(samples))
+    key: SampleKey = (0, 0, 1)
+    np.testing.assert_array_equal(samples[key].image, copied[key].image)
+    np.testing.assert_array_equal(samples[key].keypoints, copied[key].keypoints)
 
 
 def dataset_with_damaged_images(folder: Path, count: int, damaged: int) -> KeypointDataset:

@@ -1,4 +1,4 @@
-"""`higherhrnet evaluate` in processes of its own, with its files and exit codes."""
+"""The files and exit codes of `higherhrnet evaluate`, and its resumption after it was killed."""
 
 import json
 import signal
@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,20 +15,16 @@ import pytest
 from higherhrnet.evaluation.metrics import COCO_METRICS, CROWDPOSE_METRICS
 from higherhrnet.poses.skeletons import CROWDPOSE
 from higherhrnet.synthetic.scenes import write_scenes
-from tests.conftest import ModelFiles
+from tests.conftest import ModelFiles, RunMain
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
-    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "higherhrnet", "evaluate", *map(str, arguments)]
-        process = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
-        assert "Traceback" not in process.stderr, process.stderr
-        return process
-
-    return run
+def run(run_main: RunMain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs the command in this process and in the temporary folder."""
+    monkeypatch.chdir(tmp_path)
+    return partial(run_main, "evaluate")
 
 
 @pytest.mark.slow

@@ -1,18 +1,30 @@
-"""Counts the parameters and multiply-adds of networks in torch."""
+"""Counts the parameters and multiply-adds of networks in torch; marks the large networks."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import cache
+from typing import Any
+
+import pytest
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from higherhrnet.config.model import ModelConfig
-from higherhrnet.network.build import build_network
+from higherhrnet.network.build import PoseNetwork, build_network
 
 
 def count_parameters(model: nn.Module) -> int:
     """Counts the parameters of a network."""
     return sum(parameter.numel() for parameter in model.parameters())
+
+
+@cache
+def meta_network(config: ModelConfig) -> PoseNetwork:
+    """Builds a network without memory for its weights, in evaluation mode."""
+    with torch.device("meta"):
+        return build_network(config).eval()
 
 
 def count_multiply_adds(config: ModelConfig, height: int, width: int) -> int:
@@ -26,6 +38,13 @@ def count_multiply_adds(config: ModelConfig, height: int, width: int) -> int:
         height: height of the input in pixels, a multiple of 32.
         width: width of the input in pixels, a multiple of 32.
     """
-    with torch.device("meta"), FlopCounterMode(display=False) as counter:
-        build_network(config)(torch.empty(1, 3, height, width))
+    model = meta_network(config)
+    with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(torch.empty(1, 3, height, width))
     return int(counter.get_total_flops()) // 2
+
+
+def computed(cases: Iterable[str]) -> list[Any]:
+    """Marks those of the cases as slow whose networks of width 48 are computed."""
+    slow = pytest.mark.slow
+    return [pytest.param(case, marks=slow) if "48" in case else case for case in cases]

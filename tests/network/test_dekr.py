@@ -19,7 +19,12 @@ from higherhrnet.network.dekr import (
     adaptive_convolution,
     run_adaptive_blocks,
 )
-from tests.network.counting import count_multiply_adds, count_parameters
+from tests.network.counting import (
+    computed,
+    count_multiply_adds,
+    count_parameters,
+    meta_network,
+)
 
 CASES = {
     "w32-512": ModelConfig(head="offsets"),
@@ -56,15 +61,14 @@ def test_names_shapes_order_and_parameters_equal_the_reference(
     case: str, golden_dekr: Path
 ) -> None:
     reference = json.loads((golden_dekr / "network.json").read_text())[case]
-    with torch.device("meta"):
-        model = DEKR(CASES[case])
+    model = meta_network(CASES[case])
     assert count_parameters(model) == reference["parameters"]
     shapes = [(k, list(v.shape)) for k, v in model.state_dict().items()]
     assert shapes == list(reference["state_dict"].items())
 
 
 @pytest.mark.golden
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", computed(CASES))
 def test_outputs_equal_the_reference(case: str, golden_dekr: Path) -> None:
     seed = int((golden_dekr / "seed.txt").read_text())
     arrays = np.load(golden_dekr / "network.npz")

@@ -1,6 +1,6 @@
 """Measures `predict-ray` against `predict` in one process: python -m higherhrnet.bench.scripts.ray.
 
-Each process uses one CPU core. Run it in the root of the repository.
+Each process uses one CPU core, which needs Linux. Run it in the root of the repository.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Files of predictions that other programs read; one module for each format."""

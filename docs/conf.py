@@ -8,13 +8,22 @@ from sphinx.application import Sphinx
 
 import higherhrnet
 
-sys.path.append(str(Path(__file__).parent))  # command_reference.py
+sys.path.append(str(Path(__file__).parent))  # the extensions without a dot
 
 project = "higherhrnet"
 author = copyright = "the authors of higherhrnet"
 version = release = higherhrnet.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "command_reference"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx_copybutton",
+    "command_reference",
+    "error_messages",
+    "json_schemas",
+    "model_cards",
+]
 myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 3
 autodoc_member_order = "bysource"

@@ -37,6 +37,12 @@ def blocks_to_run(page: Path) -> Iterator[tuple[str, str]]:
             yield language, text
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_no_code_block_is_overlooked(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert len(re.findall(r"```(?:python|sh)\b", text)) == len(BLOCK.findall(text))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "page", [p for p in PAGES if any(blocks_to_run(p))], ids=lambda page: page.stem

@@ -24,7 +24,7 @@ from tests.io.videos import write_video
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "higherhrnet"
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
-BLOCK = re.compile(r"(<!-- not run: .+ -->\n)?```(python|sh)\n(.*?)^```$", re.M | re.S)
+BLOCK = re.compile(r"(<!-- not run: [^\n]+ -->\n)?```(python|sh)\n(.*?)^```$", re.M | re.S)
 LOADED = re.compile(r"""<(?:link|script|img|iframe)\b[^>]*\b(?:href|src)=["']([^"']+)""")
 RECIPE = "coco-w32-512"
 FLAG = re.compile(r"(?<![\w.-])--[a-z][\w.-]*")

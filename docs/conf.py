@@ -2,6 +2,7 @@
 
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from sphinx.application import Sphinx
@@ -55,6 +56,21 @@ def shorten_types(
     )
 
 
+def replace_colons(old: str, new: str) -> Callable[..., None]:
+    """Creates a handler that replaces text in the first line of the docstrings of attributes."""
+
+    def replace(
+        _app: Sphinx, what: str, _name: str, _object: object, _options: object, lines: list[str]
+    ) -> None:
+        if what == "attribute" and lines:
+            lines[0] = lines[0].replace(old, new)
+
+    return replace
+
+
 def setup(app: Sphinx) -> None:
-    """Registers the handler."""
+    """Registers the handlers."""
     app.connect("autodoc-process-signature", shorten_types)
+    # napoleon, with priority 500, would read what precedes a colon as the type of the attribute
+    app.connect("autodoc-process-docstring", replace_colons(": ", "\0 "), priority=400)
+    app.connect("autodoc-process-docstring", replace_colons("\0 ", ": "), priority=600)

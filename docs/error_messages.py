@@ -7,6 +7,7 @@ The messages are read from the source of the package: the calls in `MESSAGE_ARGU
 from __future__ import annotations
 
 import ast
+import builtins
 import re
 import tomllib
 from collections.abc import Iterator
@@ -32,7 +33,7 @@ MESSAGE_ARGUMENTS = {
     "PixelError": 0,
 }
 """The calls that contain messages for users, and the position of the message."""
-NOT_DESCRIPTIVE = {*kwlist, "self", "str", "len", "join", "name", "error", "strerror", "shorten"}
+NOT_DESCRIPTIVE = {*kwlist, *dir(builtins), "self", "join", "name", "error", "strerror", "shorten"}
 """Names in an expression that do not describe what it stands for."""
 
 Constants = dict[str, ast.expr]

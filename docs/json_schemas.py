@@ -254,7 +254,9 @@ class JsonSchema(SphinxDirective):
         name = self.arguments[0]
         schema = json_schema(name)
         objects = [schema] if "properties" in schema else []
-        objects += schema.get("$defs", {}).values()
+        choices = [choice["$ref"].rpartition("/")[2] for choice in schema.get("anyOf", ())]
+        definitions = schema.get("$defs", {})
+        objects += [definitions[key] for key in dict.fromkeys([*choices, *definitions])]
         tables = [_table(each, many=len(objects) > 1) for each in objects if "properties" in each]
         address = f"{FOLDER}/{name}.schema.json"
         link = nodes.paragraph("", "", nodes.Text("JSON schema: "))

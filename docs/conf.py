@@ -2,19 +2,29 @@
 
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from sphinx.application import Sphinx
 
 import higherhrnet
 
-sys.path.append(str(Path(__file__).parent))  # command_reference.py
+sys.path.append(str(Path(__file__).parent))  # the extensions without a dot
 
 project = "higherhrnet"
 author = copyright = "the authors of higherhrnet"
 version = release = higherhrnet.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "command_reference"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx_copybutton",
+    "command_reference",
+    "error_messages",
+    "json_schemas",
+    "model_cards",
+]
 myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 3
 autodoc_member_order = "bysource"
@@ -46,6 +56,21 @@ def shorten_types(
     )
 
 
+def replace_colons(old: str, new: str) -> Callable[..., None]:
+    """Creates a handler that replaces text in the first line of the docstrings of attributes."""
+
+    def replace(
+        _app: Sphinx, what: str, _name: str, _object: object, _options: object, lines: list[str]
+    ) -> None:
+        if what == "attribute" and lines:
+            lines[0] = lines[0].replace(old, new)
+
+    return replace
+
+
 def setup(app: Sphinx) -> None:
-    """Registers the handler."""
+    """Registers the handlers."""
     app.connect("autodoc-process-signature", shorten_types)
+    # napoleon, with priority 500, would read what precedes a colon as the type of the attribute
+    app.connect("autodoc-process-docstring", replace_colons(": ", "\0 "), priority=400)
+    app.connect("autodoc-process-docstring", replace_colons("\0 ", ": "), priority=600)

@@ -1,5 +1,6 @@
 """The documentation builds without warnings, loads nothing external, and its code blocks run."""
 
+import json
 import os
 import re
 import shutil
@@ -7,17 +8,23 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
+from html import unescape
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from docs.command_reference import help_text
+from docs.error_messages import messages
+from docs.json_schemas import TYPES
 from higherhrnet.cli.main import COMMANDS
 from tests.io.videos import write_video
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted((ROOT / "docs").glob("*.md"))
-BLOCK = re.compile(r"(<!-- not run: .+ -->\n)?```(python|sh)\n(.*?)^```$", re.M | re.S)
+PACKAGE = ROOT / "higherhrnet"
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
+BLOCK = re.compile(r"(<!-- not run: [^\n]+ -->\n)?```(python|sh)\n(.*?)^```$", re.M | re.S)
 LOADED = re.compile(r"""<(?:link|script|img|iframe)\b[^>]*\b(?:href|src)=["']([^"']+)""")
 RECIPE = "coco-w32-512"
 FLAG = re.compile(r"(?<![\w.-])--[a-z][\w.-]*")
@@ -28,6 +35,12 @@ def blocks_to_run(page: Path) -> Iterator[tuple[str, str]]:
     for reason, language, text in BLOCK.findall(page.read_text(encoding="utf-8")):
         if not reason:
             yield language, text
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_no_code_block_is_overlooked(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert len(re.findall(r"```(?:python|sh)\b", text)) == len(BLOCK.findall(text))
 
 
 @pytest.mark.slow
@@ -67,7 +80,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_site_loads_nothing_from_other_hosts(site: Path) -> None:
-    for page in site.glob("*.html"):
+    for page in site.rglob("*.html"):
         for address in LOADED.findall(page.read_text(encoding="utf-8")):
             assert "//" not in address, page
     for style in site.rglob("*.css"):
@@ -100,3 +113,40 @@ def flags_of(command: str) -> set[str]:
     """The flags that start a line of a command's --help text."""
     lines = re.findall(r"^│ (-.+?)(?:  |$)", help_text(command), re.M)
     return {flag for line in lines for flag in FLAG.findall(line)}
+
+
+@pytest.mark.slow
+def test_links_of_the_site_lead_to_files_and_anchors_that_exist(site: Path) -> None:
+    pages = {page: page.read_text(encoding="utf-8") for page in site.rglob("*.html")}
+    anchors = {page: set(re.findall(r'\bid="([^"]+)"', text)) for page, text in pages.items()}
+    for page, text in pages.items():
+        for address in re.findall(r'<a\b[^>]*\bhref="([^"]+)"', text):
+            if re.match(r"[a-z]+:", address):
+                continue
+            path, _, anchor = unescape(unquote(address)).partition("#")
+            target = (page.parent / path).resolve() if path else page
+            assert target.is_file(), f"{page.name}: {address}"
+            if anchor and target in anchors:
+                assert anchor in anchors[target], f"{page.name}: {address}"
+
+
+@pytest.mark.slow
+def test_site_has_a_valid_json_schema_of_each_format(site: Path) -> None:
+    for name in TYPES:
+        schema = json.loads((site / "schemas" / f"{name}.schema.json").read_text(encoding="utf-8"))
+        Draft202012Validator.check_schema(schema)
+        assert f"schemas/{name}.schema.json" in (site / "formats.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_every_error_message_is_on_the_page_of_its_cause(site: Path) -> None:
+    page = unescape(re.sub("<[^>]+>", "", (site / "troubleshooting.html").read_text("utf-8")))
+    for module, text in messages():
+        assert " ".join(text.replace("`", "ˋ").split()) in " ".join(page.split()), module
+
+
+def test_environment_variables_of_the_code_are_documented() -> None:
+    page = (ROOT / "docs" / "environment.md").read_text(encoding="utf-8")
+    variables = re.compile(r"HIGHERHRNET_[A-Z_]+")
+    code = "".join(path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py"))
+    assert set(variables.findall(code)) == set(variables.findall(page))

@@ -1,0 +1,54 @@
+"""A Sphinx directive, `published-models`, that shows a card for each published model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+from higherhrnet.poses.skeletons import SKELETONS
+from higherhrnet.zoo.published import PUBLISHED
+from higherhrnet.zoo.published_model import PublishedModel
+from higherhrnet.zoo.table import markdown_models
+
+METHODS = {"tags": "HigherHRNet", "offsets": "DEKR"}
+PUBLISHERS = {
+    "authors": "the authors of HigherHRNet",
+    "mmpose": "MMPose",
+    "imagenet": "the authors of HRNet",
+}
+
+
+def card(model: PublishedModel) -> str:
+    """Returns the card of a model in Markdown."""
+    publisher = PUBLISHERS[model.weight_format]
+    keypoints = f"{len(SKELETONS[model.skeleton])} ({model.skeleton})" if model.skeleton else ""
+    rows = {
+        "Method": METHODS[model.head] if model.skeleton else "backbone for `--init`",
+        "Published by": f"[{publisher}]({model.page})",
+        "Keypoints": keypoints,
+        "File": f"<{model.url}>",
+        "Digest": f"`{model.digest}`" if model.digest else "none published",
+        "License": model.license,
+        "Note": model.note,
+    }
+    lines = [f"| {name} | {value} |" for name, value in rows.items() if value]
+    return "\n".join([f"### {model.name}", "", "| | |", "|---|---|", *lines])
+
+
+class PublishedModels(SphinxDirective):
+    """The table of all models, and a card for each."""
+
+    def run(self) -> list[nodes.Node]:
+        """Returns the sections."""
+        cards = "\n\n".join(map(card, PUBLISHED))
+        text = f"## All models\n\n{markdown_models(PUBLISHED)}\n\n## Cards\n\n{cards}"
+        return self.parse_text_to_nodes(text, allow_section_headings=True)
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Registers the directive."""
+    app.add_directive("published-models", PublishedModels)
+    return {"parallel_read_safe": True}

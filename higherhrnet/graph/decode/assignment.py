@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from higherhrnet.graph.decode.program import Program, Tensor
+from higherhrnet.graph.decode.program import LARGEST, Program, Tensor
 
 _NONE = np.int64(-1)
 
@@ -24,7 +24,7 @@ def assign(program: Program, cost: Tensor) -> Tensor:
 
     def take_cheapest(row: Tensor, row_of: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         free = cost.take(row).equals(row_price.take(row)) & (row_of < 0)
-        column = program.where(free.any(), free.cast(np.int64).argmax(0), _NONE)
+        column = program.where(free.any(), free.cast(np.int64).argmax(), _NONE)
         return [program.where(columns.equals(column), row, row_of)], [column]
 
     row_of = program.full(_NONE, cost.size(1))
@@ -71,8 +71,8 @@ def _augment(
         length = program.where(remaining, distance, infinity).min(0)
         nearest = remaining & distance.equals(length)
         free = nearest & (row_of < 0)
-        last_free = program.where(free, order, _NONE).argmax(0)
-        first = program.where(nearest, order, np.int64(2**62)).argmin(0)
+        last_free = program.where(free, order, _NONE).argmax()
+        first = program.where(nearest, order, LARGEST).argmin()
         column = program.where(free.any() & ~small, last_free, first)
         going = row_of.take(column) >= 0
         # The last column takes the place of the visited one, except in small matrices.

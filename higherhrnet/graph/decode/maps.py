@@ -52,7 +52,8 @@ def merge_maps(
     else:
         resized = [resize(maps, size / sizes[scale]) for scale, maps in merged.items()]
         heatmaps = _mean(resized)
-    tags, tag_factors = _tags(program, scales[base][0], header), ()
+    tags = _tags(program, scales[base][0], header)
+    tag_factors: tuple[int, ...] = ()
     for factor in (coarsest / finest, size / sizes[base]):
         tags, tag_factors = _upsample(tags, tag_factors, factor)
     num_tags = 1 + header.inference.flip + 2 * (header.inference.decode.position_weight > 0)
@@ -97,10 +98,8 @@ def _tags(program: Program, level: Tensor, header: Header) -> Tensor:
         shape = [level.size(axis) for axis in (2, 3)]
         unit = program.constant(np.float32(weight)) / shape[0].op("Min", shape[1]).cast(np.float32)
         y, x = (program.arange(side).cast(np.float32) * unit for side in shape)
-        full = (tags, *shape)
-        views += [
-            axis.op("Expand", program.shape(*full)) for axis in (x, y.expand_dims(1))
-        ]
+        full = program.shape(tags, *shape)
+        views += [axis.op("Expand", full) for axis in (x, y.expand_dims(1))]
     return program.stack(views, 1)
 
 

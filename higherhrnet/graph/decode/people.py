@@ -90,7 +90,7 @@ def add_decoding(model: onnx.ModelProto, header: Header) -> None:
     results = {"keypoints": keypoints, "scores": scores}
     for name, tensor in results.items():
         program.nodes.append(helper.make_node("Identity", [tensor.name], [name], name=name))
-    shape = ["people", len(header.skeleton), 3]
+    shape: list[str | int] = ["people", len(header.skeleton), 3]
     for field, values in {
         "node": program.nodes,
         "input": [helper.make_tensor_value_info(IMAGE, TensorProto.UINT8, None)],

@@ -124,9 +124,7 @@ def _taps(
     return taps
 
 
-def to_image(
-    positions: list[Tensor], view: View, stride: float, header: Header
-) -> list[Tensor]:
+def to_image(positions: list[Tensor], view: View, stride: float, header: Header) -> list[Tensor]:
     """Transforms float32 x and y on a map to x and y in pixels of the image.
 
     Args:

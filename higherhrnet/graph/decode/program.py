@@ -13,6 +13,8 @@ from onnx import helper
 Operand = Any
 """A `Tensor`, or a number or an array, which becomes a constant."""
 
+LARGEST = np.int64(2**31 - 1)
+"""An index above all others; OpenVINO converts indices to 32 bits."""
 _COMPARISONS = {"Less", "LessOrEqual", "Greater", "GreaterOrEqual", "Equal"}
 _INDICES = {"Shape", "Size", "NonZero", "ArgMax", "ArgMin"}
 
@@ -139,13 +141,13 @@ class Tensor:
         """Returns the minimum along an axis, which is removed."""
         return self.op("ReduceMin", np.array([axis]), keepdims=0)
 
-    def argmax(self, axis: int) -> Tensor:
-        """Returns the index of the first maximum along an axis, which is removed."""
-        return self.op("ArgMax", axis=axis, keepdims=0)
+    def argmax(self) -> Tensor:
+        """Returns the index of the first maximum of a vector."""
+        return self.reshape(-1).op("ArgMax", axis=0, keepdims=0)  # OpenVINO needs a known rank
 
-    def argmin(self, axis: int) -> Tensor:
-        """Returns the index of the first minimum along an axis, which is removed."""
-        return self.op("ArgMin", axis=axis, keepdims=0)
+    def argmin(self) -> Tensor:
+        """Returns the index of the first minimum of a vector."""
+        return self.reshape(-1).op("ArgMin", axis=0, keepdims=0)
 
     def any(self) -> Tensor:
         """Returns whether an element of a vector, which is not empty, is true."""
@@ -185,7 +187,7 @@ class Program:
         self,
         operator: str,
         *inputs: Operand,
-        dtype: DTypeLike = None,
+        dtype: DTypeLike | None = None,
         **attributes: Any,  # noqa: ANN401 (ONNX)
     ) -> Tensor:
         """Adds a node with one output.
@@ -203,7 +205,7 @@ class Program:
         self,
         operator: str,
         *inputs: Operand,
-        dtypes: Sequence[DTypeLike],
+        dtypes: Sequence[DTypeLike | None],
         **attributes: Any,  # noqa: ANN401 (ONNX)
     ) -> list[Tensor]:
         """Adds a node with one output for each of `dtypes`; see `op`."""
@@ -292,7 +294,7 @@ class Program:
             Tensor(self, name, dtype)
             for name, dtype in zip(names, (np.int64, np.bool_), strict=True)
         )
-        split = []
+        split: list[DTypeLike] = []
 
         def iterate() -> list[Tensor]:
             new, results = body(index, *inputs)
@@ -326,7 +328,10 @@ class Program:
         outer, self.nodes = self.nodes, []
         outputs = [x.op("Identity") for x in add()]  # outputs must be computed in the graph
         graph = helper.make_graph(
-            self.nodes, self._new_name(name), [x.info() for x in inputs], [x.info() for x in outputs]
+            self.nodes,
+            self._new_name(name),
+            [x.info() for x in inputs],
+            [x.info() for x in outputs],
         )
         self.nodes = outer
         return graph
@@ -334,7 +339,9 @@ class Program:
     def _to_tensor(self, value: Operand, dtype: np.dtype[Any]) -> Tensor:
         if isinstance(value, Tensor):
             return value
-        return self.constant(value if isinstance(value, np.ndarray | np.generic) else dtype.type(value))
+        return self.constant(
+            value if isinstance(value, np.ndarray | np.generic) else dtype.type(value)
+        )
 
     def _new_name(self, label: str) -> str:
         self._count += 1

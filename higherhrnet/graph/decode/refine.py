@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from higherhrnet.decoding.upsample import BLOCK
-from higherhrnet.graph.decode.program import Program, Tensor
+from higherhrnet.graph.decode.program import LARGEST, Program, Tensor
 from higherhrnet.graph.decode.upsample import Upsampled
 
 _TOLERANCE = 1e-4
@@ -96,7 +96,7 @@ def find_missing_keypoints(
         best = evaluate(program.top_k(bounds, count)[1])[0].max(0)
         value, score, pixel = evaluate((bounds >= best - _ROUNDING).nonzero())
         # Of equal values, the first pixel in reading order.
-        first = program.where(value.equals(value.max(0)), pixel, np.int64(2**62)).argmin(0)
+        first = program.where(value.equals(value.max(0)), pixel, LARGEST).argmin()
         return [], [pixel.take(first), score.take(first)]
 
     pixel, score = program.loop(k.size(0), [], search)

@@ -21,6 +21,8 @@ from higherhrnet.arrays import FloatArray, Image
 from higherhrnet.config.header import Header
 from higherhrnet.config.inference import DecodeConfig, InferenceConfig
 from higherhrnet.config.model import InputConfig, ModelConfig
+from higherhrnet.config.offsets import OffsetDecodeConfig
+from higherhrnet.config.rescoring import RescoringNetwork
 from higherhrnet.decoding.assignment import assign
 from higherhrnet.engines.base import FunctionEngine
 from higherhrnet.errors import InputError
@@ -33,7 +35,7 @@ from higherhrnet.graph.decode.program import Program, Tensor
 from higherhrnet.graph.export import export_people, read_network
 from higherhrnet.io.images import read_image
 from higherhrnet.poses.skeletons import COCO, CROWDPOSE
-from higherhrnet.synthetic.maps import synthesize_outputs
+from higherhrnet.synthetic.maps import SYNTHESIZERS
 from tests.conftest import ModelFiles, RunMain
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -103,7 +105,10 @@ def assert_same(poses: Poses, expected: Poses) -> None:
 def maps_of(header: Header, people: int, seed: int) -> list[FloatArray]:
     """Synthetic outputs of the network that a header describes."""
     flip, count = header.inference.flip, len(header.skeleton)
-    coarse, fine = synthesize_outputs(people, HEIGHT, WIDTH, seed, header.skeleton, flip)
+    synthesize = SYNTHESIZERS[header.model.head]
+    coarse, fine = synthesize(people, HEIGHT, WIDTH, seed, header.skeleton, flip)
+    if header.model.head == "offsets":
+        return [coarse, fine]
     levels = [coarse[:, : count + header.model.num_tags], fine]
     return levels[: len(header.model.strides)]
 
@@ -163,6 +168,66 @@ def test_heatmaps_at_stride_4_only_are_supported() -> None:
 
 def test_one_tag_map_for_all_keypoints_is_supported() -> None:
     compare_on_maps(header_of(model=ModelConfig(tag_per_keypoint=False)), 3)
+
+
+OFFSETS = ModelConfig(head="offsets")
+
+
+def rescoring_network() -> RescoringNetwork:
+    """A rescoring network with random weights."""
+    rng, links = np.random.default_rng(0), [(0, 1), (5, 6), (11, 12), (5, 11)]
+    inputs = 3 * len(links) + 17
+    shapes = [(8, inputs), (8, 8), (1, 8)]
+    layers = [
+        (rng.standard_normal(shape).astype(np.float32) / 3, rng.random(shape[0], np.float32))
+        for shape in shapes
+    ]
+    return RescoringNetwork.from_layers(layers, 17, links, [1, 2])
+
+
+@pytest.mark.parametrize("people", [0, 1, 5, 30])
+def test_people_are_found_by_their_centers_and_offsets(people: int) -> None:
+    found = compare_on_maps(header_of(model=OFFSETS), people)
+    assert (found > 0) == (people > 0)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        header_of(model=OFFSETS, flip=False),
+        header_of(model=OFFSETS, max_people=3),
+        header_of(model=OFFSETS, offsets=OffsetDecodeConfig(nms_order="score", nms_distance=0.6)),
+        header_of(model=OFFSETS, offsets=OffsetDecodeConfig(nms_distance=0.6, nms_keypoints=4)),
+        header_of(model=OFFSETS, offsets=OffsetDecodeConfig(min_center=0.5), min_score=0.4),
+        replace(header_of(model=OFFSETS), input=InputConfig(convention="unbiased")),
+        replace(header_of(model=OFFSETS), rescoring=rescoring_network()),
+    ],
+    ids=lambda header: "",
+)
+def test_the_settings_of_offset_models_are_applied(header: Header) -> None:
+    assert compare_on_maps(header, 8, seed=1) > 0
+
+
+@pytest.mark.parametrize("scales", [(1.0,), (0.5, 1.0, 2.0)])
+def test_offset_models_find_the_same_people(
+    scales: tuple[float, ...], small_offset_model: ModelFiles
+) -> None:
+    image = np.random.default_rng(1).integers(0, 256, (70, 90, 3), np.uint8)
+    model, header = read_network(small_offset_model.onnx)
+    config = replace(header.inference, scales=scales)
+    expected = Predictor.load(
+        small_offset_model.onnx, engine="onnxruntime", threads=1, config=config
+    )(image)
+    assert len(expected) > 0
+    poses = session_of(model, replace(header, inference=config))(image)
+    assert len(poses) == len(expected)
+    assert (np.abs(poses.keypoints - expected.keypoints).max(-1) < 0.1).mean() > 0.95
+
+
+def test_matching_is_not_supported() -> None:
+    header = header_of(model=OFFSETS, offsets=OffsetDecodeConfig(match=True))
+    with pytest.raises(InputError, match=r"--decode does not support matching"):
+        add_decoding(fixed_network([]), header)
 
 
 COSTS = st.tuples(st.integers(1, 7), st.integers(0, 4), st.integers(0, 2**32 - 1))

@@ -31,7 +31,7 @@ ROOMS: dict[str, set[str]] = {
     "tracking": {*BASE, "decoding"},
     "visualization": {*BASE, "io"},
     "synthetic": {*BASE, "io"},
-    "graph": {*BASE, "io"},
+    "graph": {*BASE, "io", "decoding"},
     "zoo": {*BASE, "io", "graph"},
     "network": {*BASE, "io", "graph"},
     "engines": {*BASE, "io", "graph", "zoo", "network"},

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from higherhrnet.cli.options import Flag
+from higherhrnet.cli.options import Flag, SettingsOptions
 from higherhrnet.config.flags import flag
+from higherhrnet.config.inference import InferenceConfig
 from higherhrnet.errors import InputError, require
 
 
@@ -23,8 +25,11 @@ def export(
     calibration_images: int = 128,
     annotations: Annotated[Path | None, flag("AP is not measured", "PATH")] = None,
     images: Annotated[Path | None, flag("searched for next to --annotations", "PATH")] = None,
+    decode: Flag = False,
+    settings: Annotated[SettingsOptions, arg(name="")] = SettingsOptions(),
 ) -> int:
-    """Export a model to ONNX, for any engine, batch size and input size.
+    """Export a model to ONNX: the network, for any batch size and input size, or with --decode
+    all steps from an image to people.
 
     Int8 models are fast on CPUs with 8-bit integer instructions (VNNI). With --int8, a report of
     accuracy and speed is written next to OUT with the suffix .json. The exit code is 3 if some
@@ -32,7 +37,7 @@ def export(
 
     Args:
         model: A .safetensors file, `default` for the bundled model, or the name of a published
-            model; with --int8 also an .onnx file.
+            model; with --int8 or --decode also an .onnx file of a network.
         out: The .onnx file to write.
         half: Store the weights in half precision, which halves the size of the file; the network
             still computes in float32. Excludes --int8.
@@ -44,9 +49,19 @@ def export(
             are kept in float, the most sensitive first, until AP (0 to 1) is lower by less than
             0.01 in every engine.
         images: The folder or .zip file of the images of --annotations.
+        decode: Include all steps before and after the network, so that programs in any language
+            need only an ONNX runtime: the input is an image, (H, W, 3) or (1, H, W, 3) uint8 RGB
+            of any size, and the outputs are `keypoints` (P, K, 3), x and y in pixels and score,
+            and `scores` (P,) of the people.
+        settings: The inference settings that replace those of the model, only with --decode.
     """
     from higherhrnet.zoo.resolve import resolve_model
 
+    require(
+        decode or settings == SettingsOptions(),
+        "--size, --flip, --no-flip, --scales, --fast and --min-score need --decode",
+    )
+    settings.apply(InferenceConfig())  # reports invalid flags before the model is read
     require(not (half and int8), "--half and --int8 exclude each other; use only one of them")
     if int8 != bool(calibrate) or (annotations and not int8) or (images and not annotations):
         raise InputError(
@@ -54,11 +69,30 @@ def export(
             "--annotations"
         )
     path = resolve_model(model)
-    if calibrate:
-        return _export_int8(path, out, calibrate, calibration_images, annotations, images)
-    _export_float(path, out, half)
-    print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
-    return 0
+    with TemporaryDirectory() as temporary:
+        network = Path(temporary, "network.onnx") if decode else out
+        code = 0
+        if calibrate:
+            code = _export_int8(
+                path, network, out, calibrate, calibration_images, annotations, images
+            )
+        elif decode and path.suffix == ".onnx" and not half:
+            network = path
+        else:
+            _export_float(path, network, half)
+        if decode:
+            _add_decoding(network, out, settings)
+    if not calibrate or decode:
+        print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
+    return code
+
+
+def _add_decoding(network: Path, out: Path, settings: SettingsOptions) -> None:
+    from higherhrnet.graph.export import export_people, read_network
+
+    model, header = read_network(network)
+    header = replace(header, inference=settings.apply(header.inference))
+    export_people(model, header, out)
 
 
 def _export_float(path: Path, out: Path, half: bool = False) -> None:
@@ -71,6 +105,7 @@ def _export_float(path: Path, out: Path, half: bool = False) -> None:
 
 def _export_int8(
     path: Path,
+    network: Path,
     out: Path,
     folder: Path,
     count: int,
@@ -92,7 +127,7 @@ def _export_int8(
         if path.suffix != ".onnx":
             float_model = Path(temporary, "float.onnx")
             _export_float(path, float_model)
-        report = quantize(float_model, out, sources, check)
+        report = quantize(float_model, network, sources, check)
     report.write(out.with_suffix(".json"))
     print(f"{out}, calibrated on {report.calibration_images} images\n{report}")
     return 3 if report.calibration_images < len(sources) else 0

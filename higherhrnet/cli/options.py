@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from tyro.conf import FlagCreatePairsOff
 
 from higherhrnet.config.flags import flag
+from higherhrnet.config.inference import InferenceConfig
 from higherhrnet.engines.base import MAX_STREAMS, EngineOptions
 from higherhrnet.errors import InputError
 from higherhrnet.io.atomic import atomic_path
@@ -23,8 +24,8 @@ Flag = FlagCreatePairsOff[bool]
 
 
 @dataclass(frozen=True)
-class InferenceOptions(EngineOptions):
-    """The model, the engine, and the inference settings that replace those of the model."""
+class SettingsOptions:
+    """The inference settings that replace those of the model."""
 
     size: Annotated[int | None, flag("the model's setting", "INT")] = None
     """Length in pixels of the shorter side of the network's input, a multiple of 32, which is
@@ -44,6 +45,30 @@ class InferenceOptions(EngineOptions):
     """Omit people whose score is below this value, 0 to 1. The score of a person is the mean
     heatmap value of all keypoints; missing keypoints count as 0."""
 
+    def apply(self, config: InferenceConfig) -> InferenceConfig:
+        """Returns the settings of the model with those that the flags change.
+
+        Raises:
+            InputError: flags exclude each other.
+        """
+        if self.flip and self.no_flip:
+            raise InputError("--flip and --no-flip exclude each other; use only one of them")
+        if self.fast and (self.flip or self.scales):
+            raise InputError("--fast excludes --flip and --scales; omit it or them")
+        min_score = config.decode.min_score if self.min_score is None else self.min_score
+        return replace(
+            config,
+            size=self.size or config.size,
+            flip=(config.flip or self.flip) and not (self.no_flip or self.fast),
+            scales=(1.0,) if self.fast else self.scales or config.scales,
+            decode=replace(config.decode, min_score=min_score),
+        )
+
+
+@dataclass(frozen=True)
+class InferenceOptions(SettingsOptions, EngineOptions):
+    """The model, the engine, and the inference settings that replace those of the model."""
+
     def engine_options(self) -> EngineOptions:
         """Returns the options that select the model and the engine."""
         return EngineOptions(**{f.name: getattr(self, f.name) for f in fields(EngineOptions)})
@@ -59,23 +84,12 @@ class InferenceOptions(EngineOptions):
         """
         from higherhrnet.inference.predictor import Predictor
 
-        if self.flip and self.no_flip:
-            raise InputError("--flip and --no-flip exclude each other; use only one of them")
-        if self.fast and (self.flip or self.scales):
-            raise InputError("--fast excludes --flip and --scales; omit it or them")
+        self.apply(InferenceConfig())  # reports invalid flags before the model is loaded
         options = self.engine_options()
         if options.streams is None:
             options = replace(options, streams=streams)
         predictor = Predictor.from_options(options)
-        config = predictor.config
-        min_score = config.decode.min_score if self.min_score is None else self.min_score
-        predictor.config = replace(
-            config,
-            size=self.size or config.size,
-            flip=(config.flip or self.flip) and not (self.no_flip or self.fast),
-            scales=(1.0,) if self.fast else self.scales or config.scales,
-            decode=replace(config.decode, min_score=min_score),
-        )
+        predictor.config = self.apply(predictor.config)
         return predictor
 
 

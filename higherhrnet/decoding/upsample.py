@@ -64,7 +64,7 @@ def flip_horizontally(maps: FloatArray, out: FloatArray | None = None) -> FloatA
 
 
 @lru_cache
-def _weights(factors: tuple[int, ...]) -> FloatArray:
+def cell_weights(factors: tuple[int, ...]) -> FloatArray:
     """(F, 3) weights of the previous, the same and the next cell in each of a cell's F pixels."""
     weights = np.eye(5)
     for factor in factors:
@@ -77,14 +77,14 @@ def _weights(factors: tuple[int, ...]) -> FloatArray:
 
 
 @lru_cache
-def _block_operator(factors: tuple[int, ...], margin: int) -> tuple[FloatArray, int]:
+def block_operator(factors: tuple[int, ...], margin: int) -> tuple[FloatArray, int]:
     """The matrix that computes the pixels of a block and of a margin around it from cells.
 
     Returns:
         (p², (BLOCK + 2 · margin)²) matrix for p × p cells, and the number of cells before the
         first cell of the block.
     """
-    weights = _weights(factors)
+    weights = cell_weights(factors)
     factor = len(weights)
     before = 1 + -(-margin // factor)
     cells = BLOCK // factor + 2 * before
@@ -137,7 +137,7 @@ class Upsampled:
         Returns:
             (M, C) values.
         """
-        weights = _weights(self.factors)
+        weights = cell_weights(self.factors)
         (row, row_phase), (column, column_phase) = divmod(y, self.factor), divmod(x, self.factor)
         neighbors = np.arange(-1, 2) + self._pad
         cells = self._cells[
@@ -170,7 +170,7 @@ class Upsampled:
         Returns:
             (M, C, BLOCK + 2 · margin, BLOCK + 2 · margin) values.
         """
-        operator, before = _block_operator(self.factors, margin)
+        operator, before = block_operator(self.factors, margin)
         side = self._step + 2 * before
         start = self._pad - before
         windows = np.lib.stride_tricks.sliding_window_view(

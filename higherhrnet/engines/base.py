@@ -168,3 +168,15 @@ def invalid_onnx(path: Path, error: Exception) -> InputError:
     """Creates the error for a file that is not an ONNX model that the engine can run."""
     reason = str(error).strip().splitlines()[-1]
     return InputError(f"{path}: not an ONNX model that can be run: {reason}")
+
+
+def require_network(path: Path, inputs: Sequence[str]) -> None:
+    """Raises InputError unless the names of an ONNX file's inputs are those of a network.
+
+    A file that `export --decode` wrote computes people, and has an image as its input.
+    """
+    require(
+        list(inputs) == ["images"],
+        f"{path}: contains the decoding (export --decode) and is for other programs; use the model "
+        "from which it was exported",
+    )

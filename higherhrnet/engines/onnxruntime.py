@@ -12,6 +12,7 @@ from higherhrnet.engines.base import (
     describe_precision,
     describe_threads,
     invalid_onnx,
+    require_network,
 )
 from higherhrnet.errors import InputError
 
@@ -48,6 +49,7 @@ def load_onnxruntime(
     except Exception as error:  # its error types share no other base class
         raise invalid_onnx(path, error) from error
     header = Header.from_metadata(session.get_modelmeta().custom_metadata_map, str(path))
+    require_network(path, [node.name for node in session.get_inputs()])
     provider = session.get_providers()[0].removesuffix("ExecutionProvider")
     streams = streams if provider == "CPU" else 1
     description = (

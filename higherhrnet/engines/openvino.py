@@ -20,6 +20,7 @@ from higherhrnet.engines.base import (
     describe_precision,
     describe_threads,
     invalid_onnx,
+    require_network,
 )
 from higherhrnet.engines.cache import cache_subfolder
 from higherhrnet.errors import InputError
@@ -79,6 +80,7 @@ def load_openvino(
         {Header.KEY: model.get_rt_info(entry).astype(str)} if model.has_rt_info(entry) else {}
     )
     header = Header.from_metadata(metadata, str(path))
+    require_network(path, [port.any_name for port in model.inputs])
     # All streams have the same number of threads; one thread may be left over for other work.
     streams = max(count for count in range(1, streams + 1) if threads % count <= 1)
     try:

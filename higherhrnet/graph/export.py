@@ -7,8 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+from google.protobuf.message import DecodeError
 
 from higherhrnet.config.header import Header
+from higherhrnet.errors import InputError, reading
+from higherhrnet.graph.decode.people import add_decoding
 from higherhrnet.graph.higherhrnet import build_model, check_weights
 from higherhrnet.io.atomic import atomic_path
 from higherhrnet.io.weights import Weights
@@ -40,6 +43,38 @@ def export_onnx(weights: Weights, header: Header, path: str | Path, half: bool =
         if half:
             convert_weights_to_float16(model.graph)
         onnx.helper.set_model_props(model, header.to_metadata())
+        onnx.save(model, str(temporary))
+
+
+def read_network(path: Path) -> tuple[onnx.ModelProto, Header]:
+    """Reads the network in an ONNX file of this package, and its header.
+
+    Raises:
+        InputError: the file is not an ONNX model, or has no header.
+    """
+    try:
+        with reading(path):
+            model = onnx.load(path)
+    except DecodeError as error:
+        raise InputError(f"{path}: is not an ONNX model") from error
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    return model, Header.from_metadata(metadata, str(path))
+
+
+def export_people(model: onnx.ModelProto, header: Header, path: str | Path) -> None:
+    """Writes an ONNX file that computes people from a uint8 image; see `add_decoding`.
+
+    Args:
+        model: the network, as `read_network` returns it, which is changed.
+        header: the header, with the inference settings that the file is for.
+        path: the file to write.
+
+    Raises:
+        InputError: a setting is not supported, or the file cannot be written.
+    """
+    add_decoding(model, header)
+    onnx.helper.set_model_props(model, header.to_metadata())
+    with atomic_path(path) as temporary:
         onnx.save(model, str(temporary))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnxruntime.quantization import TensorData
 
@@ -24,6 +25,7 @@ from higherhrnet.errors import InputError
 from higherhrnet.graph.export import export_onnx
 from higherhrnet.inference.predictor import Predictor
 from higherhrnet.io.datasets.coco import load_annotations
+from higherhrnet.io.images import read_image
 from higherhrnet.network import checkpoint
 from higherhrnet.network.higherhrnet import HigherHRNet
 from higherhrnet.quantization.calibration import (
@@ -235,6 +237,13 @@ def test_export_command(narrow: ModelFiles, tmp_path: Path, run_main: RunMain) -
     assert set(report["engines"]) == {"onnxruntime", "openvino"}
     for engine in ENGINES:
         assert "int8" in load_engine(EngineOptions(str(out), engine))[0].description
+    people = tmp_path / "people.onnx"
+    assert run_main("export", out, people, "--decode").returncode == 0
+    image = read_image(tmp_path / "images" / "000000000001.png")
+    expected = Predictor.load(out, engine="onnxruntime")(image)
+    _, scores = onnxruntime.InferenceSession(people).run(None, {"image": image})
+    assert len(expected) > 0
+    np.testing.assert_allclose(scores, expected.scores, atol=0.02)
 
 
 @pytest.mark.parametrize(

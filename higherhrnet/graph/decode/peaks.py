@@ -1,0 +1,78 @@
+"""Heatmaps → peaks; it corresponds to `decoding/peaks.py`."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from higherhrnet.config.inference import DecodeConfig
+from higherhrnet.decoding.upsample import BLOCK
+from higherhrnet.graph.decode.program import Program, Tensor
+from higherhrnet.graph.decode.upsample import Upsampled
+
+NO_PEAK = np.float32(-1e9)
+"""The score where a keypoint has fewer peaks than others."""
+
+
+class Peaks(NamedTuple):
+    """For each keypoint its `max_people` highest peaks, from high to low."""
+
+    x: Tensor
+    """(K, max_people) column of the upsampled heatmap."""
+    y: Tensor
+    """(K, max_people) row of the upsampled heatmap."""
+    score: Tensor
+    """(K, max_people) value of the heatmap; `NO_PEAK` where there are fewer peaks."""
+
+
+def find_peaks(program: Program, heatmaps: Upsampled, count: int, config: DecodeConfig) -> Peaks:
+    """Finds the pixels that no pixel in the square window around them exceeds.
+
+    One keypoint at a time, so that memory does not depend on the number of keypoints. Of equal
+    peaks, those in the upper blocks come first.
+
+    Args:
+        program: the program.
+        heatmaps: (K, 1, h, w), with a margin of at least half a window.
+        count: K.
+        config: the settings.
+    """
+    margin = config.peak_window // 2
+    bounds = heatmaps.block_maxima.reshape(count, -1)
+    unused = program.constant(np.full(config.max_people, NO_PEAK))
+    nowhere = program.constant(np.zeros(config.max_people, np.int64))
+
+    def find(k: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        block = (bounds.take(k) > config.min_peak).nonzero()
+        block = program.concat([block, program.constant(np.zeros(1, np.int64))])  # never empty
+        row, column = block // heatmaps.columns, block % heatmaps.columns
+        values, is_peak = _block_peaks(program, heatmaps, k, row, column, margin)
+        pixel = (is_peak & (values > config.min_peak)).reshape(-1).nonzero()
+        y, x = (
+            (axis.take(pixel // BLOCK**2) * BLOCK) + offset
+            for axis, offset in ((row, pixel // BLOCK % BLOCK), (column, pixel % BLOCK))
+        )
+        scores = program.concat([values.reshape(-1).take(pixel), unused])
+        score, index = program.top_k(scores, config.max_people)
+        return [], [*(program.concat([axis, nowhere]).take(index) for axis in (x, y)), score]
+
+    return Peaks(*program.loop(program.constant(np.int64(count)), [], find))
+
+
+def _block_peaks(
+    program: Program, heatmaps: Upsampled, k: Tensor, row: Tensor, column: Tensor, margin: int
+) -> tuple[Tensor, Tensor]:
+    """(M - 1, BLOCK, BLOCK) values of all blocks but the last, and which are peaks."""
+    side = BLOCK + 2 * margin
+    around = np.arange(-margin, BLOCK + margin)
+    inside = []
+    for block, size in ((row, heatmaps.height), (column, heatmaps.width)):
+        pixel = block.expand_dims(1) * BLOCK + around
+        inside.append((pixel >= 0) & (pixel < size))
+    pixels = heatmaps.blocks(k, row, column, margin).reshape(-1, side, side)
+    pixels = program.where(inside[0].expand_dims(2) & inside[1].expand_dims(1), pixels, NO_PEAK)
+    maxima = pixels.expand_dims(1).op("MaxPool", kernel_shape=[2 * margin + 1] * 2)
+    values = pixels.part(margin, margin + BLOCK, 1).part(margin, margin + BLOCK, 2)
+    values, maxima = (x.part(0, -1) for x in (values, maxima.reshape(-1, BLOCK, BLOCK)))
+    return values, values.equals(maxima)

@@ -31,6 +31,7 @@ from higherhrnet.cli.predict_ray import predict_ray
 from higherhrnet.cli.scenes import scenes
 from higherhrnet.cli.serve import serve
 from higherhrnet.cli.train import train
+from higherhrnet.cli.train_rescore import train_rescore
 from higherhrnet.errors import InputError
 from higherhrnet.io.notices import notices_counted
 
@@ -40,6 +41,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
         predict,
         predict_ray,
         train,
+        train_rescore,
         evaluate,
         bench,
         serve,

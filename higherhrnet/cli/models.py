@@ -12,11 +12,15 @@ def models(check: Flag = False) -> int:
         check: Request each file from its server and print whether it can be downloaded. The exit
             code is 1 if some cannot.
     """
+    from higherhrnet.zoo.manual import MANUAL
     from higherhrnet.zoo.published import PUBLISHED
     from higherhrnet.zoo.table import format_models
 
     if not check:
         print(format_models(PUBLISHED))
+        print("\nnot downloaded by --model, but by hand:")
+        for manual in MANUAL:
+            print(f"{manual.name}: {manual.instructions}")
         return 0
     from higherhrnet.zoo.check_links import check_links
 

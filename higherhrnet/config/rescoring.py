@@ -6,10 +6,12 @@ import base64
 import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
 from higherhrnet.arrays import FloatArray
+from higherhrnet.config.flags import flag
 from higherhrnet.errors import InputError, require
 
 _TYPE = np.dtype("<f4")
@@ -85,3 +87,30 @@ class RescoringNetwork:
             layers.append((values[start:middle].reshape(rows, columns), values[middle:end]))
             start = end
         return layers
+
+
+@dataclass(frozen=True)
+class RescoringTraining:
+    """The training of a rescoring network; the defaults are DEKR's published settings."""
+
+    epochs: Annotated[int | None, flag("20, or as many as have 2000 steps", "INT")] = None
+    """Number of passes over the poses."""
+    batch_size: int = 1024
+    """Number of poses per batch; at most an eighth of the poses."""
+    lr: float = 1e-3
+    """Learning rate of Adam."""
+    holdout: float = 0.1
+    """Fraction of the images, 0 to 0.9, that are not used for training, but for measuring the
+    effect of rescoring."""
+    reference: bool = False
+    """Train with the faults of the code of DEKR's authors: each pose is repeated for people of all
+    sizes, of medium and of large size, and a perfect OKS of 1 counts as 0."""
+    seed: int = 0
+    """Seed of the initial weights, of the order of the poses and of the choice of images."""
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size"):
+            value = getattr(self, name)
+            require(value is None or value >= 1, f"{name} must be at least 1, not {value}")
+        require(self.lr > 0, f"lr must be above 0, not {self.lr}")
+        require(0 <= self.holdout <= 0.9, f"holdout must be from 0 to 0.9, not {self.holdout}")

@@ -155,7 +155,7 @@ class RunConfig:
     init: Annotated[str | None, flag("random weights, see --initialization", "FILE|NAME")] = None
     """Initial weights: a .safetensors file, the name of a published model or backbone, or the file
     of a pretrained backbone: .pth of an HRNet or EfficientNet-Lite, .json of MoveNet. Heads for
-    another skeleton are initialized randomly."""
+    another skeleton, or of another --model.head, are initialized randomly."""
     initialization: Initialization = "reference"
     """Distribution of random initial weights: reference is the normal distribution of the paper's
     authors with standard deviation 0.001; kaiming learns faster without a pretrained backbone."""

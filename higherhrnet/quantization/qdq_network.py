@@ -14,11 +14,22 @@ import onnx
 from onnxruntime.quantization import QDQQuantizer, QuantType, quant_pre_process
 
 from higherhrnet.config.header import Header
+from higherhrnet.config.model import HeadName
 from higherhrnet.errors import InputError
 from higherhrnet.io.atomic import atomic_path
 
 if TYPE_CHECKING:
     from onnxruntime.quantization import TensorsData
+
+_HEADS: dict[HeadName, tuple[str, ...]] = {
+    "tags": ("final_layers.",),
+    "offsets": ("head_heatmap.1", "transition_offset.", "offset_feature_layers.", "maps1", "taps"),
+}
+"""The beginnings of the names of the layers that always remain in float, by the network's head.
+
+Those of offsets include the layer before the adaptive convolutions, because OpenVINO 2026.4 reads
+quantized maps at wrong positions (GridSample).
+"""
 
 OPERATIONS = ["Conv", "ConvTranspose", "Add", "Relu", "Clip", "Resize"]
 """All operations of the network except Concat, which would round the network's first output."""
@@ -32,12 +43,10 @@ class FloatNetwork:
         header: the header of the model.
 
     Raises:
-        InputError: the network is quantized already, or predicts offsets.
+        InputError: the network is quantized already.
     """
 
     def __init__(self, path: Path, header: Header) -> None:
-        if header.model.head != "tags":
-            raise InputError("networks that predict offsets cannot be converted to int8 yet")
         with TemporaryDirectory() as folder:
             folded = Path(folder, "folded.onnx")  # without casts of weights in half precision
             quant_pre_process(path, folded, skip_symbolic_shape=True)
@@ -47,10 +56,11 @@ class FloatNetwork:
         for node in self.proto.graph.node:
             node.name = node.output[0]  # the quantizer selects nodes by their names
         self.header = header
-        self._nodes = _nodes_by_layer(self.proto.graph)
-        self.heads = [layer for layer in self._nodes if layer.startswith("final_layers")]
-        """The layers that output the maps. They always remain in float, since int8 costs the most
-        accuracy and saves little time there."""
+        heads = _HEADS[header.model.head]
+        self._nodes = _nodes_by_layer(self.proto.graph, heads)
+        self.heads = [layer for layer in self._nodes if layer.startswith(heads)]
+        """The layers that output the maps, and those of DEKR's adaptive convolutions. They always
+        remain in float, since int8 costs the most accuracy and saves little time there."""
         self.layers = [layer for layer in self._nodes if layer not in self.heads]
         """All other layers, in order."""
 
@@ -93,8 +103,11 @@ class FloatNetwork:
             onnx.save(proto, str(temporary))
 
 
-def _nodes_by_layer(graph: onnx.GraphProto) -> dict[str, list[str]]:
-    """Returns the names of each layer's nodes: convolutions, and operations on their results."""
+def _nodes_by_layer(graph: onnx.GraphProto, heads: tuple[str, ...]) -> dict[str, list[str]]:
+    """Returns the names of each layer's nodes: convolutions, and operations on their results.
+
+    Nodes whose names begin as those of the heads belong to the heads.
+    """
     weights = {tensor.name for tensor in graph.initializer}
     layer_of_value: dict[str, str] = {}
     nodes = defaultdict(list)
@@ -102,6 +115,8 @@ def _nodes_by_layer(graph: onnx.GraphProto) -> dict[str, list[str]]:
         input_layers = [layer_of_value[name] for name in node.input if name in layer_of_value]
         if node.op_type.startswith("Conv") and node.input[1] in weights:
             layer = _layer(node.input[1])
+        elif node.name.startswith(heads):
+            layer = _layer(node.name)
         else:
             layer = next(iter(input_layers), "images")
         layer_of_value.update(dict.fromkeys(node.output, layer))

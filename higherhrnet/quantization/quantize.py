@@ -96,9 +96,10 @@ def quantize(
     for name in _installed_engines():
         pair = [load_engine(EngineOptions(str(path), name))[0] for path in (model, out)]
         before, after = measure_latencies(pair, inputs)
-        errors = map_errors(pair[1], samples, len(predictor.header.skeleton))
+        heatmaps, others = map_errors(pair[1], samples, predictor.header)
         ap = (ap_before[name], ap_after[name]) if check else None
-        engines[name] = EngineReport((before, after), ap, *errors)
+        errors = {f"{predictor.header.model.head.removesuffix('s')}_error": others}
+        engines[name] = EngineReport((before, after), ap, heatmaps, **errors)
     return QuantizationReport(
         calibration_images=len(used),
         layers=len(network.heads) + len(network.layers),

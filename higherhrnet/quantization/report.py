@@ -20,8 +20,12 @@ class EngineReport:
     """None if AP was not measured."""
     heatmap_error: float
     """The root mean square error of the heatmaps relative to the float model's."""
-    tag_error: float
-    """The root mean square error of the tags relative to the float model's."""
+    tag_error: float | None = None
+    """The root mean square error of the tags relative to the float model's; None if there are no
+    tags."""
+    offset_error: float | None = None
+    """The root mean square error of the offsets relative to the float model's; None if there are
+    no offsets."""
 
 
 @dataclass(frozen=True)
@@ -68,4 +72,6 @@ def _engine_rows(engine: EngineReport) -> Iterator[tuple[str, str, str]]:
     if engine.AP:
         yield "  AP", f"{engine.AP[0]:.3f}", f"{engine.AP[1]:.3f}"
     yield "  heatmap error", "", f"{engine.heatmap_error:.1%}"
-    yield "  tag error", "", f"{engine.tag_error:.1%}"
+    for name, error in (("tag", engine.tag_error), ("offset", engine.offset_error)):
+        if error is not None:
+            yield f"  {name} error", "", f"{error:.1%}"

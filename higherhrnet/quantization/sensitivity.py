@@ -11,6 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from higherhrnet.arrays import FloatArray
+from higherhrnet.config.header import Header
 from higherhrnet.engines.base import Engine, EngineOptions
 from higherhrnet.engines.load import load_engine
 from higherhrnet.quantization.qdq_network import FloatNetwork
@@ -44,32 +45,35 @@ def rank_layers(
         for layer in tqdm(network.layers, "ranking", unit=" layers", disable=None):
             network.write(trial, ranges, [other for other in network.layers if other != layer])
             engine, _ = load_engine(EngineOptions(str(trial), "onnxruntime"))
-            errors[layer] = sum(map_errors(engine, samples, len(network.header.skeleton)))
+            errors[layer] = sum(map_errors(engine, samples, network.header))
     return sorted(errors, key=lambda layer: -errors[layer])
 
 
 def map_errors(
-    engine: Engine, samples: Iterable[CalibrationSample], num_keypoints: int
+    engine: Engine, samples: Iterable[CalibrationSample], header: Header
 ) -> tuple[float, float]:
-    """Measures the errors of an engine's heatmaps and tags.
+    """Measures the errors of an engine's heatmaps, and of its tags or offsets.
 
     Returns:
-        The root mean square errors of heatmaps and of tags, divided by the root mean square of the
-        float maps.
+        The root mean square errors of heatmaps and of tags or offsets, divided by the root mean
+        square of the float maps.
     """
     errors, norms = np.zeros(2), np.zeros(2)
     for images, float_maps in samples:
-        maps = _split(engine(images), num_keypoints)
+        maps = _split(engine(images), header)
         for kind, (exact, quantized) in enumerate(
-            zip(_split(float_maps, num_keypoints), maps, strict=True)
+            zip(_split(float_maps, header), maps, strict=True)
         ):
             errors[kind] += np.square(quantized - exact).sum()
             norms[kind] += np.square(exact).sum()
-    heatmaps, tags = np.sqrt(errors / np.maximum(norms, np.finfo(float).tiny)).tolist()
-    return heatmaps, tags
+    heatmaps, others = np.sqrt(errors / np.maximum(norms, np.finfo(float).tiny)).tolist()
+    return heatmaps, others
 
 
-def _split(maps: Sequence[FloatArray], num_keypoints: int) -> tuple[FloatArray, FloatArray]:
-    """Returns all values of the heatmaps, and all values of the tags."""
-    heatmaps = np.concatenate([output[:, :num_keypoints].ravel() for output in maps])
-    return heatmaps, maps[0][:, num_keypoints:].ravel()
+def _split(maps: Sequence[FloatArray], header: Header) -> tuple[FloatArray, FloatArray]:
+    """Returns all values of the heatmaps, and all values of the tags or offsets."""
+    if header.model.head == "offsets":
+        return maps[0].ravel(), maps[1].ravel()
+    count = len(header.skeleton)
+    heatmaps = np.concatenate([output[:, :count].ravel() for output in maps])
+    return heatmaps, maps[0][:, count:].ravel()

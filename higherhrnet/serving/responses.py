@@ -7,6 +7,9 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import cv2
+import numpy as np
+
 from higherhrnet.arrays import Image
 from higherhrnet.io.images import encode_image
 from higherhrnet.poses.poses import Poses
@@ -16,6 +19,8 @@ from higherhrnet.serving.schemas import ImageFormat
 from higherhrnet.visualization.maps import draw_overlays
 from higherhrnet.visualization.poses import draw
 
+_MIN_SIDE_OF_ARROWS = 512
+"""The minimum length in pixels of the longer side of an image of offsets."""
 ResponseEntry = tuple[dict[str, Any], Poses]
 """An `ImageEntry` without its number, and the poses of the image."""
 
@@ -49,10 +54,19 @@ def _draw_maps(result: InferenceResult) -> dict[str, Any]:
     image, maps = result.predictor.drawable_maps(
         result.image(), result.preprocessed, result.outputs
     )
+    if maps.offsets is not None:
+        image = _enlarged(image)
     return {
         **{name: _data_url(drawing) for name, drawing in draw_overlays(image, *maps).items()},
         "bbox": [round(value, 3) for value in result.preprocessed.base_resize.box()],
     }
+
+
+def _enlarged(image: Image) -> Image:
+    """Enlarges a small image, so that arrows that are drawn on it are sharp."""
+    height, width = image.shape[:2]
+    factor = -(-_MIN_SIDE_OF_ARROWS // max(height, width))
+    return image if factor == 1 else np.asarray(cv2.resize(image, None, fx=factor, fy=factor))
 
 
 def _data_url(image: Image) -> str:

@@ -20,12 +20,15 @@ from higherhrnet.zoo.resolve import resolve_model, torch_weights
 
 _BACKBONE_SUFFIXES = {".pth", ".tar", ".pt", ".json"}
 _SCALE_HEADS = "conv_scale_layers."
+_BACKBONE_SETTINGS = {"width", "stem", "modules", "blocks"}
+"""The fields of `ModelConfig` that describe the backbone."""
 
 
 def build_network(config: TrainConfig, skeleton: Skeleton) -> tuple[build.PoseNetwork, str]:
     """Builds the network to train.
 
-    Heads for another skeleton, and untrained ones, are not loaded but initialized randomly. Scale
+    Heads for another skeleton, and untrained ones, are not loaded but initialized randomly; so are
+    those of the other kind (`ModelConfig.head`) with the fuse layers that only DEKR has. Scale
     heads are new if the initial weights have none, and omitted if the losses are not SWAHR's.
 
     Returns:
@@ -51,7 +54,10 @@ def build_network(config: TrainConfig, skeleton: Skeleton) -> tuple[build.PoseNe
             f"{source}: its architecture differs from that of the network to train; set {flags}"
         )
     notes, current = [], network.state_dict()
-    if network.config.scale_maps != header.model.scale_maps:
+    if network.config.head != header.model.head:
+        notes.append(f"its backbone, with random heads; it predicts {header.model.head}")
+        state = current | {name: weight for name, weight in state.items() if name in current}
+    elif network.config.scale_maps != header.model.scale_maps:
         notes.append("without its scale maps" if header.model.scale_maps else "new scale maps")
         state = {name: w for name, w in state.items() if not name.startswith(_SCALE_HEADS)}
         state |= {name: w for name, w in current.items() if name.startswith(_SCALE_HEADS)}
@@ -76,11 +82,17 @@ def _backbone_file(init: str) -> Path | None:
 
 
 def _differing_flags(current: ModelConfig, pretrained: ModelConfig) -> str:
-    """Returns the flags that give the network the architecture of the pretrained one."""
+    """Returns the flags that give the network the architecture of the pretrained one.
+
+    If the heads are of different kinds, only the backbones must be equal.
+    """
+    names = {field.name for field in fields(ModelConfig)} - {"num_keypoints", "scale_maps"}
+    if current.head != pretrained.head:
+        names &= _BACKBONE_SETTINGS
     flags = []
     for field in fields(ModelConfig):
         value = getattr(pretrained, field.name)
-        if field.name in ("num_keypoints", "scale_maps") or value == getattr(current, field.name):
+        if field.name not in names or value == getattr(current, field.name):
             continue
         name = field.name.replace("_", "-")
         if isinstance(value, bool):

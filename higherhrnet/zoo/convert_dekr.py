@@ -16,6 +16,8 @@ from higherhrnet.config.model import ModelConfig
 from higherhrnet.config.offsets import OffsetDecodeConfig
 from higherhrnet.config.rescoring import RescoringNetwork
 from higherhrnet.errors import InputError
+from higherhrnet.poses.skeleton import Skeleton
+from higherhrnet.poses.skeletons import COCO, CROWDPOSE
 
 Weights = Mapping[str, Any]
 """Arrays by name."""
@@ -47,6 +49,22 @@ _UNIT_LINKS = {
     ("mmpose", 17): (5, 6),
     ("mmpose", 14): (0, 1),
 }
+
+
+def authors_links(skeleton: Skeleton) -> tuple[tuple[tuple[int, int], ...], tuple[int, ...]] | None:
+    """Returns the links and unit links of the authors' rescoring network for a skeleton.
+
+    None: the skeleton has other keypoints than COCO and CrowdPose.
+    """
+    if skeleton.names not in (COCO.names, CROWDPOSE.names):
+        return None
+    key = "authors", len(skeleton)
+    return _parse_links(_LINKS[key]), _UNIT_LINKS[key]
+
+
+def _parse_links(text: str) -> tuple[tuple[int, int], ...]:
+    pairs = (link.split("-") for link in text.split())
+    return tuple((int(first), int(second)) for first, second in pairs)
 
 
 def is_dekr(names: Sequence[str]) -> bool:
@@ -185,7 +203,7 @@ def rescoring_network(state: Weights, source: str) -> RescoringNetwork | None:
         return None
     inputs = layers["l1"]["weight"].shape[-1]
     for (known, num_keypoints), text in _LINKS.items():
-        links = [(int(a), int(b)) for a, b in (link.split("-") for link in text.split())]
+        links = _parse_links(text)
         if known == origin and inputs == 3 * len(links) + num_keypoints:
             values = [(layers[name]["weight"], layers[name]["bias"]) for name in sorted(layers)]
             unit = _UNIT_LINKS[known, num_keypoints]

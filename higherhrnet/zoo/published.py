@@ -1,8 +1,8 @@
 """The published models: addresses, accuracy, licenses and digests as their publishers state them.
 
 These are all HigherHRNets of the paper's authors and of MMPose 0.x, and MMPose's DEKRs, in their
-latest versions. The files of the authors of DEKR and SWAHR have no addresses of their own;
-`convert` reads them. The weights of the paper for CrowdPose have not been published.
+latest versions. The files of the authors of DEKR and SWAHR have no addresses of their own; see
+`manual`. The weights of the paper for CrowdPose have not been published.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from difflib import get_close_matches
 
 from higherhrnet.errors import InputError
 from higherhrnet.poses.skeletons import COCO
+from higherhrnet.zoo.manual import reject_manual_model
 from higherhrnet.zoo.published_model import PublishedModel
 
 
@@ -19,8 +20,9 @@ def published_model(name: str) -> PublishedModel:
     """Returns the published model of a name.
 
     Raises:
-        InputError: there is no such model.
+        InputError: there is no such model, or it has to be downloaded with a browser.
     """
+    reject_manual_model(name)
     models = {model.name: model for model in PUBLISHED}
     if name not in models:
         similar = get_close_matches(name, models)

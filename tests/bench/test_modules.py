@@ -11,7 +11,7 @@ from higherhrnet import Poses, Predictor
 from higherhrnet.arrays import DoubleArray
 from higherhrnet.bench.scripts import zoo
 from higherhrnet.config.header import Header
-from higherhrnet.config.model import ModelConfig
+from higherhrnet.config.model import HeadName, ModelConfig
 from higherhrnet.graph.export import export_onnx
 
 ROOT = Path(__file__).parent.parent.parent
@@ -69,8 +69,11 @@ def test_the_loop_computes_the_losses_of_the_paper() -> None:
     assert push.tolist() == [0.5]
 
 
-def test_random_weights_of_published_models_give_finite_maps_without_people(tmp_path: Path) -> None:
-    header = Header(ModelConfig(width=4))
+@pytest.mark.parametrize("head", ["tags", "offsets"])
+def test_random_weights_of_published_models_give_finite_maps_without_people(
+    head: HeadName, tmp_path: Path
+) -> None:
+    header = Header(ModelConfig(width=4, head=head))
     export_onnx(zoo.random_weights(header.model), header, tmp_path / "a.onnx")
     predictor = Predictor.load(tmp_path / "a.onnx", engine="onnxruntime")
     image = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)

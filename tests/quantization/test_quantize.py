@@ -1,6 +1,7 @@
 """Quantized models run in both engines with nearly the same AP and describe themselves."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
@@ -192,8 +193,24 @@ def test_maps_of_a_trained_network_change_little_in_both_engines(tmp_path: Path)
     report = quantize(DRAWN, out, select_calibration_images(tmp_path / "images", 8))
     for engine in report.engines.values():
         assert engine.AP is None
+        assert engine.tag_error is not None
         assert 0 < engine.heatmap_error < 0.1 and 0 < engine.tag_error < 0.1
     assert report.file_bytes[1] == out.stat().st_size < 0.8 * DRAWN.stat().st_size
+
+
+def test_offsets_change_little_because_the_adaptive_convolutions_remain_in_float(
+    small_offset_model: ModelFiles, scenes: Path, tmp_path: Path
+) -> None:
+    images, out = select_calibration_images(scenes / "images", 4), tmp_path / "int8.onnx"
+    report = quantize(small_offset_model.onnx, out, images)
+    assert {"head_heatmap.1", "transition_offset.0"} < set(report.float_layers)
+    assert set(report.engines) == set(ENGINES)
+    for engine in report.engines.values():
+        assert engine.tag_error is None and engine.offset_error is not None
+        assert 0 < engine.heatmap_error < 0.1 and 0 < engine.offset_error < 0.2
+    assert "offset error" in str(report) and "tag error" not in str(report)
+    operations = Counter(node.op_type for node in onnx.load(out).graph.node)
+    assert operations["GridSample"] == 6 and operations["QuantizeLinear"] > 10
 
 
 @pytest.mark.slow

@@ -14,7 +14,10 @@ from pycocotools.coco import COCO
 from higherhrnet import Poses, Predictor, draw, read_image
 from higherhrnet.io.images import encode_image
 from higherhrnet.io.skeleton_files import category_skeleton
+from higherhrnet.serving.inference_service import InferenceResult
+from higherhrnet.serving.responses import image_entry
 from higherhrnet.synthetic.scenes import draw_scene
+from tests.conftest import ModelFiles
 from tests.serving.conftest import DRAWN, SCENE, Service
 
 
@@ -116,6 +119,21 @@ def test_the_drawn_image_equals_that_of_the_library(service: Service, predictor:
     reply = service.post("/image")
     assert reply.headers["content-type"] == "image/jpeg"
     assert read_image(io.BytesIO(reply.body)).shape == image.shape
+
+
+def test_arrows_of_offsets_are_drawn_on_an_enlarged_image(small_offset_model: ModelFiles) -> None:
+    predictor = Predictor.load(small_offset_model.onnx, engine="onnxruntime", threads=1)
+    data = scene(0, 64, 96)
+    preprocessed = predictor.preprocess(read_image(io.BytesIO(data)))
+    (outputs,) = predictor.forward([preprocessed])
+    poses = predictor.postprocess(preprocessed, outputs)
+    result = InferenceResult(predictor, data, (64, 96), preprocessed, outputs, poses)
+    maps = image_entry(result, maps=True)[0]["maps"]
+    assert set(maps) == {"heatmaps", "offsets", "bbox"}
+    drawn = read_image(io.BytesIO(base64.b64decode(maps["offsets"].split(",")[1])))
+    height, width = drawn.shape[:2]
+    base = preprocessed.base_resize
+    assert width >= 512 and width / height == base.width / base.height
 
 
 def test_heatmaps_are_high_at_the_keypoints(service: Service) -> None:

@@ -110,6 +110,24 @@ def test_with_two_transposed_convolutions_only_weights_for_keypoints_are_random(
     }
 
 
+def test_dekr_starts_from_the_backbone_of_a_network_that_predicts_tags(tmp_path: Path) -> None:
+    state = save_model(tmp_path / "a.safetensors")
+    model = ModelConfig(4, modules=(1, 1, 1), blocks=1, head="offsets")
+    run = RunConfig(init=str(tmp_path / "a.safetensors"))
+    config = TrainConfig(model, losses=LossConfig((1.0,)), run=run)
+    network, description = build_network(config, COCO)
+    assert "its backbone, with random heads; it predicts tags" in description
+    random = build_network(replace(config, run=RunConfig()), COCO)[0].state_dict()
+    backbone = set(HRNet(4, all_strides=False, modules=(1, 1, 1), blocks=1).state_dict())
+    for name, tensor in network.state_dict().items():
+        if name in backbone:
+            assert torch.equal(tensor, state[name]), name
+        else:
+            assert tensor.shape == random[name].shape
+    with pytest.raises(InputError, match=r"set --model\.width 4$"):
+        build_network(replace(config, model=replace(model, width=6)), COCO)
+
+
 @pytest.mark.parametrize("skeleton", [COCO, CROWDPOSE])
 @pytest.mark.parametrize(
     ("change", "flags"),

@@ -30,6 +30,7 @@ from higherhrnet.network import checkpoint
 from higherhrnet.poses.skeletons import COCO
 from higherhrnet.training import run_folder
 from higherhrnet.training.loop import run_training
+from tests.conftest import RunMain
 from tests.training.conftest import (
     NUM_SCENES,
     MakeConfig,
@@ -429,3 +430,24 @@ def test_the_message_about_memory_names_the_settings_to_lower(make_config: MakeC
     (message,) = run_in_processes([work])
     assert message.startswith("out of memory: lower --batch-size, now 4 ")
     assert message.endswith("--input.size, now 3072")
+
+
+def test_the_baseline_without_transposed_convolutions_is_trained_and_predicts(
+    scenes: Path, tmp_path: Path, run_main: RunMain
+) -> None:
+    """The HRNet baseline of the paper: heatmaps and tags at stride 4 only."""
+    result = run_main(
+        "train", "coco-w32-512", "--train", scenes, "--val", scenes, "--out", tmp_path / "run",
+        "--model.width", 4, "--model.modules", 1, 1, 1, "--model.blocks", 1,
+        "--model.deconv-kernels", "--losses.heatmap", 1, "--input.size", 64, "--epochs", 1,
+        "--batch-size", 4, "--workers", 0, "--precision", "f32", "--preview-images", 0,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    network, header = checkpoint.load(tmp_path / "run" / "best.safetensors")
+    (maps,) = network(torch.zeros(1, 3, 64, 96))
+    assert header.model.strides == (4,) and maps.shape == (1, 34, 16, 24)
+    predictor = Predictor.load(tmp_path / "run" / "best.safetensors", engine="torch")
+    poses = predictor(sorted((scenes.parent / "images").iterdir())[0])
+    assert poses.keypoints.shape[1:] == (17, 2)
+    losses = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").open()]
+    assert {"heatmap_4", "pull", "push"} <= losses[0].keys() and "heatmap_2" not in losses[0]

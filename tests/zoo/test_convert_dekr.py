@@ -1,5 +1,6 @@
 """Weights of DEKR by its authors and by MMPose convert to the same network."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from higherhrnet.io.weights import read_weights, write_weights
 from higherhrnet.network.dekr import DEKR
 from higherhrnet.zoo.convert import convert_weights, read_rescoring
 from higherhrnet.zoo.convert_dekr import authors_names
+from tests.conftest import RunMain
 
 CONFIG = ModelConfig(4, 14, head="offsets")
 
@@ -143,6 +145,25 @@ def test_the_rescoring_network_is_read_from_its_own_file_or_from_mmposes(
         x = x.relu() if layer != "l3" else x
     similarity = predict_similarity(features, separate.rescoring)
     np.testing.assert_allclose(similarity, x[:, 0], rtol=1e-4)
+
+
+def test_instructions_for_files_that_only_browsers_can_download_lead_to_a_model(
+    network: DEKR, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_main: RunMain
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = "dekr-crowdpose-w48-640"
+    for arguments in (["download", name], ["predict", "a.jpg", "--model", name]):
+        result = run_main(*arguments)
+        assert result.returncode == 1 and result.stderr.count("\n") == 1
+        assert "model/pose_crowdpose/pose_dekr_hrnetw48_crowdpose.pth" in result.stderr
+        assert "https://mailustceducn-my.sharepoint.com/" in result.stderr
+    command = re.findall("`(.*?)`", result.stderr)[-1].split()
+    torch.save(network.state_dict(), "pose_dekr_hrnetw48_crowdpose.pth")
+    torch.save(rescoring_state(), "final_rescore_crowd_pose_kpt.pth")
+    assert command[0] == "higherhrnet" and run_main(*command[1:]).returncode == 0
+    header = read_weights(f"{name}.safetensors")[1]
+    assert header.skeleton.name == "crowdpose" and header.input.size == 640 and header.rescoring
+    assert name in run_main("models").stdout
 
 
 def test_a_file_without_a_rescoring_network_is_rejected(network: DEKR, tmp_path: Path) -> None:

@@ -26,6 +26,9 @@ from higherhrnet.io.weights import Weights
 from higherhrnet.poses.skeletons import SKELETONS
 from higherhrnet.zoo.published import PUBLISHED
 
+_LAST_LAYERS = "final_layers.", "head_heatmap.1.", "offset_final_layer."
+"""The beginnings of the names of the weights that predict the maps."""
+
 
 def random_weights(config: ModelConfig) -> Weights:
     """Draws weights with which activations keep their magnitude; all maps are 0."""
@@ -33,7 +36,7 @@ def random_weights(config: ModelConfig) -> Weights:
     weights: dict[str, FloatArray] = {}
     for name, shape in trace(config).shapes.items():
         if len(shape) == 4:
-            scale = 0 if name.startswith("final_layers") else (2 / np.prod(shape[1:])) ** 0.5
+            scale = 0 if name.startswith(_LAST_LAYERS) else (2 / np.prod(shape[1:])) ** 0.5
             weights[name] = np.float32(scale) * rng.standard_normal(shape, np.float32)
         else:
             is_scale = name.endswith(("running_var", "weight"))

@@ -1,0 +1,128 @@
+"""Trains the rescoring network of a model from its results on annotated images.
+
+"Bottom-Up Human Pose Estimation via Disentangled Keypoint Regression" (DEKR, CVPR 2021), section 3,
+"Scoring Network".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from higherhrnet.arrays import FloatArray, IndexArray
+from higherhrnet.config.rescoring import RescoringNetwork, RescoringTraining
+from higherhrnet.decoding.offsets.rescore import pose_features
+from higherhrnet.errors import InputError
+from higherhrnet.poses.skeleton import Skeleton
+from higherhrnet.training.rescore_pairs import PosePairs
+from higherhrnet.zoo.convert_dekr import authors_links
+
+_HIDDEN = 256
+"""Number of units of each hidden layer."""
+_MIN_STEPS = 2000
+"""The number of steps of the optimizer that a training has at least if `epochs` is not set."""
+_EPOCHS = 20
+_MIN_BATCHES = 8
+"""The number of batches of an epoch, at least, as far as there are as many poses."""
+
+
+def initial_network(skeleton: Skeleton, seed: int) -> RescoringNetwork:
+    """Creates a rescoring network with random weights, as the code of DEKR's authors does.
+
+    Its links are those of the authors for COCO and CrowdPose. Otherwise, they are the limbs of the
+    skeleton, whose mean length is the unit of all lengths.
+
+    Raises:
+        InputError: the skeleton has no limbs.
+    """
+    links, unit_links = authors_links(skeleton) or (skeleton.limb_index, ())
+    if not links:
+        raise InputError(
+            f"the skeleton {skeleton.name} has no limbs, by which rescoring measures poses; train "
+            "the model with --skeleton FILE.toml that defines limbs"
+        )
+    unit_links = unit_links or tuple(range(len(links)))
+    count = len(skeleton)
+    generator = torch.Generator().manual_seed(seed)
+    layers = []
+    for outputs, inputs in ((_HIDDEN, 3 * len(links) + count), (_HIDDEN, _HIDDEN), (1, _HIDDEN)):
+        weight = torch.empty(outputs, inputs)
+        nn.init.kaiming_uniform_(weight, a=1, generator=generator)
+        layers.append((weight.numpy(), np.zeros(outputs, np.float32)))
+    return RescoringNetwork.from_layers(layers, count, links, unit_links)
+
+
+def train_network(
+    network: RescoringNetwork, pairs: PosePairs, config: RescoringTraining
+) -> RescoringNetwork:
+    """Trains a rescoring network to predict the similarity of poses.
+
+    Args:
+        network: the network to start from.
+        pairs: at least one pose and its similarity.
+        config: the settings. The last batch of an epoch is left out if it is incomplete.
+
+    Returns:
+        The trained network.
+    """
+    poses, count = pairs.poses, len(pairs.poses)
+    batch = min(config.batch_size, max(1, count // _MIN_BATCHES))
+    epochs = config.epochs or max(_EPOCHS, -(-_MIN_STEPS // (count // batch)))
+    rng = np.random.default_rng(config.seed)
+    orders = (rng.permutation(count) for _ in range(epochs))
+    features = pose_features(poses[..., :2], poses[..., 2].astype(np.float32), network)
+    targets = pairs.similarity.astype(np.float32)
+    return fit(network, features, targets, orders, batch, config.lr)[0]
+
+
+def fit(
+    network: RescoringNetwork,
+    features: FloatArray,
+    targets: FloatArray,
+    orders: Iterable[IndexArray],
+    batch_size: int,
+    lr: float,
+) -> tuple[RescoringNetwork, list[float]]:
+    """Minimizes the mean squared error with Adam.
+
+    Args:
+        network: the network to start from.
+        features: (N, F) the inputs of the network.
+        targets: (N,) the similarity to predict.
+        orders: for each epoch, the (N,) order of the poses.
+        batch_size: number of poses per batch; the last batch of an epoch is left out if it is
+            incomplete.
+        lr: learning rate.
+
+    Returns:
+        The trained network, and the mean loss of each epoch.
+    """
+    parameters = [
+        nn.Parameter(torch.from_numpy(part.copy())) for layer in network.layers() for part in layer
+    ]
+    optimizer = torch.optim.Adam(parameters, lr)
+    inputs, goals = torch.from_numpy(features), torch.from_numpy(targets)
+    mean_losses = []
+    for order in orders:
+        losses = []
+        for start in range(0, len(order) - batch_size + 1, batch_size):
+            chosen = torch.from_numpy(order[start : start + batch_size])
+            x = inputs[chosen]
+            for weight, bias in zip(parameters[:-2:2], parameters[1:-2:2], strict=True):
+                x = F.relu(F.linear(x, weight, bias))
+            loss = F.mse_loss(F.linear(x, *parameters[-2:])[:, 0], goals[chosen])
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            losses.append(loss.item())
+        mean_losses.append(float(np.mean(losses)))
+    arrays = [parameter.detach().numpy() for parameter in parameters]
+    layers = list(zip(arrays[::2], arrays[1::2], strict=True))
+    trained = RescoringNetwork.from_layers(
+        layers, network.num_keypoints, network.links, network.unit_links
+    )
+    return trained, mean_losses

@@ -52,7 +52,10 @@ class Maps:
         return self.heatmaps.shape[1] * factor, self.heatmaps.shape[2] * factor
 
     def upsampled(self) -> tuple[Upsampled, Upsampled]:
-        """(K, 1, H, W) heatmaps and (K or 1, T, H, W) tags of the size at which people are decoded."""
+        """(K, 1, H, W) heatmaps and (K or 1, T, H, W) tags at the size at which people are decoded.
+
+        They are computed on demand.
+        """
         heatmaps = Upsampled(self.heatmaps[:, None], self.heatmap_factors)
         return heatmaps, Upsampled(self.tags, self.tag_factors)
 
@@ -171,7 +174,7 @@ def _mean_of_views(views: FloatArray, k: int, flipped_k: int) -> FloatArray:
     result is the same as afterwards.
     """
     if len(views) == 1:
-        return views[0, k]
+        return np.asarray(views[0, k])
     flipped = cv2.flip(views[1, flipped_k], 1)
     return _mean([views[0, k], flipped], out=flipped)
 
@@ -179,7 +182,7 @@ def _mean_of_views(views: FloatArray, k: int, flipped_k: int) -> FloatArray:
 def _mean(maps: Sequence[FloatArray], out: FloatArray | None = None) -> FloatArray:
     """The mean of maps of equal shape, added from the first to the last."""
     if len(maps) == 1:
-        return np.positive(maps[0], out=out)
+        return np.asarray(np.positive(maps[0], out=out))
     total = np.add(maps[0], maps[1], out=out)
     for other in maps[2:]:
         total += other

@@ -40,15 +40,11 @@ def find_peaks(
         window: side of the window in pixels, odd.
         max_peaks: maximum number of peaks per keypoint; the highest are kept.
     """
-    blocks = np.nonzero(bounds > min_peak)
+    k, row, column = np.nonzero(bounds > min_peak)
+    batches = (slice(i, i + _BLOCKS_PER_BATCH) for i in range(0, max(1, len(k)), _BLOCKS_PER_BATCH))
     parts = [
-        _peaks_in_blocks(
-            heatmaps,
-            *(index[start : start + _BLOCKS_PER_BATCH] for index in blocks),
-            min_peak,
-            window,
-        )
-        for start in range(0, max(1, len(blocks[0])), _BLOCKS_PER_BATCH)
+        _peaks_in_blocks(heatmaps, k[batch], row[batch], column[batch], min_peak, window)
+        for batch in batches
     ]
     k, x, y, score = map(np.concatenate, zip(*parts, strict=True))
     order = np.lexsort((x, y, -score, k))

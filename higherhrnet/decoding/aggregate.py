@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 
 from higherhrnet.arrays import FloatArray, IndexArray
-from higherhrnet.decoding.upsample import BLOCK, Upsampled, flip_horizontally, resize
+from higherhrnet.decoding.upsample import BLOCK, Upsampled, resize
 from higherhrnet.errors import InputError
 
 
@@ -50,13 +51,12 @@ class Maps:
         factor = math.prod(self.heatmap_factors)
         return self.heatmaps.shape[1] * factor, self.heatmaps.shape[2] * factor
 
-    def upsampled(self, margin: int) -> tuple[Upsampled, Upsampled]:
-        """(K, 1, H, W) heatmaps and (K or 1, T, H, W) tags of the size at which people are decoded.
+    def upsampled(self) -> tuple[Upsampled, Upsampled]:
+        """(K, 1, H, W) heatmaps and (K or 1, T, H, W) tags at the size at which people are decoded.
 
-        Args:
-            margin: the widest margin of blocks of heatmaps that will be computed.
+        They are computed on demand.
         """
-        heatmaps = Upsampled(self.heatmaps[:, None], self.heatmap_factors, margin)
+        heatmaps = Upsampled(self.heatmaps[:, None], self.heatmap_factors)
         return heatmaps, Upsampled(self.tags, self.tag_factors)
 
 
@@ -152,25 +152,38 @@ def _checked(maps: Maps) -> Maps:
 def _merge_heatmaps(
     levels: Sequence[FloatArray], flip: IndexArray, align_corners: bool
 ) -> FloatArray:
-    """(V, K, ·, ·) heatmaps of each stride → (K, h, w) their mean at the size of the finest."""
-    means = [_mean_of_views(level, flip) for level in levels]
-    height, width = means[-1].shape[1:]
-    return _mean([resize(mean, height, width, align_corners=align_corners) for mean in means])
+    """(V, K, ·, ·) heatmaps of each stride → (K, h, w) their mean at the size of the finest.
+
+    The maps of one keypoint fit into the cache of a processor core, those of all do not.
+    """
+    height, width = levels[-1].shape[2:]
+    merged = np.empty(levels[-1].shape[1:], np.float32)
+    for k, flipped_k in enumerate(flip):
+        means = [_mean_of_views(level, k, flipped_k) for level in levels]
+        _mean(
+            [resize(mean[None], height, width, align_corners=align_corners)[0] for mean in means],
+            out=merged[k],
+        )
+    return merged
 
 
-def _mean_of_views(views: FloatArray, flip: IndexArray) -> FloatArray:
-    """(V, K, h, w) → (K, h, w) the mean of the views.
+def _mean_of_views(views: FloatArray, k: int, flipped_k: int) -> FloatArray:
+    """(V, K, h, w) → (h, w) the mean of the views of keypoint `k`.
 
     The flipped view is flipped back before maps are upsampled, where they have fewer cells; the
     result is the same as afterwards.
     """
-    return views[0] if len(views) == 1 else _mean([views[0], flip_horizontally(views[1])[flip]])
+    if len(views) == 1:
+        return np.asarray(views[0, k])
+    flipped = cv2.flip(views[1, flipped_k], 1)
+    return _mean([views[0, k], flipped], out=flipped)
 
 
-def _mean(maps: Sequence[FloatArray]) -> FloatArray:
+def _mean(maps: Sequence[FloatArray], out: FloatArray | None = None) -> FloatArray:
+    """The mean of maps of equal shape, added from the first to the last."""
     if len(maps) == 1:
-        return maps[0]
-    total = maps[0] + maps[1]
+        return np.asarray(np.positive(maps[0], out=out))
+    total = np.add(maps[0], maps[1], out=out)
     for other in maps[2:]:
         total += other
     total /= len(maps)
@@ -179,8 +192,12 @@ def _mean(maps: Sequence[FloatArray]) -> FloatArray:
 
 def _merge_tags(tags: FloatArray, flip: IndexArray) -> FloatArray:
     """(V, K or 1, h, w) → (K or 1, V, h, w), the flipped view flipped back."""
-    flipped = tags[1:, flip if tags.shape[1] > 1 else slice(None), :, ::-1]
-    return np.concatenate([tags[:1], flipped]).transpose(1, 0, 2, 3)
+    merged = np.empty((tags.shape[1], len(tags), *tags.shape[2:]), np.float32)
+    merged[:, 0] = tags[0]
+    for k, maps in enumerate(merged):
+        for view, target in zip(tags[1:], maps[1:], strict=True):
+            cv2.flip(view[flip[k] if len(merged) > 1 else 0], 1, target)
+    return merged
 
 
 def _upsample(

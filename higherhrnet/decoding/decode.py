@@ -45,7 +45,7 @@ def decode(maps: Maps, skeleton: Skeleton, config: DecodeConfig) -> DecodedPeopl
     """
     if config.position_weight:
         maps = replace(maps, tags=_append_positions(maps.tags, config.position_weight))
-    heatmaps, tags = maps.upsampled(margin=config.peak_window // 2)
+    heatmaps, tags = maps.upsampled()
     bounds = heatmaps.block_maxima()[:, 0]
     peaks = find_peaks(heatmaps, bounds, config.min_peak, config.peak_window, config.max_people)
     tag_map = np.minimum(peaks.keypoint, tags.count - 1)

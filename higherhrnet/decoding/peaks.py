@@ -11,6 +11,9 @@ from higherhrnet.arrays import BoolArray, FloatArray, IndexArray
 from higherhrnet.decoding.top_k import top_k_indices
 from higherhrnet.decoding.upsample import BLOCK, Upsampled
 
+_BLOCKS_PER_BATCH = 4096
+"""Number of blocks that are processed together; their pixels fit into a processor core's cache."""
+
 
 class Peaks(NamedTuple):
     """The peaks of all keypoints, sorted by keypoint and then from high to low."""
@@ -38,11 +41,12 @@ def find_peaks(
         max_peaks: maximum number of peaks per keypoint; the highest are kept.
     """
     k, row, column = np.nonzero(bounds > min_peak)
-    values, is_peak = _block_peaks(heatmaps, k, row, column, window)
-    block, dy, dx = np.nonzero(is_peak & (values > min_peak))
-    x, y = column[block] * BLOCK + dx, row[block] * BLOCK + dy
-    inside = (x < heatmaps.width) & (y < heatmaps.height)
-    k, x, y, score = k[block][inside], x[inside], y[inside], values[block, dy, dx][inside]
+    batches = (slice(i, i + _BLOCKS_PER_BATCH) for i in range(0, max(1, len(k)), _BLOCKS_PER_BATCH))
+    parts = [
+        _peaks_in_blocks(heatmaps, k[batch], row[batch], column[batch], min_peak, window)
+        for batch in batches
+    ]
+    k, x, y, score = map(np.concatenate, zip(*parts, strict=True))
     order = np.lexsort((x, y, -score, k))
     k, x, y, score = k[order], x[order], y[order], score[order]
     rank = np.arange(len(k)) - np.searchsorted(k, k)
@@ -55,15 +59,32 @@ def find_peaks(
     return Peaks(k[keep], x[keep], y[keep], score[keep])
 
 
+def _peaks_in_blocks(
+    heatmaps: Upsampled,
+    k: IndexArray,
+    row: IndexArray,
+    column: IndexArray,
+    min_peak: float,
+    window: int,
+) -> Peaks:
+    """Finds the peaks in M blocks, in any order."""
+    values, is_peak = _block_peaks(heatmaps, k, row, column, window)
+    is_peak &= values > min_peak
+    dy, dx, block = np.nonzero(is_peak)
+    x, y = column[block] * BLOCK + dx, row[block] * BLOCK + dy
+    inside = (x < heatmaps.width) & (y < heatmaps.height)
+    return Peaks(k[block][inside], x[inside], y[inside], values[dy, dx, block][inside])
+
+
 def _block_peaks(
     heatmaps: Upsampled, k: IndexArray, row: IndexArray, column: IndexArray, window: int
 ) -> tuple[FloatArray, BoolArray]:
-    """(M, BLOCK, BLOCK) values of blocks, and whether each is the highest in its window."""
+    """(BLOCK, BLOCK, M) values of blocks, and whether each is the highest in its window."""
     margin = window // 2
-    pixels = heatmaps.blocks(k, row, column, margin, outside=-np.inf)[:, 0]
-    row_maxima = reduce(np.maximum, (pixels[:, :, i : i + BLOCK] for i in range(window)))
-    maxima = reduce(np.maximum, (row_maxima[:, i : i + BLOCK] for i in range(window)))
-    values = pixels[:, margin : margin + BLOCK, margin : margin + BLOCK]
+    pixels = heatmaps.blocks(k, row, column, margin, outside=-np.inf)[0]
+    row_maxima = reduce(np.maximum, (pixels[:, i : i + BLOCK] for i in range(window)))
+    maxima = reduce(np.maximum, (row_maxima[i : i + BLOCK] for i in range(window)))
+    values = pixels[margin : margin + BLOCK, margin : margin + BLOCK]
     return values, values == maxima
 
 
@@ -71,7 +92,7 @@ def _reference_order(heatmaps: Upsampled, keypoint: int, window: int, max_peaks:
     """The flat indices of one keypoint's highest peaks, in the reference implementation's order."""
     row, column = np.divmod(np.arange(heatmaps.rows * heatmaps.columns), heatmaps.columns)
     values, is_peak = _block_peaks(heatmaps, np.full_like(row, keypoint), row, column, window)
-    blocks = np.where(is_peak, values, 0).reshape(heatmaps.rows, heatmaps.columns, BLOCK, BLOCK)
-    peaks = blocks.swapaxes(1, 2).reshape(heatmaps.rows * BLOCK, -1)
+    blocks = np.where(is_peak, values, 0).reshape(BLOCK, BLOCK, heatmaps.rows, heatmaps.columns)
+    peaks = blocks.transpose(2, 0, 3, 1).reshape(heatmaps.rows * BLOCK, -1)
     values = peaks[: heatmaps.height, : heatmaps.width].ravel()
     return top_k_indices(values, min(max_peaks, len(values)))

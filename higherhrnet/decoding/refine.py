@@ -68,7 +68,7 @@ def find_missing_keypoints(
     for start in range(0, len(k), _KEYPOINTS_PER_BATCH):
         part = slice(start, start + _KEYPOINTS_PER_BATCH)
         search = _Search(heatmaps, tags, person_tags[part], k[part])
-        search.run(heatmap_bounds[k[part]], search.can_match(tag_minima, tag_maxima))
+        search.run(heatmap_bounds, search.can_match(tag_minima, tag_maxima))
         pixels.append(search.pixel)
         scores.append(search.score)
     row, column = divmod(np.concatenate(pixels), heatmaps.width)
@@ -96,25 +96,31 @@ class _Search:
 
     def can_match(self, tag_minima: FloatArray, tag_maxima: FloatArray) -> BoolArray:
         """(Q, blocks) whether a block may contain a tag distance that rounds to 0, up to 0.5."""
-        person_tags = self.person_tags[:, :, None, None]
-        above_minimum = tag_minima[self.tag_map] <= person_tags + (0.5 + _TOLERANCE)
-        matches = above_minimum & (tag_maxima[self.tag_map] >= person_tags - (0.5 + _TOLERANCE))
-        all_tags_match: BoolArray = matches.all(1)
-        return all_tags_match.reshape(len(self.k), -1)
+        matches = np.ones((len(self.k), tag_minima[0, 0].size), bool)
+        for view, tag in enumerate(self.person_tags.T[:, :, None, None]):
+            above_minimum = tag_minima[self.tag_map, view] <= tag + (0.5 + _TOLERANCE)
+            below_maximum = tag_maxima[self.tag_map, view] >= tag - (0.5 + _TOLERANCE)
+            matches &= (above_minimum & below_maximum).reshape(matches.shape)
+        return matches
 
     def run(self, heatmap_bounds: FloatArray, can_match: BoolArray) -> None:
         """Searches blocks until no other block can be better.
 
         Args:
-            heatmap_bounds: (Q, blocks) upper bounds of the heatmap values of each block.
+            heatmap_bounds: (K, blocks) upper bounds of the heatmap values of each block.
             can_match: (Q, blocks) whether the rounded tag distance may be 0.
         """
-        bounds = np.where(can_match, heatmap_bounds, -np.inf)
-        # The best block of each keypoint comes first: it excludes nearly all others.
-        self.search_blocks(np.arange(len(self.k)), bounds.argmax(1))
-        query, block = np.nonzero(bounds >= self.value[:, None])
-        bound = bounds[query, block]
-        order = np.lexsort((-bound, query))
+        query, block = divmod(np.flatnonzero(can_match), can_match.shape[1])
+        bound = heatmap_bounds[self.k[query], block]
+        # The best block of each keypoint comes first: it excludes many others.
+        highest = np.full(len(self.k), -np.inf, np.float32)
+        np.maximum.at(highest, query, bound)
+        best = bound == highest[query]
+        self.search_blocks(query[best], block[best])
+        left = np.flatnonzero(~best & (bound >= self.value[query]))
+        query, block, bound = query[left], block[left], bound[left]
+        span = 1 + np.ptp(bound) if len(bound) else 1
+        order = (query * float(span) - bound).argsort()  # by query, then from high to low
         query, block, bound = query[order], block[order], bound[order]
         rank = np.arange(len(query)) - np.searchsorted(query, query)
         start, stop = 0, 16
@@ -122,8 +128,12 @@ class _Search:
             promising = (start <= rank) & (rank < stop) & (bound >= self.value[query])
             self.search_blocks(query[promising], block[promising])
             start, stop = stop, stop * 4
-        unmatched = ~can_match & (heatmap_bounds - 1 >= self.value[:, None])
-        self.search_blocks(*np.nonzero(unmatched))
+        # With a distance of 1, only the keypoints with high values elsewhere can be better.
+        others = np.flatnonzero(heatmap_bounds.max(1)[self.k] - 1 >= self.value)
+        unmatched = ~can_match[others]
+        unmatched &= heatmap_bounds[self.k[others]] - 1 >= self.value[others, None]
+        index, block = np.nonzero(unmatched)
+        self.search_blocks(others[index], block)
 
     def search_blocks(self, query: IndexArray, block: IndexArray) -> None:
         """Searches every pixel of blocks, each for one missing keypoint, in batches."""
@@ -133,16 +143,18 @@ class _Search:
 
     def _search_batch(self, query: IndexArray, block: IndexArray) -> None:
         row, column = divmod(block, self.heatmaps.columns)
-        score = self.heatmaps.blocks(self.k[query], row, column, outside=-np.inf)
-        score = score.reshape(len(query), -1)
+        score = self.heatmaps.blocks(self.k[query], row, column, outside=-np.inf)[0]
         offset = self.tags.blocks(self.tag_map[query], row, column)
-        offset -= self.person_tags[query][:, :, None, None]
-        distance = np.sqrt(np.einsum("mtyx,mtyx->myx", offset, offset)).reshape(score.shape)
-        value = score - np.rint(distance)
-        best = value.argmax(1)
-        dy, dx = divmod(best, BLOCK)
+        offset -= self.person_tags[query].T[:, None, None]
+        offset *= offset
+        value = score - np.rint(np.sqrt(offset.sum(0)))
+        highest = value.max((0, 1))
+        good = np.flatnonzero(highest >= self.value[query])  # few
+        first = value[:, :, good].reshape(BLOCK**2, len(good)).argmax(0)
+        dy, dx = divmod(first, BLOCK)
+        query, row, column = query[good], row[good], column[good]
+        value, score = highest[good], score[dy, dx, good]
         pixel = (row * BLOCK + dy) * self.heatmaps.width + column * BLOCK + dx
-        value, score = (array[np.arange(len(query)), best] for array in (value, score))
         order = np.lexsort((pixel, -value, query))  # of equal values, the first in reading order
         first = order[np.unique(query[order], return_index=True)[1]]
         query, value, pixel, score = query[first], value[first], pixel[first], score[first]

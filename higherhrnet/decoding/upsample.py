@@ -19,6 +19,10 @@ from higherhrnet.arrays import FloatArray, IndexArray
 BLOCK = 8
 """Side of a block in upsampled pixels; a multiple of every factor of upsampling."""
 
+_SERIAL_PRODUCT = 2**18
+"""Number of multiply-adds up to which OpenBLAS computes a product of matrices in one thread. The
+products here are too small for several threads, which would wait for each other."""
+
 
 def resize(maps: FloatArray, height: int, width: int, *, align_corners: bool = False) -> FloatArray:
     """Resizes maps bilinearly; maps that have the size already are returned as they are.
@@ -77,22 +81,24 @@ def cell_weights(factors: tuple[int, ...]) -> FloatArray:
 
 
 @lru_cache
-def block_operator(factors: tuple[int, ...], margin: int) -> tuple[FloatArray, int]:
-    """The matrix that computes the pixels of a block and of a margin around it from cells.
+def _row_operator(factors: tuple[int, ...], margin: int) -> FloatArray:
+    """The matrix that computes the pixels of one row of cells from three rows of cells.
+
+    Args:
+        factors: the factors of upsampling.
+        margin: number of cells that are computed to the left and to the right of a block.
 
     Returns:
-        (p², (BLOCK + 2 · margin)²) matrix for p × p cells, and the number of cells before the
-        first cell of the block.
+        (F · p, 3 · c) matrix for c = p / F + 2 cells in a row, of which the outermost are not
+        enlarged.
     """
     weights = cell_weights(factors)
     factor = len(weights)
-    before = 1 + -(-margin // factor)
-    cells = BLOCK // factor + 2 * before
-    axis = np.zeros((BLOCK + 2 * margin, cells), np.float32)
-    for row, pixel in enumerate(range(-margin, BLOCK + margin)):
-        cell, phase = divmod(pixel, factor)
-        axis[row, cell + before - 1 : cell + before + 2] = weights[phase]
-    return np.kron(axis, axis).T.copy(), before
+    enlarged = BLOCK // factor + 2 * margin
+    axis = np.zeros((enlarged, factor, enlarged + 2), np.float32)
+    for cell in range(enlarged):
+        axis[cell, :, cell : cell + 3] = weights
+    return np.kron(weights, axis.reshape(-1, enlarged + 2))
 
 
 class Upsampled:
@@ -108,23 +114,16 @@ class Upsampled:
     Args:
         maps: (K, C, h, w).
         factors: the factors, applied one after the other; their product divides BLOCK.
-        margin: the widest margin with which `blocks` is called.
     """
 
-    def __init__(self, maps: FloatArray, factors: tuple[int, ...], margin: int = 0) -> None:
+    def __init__(self, maps: FloatArray, factors: tuple[int, ...]) -> None:
         self.factors = tuple(factor for factor in factors if factor > 1)
         self.factor = math.prod(self.factors)
         self.count, _, h, w = maps.shape
         self.height, self.width = h * self.factor, w * self.factor
         self._step = BLOCK // self.factor
         self.rows, self.columns = -(-h // self._step), -(-w // self._step)
-        self._pad = 1 + -(-margin // self.factor)
-        # Bilinear upsampling repeats the outermost cells beyond the edges of the map.
-        below = self.rows * self._step - h + self._pad
-        right = self.columns * self._step - w + self._pad
-        self._cells = np.pad(
-            maps, ((0, 0), (0, 0), (self._pad, below), (self._pad, right)), mode="edge"
-        )
+        self._maps = np.ascontiguousarray(maps)
 
     def at(self, k: IndexArray, y: IndexArray, x: IndexArray) -> FloatArray:
         """Computes single pixels.
@@ -137,17 +136,26 @@ class Upsampled:
         Returns:
             (M, C) values.
         """
-        weights = cell_weights(self.factors)
+        weights = cell_weights(self.factors).T
         (row, row_phase), (column, column_phase) = divmod(y, self.factor), divmod(x, self.factor)
-        neighbors = np.arange(-1, 2) + self._pad
-        cells = self._cells[
-            k[:, None, None],
-            :,
-            (row[:, None] + neighbors)[:, :, None],
-            (column[:, None] + neighbors)[:, None, :],
-        ]  # (M, 3, 3, C)
-        values = np.einsum("mi,mj,mijc->mc", weights[row_phase], weights[column_phase], cells)
-        return np.asarray(values, np.float32)
+        cells = self._cells(k, row - 1, column - 1, 3)
+        weighted = cells * (weights[:, None, row_phase] * weights[:, column_phase])
+        return np.asarray(weighted.reshape(len(cells), 9, -1).sum(1)).T
+
+    def _cells(self, k: IndexArray, top: IndexArray, left: IndexArray, side: int) -> FloatArray:
+        """(C, side, side, M) squares of cells, each from one map.
+
+        Bilinear upsampling repeats the outermost cells beyond the edges of the map.
+        """
+        _, channels, h, w = self._maps.shape
+        around = np.arange(side)[:, None]
+        rows = (k * (channels * h) + (top + around).clip(0, h - 1)) * w
+        index = rows[:, None] + (left + around).clip(0, w - 1)
+        cells = np.empty((channels, *index.shape), np.float32)
+        for channel, target in enumerate(cells):
+            # Without a mode, `take` would copy the result; all indices are valid.
+            self._maps.reshape(-1)[channel * h * w :].take(index, out=target, mode="clip")
+        return cells
 
     def blocks(
         self,
@@ -168,26 +176,35 @@ class Upsampled:
                 pixel of the map).
 
         Returns:
-            (M, C, BLOCK + 2 · margin, BLOCK + 2 · margin) values.
+            (C, BLOCK + 2 · margin, BLOCK + 2 · margin, M) values. The blocks are the last axis,
+            because NumPy is fast where the last axis is long.
         """
-        operator, before = block_operator(self.factors, margin)
-        side = self._step + 2 * before
-        start = self._pad - before
-        windows = np.lib.stride_tricks.sliding_window_view(
-            self._cells[:, :, start:, start:], (side, side), axis=(2, 3)
-        )[:, :, :: self._step, :: self._step]
-        cells = windows[k, :, row, column]  # (M, C, side, side)
-        size = BLOCK + 2 * margin
-        if self.factor > 1:
-            pixels = (cells.reshape(-1, side * side) @ operator).reshape(
-                *cells.shape[:2], size, size
-            )
-        else:
-            inner = slice(before - margin, before + BLOCK + margin)
-            pixels = cells[:, :, inner, inner]
+        cell_margin = -(-margin // self.factor)
+        before = cell_margin + (self.factor > 1)
+        top, left = row * self._step - before, column * self._step - before
+        cells = self._cells(k, top, left, self._step + 2 * before)
+        pixels = self._enlarge(cells, cell_margin) if self.factor > 1 else cells
+        excess = cell_margin * self.factor - margin
+        inner = slice(excess, pixels.shape[1] - excess)
+        pixels = pixels[:, inner, inner]
         if outside is not None:
             self._set_outside(pixels, row, column, margin, outside)
         return pixels
+
+    def _enlarge(self, cells: FloatArray, margin: int) -> FloatArray:
+        """(C, c, c, M) squares of cells → (C, p, p, M) pixels of all but the outermost cells."""
+        operator = _row_operator(self.factors, margin)
+        channels, side, _, count = cells.shape
+        rows = np.lib.stride_tricks.sliding_window_view(
+            cells.reshape(channels, side * side, count), 3 * side, axis=1
+        )[:, ::side].swapaxes(2, 3)  # (C, c - 2, 3 · c, M): three rows around each row
+        pixels = np.empty((channels, side - 2, len(operator), count), np.float32)
+        part = max(1, _SERIAL_PRODUCT // operator.size)
+        for start in range(0, count, part):
+            some = slice(start, start + part)
+            np.matmul(operator, rows[..., some], out=pixels[..., some])
+        length = (side - 2) * self.factor
+        return pixels.reshape(channels, length, length, count)
 
     def _set_outside(
         self, pixels: FloatArray, row: IndexArray, column: IndexArray, margin: int, value: float
@@ -195,28 +212,33 @@ class Upsampled:
         last_row, last_column = self.rows - 1, self.columns - 1
         at_edge = (row == 0) | (row == last_row) | (column == 0) | (column == last_column)
         edge = np.flatnonzero(at_edge)
-        around = np.arange(-margin, BLOCK + margin)
-        y, x = row[edge, None] * BLOCK + around, column[edge, None] * BLOCK + around
+        around = np.arange(-margin, BLOCK + margin)[:, None]
+        y, x = row[edge] * BLOCK + around, column[edge] * BLOCK + around
         y_outside, x_outside = (y < 0) | (y >= self.height), (x < 0) | (x >= self.width)
-        outside = y_outside[:, None, :, None] | x_outside[:, None, None, :]
-        pixels[edge] = np.where(outside, np.float32(value), pixels[edge])
+        outside = y_outside[:, None] | x_outside
+        pixels[..., edge] = np.where(outside, np.float32(value), pixels[..., edge])
 
     def block_maxima(self) -> FloatArray:
         """(K, C, rows, columns) upper bounds: no pixel of a block has a higher value."""
-        return self._block_extremes(cv2.MORPH_DILATE)
+        return self._block_extremes(np.maximum)
 
     def block_minima(self) -> FloatArray:
         """(K, C, rows, columns) lower bounds: no pixel of a block has a lower value."""
-        return self._block_extremes(cv2.MORPH_ERODE)
+        return self._block_extremes(np.minimum)
 
-    def _block_extremes(self, operation: int) -> FloatArray:
-        side = self._step + 2
-        count, channels, height, width = self._cells.shape
-        # All maps are stacked into one image; the windows that are kept do not cross its maps.
-        stacked = self._cells.reshape(-1, width)
-        window = np.ones((side, side), np.uint8)
-        extremes = cv2.morphologyEx(stacked, operation, window, anchor=(0, 0))
-        start = self._pad - 1
-        extremes = extremes.reshape(count, channels, height, width)[:, :, start:, start:]
-        kept = extremes[:, :, :: self._step, :: self._step]
-        return np.ascontiguousarray(kept[:, :, : self.rows, : self.columns])
+    def _block_extremes(self, combine: np.ufunc) -> FloatArray:
+        """The extreme values of the cells of each block and of the cells around it."""
+        by_row = _extremes(self._maps.transpose(2, 0, 1, 3), self._step, combine)
+        by_block = _extremes(by_row.transpose(3, 1, 2, 0), self._step, combine)
+        return np.ascontiguousarray(by_block.transpose(1, 2, 3, 0))
+
+
+def _extremes(maps: FloatArray, step: int, combine: np.ufunc) -> FloatArray:
+    """Combines each `step` slices along the first axis with the slices before and after them."""
+    extremes = maps[::step].copy("K")
+    for offset in range(1, step + 1):
+        other = maps[offset::step]
+        combine(extremes[: len(other)], other, out=extremes[: len(other)])
+    before = maps[step - 1 :: step][: len(extremes) - 1]
+    combine(extremes[1 : 1 + len(before)], before, out=extremes[1 : 1 + len(before)])
+    return extremes

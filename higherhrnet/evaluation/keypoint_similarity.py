@@ -58,6 +58,20 @@ def keypoint_similarity(
     return KeypointSimilarity(same * labeled, opposite * labeled[:, flip], labeled)
 
 
+def object_similarity(
+    results: Sequence[Entry], people: Sequence[Entry], skeleton: Skeleton
+) -> DoubleArray:
+    """Compares results with people who have labeled keypoints, as pycocotools does.
+
+    Returns:
+        (D, P) Object Keypoint Similarity, 0 to 1.
+    """
+    points, triples = _triples(results, skeleton)[:, None, :, :2], _triples(people, skeleton)
+    labeled = triples[..., 2] > 0
+    similarity = _similarity(points - triples[..., :2], people, skeleton) * labeled
+    return np.asarray(similarity.sum(-1) / labeled.sum(-1))
+
+
 def box_similarity(
     results: Sequence[Entry], people: Sequence[Entry], skeleton: Skeleton
 ) -> DoubleArray:

@@ -142,7 +142,9 @@ def _image_indices(
     be the ID of one image and the file name of another.
     """
     by_name = _indices_by_name(annotations, indices)
-    of_files = [_find_name(str(r.get("file_name") or ""), by_name) for r in results]
+    files = [str(result.get("file_name") or "") for result in results]
+    found_files = {file: _find_name(file, by_name) for file in set(files)}
+    of_files = [found_files[file] for file in files]
     rest = [r for r, index in zip(results, of_files, strict=True) if index is None]
     values = [identifier(result["image_id"], "image_id") for result in rest]
     of_ids = [indices.get(value) for value in values]

@@ -36,7 +36,7 @@ def test_aggregated_maps_equal_the_reference(golden: Path) -> None:
             ]
         width, height = meta["base_width_height"]
         grid = (height, width) if meta["project_to_image"] else None
-        heatmaps, tags = aggregate(outputs, 17, COCO.flip_index, grid).upsampled(margin=2)
+        heatmaps, tags = aggregate(outputs, 17, COCO.flip_index, grid).upsampled()
         expected = arrays[f"{case}/heatmaps"][0]
         np.testing.assert_allclose(all_pixels(heatmaps)[:, 0], expected, atol=1e-5, err_msg=case)
         expected = arrays[f"{case}/tags"][0].transpose(0, 3, 1, 2)

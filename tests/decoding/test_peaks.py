@@ -64,7 +64,7 @@ def dense_peaks(
 def block_peaks(
     maps: FloatArray, factors: tuple[int, ...], min_peak: float, window: int, max_peaks: int
 ) -> Peaks:
-    heatmaps = Upsampled(maps[:, None], factors, margin=window // 2)
+    heatmaps = Upsampled(maps[:, None], factors)
     return find_peaks(heatmaps, heatmaps.block_maxima()[:, 0], min_peak, window, max_peaks)
 
 

@@ -36,12 +36,12 @@ def test_single_pixels_equal_those_of_torch(maps: FloatArray, factors: tuple[int
 def test_blocks_equal_those_of_torch_and_lie_within_their_bounds(
     maps: FloatArray, factors: tuple[int, ...], margin: int
 ) -> None:
-    upsampled, dense = Upsampled(maps, factors, margin), upsampled_by_torch(maps, factors)
+    upsampled, dense = Upsampled(maps, factors), upsampled_by_torch(maps, factors)
     height, width = upsampled.rows * BLOCK, upsampled.columns * BLOCK
     below, right = height - upsampled.height + margin, width - upsampled.width + margin
     padded = np.pad(dense, ((0, 0), (0, 0), (margin, below), (margin, right)), mode="edge")
     k, row, column = np.indices((3, upsampled.rows, upsampled.columns)).reshape(3, -1)
-    blocks = upsampled.blocks(k, row, column, margin)
+    blocks = upsampled.blocks(k, row, column, margin).transpose(3, 0, 1, 2)
     highest, lowest = upsampled.block_maxima(), upsampled.block_minima()
     for block, (i, r, c) in enumerate(zip(k, row, column, strict=True)):
         top, left, side = r * BLOCK, c * BLOCK, BLOCK + 2 * margin

@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import prod
 
 import numpy as np
 
-from higherhrnet.decoding.upsample import BLOCK, block_operator, cell_weights
+from higherhrnet.arrays import FloatArray
+from higherhrnet.decoding.upsample import BLOCK, cell_weights
 from higherhrnet.graph.decode.program import Program, Tensor
+
+
+@lru_cache
+def _block_operator(factors: tuple[int, ...], margin: int) -> tuple[FloatArray, int]:
+    """The matrix that computes the pixels of a block and of a margin around it from cells.
+
+    Returns:
+        (p², (BLOCK + 2 · margin)²) matrix for p × p cells, and the number of cells before the
+        first cell of the block.
+    """
+    weights = cell_weights(factors)
+    factor = len(weights)
+    before = 1 + -(-margin // factor)
+    cells = BLOCK // factor + 2 * before
+    axis = np.zeros((BLOCK + 2 * margin, cells), np.float32)
+    for row, pixel in enumerate(range(-margin, BLOCK + margin)):
+        cell, phase = divmod(pixel, factor)
+        axis[row, cell + before - 1 : cell + before + 2] = weights[phase]
+    return np.kron(axis, axis).T.copy(), before
 
 
 class Upsampled:
@@ -81,7 +102,7 @@ class Upsampled:
         Returns:
             (M, (BLOCK + 2 · margin)², C) values.
         """
-        operator, before = block_operator(self._factors, margin)
+        operator, before = _block_operator(self._factors, margin)
         corner = self._corner(k, row * self._step, column * self._step, before)
         cells = self._cells.take(corner.expand_dims(1) + self._window(self._step + 2 * before))
         if self._channels == 1:  # one multiplication of matrices for all blocks

@@ -13,6 +13,10 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+
+for package in ("sphinx", "jsonschema", "fastapi"):
+    pytest.importorskip(package)
+
 from jsonschema import Draft202012Validator
 
 from docs.command_reference import help_text

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("sphinx")
+
 import higherhrnet
 from docs.error_messages import cause_of, causes, messages
 

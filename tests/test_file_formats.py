@@ -4,6 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
+
+for package in ("sphinx", "jsonschema", "fastapi"):
+    pytest.importorskip(package)
+
 from jsonschema import Draft202012Validator, ValidationError
 
 import higherhrnet

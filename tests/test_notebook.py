@@ -8,9 +8,13 @@ import sys
 from pathlib import Path
 
 import cv2
-import nbformat
 import numpy as np
 import pytest
+
+for package in ("nbclient", "ipykernel"):
+    pytest.importorskip(package)
+
+import nbformat
 
 from tools.notebook import execute
 

@@ -11,6 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import NamedTuple
@@ -36,6 +37,9 @@ PathFinder.find_spec = classmethod(
 """
 """Python code that hides installed packages in its process; `names` is the list of packages."""
 
+
+OPTIONAL_PACKAGES = "docutils|fastapi|munkres|openvino|playwright|pyarrow|ray|schemathesis|torch"
+"""The packages of the extras without which test modules are skipped, as a regular expression."""
 
 RunMain = Callable[..., CompletedProcess[str]]
 BuildOnce = Callable[[str, Callable[[Path], None]], Path]
@@ -96,10 +100,20 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     return report
 
 
+def _skip_if_extra_is_missing(report: pytest.CollectReport) -> None:
+    """Changes a failed import of a package of an extra, which is not installed, to a skip."""
+    missing = rf"^E +ModuleNotFoundError: No module named '({OPTIONAL_PACKAGES})['.]"
+    match = re.search(missing, str(report.longrepr), re.MULTILINE) if report.failed else None
+    if match and find_spec(match[1]) is None:
+        report.outcome = "skipped"
+        report.longrepr = (report.nodeid, 0, f"Skipped: needs {match[1]}")
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-    """Checks the reasons of skipped test modules."""
+    """Skips modules that need a missing extra, and checks the reasons of skipped modules."""
     report = yield
+    _skip_if_extra_is_missing(report)
     _fail_if_skipped(report)
     return report
 

@@ -63,6 +63,10 @@ class Frame(TypedDict):
     """As in the results."""
     time: NotRequired[float]
     """As in the results."""
+    width: int
+    """The width of the image in pixels, as it is displayed."""
+    height: int
+    """The height of the image in pixels, as it is displayed."""
     path: str
     """The absolute path or the address of the file, by which `--resume` identifies it."""
     people: list[Result]

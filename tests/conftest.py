@@ -38,7 +38,9 @@ PathFinder.find_spec = classmethod(
 """Python code that hides installed packages in its process; `names` is the list of packages."""
 
 
-OPTIONAL_PACKAGES = "docutils|fastapi|munkres|openvino|playwright|pyarrow|ray|schemathesis|torch"
+OPTIONAL_PACKAGES = (
+    "docutils|fastapi|jsonschema|munkres|openvino|playwright|pyarrow|ray|schemathesis|torch"
+)
 """The packages of the extras without which test modules are skipped, as a regular expression."""
 
 RunMain = Callable[..., CompletedProcess[str]]

@@ -64,9 +64,9 @@ class Frame(TypedDict):
     time: NotRequired[float]
     """As in the results."""
     width: int
-    """The width of the image in pixels."""
+    """The width of the image in pixels, as it is displayed."""
     height: int
-    """The height of the image in pixels."""
+    """The height of the image in pixels, as it is displayed."""
     path: str
     """The absolute path or the address of the file, by which `--resume` identifies it."""
     people: list[Result]

@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from importlib import import_module
 from pathlib import Path
@@ -84,7 +85,8 @@ OPTIONAL = {
 """The packages of the extras, and the folders that may import them outside of functions."""
 
 
-def imported_names(source: str, *, deferred: bool) -> set[str]:
+@cache
+def imported_names(source: str, *, deferred: bool) -> frozenset[str]:
     """The full names that Python code imports, except for annotations.
 
     Args:
@@ -107,7 +109,7 @@ def imported_names(source: str, *, deferred: bool) -> set[str]:
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
-    return names
+    return frozenset(names)
 
 
 def imported_modules(module: str, *, deferred: bool) -> set[str]:

@@ -20,7 +20,7 @@ EXTRAS = {
     "predict-ray": ("ray", "ray"),
 }
 """The commands that need an extra: its name, and one of its packages."""
-PROGRAM = Path(sys.executable).with_name("higherhrnet")
+PROGRAM = str(Path(sys.executable).with_name("higherhrnet"))
 """The program beside the Python of the environment; Windows adds `.exe`."""
 
 

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from higherhrnet.io.atomic import atomic_path
 from higherhrnet.io.interchange.predicted_images import PredictedImage, PredictedImages
 from higherhrnet.io.json_files import write_json_list
@@ -60,13 +58,11 @@ def _annotations(images: PredictedImages) -> Iterator[dict[str, Any]]:
         results = image.poses.to_coco(image_id, _CATEGORY_ID)
         for result, found in zip(results, image.poses.found, strict=True):
             annotation_id += 1
-            triples = np.reshape(result["keypoints"], (-1, 3))
-            triples[:, 2] = 2 * found  # visible, or not labeled
+            result["keypoints"][2::3] = (2 * found).tolist()  # visible, or not labeled
             _, _, width, height = result["bbox"]
             yield {
                 "id": annotation_id,
                 **result,
-                "keypoints": triples.ravel().tolist(),
                 "num_keypoints": int(found.sum()),
                 "area": round(width * height, 2),
                 "iscrowd": 0,

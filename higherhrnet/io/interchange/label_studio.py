@@ -51,7 +51,10 @@ def write_label_studio(folder: Path, images: PredictedImages) -> list[str]:
 
 
 def _labeling_interface(skeleton: Skeleton) -> str:
-    keypoints = "\n".join(f"    <Label value={quoteattr(name)}/>" for name in skeleton.names)
+    keypoints = "\n".join(  # the export as COCO needs the indices
+        f'    <Label value={quoteattr(name)} model_index="{index}"/>'
+        for index, name in enumerate(skeleton.names)
+    )
     return f"""<View>
   <Image name="image" value="$image" zoom="true"/>
   <RectangleLabels name="people" toName="image">

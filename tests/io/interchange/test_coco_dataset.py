@@ -36,6 +36,7 @@ def test_pycocotools_reads_the_people_of_each_image(
             triples = np.reshape(person["keypoints"], (-1, 3))
             assert triples[:, :2] == pytest.approx(poses.keypoints[index], abs=1e-3)
             assert (triples[:, 2] == np.where(poses.found[index], 2, 0)).all()
+            assert {type(value) for value in person["keypoints"][2::3]} == {int}
             assert person["num_keypoints"] == poses.found[index].sum()
             assert person["bbox"] == pytest.approx(poses.boxes[index], abs=0.01)
             assert person["area"] == pytest.approx(np.prod(poses.boxes[index][2:]), abs=0.1)

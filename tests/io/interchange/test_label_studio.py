@@ -58,6 +58,8 @@ def test_regions_refer_to_the_tags_of_the_labeling_interface(
         for tag in (*view.iter("RectangleLabels"), *view.iter("KeyPointLabels"))
     }
     assert labels["keypoints", "image"] == list(COCO.names)
+    indices = [label.get("model_index") for label in view.iterfind("KeyPointLabels/Label")]
+    assert indices == [str(index) for index in range(17)]  # for the export as COCO
     task = json.loads((tmp_path / "tasks.json").read_text())[0]
     for region in task["predictions"][0]["result"]:
         (label,) = region["value"][region["type"]]

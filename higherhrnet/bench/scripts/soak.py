@@ -16,7 +16,7 @@ from typing import Annotated
 
 import tyro
 
-from higherhrnet.bench.scripts.serving import running_service
+from higherhrnet.bench.scripts.serving import read_metrics, running_service
 from higherhrnet.bench.tables import markdown_table
 from higherhrnet.engines.base import EngineOptions
 from higherhrnet.errors import require
@@ -77,18 +77,6 @@ class Soak:
                 self.lost.append(f"{name}, status {status}: {problem}")
             if status in REFUSALS:
                 await asyncio.sleep(PAUSE)
-
-    async def metrics(self) -> dict[str, float]:
-        """Requests the metrics of the service."""
-
-        async def send(reader: Reader, writer: Writer) -> Response:
-            writer.write(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            return await _read_response(reader)
-
-        status, body = await self._connected(send)
-        require(status == 200, f"/metrics responded with status {status}")
-        lines = [line.split() for line in body.decode().splitlines() if line[:1] != "#"]
-        return {fields[0]: float(fields[-1]) for fields in lines}
 
     async def _connected(self, send: Send) -> Response:
         reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
@@ -157,14 +145,14 @@ async def soak(port: int, data: bytes, seconds: float, clients: int) -> Soak:
     rows = []
     for part in range(1, 11):
         await asyncio.sleep(seconds / 10)
-        values = await run.metrics()
+        values = await asyncio.to_thread(read_metrics, port)
         answered = sum(count for name, count in run.outcomes.items() if name.endswith(": 200"))
         memory = f"{values.get('process_resident_memory_bytes', 0) / 1e6:.0f}"
         files = int(values.get("process_open_fds", 0))
         rows.append([f"{seconds * part / 10:.0f}", answered, memory, files])
         print(f"{rows[-1][0]} s: {answered} answered, {memory} MB", flush=True)
     await asyncio.gather(*tasks)
-    values = await run.metrics()
+    values = await asyncio.to_thread(read_metrics, port)
     require(not values["higherhrnet_images_in_progress"], "images of closed requests remain")
     print(markdown_table(["seconds", "answered", "memory, MB", "open files"], rows), "\n")
     return run

@@ -23,7 +23,8 @@ from higherhrnet.errors import require
 from higherhrnet.io.images import encode_image
 from higherhrnet.synthetic.scenes import draw_scene
 
-Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter
+Reader = asyncio.StreamReader
+Writer = asyncio.StreamWriter
 Response = tuple[int, bytes]
 """Status and body; status 0 if the client did not wait."""
 Send = Callable[[Reader, Writer], Awaitable[Response]]

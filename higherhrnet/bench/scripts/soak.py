@@ -94,7 +94,7 @@ class Soak:
         sent = self._head + self._body
         for start in range(0, len(sent), 1 + len(sent) // 10):
             writer.write(sent[start : start + 1 + len(sent) // 10])
-            await asyncio.sleep(random.random() / 2)
+            await asyncio.sleep(random.random() / 5)
         return await _read_response(reader)
 
     async def _send_with_others(self, reader: Reader, writer: Writer) -> Response:
@@ -153,8 +153,9 @@ async def soak(port: int, data: bytes, seconds: float, clients: int) -> Soak:
         rows.append([f"{seconds * part / 10:.0f}", answered, memory, files])
         print(f"{rows[-1][0]} s: {answered} answered, {memory} MB", flush=True)
     await asyncio.gather(*tasks)
-    values = await asyncio.to_thread(read_metrics, port)
-    require(not values["higherhrnet_images_in_progress"], "images of closed requests remain")
+    while (await asyncio.to_thread(read_metrics, port))["higherhrnet_images_in_progress"]:
+        require(monotonic() < end + ANSWER_TIMEOUT, "images of closed requests remain in the queue")
+        await asyncio.sleep(PAUSE)
     print(markdown_table(["seconds", "answered", "memory, MB", "open files"], rows), "\n")
     return run
 

@@ -10,11 +10,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from functools import partial
+from math import nan
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Annotated
 
 import numpy as np
@@ -27,6 +28,10 @@ from higherhrnet.errors import require
 from higherhrnet.inference.predictor import Predictor
 from higherhrnet.io.images import encode_image, read_image
 from higherhrnet.synthetic.scenes import draw_scene
+
+CPU_SECONDS = "process_cpu_seconds_total"
+"""The metric with the CPU time of a service."""
+COLUMNS = ["measured", "images/s", "of the network", "CPU time, ms/image"]
 
 
 def repeat(functions: Sequence[Callable[[], object]], seconds: float) -> tuple[float, list[float]]:
@@ -76,6 +81,15 @@ def client(port: int, data: bytes) -> Callable[[], None]:
     return post
 
 
+def read_metrics(port: int) -> dict[str, float]:
+    """Reads the metrics of a service; those of its process exist on Linux only."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+    with closing(connection):
+        connection.request("GET", "/metrics")
+        lines = [line.split() for line in connection.getresponse().read().decode().splitlines()]
+    return {fields[0]: float(fields[-1]) for fields in lines if fields[0] != "#"}
+
+
 def main(
     options: Annotated[EngineOptions, tyro.conf.arg(name="")] = EngineOptions(streams=1),
     image: Path | None = None,
@@ -83,7 +97,8 @@ def main(
 ) -> None:
     """Prints the throughput without the service, and with 1, 8 and 64 clients.
 
-    Each client sends the next request as soon as it has received a response.
+    Each client sends the next request as soon as it has received a response. Clients and service
+    share the processor. The CPU time is that of all threads of the network or of the service.
 
     Args:
         options: The model and the engine.
@@ -94,18 +109,29 @@ def main(
     data = image.read_bytes() if image else encode_image(scene, ".png")
     predictor = Predictor.from_options(options)
     network = partial(predictor.forward, [predictor.preprocess(read_image(data))])
-    rate, _ = repeat([network] * predictor.processing.streams, seconds)
-    steps, _ = repeat([partial(predictor, data)], seconds)
     print(f"{options.model}: {predictor.engine.description}\n")
-    rows = [["the network", f"{rate:.1f}"], ["all steps", f"{steps:.1f}"]]
+    rows, network_rate = [], 0.0
+    for name, functions in (
+        ("the network", [network] * predictor.processing.streams),
+        ("all steps", [partial(predictor, data)]),
+    ):
+        start = process_time()
+        rate, durations = repeat(functions, seconds)
+        milliseconds = 1e3 * (process_time() - start) / len(durations)
+        network_rate = network_rate or rate
+        rows.append([name, f"{rate:.1f}", f"{rate / network_rate:.0%}", f"{milliseconds:.1f}"])
     with running_service(options) as port:
         repeat([client(port, data)], 1.0)  # warm-up
         for clients in (1, 8, 64):
+            before = read_metrics(port)
             rate, durations = repeat([client(port, data) for _ in range(clients)], seconds)
+            used = read_metrics(port).get(CPU_SECONDS, nan) - before.get(CPU_SECONDS, nan)
             latency = [f"{1e3 * each:.0f}" for each in np.percentile(durations, (50, 99))]
             name = "1 client" if clients == 1 else f"{clients} clients"
-            rows.append([name, f"{rate:.1f}", *latency])
-    print(markdown_table(["measured", "images/s", "latency p50, ms", "latency p99, ms"], rows))
+            milliseconds = 1e3 * used / len(durations)
+            share = f"{rate / network_rate:.0%}"
+            rows.append([name, f"{rate:.1f}", share, f"{milliseconds:.1f}", *latency])
+    print(markdown_table([*COLUMNS, "latency p50, ms", "latency p99, ms"], rows))
 
 
 if __name__ == "__main__":

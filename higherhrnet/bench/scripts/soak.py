@@ -16,14 +16,15 @@ from typing import Annotated
 
 import tyro
 
-from higherhrnet.bench.scripts.serving import running_service
+from higherhrnet.bench.scripts.serving import read_metrics, running_service
 from higherhrnet.bench.tables import markdown_table
 from higherhrnet.engines.base import EngineOptions
 from higherhrnet.errors import require
 from higherhrnet.io.images import encode_image
 from higherhrnet.synthetic.scenes import draw_scene
 
-Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter
+Reader = asyncio.StreamReader
+Writer = asyncio.StreamWriter
 Response = tuple[int, bytes]
 """Status and body; status 0 if the client did not wait."""
 Send = Callable[[Reader, Writer], Awaitable[Response]]
@@ -78,18 +79,6 @@ class Soak:
             if status in REFUSALS:
                 await asyncio.sleep(PAUSE)
 
-    async def metrics(self) -> dict[str, float]:
-        """Requests the metrics of the service."""
-
-        async def send(reader: Reader, writer: Writer) -> Response:
-            writer.write(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            return await _read_response(reader)
-
-        status, body = await self._connected(send)
-        require(status == 200, f"/metrics responded with status {status}")
-        lines = [line.split() for line in body.decode().splitlines() if line[:1] != "#"]
-        return {fields[0]: float(fields[-1]) for fields in lines}
-
     async def _connected(self, send: Send) -> Response:
         reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
         try:
@@ -105,7 +94,7 @@ class Soak:
         sent = self._head + self._body
         for start in range(0, len(sent), 1 + len(sent) // 10):
             writer.write(sent[start : start + 1 + len(sent) // 10])
-            await asyncio.sleep(random.random() / 2)
+            await asyncio.sleep(random.random() / 5)
         return await _read_response(reader)
 
     async def _send_with_others(self, reader: Reader, writer: Writer) -> Response:
@@ -157,15 +146,16 @@ async def soak(port: int, data: bytes, seconds: float, clients: int) -> Soak:
     rows = []
     for part in range(1, 11):
         await asyncio.sleep(seconds / 10)
-        values = await run.metrics()
+        values = await asyncio.to_thread(read_metrics, port)
         answered = sum(count for name, count in run.outcomes.items() if name.endswith(": 200"))
         memory = f"{values.get('process_resident_memory_bytes', 0) / 1e6:.0f}"
         files = int(values.get("process_open_fds", 0))
         rows.append([f"{seconds * part / 10:.0f}", answered, memory, files])
         print(f"{rows[-1][0]} s: {answered} answered, {memory} MB", flush=True)
     await asyncio.gather(*tasks)
-    values = await run.metrics()
-    require(not values["higherhrnet_images_in_progress"], "images of closed requests remain")
+    while (await asyncio.to_thread(read_metrics, port))["higherhrnet_images_in_progress"]:
+        require(monotonic() < end + ANSWER_TIMEOUT, "images of closed requests remain in the queue")
+        await asyncio.sleep(PAUSE)
     print(markdown_table(["seconds", "answered", "memory, MB", "open files"], rows), "\n")
     return run
 

@@ -20,6 +20,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
+    "browser_page",
     "command_reference",
     "error_messages",
     "json_schemas",

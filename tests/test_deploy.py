@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 import subprocess
-import threading
 from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -24,23 +19,12 @@ from higherhrnet.cli.export import export
 from higherhrnet.cli.options import SettingsOptions
 from higherhrnet.graph.export import read_network
 from higherhrnet.io.images import read_image
+from tests.browser import CHROMIUM, FLAGS, NODE_MODULES, needs_chromium, needs_npm_packages, serving
 from tests.conftest import BuildOnce
 
 ROOT = Path(__file__).parent.parent
 DEPLOY = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
 BLOCKS = dict(re.findall(r"^```(js|html)\n(.*?)^```$", DEPLOY, re.M | re.S))
-NODE_MODULES = Path(
-    os.environ.get("HIGHERHRNET_NODE_MODULES", ROOT / "tests" / "javascript" / "node_modules")
-)
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
-needs_npm_packages = pytest.mark.skipif(
-    not NODE_MODULES.is_dir() or not shutil.which("node"),
-    reason="needs Node and the packages of tests/javascript: npm ci --ignore-scripts",
-)
 pytestmark = [pytest.mark.slow, needs_npm_packages]
 
 
@@ -112,30 +96,14 @@ def test_node_finds_the_same_people(folder: Path, expected: list[Poses]) -> None
     assert_same_people([json.loads(line) for line in process.stdout.splitlines()], expected)
 
 
-class QuietHandler(SimpleHTTPRequestHandler):
-    """Serves files and logs nothing."""
-
-    def log_message(self, format: str, *args: object) -> None: ...
-
-
-@pytest.fixture(scope="module")
-def server(folder: Path) -> Iterator[str]:
-    """The address of a server of the folder."""
-    handler = partial(QuietHandler, directory=str(folder))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{running.server_port}"
-        running.shutdown()
-
-
-@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: apt-get install chromium")
+@needs_chromium
 def test_a_web_page_finds_the_same_people_and_loads_nothing_from_elsewhere(
-    folder: Path, server: str, expected: list[Poses]
+    folder: Path, expected: list[Poses]
 ) -> None:
     sync_api = pytest.importorskip("playwright.sync_api")
     requested: list[str] = []
     results = []
-    with sync_api.sync_playwright() as playwright:
+    with serving(folder) as server, sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page = browser.new_page()
         page.set_default_timeout(120_000)

@@ -23,6 +23,7 @@ from docs.command_reference import help_text
 from docs.error_messages import messages
 from docs.json_schemas import TYPES
 from higherhrnet.cli.main import COMMANDS
+from tests.browser import CHROMIUM, FLAGS, needs_chromium, needs_npm_packages, serving
 from tests.io.videos import write_video
 
 ROOT = Path(__file__).parent.parent
@@ -92,6 +93,41 @@ def test_site_loads_nothing_from_other_hosts(site: Path) -> None:
     for style in site.rglob("*.css"):
         text = style.read_text(encoding="utf-8")
         assert not re.search(r"url\(['\"]?https?:|@import", text), style
+
+
+@pytest.mark.slow
+@needs_npm_packages
+@needs_chromium
+def test_the_model_finds_people_in_the_browser(site: Path, tmp_path: Path) -> None:
+    """If the environment variable SCREENSHOTS names a folder, screenshots are saved there."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    screenshots = Path(os.environ.get("SCREENSHOTS", tmp_path))
+    video = tmp_path / "camera.y4m"
+    source = ["-loop", "1", "-i", str(ROOT / "examples" / "basketball1.png"), "-frames:v", "5"]
+    subprocess.run(["ffmpeg", "-v", "error", *source, "-pix_fmt", "yuv420p", video], check=True)
+    camera = ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
+    flags = [*FLAGS, *camera, f"--use-file-for-fake-video-capture={video}"]
+    requested: list[str] = []
+    with serving(site) as server, sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+        page = browser.new_page(viewport={"width": 1200, "height": 1000})
+        page.set_default_timeout(120_000)
+        page.on("request", lambda request: requested.append(request.url))
+        status = page.locator("#try-status")
+        page.goto(f"{server}/try.html")
+        page.wait_for_selector("#try-example:enabled")
+        page.click("#try-example")
+        sync_api.expect(status).to_contain_text("2 people, ", timeout=120_000)
+        page.screenshot(path=screenshots / "try.png", full_page=True)
+        page.set_input_files("#try-file", ROOT / "examples" / "README.md")
+        sync_api.expect(status).to_contain_text("The image cannot be used")
+        page.click("#try-camera")
+        sync_api.expect(status).to_contain_text("2 people, ", timeout=120_000)
+        page.screenshot(path=screenshots / "try-camera.png", full_page=True)
+        page.click("#try-camera")
+        sync_api.expect(page.locator("#try-camera")).to_have_text("Camera")
+        browser.close()
+    assert all(url.startswith((server, "blob:", "data:")) for url in requested), requested
 
 
 @pytest.mark.slow

@@ -179,7 +179,7 @@ def rescoring_network() -> RescoringNetwork:
     inputs = 3 * len(links) + 17
     shapes = [(8, inputs), (8, 8), (1, 8)]
     layers = [
-        (rng.standard_normal(shape).astype(np.float32) / 3, rng.random(shape[0], np.float32))
+        (rng.standard_normal(shape, np.float32), rng.random(shape[0], np.float32))
         for shape in shapes
     ]
     return RescoringNetwork.from_layers(layers, 17, links, [1, 2])

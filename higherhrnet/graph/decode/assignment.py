@@ -34,9 +34,12 @@ def assign(program: Program, cost: Tensor) -> Tensor:
     def augment(index: Tensor, *state: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         return _augment(program, cost, unassigned.take(index), *state), []
 
-    column_price = program.full(np.float64(0), cost.size(1))
-    state = [row_price, column_price, column_of, row_of]
-    return program.loop(unassigned.size(0), state, augment)[2]
+    def augment_all() -> Tensor:
+        column_price = program.full(np.float64(0), cost.size(1))
+        state = [row_price, column_price, column_of, row_of]
+        return program.loop(unassigned.size(0), state, augment)[2]
+
+    return program.branch(unassigned.size(0) > 0, augment_all, lambda: column_of)
 
 
 def _augment(

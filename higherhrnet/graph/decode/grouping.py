@@ -53,16 +53,16 @@ def group_by_tag(
         is_new = person < 0
         number = people + is_new.cast(np.int64).op("CumSum", np.int64(0)) - 1
         person = program.where(is_new, number, person)
-        # Peaks of people beyond the capacity are added to a last row, which is not read.
-        row = person.op("Min", capacity).expand_dims(1)
-        sums = sums.op("ScatterND", row, tag, reduction="add")
-        ones = program.full(np.float32(1), count, 1)
-        sizes = sizes.op("ScatterND", row, ones, reduction="add")
+        person = program.concat([person, unused]).part(0, capacity)
+        belongs = person.equals(slots).cast(np.float32)  # (capacity, capacity) people × peaks
+        sums = sums + belongs @ tags.take(k)
+        sizes = sizes + belongs.sum(1).expand_dims(1)
         people = people + is_new.cast(np.int64).sum(0)
-        return [people, sums, sizes], [program.concat([person, unused]).part(0, capacity)]
+        return [people, sums, sizes], [person]
 
-    sums = program.full(np.float32(0), capacity + 1, tags.size(2))
-    sizes = program.constant(np.zeros((capacity + 1, 1), np.float32))
+    slots = program.constant(np.arange(capacity)[:, None])
+    sums = program.full(np.float32(0), capacity, tags.size(2))
+    sizes = program.constant(np.zeros((capacity, 1), np.float32))
     people, _, _, person = program.loop(
         program.constant(np.int64(len(order))),
         [program.constant(np.int64(0)), sums, sizes],
@@ -81,8 +81,11 @@ def _assign_to(
     cost = distance
     if config.score_in_cost:
         cost = distance.op("Round") * 100 - score.expand_dims(1).cast(np.float64)
-    surplus = (rows - people).op("Max", 0)
-    cost = program.concat([cost, program.full(np.float64(1e10), rows, surplus)], 1)
+    # Columns for the rows that no person gets, above all costs but small: OpenVINO computes in
+    # float32.
+    above = cost.reshape(-1).max(0) + 1
+    shape = program.shape(rows, (rows - people).op("Max", 0))
+    cost = program.concat([cost, above.op("Expand", shape)], 1)
     column = assign(program, cost)
     person = column.op("Min", people - 1)
     reached = distance.reshape(-1).take(program.arange(rows) * people + person)

@@ -142,8 +142,8 @@ def _regress_scale(
     values = heatmap.reshape(-1)
     is_peak = values.equals(maxima.reshape(-1)) & (values > config.offsets.min_center)
     cells = is_peak.nonzero()
-    limit = cells.size(0).op("Min", config.max_people)
-    centers, order = program.top_k(values.take(cells), limit)
+    count = cells.size(0).op("Min", config.max_people)
+    centers, order = program.top_k(values.take(cells), count)
     cells = cells.take(order)
     at_centers = maps.offsets.reshape(-1, 2, height * width).take(cells, 2)  # (K, 2, P)
     axes = []
@@ -170,8 +170,8 @@ def _heat_values(
     ]
     total: Tensor | None = None
     for scale in maps.values():
-        positions = [(pixel + first) / scale.stride - first for pixel in pixels]
-        values = _interpolate(program, scale.heatmaps, *positions, len(header.skeleton))
+        rows, columns = ((pixel + first) / scale.stride - first for pixel in pixels)
+        values = _interpolate(program, scale.heatmaps, rows, columns, len(header.skeleton))
         total = values if total is None else total + values
     assert total is not None
     return total / len(maps)

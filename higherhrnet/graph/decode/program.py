@@ -13,8 +13,8 @@ from onnx import helper
 Operand = Any
 """A `Tensor`, or a number or an array, which becomes a constant."""
 
-LARGEST = np.int64(2**31 - 1)
-"""An index above all others; OpenVINO converts indices to 32 bits."""
+LARGEST = np.int64(2**30)
+"""An index above all others; OpenVINO computes with some indices as int32 or float32."""
 _COMPARISONS = {"Less", "LessOrEqual", "Greater", "GreaterOrEqual", "Equal"}
 _INDICES = {"Shape", "Size", "NonZero", "ArgMax", "ArgMin"}
 

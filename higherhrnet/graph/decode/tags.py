@@ -101,12 +101,15 @@ def _refine(
     person_tags = people.part(3, np.iinfo(np.int64).max, 2)
     means = (person_tags * found).sum(1) / found.sum(1)
     missing = found.reshape(-1).equals(0).nonzero()
-    k = missing % count
-    column, row, score = find_missing_keypoints(
-        program, heatmaps, tags, means.take(missing // count), k
-    )
-    keep = ((score > 0) & (score >= min_score)).nonzero()
-    k, column, row, score = (x.take(keep) for x in (k, column, row, score))
-    x, y = adjust_keypoints(program, heatmaps, k, column, row)
-    place = missing.take(keep).expand_dims(1)
-    return keypoints.op("ScatterND", place, program.stack([x, y, score], 1))
+
+    def add() -> Tensor:
+        k = missing % count
+        tags_of = means.take(missing // count)
+        column, row, score = find_missing_keypoints(program, heatmaps, tags, tags_of, k)
+        keep = ((score > 0) & (score >= min_score)).nonzero()
+        added = (value.take(keep) for value in (k, column, row))
+        x, y = adjust_keypoints(program, heatmaps, *added)
+        rows = program.stack([x, y, score.take(keep)], 1)
+        return keypoints.op("ScatterND", missing.take(keep).expand_dims(1), rows)
+
+    return program.branch(missing.size(0) > 0, add, lambda: keypoints)

@@ -164,7 +164,11 @@ def test_modules_import_only_from_the_rooms_that_theirs_may_import(module: str) 
 def test_optional_packages_are_imported_only_where_they_are_needed(module: str) -> None:
     names = imported_names(MODULES[module].read_text(encoding="utf-8"), deferred=False)
     # Modules that are imported only where the package is installed.
-    separate = {"higherhrnet.engines.torch", "higherhrnet.inference.gpu"}
+    separate = {
+        "higherhrnet.engines.torch",
+        "higherhrnet.inference.gpu",
+        "higherhrnet.inference.gpu_pixels",
+    }
     for package in {name.partition(".")[0] for name in names} & OPTIONAL.keys():
         assert room(module) in OPTIONAL[package] | {"bench"} or module in separate, package
 

@@ -179,7 +179,8 @@ def _load_predictor(task: Task) -> Predictor:
     threads = task.settings.threads or usable_cores()
     if task.engine:
         model, streams = str(task.model), task.streams
-        options = EngineOptions(model, task.engine, task.precision, threads, streams)
+        compiled = task.settings.compile and task.engine == "torch"
+        options = EngineOptions(model, task.engine, task.precision, threads, streams, compiled)
         predictor = TimedPredictor.from_options(options)
         if not task.settings.precisions and task.precision == "bf16":
             _require_bf16(predictor)
@@ -209,10 +210,10 @@ def synthetic_outputs(
     resize, skeleton = preprocessed.base_resize, predictor.header.skeleton
     flip = predictor.config.flip
     synthesize = SYNTHESIZERS[predictor.header.model.head]
-    levels = [*synthesize(people, resize.height, resize.width, 0, skeleton, flip)]
+    levels = synthesize(people, resize.height, resize.width, 0, skeleton, flip)
     if isinstance(predictor.processing, GpuProcessing):  # whose `forward` merges views and strides
-        levels = [maps[None] for maps in predictor.decoder.merge_views(levels)]
-    return {1.0: levels}
+        return {1.0: [*predictor.processing.merge_arrays(levels)]}
+    return {1.0: [*levels]}
 
 
 _load = cache(Pipeline)

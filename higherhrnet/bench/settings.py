@@ -50,6 +50,9 @@ class BenchSettings:
     """Number of concurrent inference requests on the CPU when throughput is measured; at most the
     number of threads."""
 
+    compile: FlagCreatePairsOff[bool] = False
+    """Compile the network of the PyTorch engine with torch.compile."""
+
     def __post_init__(self) -> None:
         for name in ("runs", "streams", "threads"):
             value = getattr(self, name)

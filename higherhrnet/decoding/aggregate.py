@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import cv2
@@ -17,6 +17,9 @@ import numpy as np
 from higherhrnet.arrays import FloatArray, IndexArray
 from higherhrnet.decoding.upsample import BLOCK, Upsampled, resize
 from higherhrnet.errors import InputError
+
+NOT_FINITE = "the network's maps contain NaN or infinity; use --precision f32, or other weights"
+"""The error for maps that cannot be decoded."""
 
 
 class ScaleMaps(NamedTuple):
@@ -50,6 +53,18 @@ class Maps:
         """Height and width of the maps in which people are decoded."""
         factor = math.prod(self.heatmap_factors)
         return self.heatmaps.shape[1] * factor, self.heatmaps.shape[2] * factor
+
+    def with_positions(self, weight: float) -> Maps:
+        """Appends x and y of each cell to the tags, unless the weight is 0.
+
+        The unit of x and y is the length of the map's shorter side divided by `weight`.
+        """
+        if not weight:
+            return self
+        count, _, height, width = self.tags.shape
+        y, x = np.indices((height, width), np.float32) * np.float32(weight / min(height, width))
+        positions = np.broadcast_to(np.stack([x, y]), (count, 2, height, width))
+        return replace(self, tags=np.concatenate([self.tags, positions], 1))
 
     def upsampled(self) -> tuple[Upsampled, Upsampled]:
         """(K, 1, H, W) heatmaps and (K or 1, T, H, W) tags at the size at which people are decoded.
@@ -143,9 +158,7 @@ def merge_scales(
 def _checked(maps: Maps) -> Maps:
     """Returns the maps if they are finite."""
     if not (np.isfinite(maps.heatmaps.sum()) and np.isfinite(maps.tags.sum())):
-        raise InputError(
-            "the network's maps contain NaN or infinity; use --precision f32, or other weights"
-        )
+        raise InputError(NOT_FINITE)
     return maps
 
 
@@ -214,12 +227,29 @@ def _upsample(
     Returns:
         The maps and the factors by which they remain to be upsampled on demand.
     """
-    factor_before = math.prod(factors)
-    h, w = maps.shape[2] * factor_before, maps.shape[3] * factor_before
-    factor = height // h
-    if (h * factor, w * factor) == (height, width) and BLOCK % (factor_before * factor) == 0:
+    factor = deferred_factor(maps.shape[2:], factors, (height, width))
+    if factor:
         return maps, (*factors, factor)
     flat = maps.reshape(-1, *maps.shape[2:])
     for earlier_factor in factors:
         flat = resize(flat, flat.shape[1] * earlier_factor, flat.shape[2] * earlier_factor)
     return resize(flat, height, width).reshape(*maps.shape[:2], height, width), ()
+
+
+def deferred_factor(
+    size: tuple[int, ...], factors: tuple[int, ...], new_size: tuple[int, int]
+) -> int | None:
+    """Finds the factor by which `Upsampled` can enlarge maps further on demand.
+
+    Args:
+        size: height and width of the maps.
+        factors: the factors of earlier upsamplings that are computed on demand.
+        new_size: the new height and width.
+
+    Returns:
+        The factor; None if the maps must be resized at once.
+    """
+    height, width = (side * math.prod(factors) for side in size)
+    factor = new_size[0] // height
+    supported = (height * factor, width * factor) == new_size
+    return factor if supported and BLOCK % (math.prod(factors) * factor) == 0 else None

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from higherhrnet.arrays import FloatArray
 from higherhrnet.config.header import Header
 from higherhrnet.config.inference import InferenceConfig
 from higherhrnet.config.model import HeadName
@@ -30,7 +29,7 @@ class Decoder(Protocol):
         """
         ...
 
-    def merge_views(self, levels: Sequence[FloatArray]) -> Sequence[FloatArray]:
+    def merge_views(self, levels: Sequence[Any]) -> Sequence[Any]:
         """Merges the views of one image at one scale.
 
         Args:
@@ -44,7 +43,7 @@ class Decoder(Protocol):
 
     def merge_scales(
         self,
-        scales: Mapping[float, Sequence[FloatArray]],
+        scales: Mapping[float, Sequence[Any]],
         input_size: tuple[int, int],
         config: InferenceConfig,
     ) -> Any:  # noqa: ANN401 (each decoder has maps of its own)

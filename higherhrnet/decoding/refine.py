@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from higherhrnet.arrays import BoolArray, FloatArray, IndexArray
-from higherhrnet.decoding.upsample import BLOCK, Upsampled
+from higherhrnet.decoding.upsample import BLOCK, PixelReader, Upsampled
 
 _TOLERANCE = 1e-4
 """Added to the tag distance of a block that may still contain a match, so that rounding errors do
@@ -15,7 +15,7 @@ _KEYPOINTS_PER_BATCH, _BLOCKS_PER_BATCH = 256, 4096
 
 
 def adjust_keypoints(
-    heatmaps: Upsampled, k: IndexArray, x: IndexArray, y: IndexArray, first_center: float = 0.5
+    heatmaps: PixelReader, k: IndexArray, x: IndexArray, y: IndexArray, first_center: float = 0.5
 ) -> FloatArray:
     """Moves keypoints from the centers of their pixels toward the higher neighbors.
 

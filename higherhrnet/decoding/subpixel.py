@@ -9,13 +9,13 @@ from __future__ import annotations
 import numpy as np
 
 from higherhrnet.arrays import DoubleArray, FloatArray, IndexArray
-from higherhrnet.decoding.upsample import Upsampled
+from higherhrnet.decoding.upsample import PixelReader
 
 _MIN, _MAX = 0.001, 50.0
 """The range of heatmap values whose logarithms are computed."""
 
 
-def locate_peaks(heatmaps: Upsampled, k: IndexArray, x: IndexArray, y: IndexArray) -> FloatArray:
+def locate_peaks(heatmaps: PixelReader, k: IndexArray, x: IndexArray, y: IndexArray) -> FloatArray:
     """Computes the positions of peaks between pixels.
 
     Beyond the edges, maps are mirrored at the centers of the outermost pixels, so that a peak at

@@ -10,11 +10,12 @@ from higherhrnet.arrays import FloatArray
 from higherhrnet.config.header import Header
 from higherhrnet.config.inference import InferenceConfig
 from higherhrnet.decoding.aggregate import Maps, ScaleMaps, merge_scales, merge_views
-from higherhrnet.decoding.decode import decode
+from higherhrnet.decoding.decode import DecodedPeople, decode
 from higherhrnet.decoding.drawable import DrawableMaps
 from higherhrnet.decoding.upsample import resize
 from higherhrnet.geometry import Resize
 from higherhrnet.poses.poses import Poses
+from higherhrnet.poses.skeleton import Skeleton
 
 
 class TagDecoder:
@@ -52,15 +53,7 @@ class TagDecoder:
     def decode(self, maps: Maps, transform: Resize, config: InferenceConfig) -> Poses:
         """Finds the people of one image in its maps, in pixels of the image."""
         people = decode(maps, self._skeleton, config.decode)
-        height, width = maps.decode_size
-        keypoints = transform.to_image(people.keypoints[..., :2], width, height)
-        scores = people.keypoints[..., 2]
-        return Poses(
-            np.where(scores[..., None] > 0, keypoints, 0).astype(np.float32),
-            scores,
-            people.scores,
-            self._skeleton,
-        )
+        return people_to_poses(people, maps.decode_size, transform, self._skeleton)
 
     def drawable(self, maps: Maps) -> DrawableMaps:
         """Returns the heatmaps, and the tags enlarged to their size."""
@@ -70,3 +63,21 @@ class TagDecoder:
         tags = resize(flat, height, width, align_corners=maps.align_corners)
         tags = tags.reshape(count, views, height, width).transpose(0, 2, 3, 1)
         return DrawableMaps(maps.heatmaps, tags)
+
+
+def people_to_poses(
+    people: DecodedPeople, decode_size: tuple[int, int], transform: Resize, skeleton: Skeleton
+) -> Poses:
+    """Converts people from pixels of the maps to pixels of the image.
+
+    Args:
+        people: the people.
+        decode_size: height and width of the maps in which they were decoded.
+        transform: the transform from the image to the network's input.
+        skeleton: the keypoints.
+    """
+    height, width = decode_size
+    keypoints = transform.to_image(people.keypoints[..., :2], width, height)
+    scores = people.keypoints[..., 2]
+    found = np.where(scores[..., None] > 0, keypoints, 0).astype(np.float32)
+    return Poses(found, scores, people.scores, skeleton)

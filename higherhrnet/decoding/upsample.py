@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -99,6 +100,33 @@ def _row_operator(factors: tuple[int, ...], margin: int) -> FloatArray:
     for cell in range(enlarged):
         axis[cell, :, cell : cell + 3] = weights
     return np.kron(weights, axis.reshape(-1, enlarged + 2))
+
+
+class PixelReader(Protocol):
+    """K maps of which single pixels can be read."""
+
+    @property
+    def height(self) -> int:
+        """Height in pixels."""
+        ...
+
+    @property
+    def width(self) -> int:
+        """Width in pixels."""
+        ...
+
+    def at(self, k: IndexArray, y: IndexArray, x: IndexArray) -> FloatArray:
+        """Reads single pixels.
+
+        Args:
+            k: (M,) indices of the maps.
+            y: (M,) rows of the pixels.
+            x: (M,) columns of the pixels.
+
+        Returns:
+            (M, C) values.
+        """
+        ...
 
 
 class Upsampled:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Protocol, get_args
 
-from tyro.conf import arg
+from tyro.conf import FlagCreatePairsOff, arg
 
 from higherhrnet.arrays import FloatArray
 from higherhrnet.config.flags import flag
@@ -53,6 +53,11 @@ class EngineOptions:
     ] = None
     """Number of concurrent inference requests on the CPU, which share the threads. More streams
     process more images per second, but each image takes longer."""
+
+    compile: FlagCreatePairsOff[bool] = False
+    """Compile the network with torch.compile for each size of input and each batch size, with the
+    PyTorch engine only. The first image of each size takes up to minutes, further ones less time;
+    worthwhile for many images of few sizes on a GPU."""
 
     def __post_init__(self) -> None:
         for name, value, values in (

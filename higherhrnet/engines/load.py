@@ -10,7 +10,7 @@ from higherhrnet.engines.base import Engine, EngineName, EngineOptions, Precisio
 from higherhrnet.engines.cache import exported_onnx
 from higherhrnet.engines.onnxruntime import load_onnxruntime
 from higherhrnet.engines.openvino import load_openvino
-from higherhrnet.errors import InputError
+from higherhrnet.errors import InputError, require
 from higherhrnet.hardware import usable_cores
 from higherhrnet.zoo.resolve import resolve_model, torch_weights
 
@@ -44,7 +44,8 @@ def load_engine(options: EngineOptions) -> tuple[Engine, Header]:
     if name == "torch":
         from higherhrnet.engines.torch import load_torch
 
-        return load_torch(torch_weights(path), options.precision, threads)
+        return load_torch(torch_weights(path), options.precision, threads, options.compile)
+    require(not options.compile, f"--compile needs --engine torch; the engine is {name}")
     if path.suffix != ".onnx":
         path = exported_onnx(path)
     load = load_openvino if name == "openvino" else load_onnxruntime

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 _DTYPES = {"f32": "float32", "bf16": "bfloat16", "f16": "float16"}
 
 
-def load_torch(path: Path, precision: Precision, threads: int) -> tuple[TorchEngine, Header]:
+def load_torch(
+    path: Path, precision: Precision, threads: int, compile_network: bool = False
+) -> tuple[TorchEngine, Header]:
     """Loads a .safetensors file into PyTorch, on a GPU if there is one, else on the CPU.
 
     Batch normalizations are folded into the convolutions, and the weights are stored in the
@@ -29,6 +31,7 @@ def load_torch(path: Path, precision: Precision, threads: int) -> tuple[TorchEng
         path: the .safetensors file.
         precision: the arithmetic of the network.
         threads: number of CPU threads.
+        compile_network: compile the network for each shape of input.
 
     Raises:
         InputError: the file is not a model of this package.
@@ -50,7 +53,11 @@ def load_torch(path: Path, precision: Precision, threads: int) -> tuple[TorchEng
     _fold_batch_norms(model)
     model = model.to(device, getattr(torch, _DTYPES[precision]))
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return TorchEngine(model, device, precision), header
+    if compile_network:
+        # Networks are called with few shapes. Compiling for any shape would be slower.
+        torch._dynamo.config.cache_size_limit = max(64, torch._dynamo.config.cache_size_limit)
+        model.compile(dynamic=False)
+    return TorchEngine(model, device, precision, compiled=compile_network), header
 
 
 def _fold_batch_norms(model: nn.Module) -> None:
@@ -75,15 +82,24 @@ class TorchEngine(FunctionEngine):
         model: the network, already on the device.
         device: cpu, cuda or mps.
         precision: the arithmetic of the network.
+        compiled: whether the network is compiled, for the description.
     """
 
-    def __init__(self, model: PoseNetwork, device: str, precision: Precision = "f32") -> None:
+    def __init__(
+        self,
+        model: PoseNetwork,
+        device: str,
+        precision: Precision = "f32",
+        *,
+        compiled: bool = False,
+    ) -> None:
         import torch
 
         self.model, self.device, self.precision = model, device, precision
         self.cuda_engine = self if device == "cuda" else None
         threads = f", {torch.get_num_threads()} threads" if device == "cpu" else ""
         description = f"torch {torch.__version__}, {device.upper()}, {precision}{threads}"
+        description += ", compiled" if compiled else ""
         super().__init__(description, self._run)
 
     def _run(self, images: FloatArray) -> list[FloatArray]:

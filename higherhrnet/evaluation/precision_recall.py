@@ -120,7 +120,7 @@ def _similarity(
     similarity = np.empty((len(results), len(people)))
     for compared, compute in ((labeled, object_similarity), (~labeled, box_similarity)):
         if compared.any():
-            chosen = [people[index] for index in np.flatnonzero(compared)]
+            chosen = [people[index] for index in np.flatnonzero(compared).tolist()]
             similarity[:, compared] = compute(results, chosen, skeleton)
     return similarity
 

@@ -1,8 +1,9 @@
 """Processing on the device of the network, which reduces the copies between host and device.
 
 For an image of 512×512 pixels and its flipped view, the input of a w32 network has 6 MB and its
-maps have 13 MB. Here the device receives the pixels as bytes, normalizes and flips them, and merges
-the maps of both views and strides: 0.8 MB are copied to the device and 6.7 MB back.
+maps have 13 MB. Here the device receives the pixels as bytes (0.8 MB), normalizes and flips them,
+and merges the maps of both views and strides. Maps of tags stay on the device, where `gpu_pixels`
+decodes them; those of offsets (6.7 MB) are copied back.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
@@ -18,7 +19,7 @@ from higherhrnet.arrays import FloatArray, Image
 from higherhrnet.config.header import Header
 from higherhrnet.config.inference import InferenceConfig
 from higherhrnet.config.model import HeadName
-from higherhrnet.decoding.decoders import load_decoder
+from higherhrnet.decoding.decoders import Decoder, load_decoder
 from higherhrnet.engines.base import TensorEngine, engine_errors
 from higherhrnet.geometry import FLIP_SHIFT
 from higherhrnet.inference.processing import Processing, normalization
@@ -41,7 +42,13 @@ class GpuProcessing(Processing):
         import torch
 
         self.engine: TensorEngine = engine
-        self.decoder = load_decoder(header)
+        self._keeps_maps = header.model.head == "tags"
+        if self._keeps_maps:
+            from higherhrnet.inference.gpu_pixels import GpuTagDecoder
+
+            self.decoder: Decoder = GpuTagDecoder(header)
+        else:
+            self.decoder = load_decoder(header)
         self.streams = 2  # one copies while the other computes
         self._launch = Lock()
         # Copied only once, because a copy in `forward` would wait for the work of other streams.
@@ -59,11 +66,12 @@ class GpuProcessing(Processing):
         """Adds a batch dimension: (H, W, 3) image → (1, H, W, 3)."""
         return image[None]
 
-    def forward(self, inputs: NDArray[np.uint8], config: InferenceConfig) -> list[FloatArray]:
+    def forward(self, inputs: NDArray[np.uint8], config: InferenceConfig) -> Sequence[Any]:
         """Runs the network on (B, H, W, 3) images.
 
         Returns:
-            The maps that `Decoder.merge_views` returns for one image, with a batch dimension.
+            The maps that `Decoder.merge_views` returns for one image, with a batch dimension: those
+            of tags as tensors on the device, others as arrays.
 
         Raises:
             InputError: the device failed, for example because it ran out of memory.
@@ -73,17 +81,43 @@ class GpuProcessing(Processing):
         with engine_errors(self.engine.description, inputs.shape), torch.inference_mode():
             with self._launch:
                 levels = self.engine.forward_tensor(self._views(torch.from_numpy(inputs), config))
-                merged = self._merge(levels, 1 + config.flip)
-                copied = _copy_async(merged) if self.engine.device == "cuda" else None
-            if copied is None:
-                return [maps.cpu().numpy() for maps in merged]
-            copies, finished = copied
-            finished.synchronize()
-            return [maps.numpy() for maps in copies]
+                maps, finished = self._start_copies(self._merge(levels, 1 + config.flip))
+            if finished:
+                finished.synchronize()
+            return maps if self._keeps_maps else [each.numpy() for each in maps]
 
-    def merge_views(self, levels: Sequence[FloatArray]) -> Sequence[FloatArray]:
+    def merge_arrays(self, levels: Sequence[FloatArray]) -> Sequence[Any]:
+        """Merges outputs that did not come from the network as `forward` merges its outputs.
+
+        Args:
+            levels: for one image, outputs with one row for each view.
+
+        Returns:
+            What `forward` returns for one image.
+        """
+        import torch
+
+        tensors = [torch.from_numpy(level).to(self.engine.device) for level in levels]
+        merged = self._merge(tensors, len(levels[0]))
+        return merged if self._keeps_maps else [maps.cpu().numpy() for maps in merged]
+
+    def merge_views(self, levels: Sequence[Any]) -> Sequence[Any]:
         """Returns the maps of an image without the batch dimension; `forward` merged the views."""
         return [maps[0] for maps in levels]
+
+    def _start_copies(self, maps: list[Tensor]) -> tuple[list[Tensor], Event | None]:
+        """Starts to copy maps to the host unless they are decoded on the device.
+
+        Returns:
+            The maps, and on a CUDA device the event after which they are complete.
+        """
+        import torch
+
+        if self.engine.device == "cuda" and self._keeps_maps:
+            return maps, torch.cuda.current_stream().record_event()
+        if self.engine.device == "cuda":
+            return _copy_async(maps)
+        return maps if self._keeps_maps else [each.cpu() for each in maps], None
 
     def _views(self, images: Tensor, config: InferenceConfig) -> Tensor:
         """(B, H, W, 3) images → (V · B, 3, H, W) views on the device, first all plain ones."""

@@ -76,6 +76,7 @@ class Predictor:
         precision: Precision = "f32",
         threads: int | None = None,
         streams: int | None = None,
+        compile: bool = False,
         config: InferenceConfig | None = None,
     ) -> Predictor:
         """Loads a model.
@@ -89,13 +90,15 @@ class Predictor:
             precision: the arithmetic of the network.
             threads: number of CPU threads (default: all cores).
             streams: number of concurrent inference requests on the CPU (default: 1).
+            compile: compile the network with torch.compile for each size of input; only with the
+                PyTorch engine.
             config: replaces all inference settings of the model; to change some, use
                 `predictor.with_config(dataclasses.replace(predictor.config, size=512))`.
 
         Raises:
             InputError: the model or the engine cannot be used; see `load_engine`.
         """
-        options = EngineOptions(str(model), engine, precision, threads, streams)
+        options = EngineOptions(str(model), engine, precision, threads, streams, compile)
         return cls.from_options(options, config)
 
     @classmethod

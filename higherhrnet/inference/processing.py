@@ -20,8 +20,9 @@ from higherhrnet.decoding.upsample import flip_horizontally
 from higherhrnet.engines.base import Engine
 from higherhrnet.geometry import FLIP_SHIFT, Resize
 
-Outputs = dict[float, list[FloatArray]]
-"""The network's outputs for one image: for each scale, its maps, coarse to fine."""
+Outputs = dict[float, list[Any]]
+"""The network's outputs for one image: for each scale, its maps, coarse to fine, as arrays or as
+tensors on the device of the network."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Processing(Protocol):
         """
         ...
 
-    def forward(self, inputs: NDArray[Any], config: InferenceConfig) -> Sequence[FloatArray]:
+    def forward(self, inputs: NDArray[Any], config: InferenceConfig) -> Sequence[Any]:
         """Runs the network on the inputs of one or several images.
 
         Args:
@@ -81,7 +82,7 @@ class Processing(Protocol):
         """
         ...
 
-    def merge_views(self, levels: Sequence[FloatArray]) -> Sequence[FloatArray]:
+    def merge_views(self, levels: Sequence[Any]) -> Sequence[Any]:
         """Merges the views of one image at one scale; see `Decoder.merge_views`.
 
         Args:

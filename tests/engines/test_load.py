@@ -216,6 +216,7 @@ def test_a_safetensors_file_is_exported_once(small_model: ModelFiles, cache: Pat
         ({"threads": 0}, "threads must be at least 1, not 0"),
         ({"streams": 0}, "streams must be at least 1, not 0"),
         ({"engine": "onnxruntime", "precision": "f16"}, "computes in f32, not f16"),
+        ({"engine": "onnxruntime", "compile": True}, "--compile needs --engine torch; the engine"),
     ],
 )
 def test_invalid_options_are_rejected(

@@ -18,6 +18,9 @@ from higherhrnet.arrays import FloatArray, IndexArray
 from higherhrnet.decoding.upsample import BLOCK, Upsampled, resize
 from higherhrnet.errors import InputError
 
+NOT_FINITE = "the network's maps contain NaN or infinity; use --precision f32, or other weights"
+"""The message of the error for maps that are not finite."""
+
 
 class ScaleMaps(NamedTuple):
     """The maps of one image at one scale."""
@@ -143,9 +146,7 @@ def merge_scales(
 def _checked(maps: Maps) -> Maps:
     """Returns the maps if they are finite."""
     if not (np.isfinite(maps.heatmaps.sum()) and np.isfinite(maps.tags.sum())):
-        raise InputError(
-            "the network's maps contain NaN or infinity; use --precision f32, or other weights"
-        )
+        raise InputError(NOT_FINITE)
     return maps
 
 

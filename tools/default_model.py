@@ -1,9 +1,11 @@
 """Writes the bundled model from trained weights: as safetensors and ONNX, in half precision.
 
-    python -m tools.default_model run/best.safetensors
+    python -m tools.default_model run/best.safetensors movenet-multipose.json
 
-The inference settings in the header were chosen on the dataset coco_dev; docs/default-model.md
-explains the choice.
+The network is the trained one without its transposed-convolution module, and with MoveNet's heads
+for centers and offsets. Its heatmaps are the averages of the trained ones and of MoveNet's. The
+inference settings in the header were chosen on the dataset coco_dev; docs/default-model.md explains
+the choice.
 """
 
 from __future__ import annotations
@@ -18,16 +20,17 @@ from tyro.conf import Positional
 import higherhrnet
 from higherhrnet.config.inference import DecodeConfig, InferenceConfig
 from higherhrnet.graph.export import export_onnx
-from higherhrnet.io.weights import read_weights, write_weights
+from higherhrnet.graph.stem_tables import MOVENET_HEATMAPS
+from higherhrnet.io.weights import Weights, read_weights, write_weights
+from higherhrnet.network.stems.movenet import read_center_head
 
 FOLDER = Path(higherhrnet.__file__).with_name("zoo")
+_FINER_MAPS = ("deconv_layers.", "final_layers.1.")
 INFERENCE = InferenceConfig(
-    size=256,
-    flip=True,
-    scales=(1.0, 2.0),
-    decode=DecodeConfig(
-        min_peak=0.2, position_weight=0.7, peak_window=9, min_score=0.1, min_refined_score=0.05
-    ),
+    size=384,
+    flip=False,
+    scales=(1.0, 0.5),
+    decode=DecodeConfig(peak_window=3, min_score=0.1),
 )
 TRAINING = {
     "data": "2,154 images of COCO (val2017, some of train2017) and 3,000 of Leeds Sports Pose "
@@ -41,20 +44,42 @@ TRAINING = {
 """Training metadata for the header, in addition to that of the trained weights."""
 
 
-def write_default_model(weights: Positional[Path], /) -> None:
+def write_default_model(weights: Positional[Path], movenet: Positional[Path], /) -> None:
     """Writes default.safetensors and default.onnx into the package.
 
     Args:
-        weights: A .safetensors file that `higherhrnet train` wrote.
+        weights: A .safetensors file that `higherhrnet train` wrote, of a network with tags.
+        movenet: The .json file of MoveNet MultiPose; the .bin file must be in the same folder.
     """
     state, trained = read_weights(weights)
+    state = {name: w for name, w in state.items() if not name.startswith(_FINER_MAPS)}
+    state |= average_heatmaps(state, trained.model.width)
+    head = read_center_head(movenet)
+    state |= {f"center_head.{name}": w.numpy() for name, w in head.items()}
+    model = replace(trained.model, head="tags-and-offsets", deconv_kernels=())
     names = ("images", "epochs", "steps", "batch_size")
     training = TRAINING | {name: trained.training[name] for name in names}
-    header = replace(trained, inference=INFERENCE, training=training)
+    header = replace(trained, model=model, inference=INFERENCE, training=training)
     export_onnx(state, header, FOLDER / "default.onnx", half=True)
     # batch norms are small, and some of their values are below the range of half precision
     half = {name: w.astype(np.float16) if w.ndim > 1 else w for name, w in state.items()}
     write_weights(FOLDER / "default.safetensors", half, header)
+
+
+def average_heatmaps(state: Weights, width: int) -> Weights:
+    """Computes the weights of the head whose heatmaps are averages with those of the stem.
+
+    Args:
+        state: the weights of the network.
+        width: channels of the features, which the heatmaps of the stem follow.
+    """
+    names = ("final_layers.0.weight", "final_layers.0.bias")
+    weight, bias = (state[name].astype(np.float32) for name in names)
+    keypoints = np.arange(MOVENET_HEATMAPS)
+    weight[keypoints, width + keypoints] += 1  # (outputs, inputs, 1, 1)
+    weight[keypoints] /= 2
+    bias[keypoints] /= 2
+    return dict(zip(names, (weight, bias), strict=True))
 
 
 if __name__ == "__main__":

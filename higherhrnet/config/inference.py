@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from math import isfinite
 from typing import Annotated
 
+from higherhrnet.config.centers import CenterDecodeConfig
 from higherhrnet.config.flags import flag
 from higherhrnet.config.offsets import OffsetDecodeConfig
 from higherhrnet.errors import require
@@ -63,6 +64,9 @@ class DecodeConfig:
     offsets: OffsetDecodeConfig = field(default_factory=OffsetDecodeConfig)
     """Settings for networks that predict offsets. Of the settings above, these networks use only
     max_people, min_score, oks_nms and max_results."""
+    centers: CenterDecodeConfig = field(default_factory=CenterDecodeConfig)
+    """Settings for networks that predict tags and offsets. Of the other settings, these networks
+    use only max_people, min_peak, peak_window, min_score, oks_nms and max_results."""
 
     def __post_init__(self) -> None:
         require(self.max_people >= 1, f"max_people must be at least 1, not {self.max_people}")

@@ -12,7 +12,7 @@ from typing import Literal, get_args
 from higherhrnet.errors import require
 from higherhrnet.geometry import Convention
 
-HeadName = Literal["tags", "offsets"]
+HeadName = Literal["tags", "offsets", "tags-and-offsets"]
 """The maps that a network predicts beside the heatmaps, by which keypoints become people."""
 
 StemName = Literal["hrnet", "efficientnet-lite0", "efficientnet-lite2", "movenet"]
@@ -52,7 +52,8 @@ class ModelConfig:
     """The maps that the network predicts beside the heatmaps: tags, by which keypoints are grouped
     into people (HigherHRNet); or offsets, which lead from the center of a person to the keypoints,
     and a heatmap of the centers (DEKR). With offsets, all maps have stride 4, and the settings
-    of tags and of transposed convolutions do not apply."""
+    of tags and of transposed convolutions do not apply. tags-and-offsets: HigherHRNet with a light
+    head for centers and offsets in addition, as in MoveNet, whose weights --init can load."""
     scale_maps: bool = False
     """Also predict scale maps (SWAHR), by which training adapts the target heatmaps. Inference does
     not compute them. Training sets it to --losses.swahr."""
@@ -90,11 +91,22 @@ class ModelConfig:
         return self.num_keypoints if self.tag_per_keypoint else 1
 
     @property
+    def has_tags(self) -> bool:
+        """Whether the network predicts tags."""
+        return self.head != "offsets"
+
+    @property
+    def has_offsets(self) -> bool:
+        """Whether the network predicts centers and offsets."""
+        return self.head != "tags"
+
+    @property
     def strides(self) -> tuple[int, ...]:
-        """The stride of each output of the network, coarsest first."""
+        """The stride of each output of the network, coarsest first, centers and offsets last."""
         if self.head == "offsets":
             return 4, 4
-        return tuple(4 >> output for output in range(1 + len(self.deconv_kernels)))
+        strides = tuple(4 >> output for output in range(1 + len(self.deconv_kernels)))
+        return (*strides, 4) if self.has_offsets else strides
 
     @property
     def heatmap_strides(self) -> tuple[int, ...]:

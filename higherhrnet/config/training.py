@@ -238,24 +238,28 @@ class TrainConfig:
 
     def _require_settings_of_head(self) -> None:
         """Raises InputError if a setting that does not apply to the network's head is changed."""
-        for head, groups in _SETTINGS_OF_HEADS.items():
-            for group, names in groups.items() if head != self.model.head else ():
+        for heads, groups in _SETTINGS_OF_HEADS.items():
+            for group, names in groups.items() if self.model.head not in heads else ():
                 settings = getattr(self, group)
                 for name in names:
                     value = getattr(settings, name)
                     require(
                         value == getattr(type(settings)(), name),
-                        f"{group}.{name} applies only to networks with --model.head {head}; this "
-                        f"one has --model.head {self.model.head}",
+                        f"{group}.{name} applies only to networks with --model.head "
+                        f"{' or '.join(heads)}; this one has --model.head {self.model.head}",
                     )
 
 
-_SETTINGS_OF_HEADS: dict[HeadName, dict[str, tuple[str, ...]]] = {
-    "tags": {
-        "model": ("tag_per_keypoint", "deconv_kernels", "deconv_blocks", "scale_maps"),
+_SETTINGS_OF_HEADS: dict[tuple[HeadName, ...], dict[str, tuple[str, ...]]] = {
+    ("tags",): {
+        "model": ("scale_maps",),
         "targets": ("scale_aware", "scale_base"),
-        "losses": ("pull", "push", "push_type", "swahr", "scale"),
+        "losses": ("swahr", "scale"),
     },
-    "offsets": {"targets": ("offsets",), "losses": ("offset",)},
+    ("tags", "tags-and-offsets"): {
+        "model": ("tag_per_keypoint", "deconv_kernels", "deconv_blocks"),
+        "losses": ("pull", "push", "push_type"),
+    },
+    ("offsets", "tags-and-offsets"): {"targets": ("offsets",), "losses": ("offset",)},
 }
-"""The settings that apply only to one head, by group."""
+"""The settings that apply only to some heads, by group."""

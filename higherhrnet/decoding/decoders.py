@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from higherhrnet.config.header import Header
 from higherhrnet.config.inference import InferenceConfig
 from higherhrnet.config.model import HeadName
+from higherhrnet.decoding.center_decoder import CenterDecoder
 from higherhrnet.decoding.drawable import DrawableMaps
 from higherhrnet.decoding.offsets.offset_decoder import OffsetDecoder
 from higherhrnet.decoding.tag_decoder import TagDecoder
@@ -89,6 +90,7 @@ class Decoder(Protocol):
 DECODERS: dict[HeadName, Callable[[Header], Decoder]] = {
     "tags": TagDecoder,
     "offsets": OffsetDecoder,
+    "tags-and-offsets": CenterDecoder,
 }
 """The decoder of each head."""
 

@@ -15,7 +15,7 @@ def select(poses: Poses, config: DecodeConfig) -> Poses:
     if config.min_score > 0:  # scores of rescored people may be negative
         poses = poses.above(config.min_score)
     if config.oks_nms is not None and len(poses) > 1:
-        poses = poses[_non_maximum_suppression(poses, config.oks_nms)]
+        poses = poses[non_maximum_suppression(poses, config.oks_nms)]
     if config.max_results is not None and len(poses) > config.max_results:
         best = np.argsort(-poses.scores, kind="stable")[: config.max_results]
         poses = poses[np.sort(best)]
@@ -41,8 +41,13 @@ def pairwise_similarity(poses: Poses) -> FloatArray:
     return np.asarray(similarity, np.float32)
 
 
-def _non_maximum_suppression(poses: Poses, threshold: float) -> list[int]:
-    """Returns the indices of people whose OKS with each better kept person is low enough."""
+def non_maximum_suppression(poses: Poses, threshold: float) -> list[int]:
+    """Returns the indices of people whose OKS with each better kept person is low enough.
+
+    Args:
+        poses: the people; those with higher scores are kept.
+        threshold: the similarity above which a person is omitted.
+    """
     similar = pairwise_similarity(poses) > threshold
     kept: list[int] = []
     for person in np.argsort(-poses.scores, kind="stable").tolist():

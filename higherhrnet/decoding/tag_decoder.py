@@ -57,12 +57,16 @@ class TagDecoder:
 
     def drawable(self, maps: Maps) -> DrawableMaps:
         """Returns the heatmaps, and the tags enlarged to their size."""
-        _, height, width = maps.heatmaps.shape
-        count, views = maps.tags.shape[:2]
-        flat = maps.tags.reshape(-1, *maps.tags.shape[2:])
-        tags = resize(flat, height, width, align_corners=maps.align_corners)
-        tags = tags.reshape(count, views, height, width).transpose(0, 2, 3, 1)
-        return DrawableMaps(maps.heatmaps, tags)
+        return DrawableMaps(*drawable_tags(maps))
+
+
+def drawable_tags(maps: Maps) -> tuple[FloatArray, FloatArray]:
+    """Returns (K, h, w) heatmaps, and (K or 1, h, w, T) tags enlarged to their size."""
+    _, height, width = maps.heatmaps.shape
+    count, views = maps.tags.shape[:2]
+    flat = maps.tags.reshape(-1, *maps.tags.shape[2:])
+    tags = resize(flat, height, width, align_corners=maps.align_corners)
+    return maps.heatmaps, tags.reshape(count, views, height, width).transpose(0, 2, 3, 1)
 
 
 def people_to_poses(

@@ -15,5 +15,7 @@ OFFSET_CHANNELS = 15
 """Channels of each keypoint in DEKR's offset head."""
 OFFSET_BLOCKS = 2
 """Adaptive blocks of each keypoint in DEKR's offset head."""
+CENTER_HEAD_CHANNELS = 96
+"""Channels of the hidden layers of HigherHRNet's head for centers and offsets, as in MoveNet."""
 TAPS = [(row, column) for row in (-1, 0, 1) for column in (-1, 0, 1)]
 """The vertical and horizontal position of each tap of a 3×3 kernel, relative to its middle."""

@@ -183,9 +183,9 @@ class GraphBuilder:
         """Adds the sum of two tensors of equal shape."""
         return self.node("Add", [x.name, y.name], Value(f"{x.name}.sum", x.channels, x.stride))
 
-    def concat(self, *xs: Value) -> Value:
-        """Adds the concatenation of tensors along their channels."""
-        out = Value(f"{xs[0].name}.concat", sum(x.channels for x in xs), xs[0].stride)
+    def concat(self, *xs: Value, output: str = "") -> Value:
+        """Adds the concatenation of tensors along their channels, as `output` if it is given."""
+        out = Value(output or f"{xs[0].name}.concat", sum(x.channels for x in xs), xs[0].stride)
         return self.node("Concat", [x.name for x in xs], out, axis=1)
 
     def weight(self, name: str, shape: tuple[int, ...]) -> FloatArray:

@@ -10,7 +10,7 @@ from higherhrnet.arrays import FloatArray
 from higherhrnet.config.model import ModelConfig
 from higherhrnet.graph.architecture import OFFSET_BLOCKS, OFFSET_CHANNELS, TAPS
 from higherhrnet.graph.builder import BatchNorm, GraphBuilder, Value
-from higherhrnet.graph.hrnet import add_backbone, basic_block, conv_bn
+from higherhrnet.graph.hrnet import add_backbone, add_stem, basic_block, conv_bn
 
 _Node = Callable[..., str]
 """Adds a node of an operator with inputs and a name; returns the name of its output."""
@@ -20,7 +20,8 @@ _AFFINE = {"transform_matrix_conv": 4, "translation_conv": 2}
 
 def add_dekr(graph: GraphBuilder, images: Value, config: ModelConfig) -> list[Value]:
     """Adds the backbone and the heads; returns the heatmaps and the offsets."""
-    finest, *coarser = add_backbone(graph, images, config, all_strides=True)
+    stem = add_stem(graph, images, config)
+    finest, *coarser = add_backbone(graph, stem, config, all_strides=True)
     enlarged = [graph.upsample(x, 2 ** (i + 1), linear=True) for i, x in enumerate(coarser)]
     features, keypoints = graph.concat(finest, *enlarged), config.num_keypoints
     x = conv_bn(graph, features, "transition_heatmap", config.width, kernel=1)

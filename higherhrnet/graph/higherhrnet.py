@@ -9,10 +9,11 @@ import onnx
 
 from higherhrnet.config.model import HeadName, ModelConfig
 from higherhrnet.errors import require
-from higherhrnet.graph.architecture import DECONV_PADDING
+from higherhrnet.graph.architecture import CENTER_HEAD_CHANNELS, DECONV_PADDING
 from higherhrnet.graph.builder import BATCH_COUNTER, BatchNorm, GraphBuilder, Value
 from higherhrnet.graph.dekr import add_dekr
-from higherhrnet.graph.hrnet import add_backbone, basic_block
+from higherhrnet.graph.hrnet import add_backbone, add_stem, basic_block
+from higherhrnet.graph.stems import separable_conv
 from higherhrnet.io.weights import Weights
 
 IMAGES = Value("images", 3, 1)
@@ -79,7 +80,9 @@ def _add_network(graph: GraphBuilder, config: ModelConfig) -> list[Value]:
 
 def _add_higherhrnet(graph: GraphBuilder, images: Value, config: ModelConfig) -> list[Value]:
     """Adds the backbone, the heads and the transposed-convolution modules; returns the maps."""
-    (x,) = add_backbone(graph, images, config)
+    stem = add_stem(graph, images, config)
+    (x,) = add_backbone(graph, stem, config)
+    of_centers = stem.pyramid or x
     channels = config.num_keypoints + config.num_tags
     features = [x]
     maps = [graph.conv(x, "final_layers.0", channels, bias=True, output="maps0")]
@@ -100,9 +103,21 @@ def _add_higherhrnet(graph: GraphBuilder, images: Value, config: ModelConfig) ->
         head = f"final_layers.{index + 1}"
         output = f"maps{index + 1}"
         maps.append(graph.conv(x, head, config.num_keypoints, bias=True, output=output))
+    if config.has_offsets:
+        maps.append(_center_head(graph, of_centers, config.num_keypoints, f"maps{len(maps)}"))
     if config.scale_maps:
         _register_scale_heads(graph, features, config.num_keypoints)
     return maps
+
+
+def _center_head(graph: GraphBuilder, x: Value, keypoints: int, output: str) -> Value:
+    """Adds the head for centers and offsets; returns the center heatmap and the offsets."""
+    branches = []
+    for name, channels in (("centers", 1), ("offsets", 2 * keypoints)):
+        y = separable_conv(graph, x, f"center_head.{name}", CENTER_HEAD_CHANNELS)
+        branches.append(graph.conv(y, f"center_head.{name}.3", channels, bias=True))
+    centers, offsets = branches
+    return graph.concat(graph.sigmoid(centers), offsets, output=output)
 
 
 def _register_scale_heads(graph: GraphBuilder, features: list[Value], keypoints: int) -> None:
@@ -119,5 +134,6 @@ def _register_scale_heads(graph: GraphBuilder, features: list[Value], keypoints:
 NETWORKS: dict[HeadName, Callable[[GraphBuilder, Value, ModelConfig], list[Value]]] = {
     "tags": _add_higherhrnet,
     "offsets": add_dekr,
+    "tags-and-offsets": _add_higherhrnet,
 }
 """The network of each head."""

@@ -49,26 +49,29 @@ def _conv(
     return graph.conv(x, f"{name}.conv{number}", channels, kernel, norm=norm)
 
 
+def add_stem(graph: GraphBuilder, images: Value, config: ModelConfig) -> StemOutput:
+    """Adds the stem of the backbone: normalized images → features."""
+    if config.stem == "hrnet":
+        return StemOutput([_hrnet_stem(graph, images)])
+    if config.stem == "movenet":
+        return add_movenet(graph, images, "stem")
+    return add_efficientnet(graph, images, "stem", config.stem)
+
+
 def add_backbone(
-    graph: GraphBuilder, images: Value, config: ModelConfig, *, all_strides: bool = False
+    graph: GraphBuilder, stem: StemOutput, config: ModelConfig, *, all_strides: bool = False
 ) -> list[Value]:
     """Adds the backbone.
 
     Args:
         graph: the graph.
-        images: the normalized images.
+        stem: the output of the stem.
         config: the architecture.
         all_strides: return the features at strides 4, 8, 16 and 32 (default: at stride 4 only).
 
     Returns:
         The features at each stride, finest first. The finest include the stem's heatmaps.
     """
-    if config.stem == "hrnet":
-        stem = StemOutput([_hrnet_stem(graph, images)])
-    elif config.stem == "movenet":
-        stem = add_movenet(graph, images, "stem")
-    else:
-        stem = add_efficientnet(graph, images, "stem", config.stem)
     widths = [config.width * 2**i for i in range(4)]
     xs = stem.features[:1]
     for index, modules in enumerate(config.modules):

@@ -180,17 +180,47 @@ def _merge_offsets(
     if views == 1:
         return [heatmaps[0], offsets[0]]
     with_center = torch.cat([flip_index, flip_index.new_tensor([len(flip_index)])])
-    by_keypoint = offsets.reshape(*offsets.shape[:2], -1, 2, *offsets.shape[3:])
-    flipped = by_keypoint[1][:, flip_index].flip(4) * offsets.new_tensor([-1, 1]).view(2, 1, 1)
     return [
         (heatmaps[0] + heatmaps[1][:, with_center].flip(3)) / 2,
-        (offsets[0] + flipped.flatten(1, 2)) / 2,
+        _mean_of_offsets(offsets, flip_index),
     ]
+
+
+def _mean_of_offsets(offsets: Tensor, flip_index: Tensor) -> Tensor:
+    """(V, B, 2K, h, w) offsets of the plain and the flipped view → (B, 2K, h, w) their mean."""
+    by_keypoint = offsets.reshape(*offsets.shape[:2], -1, 2, *offsets.shape[3:])
+    flipped = by_keypoint[1][:, flip_index].flip(4) * offsets.new_tensor([-1, 1]).view(2, 1, 1)
+    return (offsets[0] + flipped.flatten(1, 2)) / 2
+
+
+def _merge_tags_and_offsets(
+    levels: Sequence[Tensor], views: int, flip_index: Tensor, align_corners: bool
+) -> list[Tensor]:
+    """Merges views and strides as `CenterDecoder.merge_views` does, for a batch.
+
+    The arguments are as in `_merge_tags`.
+
+    Returns:
+        What `_merge_tags` returns, (B, h', w') center heatmaps and (B, 2K, h', w') offsets.
+    """
+    *tag_levels, last = levels
+    maps = _split_views(last, views)
+    centers, offsets = maps[:, :, 0], maps[:, :, 1:]
+    if views == 1:
+        merged = [centers[0], offsets[0]]
+    else:
+        mean = (centers[0] + centers[1].flip(2)) / 2
+        merged = [mean, _mean_of_offsets(offsets, flip_index)]
+    return [*_merge_tags(tag_levels, views, flip_index, align_corners), *merged]
 
 
 MergeViews = Callable[..., list["Tensor"]]
 """Merges the views of a batch on the device; see `_merge_tags`."""
-_MERGE: dict[HeadName, MergeViews] = {"tags": _merge_tags, "offsets": _merge_offsets}
+_MERGE: dict[HeadName, MergeViews] = {
+    "tags": _merge_tags,
+    "offsets": _merge_offsets,
+    "tags-and-offsets": _merge_tags_and_offsets,
+}
 """How the views are merged, for each head."""
 
 

@@ -34,9 +34,15 @@ def _offset_heads(config: ModelConfig) -> str:
     return f"{count} heatmaps and 1 of the centers, {count} offset fields"
 
 
+def _all_heads(config: ModelConfig) -> str:
+    count = config.num_keypoints
+    return f"{_tag_heads(config)}; 1 heatmap of the centers, {count} offset fields"
+
+
 _HEADS: dict[HeadName, Callable[[ModelConfig], str]] = {
     "tags": _tag_heads,
     "offsets": _offset_heads,
+    "tags-and-offsets": _all_heads,
 }
 """Describes the heads of a network."""
 

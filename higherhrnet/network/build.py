@@ -14,6 +14,7 @@ PoseNetwork = HigherHRNet | DEKR
 NETWORKS: dict[HeadName, Callable[[ModelConfig], PoseNetwork]] = {
     "tags": HigherHRNet.from_config,
     "offsets": DEKR,
+    "tags-and-offsets": HigherHRNet.from_config,
 }
 """The network of each head."""
 

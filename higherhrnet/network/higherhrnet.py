@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from higherhrnet.config.model import ModelConfig, StemName
 from higherhrnet.graph.architecture import DECONV_PADDING
+from higherhrnet.graph.stem_tables import MOVENET_PYRAMID
+from higherhrnet.network.center_head import CenterHead
 from higherhrnet.network.hrnet import BasicBlock, HRNet, initialize_convolution
 
 
@@ -36,14 +38,18 @@ class HigherHRNet(HRNet):
         modules: number of modules in stages 2, 3 and 4 of the backbone.
         blocks: residual blocks in each branch of a module.
         scale_maps: add the scale heads of SWAHR, which are used only in training.
+        offsets: add a head for the centers of people and the offsets to their keypoints. It reads
+            the features of the backbone, or those of a MoveNet stem, for which it has weights.
 
     Raises:
         InputError: a value is invalid.
     """
 
-    LAST_LAYERS = ("final_layers",)
+    LAST_LAYERS = ("final_layers", "center_head.centers.3", "center_head.offsets.3")
     """The prefixes of the names of the convolutions that predict the maps."""
-    KEYPOINT_WEIGHTS = r"final_layers\.|conv_scale_layers\.|deconv_layers\.\d+\.0\.0\."
+    KEYPOINT_WEIGHTS = (
+        r"final_layers\.|conv_scale_layers\.|deconv_layers\.\d+\.0\.0\.|center_head\.offsets\.3\."
+    )
     """A regular expression that matches the names of the weights whose shape depends on the
     keypoints."""
 
@@ -58,6 +64,7 @@ class HigherHRNet(HRNet):
         modules: tuple[int, int, int] = ModelConfig.modules,
         blocks: int = ModelConfig.blocks,
         scale_maps: bool = False,
+        offsets: bool = False,
     ) -> None:
         self.config = ModelConfig(
             width,
@@ -68,6 +75,7 @@ class HigherHRNet(HRNet):
             stem,
             modules,
             blocks,
+            head="tags-and-offsets" if offsets else "tags",
             scale_maps=scale_maps,
         )
         super().__init__(width, all_strides=False, stem=stem, modules=modules, blocks=blocks)
@@ -81,7 +89,13 @@ class HigherHRNet(HRNet):
             heads.append(nn.Conv2d(width, outputs, 1))
         self.final_layers = nn.ModuleList(heads)
         self.deconv_layers = nn.ModuleList(deconvs)
+        self.center_head = None
+        if offsets:
+            pyramid = MOVENET_PYRAMID[-1][1] if self.num_heatmaps else width
+            self.center_head = CenterHead(pyramid, num_keypoints)
         self.apply(initialize_convolution)
+        if self.center_head:
+            self.center_head.reset_bias()
         self.conv_scale_layers = nn.ModuleList(
             _scale_head(head.in_channels, num_keypoints) for head in heads if scale_maps
         )
@@ -90,8 +104,8 @@ class HigherHRNet(HRNet):
     def from_config(cls, config: ModelConfig) -> HigherHRNet:
         """Builds a network of the configured architecture, with newly initialized weights."""
         values = asdict(config)
-        values.pop("head")
-        return cls(**values)
+        offsets = values.pop("head") == "tags-and-offsets"
+        return cls(**values, offsets=offsets)
 
     def _deconv(self, channels: int, kernel: int) -> nn.Sequential:
         """Builds a transposed-convolution module: (B, channels, h, w) → (B, width, 2h, 2w)."""
@@ -111,6 +125,7 @@ class HigherHRNet(HRNet):
         Returns:
             (B, K + T, H/4, W/4): K heatmaps, then T tag maps; (B, K, H/2, W/2): heatmaps; and
             heatmaps of twice that height and width for each further transposed-convolution module.
+            With `offsets`, (B, 1 + 2K, H/4, W/4) in addition: see `CenterHead`.
 
         Raises:
             InputError: H or W is not a multiple of 32.
@@ -118,7 +133,7 @@ class HigherHRNet(HRNet):
         return tuple(maps for _, maps in self.features_and_maps(images))
 
     def features_and_maps(self, images: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Computes the features and maps of each output, coarsest first.
+        """Computes the features and maps of each output, coarsest first; centers and offsets last.
 
         Args:
             images: (B, 3, H, W), with H and W multiples of 32.
@@ -130,11 +145,14 @@ class HigherHRNet(HRNet):
         Raises:
             InputError: H or W is not a multiple of 32.
         """
-        (x,) = self.features(images)
+        pyramid, (x,) = self._features_of_stem_and_branches(images)
+        of_centers = pyramid if self.num_heatmaps else x
         outputs = [(x, self.final_layers[0](x))]
         for deconv, head in zip(self.deconv_layers, self.final_layers[1:], strict=True):
             x = deconv(torch.cat(outputs[-1], 1))
             outputs.append((x, head(x)))
+        if self.center_head:
+            outputs.append((of_centers, self.center_head(of_centers)))
         return outputs
 
     def scale_maps(self, outputs: Sequence[tuple[Tensor, Tensor]]) -> list[Tensor]:

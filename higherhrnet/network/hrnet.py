@@ -234,6 +234,10 @@ class HRNet(nn.Module):
         Raises:
             InputError: H or W is not a multiple of 32.
         """
+        return self._features_of_stem_and_branches(images)[1]
+
+    def _features_of_stem_and_branches(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Returns the finest features of the stem, without its heatmaps, and `features`."""
         height, width = images.shape[-2:]
         if not torch.compiler.is_exporting() and (height % STRIDE or width % STRIDE):
             raise InputError(
@@ -256,9 +260,11 @@ class HRNet(nn.Module):
         ):
             start = coarser[index] if coarser else xs[-1]
             xs = stage([layer(x) for layer, x in zip(transition, [*xs, start], strict=True)])
-        if self.num_heatmaps:
-            xs[0] = torch.cat([xs[0], finest[:, -self.num_heatmaps :]], 1)
-        return xs
+        if not self.num_heatmaps:
+            return finest, xs
+        count = finest.shape[1] - self.num_heatmaps
+        xs[0] = torch.cat([xs[0], finest[:, count:]], 1)
+        return finest[:, :count], xs
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Returns `features` as a tuple."""

@@ -130,9 +130,30 @@ def synthesize_offset_outputs(
     return merged_heatmaps, merged_offsets
 
 
-SYNTHESIZERS: dict[HeadName, Callable[..., tuple[FloatArray, FloatArray]]] = {
+def synthesize_all_outputs(
+    num_people: int,
+    height: int,
+    width: int,
+    seed: int,
+    skeleton: Skeleton = COCO,
+    flip: bool = True,
+) -> tuple[FloatArray, ...]:
+    """Creates outputs of a network that predicts tags and offsets.
+
+    The arguments are those of `synthesize_outputs`, and the people are the same in all outputs.
+
+    Returns:
+        What `synthesize_outputs` returns, and (V, 1 + 2K, H/4, W/4) centers and offsets.
+    """
+    arguments = num_people, height, width, seed, skeleton, flip
+    heatmaps, offsets = synthesize_offset_outputs(*arguments)
+    return *synthesize_outputs(*arguments), np.concatenate([heatmaps[:, -1:], offsets], 1)
+
+
+SYNTHESIZERS: dict[HeadName, Callable[..., tuple[FloatArray, ...]]] = {
     "tags": synthesize_outputs,
     "offsets": synthesize_offset_outputs,
+    "tags-and-offsets": synthesize_all_outputs,
 }
 """For each head, the function that creates outputs of a network."""
 

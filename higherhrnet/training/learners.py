@@ -9,9 +9,14 @@ from higherhrnet.config.training import TrainConfig
 from higherhrnet.network.build import PoseNetwork
 from higherhrnet.training.learner import Learner
 from higherhrnet.training.offset_learner import OffsetLearner
+from higherhrnet.training.tag_and_offset_learner import TagAndOffsetLearner
 from higherhrnet.training.tag_learner import TagLearner
 
-LEARNERS: dict[HeadName, Any] = {"tags": TagLearner, "offsets": OffsetLearner}
+LEARNERS: dict[HeadName, Any] = {
+    "tags": TagLearner,
+    "offsets": OffsetLearner,
+    "tags-and-offsets": TagAndOffsetLearner,
+}
 """The class of each head, a subclass of `Learner` for the network that `network.build` returns."""
 
 

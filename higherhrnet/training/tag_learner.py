@@ -37,7 +37,12 @@ class TagLearner(Learner):
             `heatmap_4`, `heatmap_2` and so on by stride, `pull`, `push`, and for SWAHR `scale_4`,
             `scale_2` and so on.
         """
-        outputs, scales = self._predict(batch.images)
+        return self._tag_losses(*self._predict(batch.images), batch)
+
+    def _tag_losses(
+        self, outputs: list[Tensor], scales: list[Tensor], batch: Batch
+    ) -> dict[str, Tensor]:
+        """Computes the losses of heatmaps and tags from what `_predict` returns."""
         targets = make_targets(batch, self.config.targets, self.config.input.convention)
         losses: dict[str, Tensor] = {}
         keypoints, config = self.network.config.num_keypoints, self.config.losses

@@ -96,8 +96,8 @@ OFFSETS = ModelConfig(head="offsets")
         (
             TrainConfig,
             {"losses": LossConfig(offset=0.1)},
-            "losses.offset applies only to networks with --model.head offsets; this one has "
-            "--model.head tags",
+            "losses.offset applies only to networks with --model.head offsets or tags-and-offsets; "
+            "this one has --model.head tags",
         ),
         (
             TrainConfig,

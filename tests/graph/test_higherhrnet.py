@@ -30,6 +30,14 @@ CONFIGS = {
     "stride 4 only": ModelConfig(4, deconv_kernels=()),
     "scale maps": ModelConfig(5, 3, deconv_kernels=(4, 3), scale_maps=True),
     "offsets": ModelConfig(4, 5, head="offsets", **SMALL),  # type: ignore[arg-type]
+    "tags and offsets": ModelConfig(4, 5, head="tags-and-offsets", **SMALL),  # type: ignore[arg-type]
+    "movenet with offsets": ModelConfig(
+        8,
+        stem="movenet",
+        head="tags-and-offsets",
+        deconv_kernels=(),
+        **SMALL,  # type: ignore[arg-type]
+    ),
     "several modules": ModelConfig(4, modules=(2, 1, 2), blocks=2),
     "movenet": ModelConfig(8, stem="movenet", **SMALL),  # type: ignore[arg-type]
     "efficientnet-lite0": ModelConfig(8, stem="efficientnet-lite0", **SMALL),  # type: ignore[arg-type]

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from higherhrnet.arrays import FloatArray
+from higherhrnet.decoding.aggregate import NOT_FINITE
 from higherhrnet.decoding.upsample import flip_horizontally
 from higherhrnet.errors import InputError
 
@@ -89,14 +90,21 @@ def merge_views(levels: Sequence[FloatArray], flip_index: Sequence[int]) -> Scal
     heatmaps, offsets = levels
     if len(heatmaps) == 1:
         return ScaleOffsets(heatmaps[0], offsets[0])
-    index = np.asarray(flip_index)
-    with_center = np.append(index, len(index))
-    x_and_y = (2 * index[:, None] + np.arange(2)).ravel()
+    with_center = np.append(flip_index, len(flip_index))
+    return ScaleOffsets(
+        _mean(heatmaps[0], flip_horizontally(heatmaps[1])[with_center]),
+        merge_offsets(offsets, flip_index),
+    )
+
+
+def merge_offsets(offsets: FloatArray, flip_index: Sequence[int]) -> FloatArray:
+    """Averages the offsets of the views: (V, 2K, h, w) → (2K, h, w); see `merge_views`."""
+    if len(offsets) == 1:
+        return offsets[0]
+    x_and_y = (2 * np.asarray(flip_index)[:, None] + np.arange(2)).ravel()
     flipped = flip_horizontally(offsets[1])[x_and_y]
     np.negative(flipped[::2], out=flipped[::2])
-    return ScaleOffsets(
-        _mean(heatmaps[0], flip_horizontally(heatmaps[1])[with_center]), _mean(offsets[0], flipped)
-    )
+    return _mean(offsets[0], flipped)
 
 
 def _mean(plain: FloatArray, flipped: FloatArray) -> FloatArray:
@@ -122,7 +130,5 @@ def merge_scales(
     """
     merged = {scale: ScaleOffsets(*scales[scale]) for scale in sorted(scales, reverse=True)}
     if not all(np.isfinite(maps.sum()) for pair in merged.values() for maps in pair):
-        raise InputError(
-            "the network's maps contain NaN or infinity; use --precision f32, or other weights"
-        )
+        raise InputError(NOT_FINITE)
     return OffsetMaps(merged, decode_size, first_pixel_center)

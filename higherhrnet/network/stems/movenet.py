@@ -43,6 +43,15 @@ _PUBLISHED_NAMES = {
     r".*kpt_heatmap_0/conv2d_7/": "head.3",
 }
 """Prefixes of the published weights' names, and the layers of `MoveNet` they belong to."""
+_HEAD_NAMES = {
+    r".*center_0/separable_conv2d_3/separable_conv2d/ReadVariableOp$": "centers.0",
+    r".*center_0/separable_conv2d_3/": "centers.1",
+    r".*center_0/conv2d_4/": "centers.3",
+    r".*kpt_regress_0/separable_conv2d_7/separable_conv2d/ReadVariableOp$": "offsets.0",
+    r".*kpt_regress_0/separable_conv2d_7/": "offsets.1",
+    r".*kpt_regress_0/conv2d_8/": "offsets.3",
+}
+"""The same for the layers of `CenterHead`."""
 
 
 class MoveNet(nn.Module):
@@ -120,12 +129,42 @@ def read_movenet(source: Path) -> dict[str, Tensor]:
     Raises:
         InputError: a file cannot be read, or is not such a model.
     """
+    return _convert(_read_arrays(source), _PUBLISHED_NAMES)
+
+
+def read_center_head(source: Path) -> dict[str, Tensor]:
+    """Reads the weights of MoveNet's heads for centers and offsets.
+
+    MoveNet's offsets lead from the top left corner of a cell to the keypoint, y before x. They are
+    converted to those of this package, from the keypoint to the center of the cell, x before y.
+
+    Args:
+        source: as in `read_movenet`.
+
+    Returns:
+        The weights in float32, by their names in `CenterHead`.
+
+    Raises:
+        InputError: as in `read_movenet`.
+    """
+    weights = _convert(_read_arrays(source), _HEAD_NAMES)
+    try:
+        for name, middle in (("offsets.3.weight", 0.0), ("offsets.3.bias", 0.5)):
+            by_keypoint = weights[name].unflatten(0, (-1, 2))
+            weights[name] = middle - by_keypoint.flip(1).flatten(0, 1)
+    except KeyError as error:
+        raise InputError(f"{source}: has no weights of MoveNet's offsets: {error}") from error
+    return weights
+
+
+def _convert(arrays: dict[str, np.ndarray], names: dict[str, str]) -> dict[str, Tensor]:
+    """Returns the published weights of some layers by our names, in PyTorch's order."""
     weights = {}
-    for name, array in _read_arrays(source).items():
-        target = _target_name(name.rpartition("model_1/")[2])
+    for name, array in arrays.items():
+        target = _target_name(name.rpartition("model_1/")[2], names)
         if target:
             # TensorFlow's order of dimensions: height, width, input and output channels
-            depthwise = re.search(r"depthwise|merges\.\d\.0|head\.0", target)
+            depthwise = re.search(r"depthwise|(merges\.\d|head|centers|offsets)\.0", target)
             order = (2, 3, 0, 1) if depthwise else (3, 2, 0, 1)
             tensor = torch.from_numpy(array.astype(np.float32))
             weights[target] = tensor.permute(order) if tensor.ndim == 4 else tensor
@@ -157,9 +196,9 @@ def _read_arrays(source: Path) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _target_name(name: str) -> str | None:
-    """Returns the name in `MoveNet` of a published weight; None: it is not in the backbone."""
-    for pattern, layer in _PUBLISHED_NAMES.items():
+def _target_name(name: str, names: dict[str, str]) -> str | None:
+    """Returns our name of a published weight; None: it is not in one of the named layers."""
+    for pattern, layer in names.items():
         if match := re.match(pattern, name):
             indices = [group or "0" for group in match.groups()]
             kind = "bias" if re.search("offset$|BiasAdd", name) else "weight"

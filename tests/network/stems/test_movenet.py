@@ -47,6 +47,38 @@ def published_name(name: str) -> str:
     return f"separable_conv2d{ending}/separable_conv2d{step}"
 
 
+def published_heads() -> dict[str, np.ndarray]:
+    """Random weights of MoveNet's heads for centers and offsets, named and shaped as published."""
+    rng, arrays = np.random.default_rng(0), {}
+    for head, layers, outputs in (("center_0", (3, 4), 1), ("kpt_regress_0", (7, 8), 34)):
+        separable = f"{head}/separable_conv2d_{layers[0]}"
+        for name, shape in (
+            (f"{separable}/separable_conv2d/ReadVariableOp", (3, 3, 24, 1)),
+            (f"{separable}/separable_conv2d/ReadVariableOp_1", (1, 1, 24, 96)),
+            (f"{separable}/BiasAdd/ReadVariableOp", (96,)),
+            (f"{head}/conv2d_{layers[1]}/Conv2D/ReadVariableOp", (1, 1, 96, outputs)),
+            (f"{head}/conv2d_{layers[1]}/BiasAdd/ReadVariableOp", (outputs,)),
+        ):
+            arrays[name] = (0.3 * rng.standard_normal(shape)).astype(np.float16)
+    return arrays
+
+
+def published_head(features: np.ndarray, head: str, layers: tuple[int, int]) -> np.ndarray:
+    """Computes one of MoveNet's heads as its published graph does: (h, w, 24) → (h, w, outputs)."""
+    w = {name: array.astype(np.float64) for name, array in published_heads().items()}
+    separable = f"{head}/separable_conv2d_{layers[0]}"
+    padded = np.pad(features.astype(np.float64), ((1, 1), (1, 1), (0, 0)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), (0, 1))
+    depthwise = w[f"{separable}/separable_conv2d/ReadVariableOp"][..., 0]
+    x = np.einsum("yxcij,ijc->yxc", windows, depthwise)
+    x = x @ w[f"{separable}/separable_conv2d/ReadVariableOp_1"][0, 0]
+    x = np.maximum(x + w[f"{separable}/BiasAdd/ReadVariableOp"], 0)
+    last = f"{head}/conv2d_{layers[1]}"
+    return np.asarray(
+        x @ w[f"{last}/Conv2D/ReadVariableOp"][0, 0] + w[f"{last}/BiasAdd/ReadVariableOp"]
+    )
+
+
 def write_tfjs(folder: Path, stem: MoveNet) -> Path:
     """Writes a stem as the published file: in half precision, channels last, with other weights."""
     weights, raw = [{"name": "size", "shape": [2], "dtype": "int32"}], [np.zeros(2, np.int32)]
@@ -60,9 +92,10 @@ def write_tfjs(folder: Path, stem: MoveNet) -> Path:
         entry = {"name": published, "shape": list(array.shape)}
         weights.append({**entry, "dtype": "float32", "quantization": {"dtype": "float16"}})  # type: ignore[dict-item]
         raw.append(array.astype(np.float16))
-    head = {"name": "StatefulPartitionedCall/kpt_regress_0/conv2d_8/BiasAdd", "shape": [3]}
-    weights.append({**head, "dtype": "float32"})
-    raw.append(np.ones(3, np.float32))
+    for name, array in published_heads().items():
+        entry = {"name": f"StatefulPartitionedCall/{name}", "shape": list(array.shape)}
+        weights.append({**entry, "dtype": "float32", "quantization": {"dtype": "float16"}})  # type: ignore[dict-item]
+        raw.append(array)
     (folder / "model.bin").write_bytes(b"".join(array.tobytes() for array in raw))
     manifest = [{"paths": ["model.bin"], "weights": weights}]
     (folder / "model.json").write_text(json.dumps({"weightsManifest": manifest}))
@@ -109,6 +142,44 @@ def test_published_weights_are_loaded_into_the_stem_only(tmp_path: Path) -> None
             assert torch.equal(tensor, expected[name].half().float()), name
         else:
             assert torch.equal(tensor, before[name]), name
+
+
+def test_the_published_heads_give_the_same_centers_and_keypoints(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    source = write_tfjs(tmp_path, MoveNet())
+    config = ModelConfig(
+        8, stem="movenet", modules=(1, 1, 1), blocks=1, head="tags-and-offsets", deconv_kernels=()
+    )
+    network = HigherHRNet.from_config(config).eval()
+    load_backbone(network, source)
+    images = torch.randn(1, 3, 64, 96)
+    with torch.inference_mode():
+        features = network.stem(images)[0][0, :24].permute(1, 2, 0).numpy()  # type: ignore[misc]
+        _, maps = network(images)
+    logits = published_head(features, "center_0", (3, 4))[..., 0]
+    centers = 1 / (1 + np.exp(-logits))
+    np.testing.assert_allclose(maps[0, 0].numpy(), centers, rtol=1e-5, atol=1e-6)
+    # y before x, in cells from the top left corner of the cell
+    regressed = published_head(features, "kpt_regress_0", (7, 8)).reshape(16, 24, 17, 2)
+    y, x = regressed[..., 0] + np.indices((16, 24))[0][..., None], regressed[..., 1]
+    x = x + np.indices((16, 24))[1][..., None]
+    offsets = maps[0, 1:].numpy().reshape(17, 2, 16, 24)
+    rows, columns = np.indices((16, 24)) + 0.5
+    scale = np.abs(regressed).max()
+    for ours, expected in ((columns - offsets[:, 0], x), (rows - offsets[:, 1], y)):
+        np.testing.assert_allclose(ours.transpose(1, 2, 0), expected, atol=1e-5 * scale)
+
+
+def test_heads_for_other_keypoints_are_not_loaded(tmp_path: Path) -> None:
+    source = write_tfjs(tmp_path, MoveNet())
+    config = ModelConfig(
+        8, 14, stem="movenet", modules=(1, 1, 1), blocks=1, head="tags-and-offsets"
+    )
+    network = HigherHRNet.from_config(config)
+    before = {name: w.clone() for name, w in network.state_dict().items() if "center_" in name}
+    load_backbone(network, source)
+    state = network.state_dict()
+    assert before and all(torch.equal(state[name], w) for name, w in before.items())
 
 
 def test_the_pyramid_adds_upsampled_features_to_finer_ones() -> None:

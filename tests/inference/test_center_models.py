@@ -1,0 +1,136 @@
+"""Prediction with networks that predict tags and offsets, with random weights."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from higherhrnet import Poses, Predictor
+from higherhrnet.arrays import Image
+from higherhrnet.cli.main import main
+from higherhrnet.config.centers import CenterDecodeConfig
+from higherhrnet.config.header import Header
+from higherhrnet.config.inference import DecodeConfig, InferenceConfig
+from higherhrnet.config.model import InputConfig, ModelConfig
+from higherhrnet.engines.base import EngineName
+from higherhrnet.engines.torch import TorchEngine
+from higherhrnet.graph.export import export_onnx
+from higherhrnet.inference.gpu import GpuProcessing
+from higherhrnet.io.images import read_image, write_image
+from higherhrnet.synthetic.scenes import draw_scene
+from tests.conftest import ModelFiles
+
+torch = pytest.importorskip("torch")
+
+from higherhrnet.network import checkpoint
+from higherhrnet.network.build import build_network
+
+EVERYBODY = DecodeConfig(
+    min_peak=0.0, centers=CenterDecodeConfig(min_center=0.6, max_similarity=1.0)
+)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> ModelFiles:
+    """A small untrained network that predicts tags and offsets and finds several people."""
+    torch.manual_seed(0)
+    config = ModelConfig(4, modules=(1, 1, 1), blocks=1, deconv_blocks=1, head="tags-and-offsets")
+    network = build_network(config).eval()
+    for module in network.modules():
+        if isinstance(module, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
+            torch.nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+    with torch.no_grad():
+        coarse, fine, centers = network(torch.randn(1, 3, 64, 64))
+        for final, maps in zip(network.final_layers, (coarse, fine), strict=True):
+            final.weight /= 4 * maps[:, :17].std()
+        network.center_head.offsets[3].weight /= centers[:, 1:].std() / 3
+        network.center_head.centers[3].weight /= 10  # sigmoids of 1 would be equal
+        network.center_head.centers[3].bias.zero_()
+    header = Header(
+        config, input=InputConfig(64), inference=InferenceConfig(align_flip=True, decode=EVERYBODY)
+    )
+    folder = tmp_path_factory.mktemp("centers")
+    checkpoint.save(folder / "small.safetensors", network, header)
+    export_onnx(checkpoint.to_arrays(network), header, folder / "small.onnx")
+    return ModelFiles(folder / "small.safetensors", folder / "small.onnx")
+
+
+@pytest.fixture(scope="module")
+def image() -> Image:
+    return draw_scene(0, height=96, width=130).image
+
+
+def assert_equal(poses: Poses, expected: Poses) -> None:
+    assert len(poses) == len(expected) > 1
+    order, wanted = np.argsort(poses.scores), np.argsort(expected.scores)
+    np.testing.assert_allclose(poses.scores[order], expected.scores[wanted], atol=1e-4)
+    np.testing.assert_allclose(poses.keypoints[order], expected.keypoints[wanted], atol=0.05)
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_every_engine_finds_the_same_people(
+    engine: EngineName, model: ModelFiles, image: Image
+) -> None:
+    pytest.importorskip(engine)
+    expected = Predictor.load(model.safetensors, engine="torch")(image)
+    assert_equal(Predictor.load(model.onnx, engine=engine)(image), expected)
+    assert expected.found.all()
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        InferenceConfig(flip=False, decode=EVERYBODY),
+        InferenceConfig(flip=True, align_flip=True, decode=EVERYBODY),
+        InferenceConfig(flip=True, scales=(0.5, 1.0, 2.0), decode=EVERYBODY),
+    ],
+    ids=["plain", "flip", "scales"],
+)
+def test_poses_on_a_device_equal_those_of_cpu_processing(
+    config: InferenceConfig, model: ModelFiles, image: Image
+) -> None:
+    network, header = checkpoint.load(model.safetensors)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    engine = TorchEngine(network.to(device), device)
+    on_device = Predictor(engine, header, config, 4, GpuProcessing(engine, header))
+    images = [image, image[:, :90], image[:70]]
+    for poses, expected in zip(
+        on_device(images), Predictor(engine, header, config)(images), strict=True
+    ):
+        assert_equal(poses, expected)
+
+
+def test_the_command_line_predicts_draws_and_describes(
+    model: ModelFiles, image: Image, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_image(tmp_path / "a.png", image)
+    name = str(model.onnx)
+    arguments = ["predict", str(tmp_path / "a.png"), "-m", name, "--engine", "onnxruntime"]
+    for command in (
+        [*arguments, "--out", str(tmp_path / "out"), "--save-maps", "--draw"],
+        ["info", name],
+    ):
+        with pytest.raises(SystemExit) as exit_:
+            main(command)
+        assert not exit_.value.code
+    assert read_image(next((tmp_path / "out").glob("*_maps.jpg"))).std() > 10
+    assert "17 tag maps" in (output := capsys.readouterr().out)
+    assert "1 heatmap of the centers, 17 offset fields" in output
+
+
+def test_the_flipped_image_has_mirrored_people(model: ModelFiles, image: Image) -> None:
+    unbiased = replace(
+        Predictor.load(model.onnx, engine="onnxruntime").header,
+        input=InputConfig(64, convention="unbiased"),
+        inference=InferenceConfig(flip=True, decode=EVERYBODY),
+    )
+    engine = Predictor.load(model.onnx, engine="onnxruntime").engine
+    predictor = Predictor(engine, unbiased)
+    poses, flipped = predictor(image), predictor(np.ascontiguousarray(image[:, ::-1]))
+    mirrored = flipped.keypoints[:, poses.skeleton.flip_index].copy()
+    mirrored[..., 0] = image.shape[1] - 1 - mirrored[..., 0]
+    back = Poses(mirrored, flipped.keypoint_scores, flipped.scores, poses.skeleton)
+    assert_equal(back, poses)

@@ -10,7 +10,6 @@ from higherhrnet.config.inference import InferenceConfig
 from higherhrnet.config.model import HeadName
 from higherhrnet.decoding.center_decoder import CenterDecoder
 from higherhrnet.decoding.drawable import DrawableMaps
-from higherhrnet.decoding.offsets.offset_decoder import OffsetDecoder
 from higherhrnet.decoding.tag_decoder import TagDecoder
 from higherhrnet.geometry import Resize
 from higherhrnet.poses.poses import Poses
@@ -87,9 +86,16 @@ class Decoder(Protocol):
         ...
 
 
+def _offset_decoder(header: Header) -> Decoder:
+    """Creates the decoder of offsets, whose modules other models do not need."""
+    from higherhrnet.decoding.offsets.offset_decoder import OffsetDecoder
+
+    return OffsetDecoder(header)
+
+
 DECODERS: dict[HeadName, Callable[[Header], Decoder]] = {
     "tags": TagDecoder,
-    "offsets": OffsetDecoder,
+    "offsets": _offset_decoder,
     "tags-and-offsets": CenterDecoder,
 }
 """The decoder of each head."""

@@ -312,6 +312,7 @@ def test_auto_selects_the_fastest_engine_that_runs_the_model(
 
     monkeypatch.setattr("higherhrnet.engines.load.find_spec", find)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    monkeypatch.setattr("higherhrnet.hardware._ROCM_DRIVER", Path("/"))  # exists
     path = resolve_model(model) if model == "default" else Path(model)
     assert fastest_engine(path, precision) == expected
 

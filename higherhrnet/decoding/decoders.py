@@ -8,7 +8,6 @@ from typing import Any, Protocol
 from higherhrnet.config.header import Header
 from higherhrnet.config.inference import InferenceConfig
 from higherhrnet.config.model import HeadName
-from higherhrnet.decoding.center_decoder import CenterDecoder
 from higherhrnet.decoding.drawable import DrawableMaps
 from higherhrnet.decoding.tag_decoder import TagDecoder
 from higherhrnet.geometry import Resize
@@ -93,10 +92,17 @@ def _offset_decoder(header: Header) -> Decoder:
     return OffsetDecoder(header)
 
 
+def _center_decoder(header: Header) -> Decoder:
+    """Creates the decoder of tags and offsets, which imports those of both."""
+    from higherhrnet.decoding.center_decoder import CenterDecoder
+
+    return CenterDecoder(header)
+
+
 DECODERS: dict[HeadName, Callable[[Header], Decoder]] = {
     "tags": TagDecoder,
     "offsets": _offset_decoder,
-    "tags-and-offsets": CenterDecoder,
+    "tags-and-offsets": _center_decoder,
 }
 """The decoder of each head."""
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import math
 import os
+import sys
+from ctypes import CDLL
 from pathlib import Path, PurePosixPath
 
 _CGROUPS = Path("/sys/fs/cgroup")
 _MEMBERSHIP = Path("/proc/self/cgroup")
+_CUDA_DRIVER = "libcuda.so.1"
+_ROCM_DRIVER = Path("/dev/kfd")
 
 
 def usable_cores() -> int:
@@ -51,6 +55,21 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except OSError:
         return ""
+
+
+def may_have_gpu() -> bool:
+    """Returns False if there is certainly no GPU that PyTorch uses, without importing PyTorch.
+
+    On Linux, the driver of NVIDIA or AMD is searched; on other systems the result is True. PyTorch
+    takes 2 s of processor time to import.
+    """
+    if sys.platform != "linux" or _ROCM_DRIVER.exists():
+        return True
+    try:
+        CDLL(_CUDA_DRIVER)
+    except OSError:
+        return False
+    return True
 
 
 def computes_bf16(device: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from higherhrnet import hardware
 from higherhrnet.engines.base import EngineOptions
 from higherhrnet.engines.load import load_engine
-from higherhrnet.hardware import usable_cores
+from higherhrnet.hardware import may_have_gpu, usable_cores
 from tests.conftest import ModelFiles
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "drawn.onnx"
@@ -74,6 +75,20 @@ def test_cores_are_counted_on_systems_without_affinity_and_control_groups(
     assert usable_cores() == 7
     monkeypatch.setattr(os, "cpu_count", lambda: None)
     assert usable_cores() == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="drivers are searched only on Linux")
+def test_a_gpu_is_excluded_only_if_no_driver_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hardware, "_CUDA_DRIVER", "libmissing.so.1")
+    monkeypatch.setattr(hardware, "_ROCM_DRIVER", tmp_path / "missing")
+    assert not may_have_gpu()
+    monkeypatch.setattr(hardware, "_ROCM_DRIVER", tmp_path)
+    assert may_have_gpu()
+    monkeypatch.setattr(hardware, "_ROCM_DRIVER", tmp_path / "missing")
+    monkeypatch.setattr(hardware, "_CUDA_DRIVER", "libc.so.6")  # any library that can be loaded
+    assert may_have_gpu()
 
 
 @pytest.mark.parametrize(

@@ -248,6 +248,33 @@ def test_the_base_installation_predicts_and_evaluates(
     run("info", tmp_path / "converted.onnx")
 
 
+UNUSED_BY_PREDICT = {
+    "faster_coco_eval", "jinja2", "matplotlib", "numpy.ma", "onnx", "pandas", "PIL", "rich",
+    "safetensors", "scipy", "tabulate", "torch",
+    *(f"higherhrnet.{room}" for room in ROOMS.keys() - {
+        "root", "poses", "config", "io", "decoding", "tracking", "visualization", "zoo", "engines",
+        "inference",
+    }),
+    "higherhrnet.bench", "higherhrnet.cli.train", "higherhrnet.config.training",
+    "higherhrnet.decoding.offsets", "higherhrnet.io.datasets", "higherhrnet.io.torch_file",
+    "higherhrnet.visualization.maps", "higherhrnet.zoo.published",
+}  # fmt: skip
+"""Modules that `predict` must not import for an image and an ONNX file with tags."""
+
+
+def test_predict_imports_only_what_it_uses(tmp_path: Path) -> None:
+    example = PACKAGE.parent / "examples"
+    code = (
+        "import atexit, sys\n"
+        f"atexit.register(lambda: print(sorted({UNUSED_BY_PREDICT} & sys.modules.keys())))\n{MAIN}"
+    )
+    arguments = ["--engine", "onnxruntime", "--out", tmp_path]
+    arguments += ["--model", example / "drawn.onnx", example / "basketball1.png"]
+    result = run_python(code, "predict", *arguments)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[-1] == "[]"
+
+
 @pytest.mark.parametrize(
     ("arguments", "missing", "message"),
     [

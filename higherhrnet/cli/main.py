@@ -14,46 +14,31 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from importlib import import_module
 
 import tyro
 
 from higherhrnet import __version__
-from higherhrnet.cli.bench import bench
-from higherhrnet.cli.check_data import check_data
-from higherhrnet.cli.convert import convert
-from higherhrnet.cli.download import download
-from higherhrnet.cli.evaluate import evaluate
-from higherhrnet.cli.export import export
-from higherhrnet.cli.info import info
-from higherhrnet.cli.models import models
-from higherhrnet.cli.predict import predict
-from higherhrnet.cli.predict_ray import predict_ray
-from higherhrnet.cli.scenes import scenes
-from higherhrnet.cli.serve import serve
-from higherhrnet.cli.train import train
-from higherhrnet.cli.train_rescore import train_rescore
 from higherhrnet.errors import InputError
 from higherhrnet.io.notices import notices_counted
 
-COMMANDS: dict[str, Callable[..., int]] = {
-    command.__name__.replace("_", "-"): command
-    for command in (
-        predict,
-        predict_ray,
-        train,
-        train_rescore,
-        evaluate,
-        bench,
-        serve,
-        check_data,
-        info,
-        convert,
-        export,
-        models,
-        download,
-        scenes,
-    )
-}
+COMMANDS = (
+    "predict",
+    "predict-ray",
+    "train",
+    "train-rescore",
+    "evaluate",
+    "bench",
+    "serve",
+    "check-data",
+    "info",
+    "convert",
+    "export",
+    "models",
+    "download",
+    "scenes",
+)
+"""The names of the commands, in the order of the help text. Each has a module in `cli`."""
 
 
 def _join_lines(text: str) -> str:
@@ -65,8 +50,14 @@ def _join_lines(text: str) -> str:
 # tyro breaks a help text where a line of the docstring starts with anything but a letter, and the
 # help text of a function's argument at every line; continuation lines of the latter have 8 spaces.
 tyro._strings.remove_single_line_breaks = _join_lines  # type: ignore[assignment]
-for _command in COMMANDS.values():
-    _command.__doc__ = re.sub(r"\n {8,}", " ", inspect.cleandoc(_command.__doc__ or ""))
+
+
+def _load_command(name: str) -> Callable[..., int]:
+    """Imports the function of a command, whose name is that of its module."""
+    name = name.replace("-", "_")
+    command: Callable[..., int] = getattr(import_module(f"higherhrnet.cli.{name}"), name)
+    command.__doc__ = re.sub(r"\n {8,}", " ", inspect.cleandoc(command.__doc__ or ""))
+    return command
 
 
 _CLOSED_PIPE = errno.EINVAL if sys.platform == "win32" else errno.EPIPE
@@ -89,10 +80,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         output.reconfigure(errors="replace")  # type: ignore[union-attr]
     if isinstance(sys.stdin, io.TextIOWrapper) and sys.stdin.encoding.lower() != "utf-8":
         sys.stdin.reconfigure(encoding="utf-8")  # on Windows, the default is a code page
+    # The other commands would only be imported for the list of commands.
+    names = arguments[:1] if arguments[:1] and arguments[0] in COMMANDS else COMMANDS
     try:
         with notices_counted():
             code = tyro.extras.subcommand_cli_from_dict(
-                COMMANDS,
+                {name: _load_command(name) for name in names},
                 prog="higherhrnet",
                 description="Multi-person 2D pose estimation with HigherHRNet. "
                 "`higherhrnet --version` prints the version.",

@@ -23,9 +23,10 @@ def models(check: Flag = False) -> int:
             print(f"{manual.name}: {manual.instructions}")
         return 0
     from higherhrnet.zoo.check_links import check_links
+    from higherhrnet.zoo.download import address
 
     problems = 0
     for model, problem in check_links(PUBLISHED):
-        print(f"{model.name:26}{problem or 'available'}, {model.url}", flush=True)
+        print(f"{model.name:26}{problem or 'available'}, {address(model)}", flush=True)
         problems += problem is not None
     return 1 if problems else 0

@@ -14,7 +14,6 @@ from higherhrnet.engines.base import MAX_STREAMS
 from higherhrnet.errors import require
 from higherhrnet.io.interchange.formats import FormatName
 from higherhrnet.tracking.tracker import TrackConfig
-from higherhrnet.zoo.published import published_model
 from higherhrnet.zoo.resolve import DEFAULT_MODEL
 
 _SUGGESTED_MODEL = "w32-512"
@@ -104,6 +103,8 @@ def predict(
     summary = run_predict(predictor, listed, settings)
     print(f"{summary}; output in {out}")
     if options.model == DEFAULT_MODEL and sys.stderr.isatty():
+        from higherhrnet.zoo.published import published_model
+
         best = published_model(_SUGGESTED_MODEL)
         print(
             f"A more accurate model: --model {best.name} (AP {best.ap} on {best.evaluated_on}; "

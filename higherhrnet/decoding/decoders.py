@@ -8,9 +8,7 @@ from typing import Any, Protocol
 from higherhrnet.config.header import Header
 from higherhrnet.config.inference import InferenceConfig
 from higherhrnet.config.model import HeadName
-from higherhrnet.decoding.center_decoder import CenterDecoder
 from higherhrnet.decoding.drawable import DrawableMaps
-from higherhrnet.decoding.offsets.offset_decoder import OffsetDecoder
 from higherhrnet.decoding.tag_decoder import TagDecoder
 from higherhrnet.geometry import Resize
 from higherhrnet.poses.poses import Poses
@@ -87,10 +85,24 @@ class Decoder(Protocol):
         ...
 
 
+def _offset_decoder(header: Header) -> Decoder:
+    """Creates the decoder of offsets, whose modules other models do not need."""
+    from higherhrnet.decoding.offsets.offset_decoder import OffsetDecoder
+
+    return OffsetDecoder(header)
+
+
+def _center_decoder(header: Header) -> Decoder:
+    """Creates the decoder of tags and offsets, which imports those of both."""
+    from higherhrnet.decoding.center_decoder import CenterDecoder
+
+    return CenterDecoder(header)
+
+
 DECODERS: dict[HeadName, Callable[[Header], Decoder]] = {
     "tags": TagDecoder,
-    "offsets": OffsetDecoder,
-    "tags-and-offsets": CenterDecoder,
+    "offsets": _offset_decoder,
+    "tags-and-offsets": _center_decoder,
 }
 """The decoder of each head."""
 

@@ -51,7 +51,7 @@ def find_peaks(
     k, x, y, score = k[order], x[order], y[order], score[order]
     rank = np.arange(len(k)) - np.searchsorted(k, k)
     tied = (k[1:] == k[:-1]) & (score[1:] == score[:-1]) & (rank[:-1] < max_peaks)
-    for keypoint in np.unique(k[1:][tied]):
+    for keypoint in sorted(set(k[1:][tied].tolist())):
         kept = np.flatnonzero(k == keypoint)[:max_peaks]
         pixels = _reference_order(heatmaps, keypoint, window, max_peaks)[: len(kept)]
         y[kept], x[kept] = divmod(pixels, heatmaps.width)

@@ -156,7 +156,7 @@ class _Search:
         value, score = highest[good], score[dy, dx, good]
         pixel = (row * BLOCK + dy) * self.heatmaps.width + column * BLOCK + dx
         order = np.lexsort((pixel, -value, query))  # of equal values, the first in reading order
-        first = order[np.unique(query[order], return_index=True)[1]]
+        first = order[np.diff(query[order], prepend=-1) > 0]  # np.unique imports numpy.ma
         query, value, pixel, score = query[first], value[first], pixel[first], score[first]
         old = self.value[query]
         better = (value > old) | ((value == old) & (pixel < self.pixel[query]))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Protocol, get_args
 
+import numpy as np
 from tyro.conf import FlagCreatePairsOff, arg
 
 from higherhrnet.arrays import FloatArray
@@ -27,6 +28,8 @@ Precision = Literal["f32", "bf16", "f16"]
 MAX_STREAMS = 4
 """Number of streams where many images are processed. More streams would need more memory and have
 fewer threads each."""
+_MAX_PIXELS = 2**18
+"""Maximum number of pixels of a batch of several views in one call of a CPU engine."""
 
 
 @dataclass(frozen=True)
@@ -156,6 +159,25 @@ def engine_errors(description: str, shape: tuple[int, ...]) -> Iterator[None]:
         raise InputError(
             f"{description} failed on a batch of shape {shape}: {reason[0]}"
         ) from error
+
+
+def run_in_parts(
+    run: Callable[[FloatArray], Sequence[FloatArray]], images: FloatArray
+) -> Sequence[FloatArray]:
+    """Runs a network on a CPU in several calls if the batch is large.
+
+    The memory of a network is proportional to the pixels of a batch. Its time is not: large views
+    use all threads alone. The results are the same.
+
+    Args:
+        run: runs the network on a batch.
+        images: (B, 3, H, W) normalized images.
+    """
+    count = max(1, _MAX_PIXELS // (images.shape[2] * images.shape[3]))
+    if len(images) <= count:
+        return run(images)
+    parts = [run(images[i : i + count]) for i in range(0, len(images), count)]
+    return [np.concatenate(levels) for levels in zip(*parts, strict=True)]
 
 
 def describe_threads(threads: int, streams: int) -> str:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from higherhrnet import __version__
-from higherhrnet.io.cache import cache_folder
+from higherhrnet.io.cache import cache_folder, writing_to_cache
 
 _MAX_FILES = 8
 """Maximum number of files per subfolder; it limits the disk space for the models of trainings."""
@@ -43,5 +43,6 @@ def exported_onnx(path: Path) -> Path:
         from higherhrnet.io.weights import read_weights
 
         cache_subfolder("exported")
-        export_onnx(*read_weights(path), exported)
+        with writing_to_cache():
+            export_onnx(*read_weights(path), exported)
     return exported

@@ -11,7 +11,7 @@ from higherhrnet.engines.cache import exported_onnx
 from higherhrnet.engines.onnxruntime import load_onnxruntime
 from higherhrnet.engines.openvino import load_openvino
 from higherhrnet.errors import InputError, require
-from higherhrnet.hardware import usable_cores
+from higherhrnet.hardware import may_have_gpu, usable_cores
 from higherhrnet.zoo.resolve import resolve_model, torch_weights
 
 _INSTALL = {
@@ -68,7 +68,7 @@ def fastest_engine(path: Path, precision: Precision) -> EngineName:
         path: the file of the model.
         precision: the arithmetic of the network.
     """
-    if torch_weights(path).suffix != ".onnx" and _installed("torch"):
+    if torch_weights(path).suffix != ".onnx" and _installed("torch") and may_have_gpu():
         import torch
 
         if torch.cuda.is_available() or torch.backends.mps.is_available():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
+from higherhrnet.arrays import FloatArray
 from higherhrnet.config.header import Header
 from higherhrnet.engines.base import (
     Engine,
@@ -13,6 +15,7 @@ from higherhrnet.engines.base import (
     describe_threads,
     invalid_onnx,
     require_network,
+    run_in_parts,
 )
 from higherhrnet.errors import InputError
 
@@ -40,6 +43,8 @@ def load_onnxruntime(
     options.log_severity_level = 3
     # Spinning threads would take cores away from reading and decoding.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # A pattern of each input size would keep its own memory.
+    options.enable_mem_pattern = False
     available = onnxruntime.get_available_providers()
     wanted = ["CUDAExecutionProvider", "CPUExecutionProvider"]
     try:
@@ -56,7 +61,9 @@ def load_onnxruntime(
         f"onnxruntime {onnxruntime.__version__}, {provider}, "
         f"{describe_precision(header, precision)}, {describe_threads(threads, streams)}"
     )
-    engine = FunctionEngine(
-        description, lambda images: session.run(None, {"images": images}), streams
-    )
-    return engine, header
+
+    def run(images: FloatArray) -> list[FloatArray]:
+        return list(session.run(None, {"images": images}))
+
+    function = partial(run_in_parts, run) if provider == "CPU" else run
+    return FunctionEngine(description, function, streams), header

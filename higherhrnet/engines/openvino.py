@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Lock
@@ -21,6 +21,7 @@ from higherhrnet.engines.base import (
     describe_threads,
     invalid_onnx,
     require_network,
+    run_in_parts,
 )
 from higherhrnet.engines.cache import cache_subfolder
 from higherhrnet.errors import InputError
@@ -94,7 +95,8 @@ def load_openvino(
         f"openvino {openvino.__version__.split('-')[0]}, CPU, "
         f"{describe_precision(header, precision)}, {describe_threads(threads, streams)}"
     )
-    return FunctionEngine(description, _runner(compiled, streams), streams), header
+    run = partial(run_in_parts, _runner(compiled, streams))
+    return FunctionEngine(description, run, streams), header
 
 
 def _compile(core: Any, model: Any, precision: Precision, threads: int, streams: int) -> Any:  # noqa: ANN401 (OpenVINO has no types)

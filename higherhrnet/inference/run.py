@@ -24,7 +24,6 @@ from higherhrnet.io.sources import Frame, Source, count_frames
 from higherhrnet.io.video.video_writer import VideoWriter, timestamp
 from higherhrnet.poses.poses import Poses
 from higherhrnet.tracking.tracker import TrackConfig, Tracker
-from higherhrnet.visualization.maps import draw_maps
 from higherhrnet.visualization.poses import draw
 
 
@@ -188,6 +187,8 @@ def _draw_frame(
 
 def _draw_maps(predictor: Predictor, result: FrameResult) -> Image:
     """Draws the maps of a frame over the image as the network received it."""
+    from higherhrnet.visualization.maps import draw_maps
+
     image, maps = predictor.drawable_maps(result.frame.image, result.preprocessed, result.outputs)
     return draw_maps(
         image,

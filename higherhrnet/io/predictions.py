@@ -19,7 +19,6 @@ from typing import Any, TextIO
 from higherhrnet.errors import InputError
 from higherhrnet.io.atomic import atomic_path
 from higherhrnet.io.csv import write_csv
-from higherhrnet.io.datasets.coco import check_results
 from higherhrnet.io.json_files import write_json_list
 from higherhrnet.io.listing import unique_name
 from higherhrnet.io.remote import Url
@@ -247,6 +246,8 @@ def _lines(path: Path) -> Iterator[str]:
 
 def _parse(line: str) -> dict[str, Any] | None:
     """Parses a line; returns None if it is incomplete or invalid."""
+    from higherhrnet.io.datasets.coco import check_results  # only --resume needs it
+
     try:
         entry = json.loads(line)
         check_results(entry["people"] if "image_id" in entry else [], "people")

@@ -8,7 +8,7 @@ from http.client import HTTPException
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-from higherhrnet.zoo.download import TIMEOUT
+from higherhrnet.zoo.download import TIMEOUT, address
 from higherhrnet.zoo.published_model import PublishedModel
 
 _CONNECTIONS = 8
@@ -28,7 +28,7 @@ def check_links(models: Sequence[PublishedModel]) -> Iterator[tuple[PublishedMod
 def _problem(model: PublishedModel) -> str | None:
     headers = {"User-Agent": "higherhrnet", "Range": "bytes=0-0"}
     try:
-        with urlopen(Request(model.url, headers=headers), timeout=TIMEOUT) as response:
+        with urlopen(Request(address(model), headers=headers), timeout=TIMEOUT) as response:
             content_type = response.headers.get_content_type()
             content_range = response.headers.get("Content-Range", "")
             size = content_range.rpartition("/")[2] or response.headers.get("Content-Length", "")

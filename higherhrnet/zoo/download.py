@@ -18,7 +18,7 @@ from filelock import FileLock
 from tqdm import tqdm
 
 from higherhrnet.errors import InputError, require
-from higherhrnet.io.cache import cache_folder
+from higherhrnet.io.cache import CACHE_HINT, cache_folder
 from higherhrnet.zoo.published_model import PublishedModel
 
 ATTEMPTS = 5
@@ -32,9 +32,11 @@ BLOCK_SIZE = 2**18
 TORCH_SIGNATURES = (b"PK\x03\x04", b"\x80\x02")
 """The first bytes of files of `torch.save`: a zip file, or a pickle from before version 1.6."""
 
-
 OFFLINE = "HIGHERHRNET_OFFLINE"
 """The environment variable that forbids downloads if it is set to anything but 0."""
+MIRROR = "HIGHERHRNET_MIRROR"
+"""The environment variable with the address of a folder that contains copies of the files, named
+after the models: `w32-512.pth`."""
 
 
 class _ConnectionInterrupted(Exception):
@@ -78,16 +80,21 @@ def storing(model: PublishedModel, folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise InputError(
-            f"{folder}: cannot store {model.name} ({error.strerror or error}); free some space or "
-            "set HIGHERHRNET_CACHE to another folder"
+            f"{folder}: cannot store {model.name} ({error.strerror or error}); {CACHE_HINT}"
         ) from error
+
+
+def address(model: PublishedModel) -> str:
+    """Returns the address of a model's file: in the folder of $HIGHERHRNET_MIRROR, or its own."""
+    mirror = os.environ.get(MIRROR)
+    return f"{mirror.rstrip('/')}/{model.name}.pth" if mirror else model.url
 
 
 def _require_online(model: PublishedModel, target: Path) -> None:
     require(
         os.environ.get(OFFLINE, "0") in ("", "0"),
         f"{model.name} is not in the cache, and {OFFLINE} forbids to download it; unset {OFFLINE}, "
-        f"or download {model.url} elsewhere and copy it to {target}",
+        f"or download {address(model)} elsewhere and copy it to {target}",
     )
 
 
@@ -95,7 +102,9 @@ def describe(model: PublishedModel) -> str:
     """Describes a model in one line: name, size, source and license."""
     size = f"{model.size / 1e6:.0f} MB, " if model.size else ""
     note = f" ({model.note})" if model.note else ""
-    return f"{model.name}: {size}license {model.license}, from {urlsplit(model.url).netloc}{note}"
+    return (
+        f"{model.name}: {size}license {model.license}, from {urlsplit(address(model)).netloc}{note}"
+    )
 
 
 def _is_valid(path: Path, model: PublishedModel) -> bool:
@@ -127,14 +136,15 @@ def _download(model: PublishedModel, target: Path, progress: bool) -> None:
         except _ConnectionInterrupted as error:
             if attempt == ATTEMPTS:
                 raise InputError(
-                    f"{model.url}: the connection failed {ATTEMPTS} times ({error}); "
-                    "run the same command again to resume the download"
+                    f"{address(model)}: the connection failed {ATTEMPTS} times ({error}); "
+                    "run the same command again to resume the download, or download the file "
+                    f"elsewhere and copy it to {target}"
                 ) from error
             time.sleep(RETRY_DELAY * attempt)
     if mismatch := _mismatch(part, model):
         part.unlink()
         raise InputError(
-            f"{model.url}: the downloaded file was removed, since it is not the published one "
+            f"{address(model)}: the downloaded file was removed, since it is not the published one "
             f"({mismatch}); run the same command again, or look for a newer link on {model.page}"
         )
     part.replace(target)
@@ -167,24 +177,24 @@ def _continue_download(model: PublishedModel, part: Path, progress: bool) -> Non
 
 def _open(model: PublishedModel, offset: int) -> HTTPResponse:
     """Requests the file from `offset` on; the server may respond with the complete file."""
-    if not model.url.startswith(("https://", "http://")):
-        raise InputError(f"{model.url}: only http and https are supported")
+    if not address(model).startswith(("https://", "http://")):
+        raise InputError(f"{address(model)}: only http and https are supported")
     headers = {"User-Agent": "higherhrnet"} | ({"Range": f"bytes={offset}-"} if offset else {})
     hint = f"download it from {model.page} with a browser, then run `higherhrnet convert` on it"
     try:
-        response: HTTPResponse = urlopen(Request(model.url, headers=headers), timeout=TIMEOUT)
+        response: HTTPResponse = urlopen(Request(address(model), headers=headers), timeout=TIMEOUT)
     except HTTPError as error:
         error.close()
         if error.code == 416 and offset:  # the part is longer than the file, so not a part of it
             return _open(model, 0)
         if error.code in (408, 429) or error.code >= 500:
             raise _ConnectionInterrupted(f"{error.code} {error.reason}") from error
-        raise InputError(f"{model.url}: {error.code} {error.reason}; {hint}") from error
+        raise InputError(f"{address(model)}: {error.code} {error.reason}; {hint}") from error
     except (OSError, HTTPException) as error:
         raise _ConnectionInterrupted(str(getattr(error, "reason", error))) from error
     if response.headers.get_content_type() == "text/html":  # how Google Drive rejects a download
         response.close()
-        raise InputError(f"{model.url}: a web page instead of the file; {hint}")
+        raise InputError(f"{address(model)}: a web page instead of the file; {hint}")
     return response
 
 

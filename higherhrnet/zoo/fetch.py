@@ -7,8 +7,8 @@ from pathlib import Path
 from filelock import FileLock
 
 from higherhrnet.errors import InputError, require
-from higherhrnet.io.cache import cache_folder
-from higherhrnet.zoo.download import download_model, storing
+from higherhrnet.io.cache import cache_folder, writing_to_cache
+from higherhrnet.zoo.download import address, download_model, storing
 from higherhrnet.zoo.published_model import PublishedModel
 
 
@@ -58,8 +58,9 @@ def _convert(model: PublishedModel, source: Path, target: Path) -> None:
         weights, header = convert_weights(source, input_size=model.input_size)
     except InputError as error:
         raise InputError(
-            f"{error}; the file was downloaded from {model.url}, and {model.page} may have a newer "
-            "link"
+            f"{error}; the file was downloaded from {address(model)}, and {model.page} may have a "
+            "newer link"
         ) from error
-    write_weights(target, weights, header)
+    with writing_to_cache():
+        write_weights(target, weights, header)
     source.unlink()

@@ -25,9 +25,10 @@ def published_model(name: str) -> PublishedModel:
     reject_manual_model(name)
     models = {model.name: model for model in PUBLISHED}
     if name not in models:
-        similar = get_close_matches(name, models)
-        hint = f"did you mean {' or '.join(similar)}?" if similar else "see `higherhrnet models`"
-        raise InputError(f"{name}: no such published model; {hint}")
+        hint = "`higherhrnet models` lists the published models"
+        if similar := get_close_matches(name.lower(), models):
+            hint = f"did you mean {' or '.join(similar)}? {hint}"
+        raise InputError(f"{name}: no such model file or published model; {hint}")
     return models[name]
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from higherhrnet.errors import InputError, reading
-from higherhrnet.zoo.manual import reject_manual_model
-from higherhrnet.zoo.published import PUBLISHED, published_model
+from higherhrnet.errors import reading
 
 DEFAULT_MODEL = "default"
 """The name of the bundled model."""
@@ -30,13 +28,11 @@ def resolve_model(name_or_file: str | Path) -> Path:
     with reading(name_or_file):
         if Path(name_or_file).is_file():
             return Path(name_or_file)
-    reject_manual_model(str(name_or_file))
-    if str(name_or_file) not in {model.name for model in PUBLISHED}:
-        raise InputError(
-            f"{name_or_file}: no such model file; `higherhrnet models` lists the published models"
-        )
     from higherhrnet.zoo.fetch import fetch_model  # takes 0.1 s to import
+    from higherhrnet.zoo.manual import reject_manual_model
+    from higherhrnet.zoo.published import published_model
 
+    reject_manual_model(str(name_or_file))
     return fetch_model(published_model(str(name_or_file)))
 
 

@@ -18,7 +18,13 @@ import pytest
 import torch
 
 from higherhrnet.arrays import FloatArray
-from higherhrnet.engines.base import Engine, EngineName, EngineOptions, Precision
+from higherhrnet.engines.base import (
+    Engine,
+    EngineName,
+    EngineOptions,
+    Precision,
+    run_in_parts,
+)
 from higherhrnet.engines.load import fastest_engine, load_engine
 from higherhrnet.engines.torch import TorchEngine
 from higherhrnet.errors import InputError
@@ -312,6 +318,7 @@ def test_auto_selects_the_fastest_engine_that_runs_the_model(
 
     monkeypatch.setattr("higherhrnet.engines.load.find_spec", find)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    monkeypatch.setattr("higherhrnet.hardware._ROCM_DRIVER", Path("/"))  # exists
     path = resolve_model(model) if model == "default" else Path(model)
     assert fastest_engine(path, precision) == expected
 
@@ -369,3 +376,32 @@ def test_a_safetensors_file_needs_no_torch(
     expected = load(small_model.onnx, "onnxruntime")(np.full((1, 3, 64, 64), 0.5, np.float32))
     sums = json.loads(result.stdout)
     assert sums == pytest.approx([float(maps.sum()) for maps in expected], rel=1e-3)
+
+
+def test_large_batches_are_processed_in_parts() -> None:
+    sizes: list[int] = []
+
+    def run(images: FloatArray) -> list[FloatArray]:
+        sizes.append(len(images))
+        return [images[:, :1], images.mean((1, 2, 3), keepdims=True)]
+
+    for side, expected in ((512, [1, 1, 1, 1, 1]), (256, [4, 1]), (64, [5]), (1024, [1] * 5)):
+        images = np.random.default_rng(0).random((5, 3, side, side), np.float32)
+        sizes.clear()
+        first, mean = run_in_parts(run, images)
+        assert sizes == expected
+        assert np.array_equal(first, images[:, :1])
+        assert np.array_equal(mean, images.mean((1, 2, 3), keepdims=True))
+
+
+def test_both_views_of_a_large_image_give_the_same_maps_in_one_call_and_in_two(
+    small_model: ModelFiles,
+) -> None:
+    import onnxruntime
+
+    views = np.random.default_rng(0).standard_normal((2, 3, 512, 544)).astype(np.float32)
+    session = onnxruntime.InferenceSession(small_model.onnx, providers=["CPUExecutionProvider"])
+    expected = session.run(None, {"images": views})
+    for ours, together in zip(load(small_model.onnx, "onnxruntime")(views), expected, strict=True):
+        assert ours.shape == together.shape
+        np.testing.assert_allclose(ours, together, rtol=1e-5, atol=1e-6)

@@ -70,6 +70,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture(autouse=True)
 def downloads_are_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HIGHERHRNET_OFFLINE")  # other tests must not download anything
+    monkeypatch.delenv("HIGHERHRNET_MIRROR", raising=False)
 
 
 @pytest.fixture

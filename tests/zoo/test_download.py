@@ -2,6 +2,7 @@
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -167,8 +168,23 @@ def test_an_unreachable_server_is_reported(server: Server, tmp_path: Path) -> No
     model = tiny_model(server)
     server.shutdown()
     server.server_close()
-    with pytest.raises(InputError, match=r"connection failed .* same command again"):
+    with pytest.raises(InputError, match=r"connection failed .* same command again .*/tiny\.pth$"):
         download_model(model, tmp_path)
+
+
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_a_mirror_replaces_the_published_address(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slash: str
+) -> None:
+    folder = f"http://127.0.0.1:{server.server_port}/weights"
+    model = replace(tiny_model(server, f"sha256:{SHA256}"), url="http://127.0.0.1:9/none.pth")
+    server.files = {"/weights/tiny.pth": CONTENT}
+    server.content = b"another file"
+    monkeypatch.setenv("HIGHERHRNET_MIRROR", folder + slash)
+    assert download_model(model, tmp_path).read_bytes() == CONTENT
+    server.files = {"/weights/tiny.pth": CONTENT[:-1] + b"?"}
+    with pytest.raises(InputError, match=rf"^{folder}/tiny\.pth: .* not the published one"):
+        download_model(model, tmp_path / "other")
 
 
 def test_only_http_is_supported(tmp_path: Path) -> None:

@@ -24,7 +24,6 @@ from higherhrnet.io.weights import read_weights
 from higherhrnet.network.checkpoint import to_arrays
 from higherhrnet.network.higherhrnet import HigherHRNet
 from higherhrnet.synthetic.scenes import draw_scene
-from higherhrnet.zoo import resolve
 from higherhrnet.zoo.check_links import check_links
 from higherhrnet.zoo.convert import convert_weights
 from higherhrnet.zoo.fetch import fetch_model
@@ -207,6 +206,14 @@ def test_a_cache_that_cannot_be_written_is_reported(
         fetch_model(publish(server, authors_stream(network())))
 
 
+def test_a_converted_file_that_cannot_be_written_is_reported_with_the_way_out(
+    server: Server, cache: Path
+) -> None:
+    (cache / "tiny.safetensors").mkdir(parents=True)  # permissions do not apply to root
+    with pytest.raises(InputError, match=r"cannot be written.*set HIGHERHRNET_CACHE to another"):
+        fetch_model(publish(server, authors_stream(network())))
+
+
 def test_a_backbone_is_no_model_for_prediction() -> None:
     with pytest.raises(InputError, match="--init imagenet-w32"):
         resolve_model("imagenet-w32")
@@ -216,7 +223,6 @@ def test_a_model_in_the_cache_needs_no_network(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entry = publish(server, authors_stream(network()))
-    monkeypatch.setattr(resolve, "PUBLISHED", (entry,))
     monkeypatch.setattr("higherhrnet.zoo.published.PUBLISHED", (entry,))
     path = resolve_model("tiny")
     monkeypatch.setenv("HIGHERHRNET_OFFLINE", "1")

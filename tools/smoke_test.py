@@ -58,7 +58,7 @@ def serve(folder: Path) -> None:
             headers = {"Content-Type": "image/png"}
             request = urllib.request.Request(f"{address}/poses", image, headers)
             with urllib.request.urlopen(request, timeout=60) as response:
-                print(f"  {len(json.load(response)['people'])} people")
+                print(f"  {len(json.load(response)['annotations'])} people")
         finally:
             process.kill()
 

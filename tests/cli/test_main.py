@@ -352,6 +352,7 @@ def test_drawings_of_images_that_differ_only_in_their_suffix_are_kept_apart(
 
 
 def test_convert_info_and_models(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
     import torch
 
     from higherhrnet.network.higherhrnet import HigherHRNet

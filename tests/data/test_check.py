@@ -175,6 +175,7 @@ def test_crowded_images_and_masked_people_are_notes(scenes: Path) -> None:
 def test_command_reports_findings_and_draws_samples(
     scenes: Path, tmp_path: Path, run_main: RunMain
 ) -> None:
+    pytest.importorskip("torch")
     run = partial(run_main, "check-data")
     flags = ["--samples", 5, "--size", 64, "--augment.paste", 1, "--augment.color", 1]
     valid = run(scenes, "--out", tmp_path / "out", *flags)

@@ -164,6 +164,7 @@ def one_keypoint(person: Person) -> None:
 def test_a_dataset_with_all_faults_lists_each_with_its_count(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    pytest.importorskip("torch")
     path = write_scenes(
         tmp_path, 40, seed=3, height=256, width=288, people=(1, 1), crowd=0, objects=(0, 0)
     )

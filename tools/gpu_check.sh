@@ -27,7 +27,7 @@ step() {
 
 if [ -n "${SMALL:-}" ]; then
     width=4 sizes=64 people="1" precisions="f32" runs=1 limit=300
-    training="--batch-size 1 --runs 1"
+    training="--batch-size 1 --size 64 --runs 1"
     tests="tests/inference/test_gpu_pixels.py"
 else
     width=32 sizes=512 people="5 30" precisions="bf16 f16 f32" runs=3 limit=0

@@ -42,11 +42,47 @@ def decode(
 
 
 def assert_same_people(
+    scales: Mapping[float, Sequence[FloatArray]],
+    config: InferenceConfig,
+    convention: Convention = "reference",
+) -> None:
+    header = Header(ModelConfig(), input=InputConfig(256, convention=convention))
+    poses, expected = decode(header, scales, config)
+    assert len(poses) == len(expected) > 0
+    np.testing.assert_allclose(poses.scores, expected.scores, atol=1e-5)
+    np.testing.assert_allclose(poses.keypoint_scores, expected.keypoint_scores, atol=1e-5)
+    np.testing.assert_allclose(poses.keypoints, expected.keypoints, atol=1e-3)
+
+
+@pytest.mark.parametrize("people", [1, 5, 30])
+@pytest.mark.parametrize("flip", [True, False])
+@pytest.mark.parametrize("project", [True, False])
+def test_people_equal_those_of_numpy(people: int, flip: bool, project: bool) -> None:
+    outputs = synthesize_outputs(people, *SIZE, people, flip=flip)
+    assert_same_people({1.0: outputs}, InferenceConfig(flip=flip, project=project))
+
+
+@pytest.mark.parametrize(
+    "decoding",
+    [
+        DecodeConfig(position_weight=2.0),
+        DecodeConfig(peak_window=7, max_people=4, min_peak=0.3),
+        DecodeConfig(adjust=False, refine=False),
+    ],
+    ids=["positions as tags", "few peaks", "without adjustment and refinement"],
+)
+@pytest.mark.parametrize("convention", ["reference", "udp"])
+def test_settings_have_the_same_effect(decoding: DecodeConfig, convention: Convention) -> None:
+    outputs = synthesize_outputs(5, *SIZE, 0)
+    assert_same_people({1.0: outputs}, InferenceConfig(decode=decoding), convention)
+
+
+@pytest.mark.parametrize("channels", [34, 18], ids=["a tag map per keypoint", "one tag map"])
+def test_scales_are_merged_alike(channels: int) -> None:
     low, high = synthesize_outputs(4, *SIZE, 0)
     small_low, small_high = synthesize_outputs(4, 128, 160, 0)
-    for channels in (34, 18):
-        scales = {0.5: [small_low[:, :channels], small_high], 1.0: [low[:, :channels], high]}
-        assert_same_people(scales, InferenceConfig(scales=(0.5, 1.0)))
+    scales = {0.5: [small_low[:, :channels], small_high], 1.0: [low[:, :channels], high]}
+    assert_same_people(scales, InferenceConfig(scales=(0.5, 1.0)))
 
 
 def test_many_missing_keypoints_are_found_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:

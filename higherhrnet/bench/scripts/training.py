@@ -38,6 +38,7 @@ def main(
     train: str | None = None,
     recipe: str = "coco-w32-512",
     batch_size: int | None = None,
+    size: int | None = None,
     compile: bool = False,
     precision: TrainPrecision = "auto",
     runs: int = 5,
@@ -48,18 +49,20 @@ def main(
         train: ANNOTATIONS[,IMAGES] as in `higherhrnet train` (default: synthetic scenes, 640×480).
         recipe: The name of the recipe.
         batch_size: Number of images per step (default: that of the recipe).
+        size: Side of a crop in pixels (default: that of the recipe).
         compile: Compile the network with torch.compile.
         precision: The arithmetic of the network; auto as in `higherhrnet train`.
         runs: Number of measured batches and steps, after two of each for warm-up.
     """
     with TemporaryDirectory() as folder, process_group() as group:
         config = RECIPES[recipe]
-        size = batch_size or config.optim.batch_size
+        batch_size = batch_size or config.optim.batch_size
         train = train or str(write_scenes(Path(folder), 32, height=480, width=640))
         config = replace(
             config,
+            input=replace(config.input, size=size or config.input.size),
             data=replace(config.data, train=(train,), workers=0),
-            optim=replace(config.optim, batch_size=size),
+            optim=replace(config.optim, batch_size=batch_size),
             run=replace(config.run, compile=compile, precision=precision),
         )
         state = TrainState(config, load_dataset(config.data), group)
@@ -73,9 +76,11 @@ def main(
     measured = {
         part: Measurement.of(1e3 * value for value in each[2:]) for part, each in seconds.items()
     }
-    settings = f"batch size {size}, {state.config.run.precision}"
+    side, arithmetic = state.config.input.size, state.config.run.precision
+    settings = f"batch size {batch_size}, {side} pixels, {arithmetic}"
     print(f"{recipe}, {settings}, {group.device}, {usable_cores()} cores\n")
-    rows = [[part, each, f"{1e3 * size / each.median:.1f}"] for part, each in measured.items()]
+    images = 1e3 * batch_size
+    rows = [[part, each, f"{images / each.median:.1f}"] for part, each in measured.items()]
     print(markdown_table(["part", "ms per batch", "images/s"], rows))
 
 

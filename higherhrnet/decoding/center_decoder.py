@@ -141,7 +141,7 @@ def decode_centers(
         a peak, they are at their regressed positions with the value of the heatmap there.
     """
     regressed = regress_poses(maps, skeleton, config, first_pixel_center)
-    heatmaps, _ = maps.merged.upsampled(margin=config.peak_window // 2)
+    heatmaps, _ = maps.merged.upsampled()
     bounds = heatmaps.block_maxima()[:, 0]
     peaks = find_peaks(heatmaps, bounds, config.min_peak, config.peak_window, config.max_people)
     positions = locate_between_pixels(heatmaps, peaks.keypoint, peaks.x, peaks.y)
@@ -174,7 +174,7 @@ def regress_poses(
         keypoints.append(at_centers.astype(np.float32))
         centers.append(values)
     found = np.concatenate(keypoints)
-    heatmaps, _ = maps.merged.upsampled(margin=0)
+    heatmaps, _ = maps.merged.upsampled()
     pixels = np.floor(found - first_pixel_center + 0.5).astype(np.intp)
     x, y = pixels[..., 0].clip(0, heatmaps.width - 1), pixels[..., 1].clip(0, heatmaps.height - 1)
     k = np.broadcast_to(np.arange(len(skeleton)), x.shape)

@@ -16,7 +16,7 @@ class CenterDecodeConfig:
 
     min_center: float = 0.2
     """Value of the center heatmap above which a local maximum is the center of a person, 0 to 1."""
-    max_similarity: float = 0.5
+    max_similarity: float = 0.4
     """Object Keypoint Similarity of two poses, 0 to 1, above which they are of the same person;
     only the pose with the higher score is kept. They are compared after each keypoint has moved to
     its best peak, which several people may share."""

@@ -98,7 +98,8 @@ def quantize(
         before, after = measure_latencies(pair, inputs)
         heatmaps, others = map_errors(pair[1], samples, predictor.header)
         ap = (ap_before[name], ap_after[name]) if check else None
-        errors = {f"{predictor.header.model.head.removesuffix('s')}_error": others}
+        kind = "tag" if predictor.header.model.has_tags else "offset"
+        errors = {f"{kind}_error": others}
         engines[name] = EngineReport((before, after), ap, heatmaps, **errors)
     return QuantizationReport(
         calibration_images=len(used),

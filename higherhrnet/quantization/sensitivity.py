@@ -75,5 +75,7 @@ def _split(maps: Sequence[FloatArray], header: Header) -> tuple[FloatArray, Floa
     if header.model.head == "offsets":
         return maps[0].ravel(), maps[1].ravel()
     count = len(header.skeleton)
+    if header.model.has_offsets:  # centers and offsets, which remain in float, are last
+        maps = maps[:-1]
     heatmaps = np.concatenate([output[:, :count].ravel() for output in maps])
     return heatmaps, maps[0][:, count:].ravel()

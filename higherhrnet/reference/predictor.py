@@ -57,6 +57,7 @@ class ReferencePredictor(Predictor):
         model, header = checkpoint.load(path)
         if (
             not isinstance(model, HigherHRNet)
+            or header.model.has_offsets
             or len(model.config.deconv_kernels) != 1
             or not model.config.tag_per_keypoint
         ):

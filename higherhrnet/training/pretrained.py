@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from higherhrnet.graph.stem_tables import MOVENET_HEATMAPS
 from higherhrnet.io.torch_file.reader import read_torch_file
 from higherhrnet.io.weights import Weights
 from higherhrnet.network.checkpoint import load_weights
@@ -62,7 +61,7 @@ def _has_movenet_heads(model: HRNet) -> bool:
     return (
         isinstance(model, HigherHRNet)
         and model.center_head is not None
-        and model.config.num_keypoints == MOVENET_HEATMAPS
+        and model.config.num_keypoints == model.num_heatmaps
     )
 
 

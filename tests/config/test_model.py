@@ -10,6 +10,7 @@ import pytest
 from safetensors import safe_open
 
 import higherhrnet
+from higherhrnet.config.centers import CenterDecodeConfig
 from higherhrnet.config.header import Header
 from higherhrnet.config.inference import DecodeConfig, InferenceConfig
 from higherhrnet.config.model import InputConfig, ModelConfig
@@ -207,12 +208,13 @@ def metadata_of(path: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize("name", ["default.onnx", "default.safetensors"])
 def test_the_header_of_the_bundled_model_is_read(name: str) -> None:
-    """The header of the bundled model has field names of earlier versions."""
     header = Header.from_metadata(metadata_of(ZOO / name), name)
     assert (header.model.stem, header.model.width, header.input.size) == ("movenet", 24, 320)
-    assert (header.inference.size, header.inference.scales) == (256, (1, 2))
+    assert (header.model.head, header.model.deconv_kernels) == ("tags-and-offsets", ())
+    assert (header.inference.size, header.inference.scales) == (384, (1, 0.5))
     decode = header.inference.decode
-    assert (decode.position_weight, decode.min_peak, decode.peak_window) == (0.7, 0.2, 9)
+    assert (decode.min_score, decode.peak_window) == (0.1, 3)
+    assert decode.centers == CenterDecodeConfig()
     training = header.training
     assert (training["images"], training["batch_size"]) == (5154, 8)
     assert "Apache-2.0" in training["license"] and "346" in training["metrics"]

@@ -26,7 +26,7 @@ from tests.conftest import ModelFiles
 torch = pytest.importorskip("torch")
 
 from higherhrnet.network import checkpoint
-from higherhrnet.network.build import build_network
+from higherhrnet.network.higherhrnet import HigherHRNet
 
 EVERYBODY = DecodeConfig(
     min_peak=0.0, centers=CenterDecodeConfig(min_center=0.6, max_similarity=1.0)
@@ -38,7 +38,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> ModelFiles:
     """A small untrained network that predicts tags and offsets and finds several people."""
     torch.manual_seed(0)
     config = ModelConfig(4, modules=(1, 1, 1), blocks=1, deconv_blocks=1, head="tags-and-offsets")
-    network = build_network(config).eval()
+    network = HigherHRNet.from_config(config).eval()
+    head = network.center_head
+    assert head
     for module in network.modules():
         if isinstance(module, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
             torch.nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
@@ -46,9 +48,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> ModelFiles:
         coarse, fine, centers = network(torch.randn(1, 3, 64, 64))
         for final, maps in zip(network.final_layers, (coarse, fine), strict=True):
             final.weight /= 4 * maps[:, :17].std()
-        network.center_head.offsets[3].weight /= centers[:, 1:].std() / 3
-        network.center_head.centers[3].weight /= 10  # sigmoids of 1 would be equal
-        network.center_head.centers[3].bias.zero_()
+        head.offsets[3].weight /= centers[:, 1:].std() / 3
+        head.centers[3].weight /= 10  # sigmoids of 1 would be equal
+        head.centers[3].bias.zero_()
     header = Header(
         config, input=InputConfig(64), inference=InferenceConfig(align_flip=True, decode=EVERYBODY)
     )

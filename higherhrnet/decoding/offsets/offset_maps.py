@@ -99,12 +99,13 @@ def merge_views(levels: Sequence[FloatArray], flip_index: Sequence[int]) -> Scal
 
 def merge_offsets(offsets: FloatArray, flip_index: Sequence[int]) -> FloatArray:
     """Averages the offsets of the views: (V, 2K, h, w) → (2K, h, w); see `merge_views`."""
+    plain: FloatArray = offsets[0]
     if len(offsets) == 1:
-        return offsets[0]
+        return plain
     x_and_y = (2 * np.asarray(flip_index)[:, None] + np.arange(2)).ravel()
     flipped = flip_horizontally(offsets[1])[x_and_y]
     np.negative(flipped[::2], out=flipped[::2])
-    return _mean(offsets[0], flipped)
+    return _mean(plain, flipped)
 
 
 def _mean(plain: FloatArray, flipped: FloatArray) -> FloatArray:

@@ -150,8 +150,9 @@ def read_center_head(source: Path) -> dict[str, Tensor]:
     weights = _convert(_read_arrays(source), _HEAD_NAMES)
     try:
         for name, middle in (("offsets.3.weight", 0.0), ("offsets.3.bias", 0.5)):
-            by_keypoint = weights[name].unflatten(0, (-1, 2))
-            weights[name] = middle - by_keypoint.flip(1).flatten(0, 1)
+            last = weights[name]
+            by_keypoint = last.reshape(-1, 2, *last.shape[1:])
+            weights[name] = middle - by_keypoint.flip(1).reshape(last.shape)
     except KeyError as error:
         raise InputError(f"{source}: has no weights of MoveNet's offsets: {error}") from error
     return weights

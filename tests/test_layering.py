@@ -48,7 +48,7 @@ ROOMS: dict[str, set[str]] = {
     "data": {*BASE, "io"},
     "training": {
         *BASE, "io", "visualization", "zoo", "network", "engines", "inference", "evaluation",
-        "data",
+        "data", "decoding",
     },
 }  # fmt: skip
 """The folders of the package, and the folders that each may import, also within functions. `root`

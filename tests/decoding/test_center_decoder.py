@@ -79,7 +79,7 @@ def test_exact_maps_give_exact_people(flip: bool) -> None:
 
 def test_two_scales_find_a_person_once() -> None:
     people = people_in()
-    half = exact_outputs(people / 2, (SIZE[0] // 2, SIZE[1] // 2), True)
+    half = exact_outputs(people / np.float32(2), (SIZE[0] // 2, SIZE[1] // 2), True)
     poses = decode({1.0: exact_outputs(people, SIZE, True), 0.5: half})
     assert len(poses) == 2
     assert np.abs(poses.keypoints - (people - 0.5)).max() < 2.5

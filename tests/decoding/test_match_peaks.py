@@ -48,7 +48,7 @@ def test_equals_a_loop_over_all_pairs(seed: int, people: int) -> None:
     rng = np.random.default_rng(seed)
     poses = rng.uniform(0, 50, (people, 5, 2)).astype(np.float32)
     keypoint = np.sort(rng.integers(0, 5, 60)).tolist()
-    peaks = peaks_of(keypoint, rng.uniform(0.1, 1, 60))
+    peaks = peaks_of(keypoint, rng.uniform(0.1, 1, 60).astype(np.float32))
     positions = rng.uniform(0, 50, (60, 2)).astype(np.float32)
     assigned = match_peaks(peaks, positions, poses, 0.3, 0.05)
     assert assigned.tolist() == naive_greedy(peaks, positions, poses, 0.3, 0.05)
@@ -59,7 +59,9 @@ def test_equals_a_loop_over_all_pairs(seed: int, people: int) -> None:
 def test_several_people_may_share_their_best_peak(seed: int) -> None:
     rng = np.random.default_rng(seed)
     poses = rng.uniform(0, 50, (6, 5, 2)).astype(np.float32)
-    peaks = peaks_of(np.sort(rng.integers(0, 4, 12)).tolist(), rng.uniform(0.1, 1, 12))
+    peaks = peaks_of(
+        np.sort(rng.integers(0, 4, 12)).tolist(), rng.uniform(0.1, 1, 12).astype(np.float32)
+    )
     positions = rng.uniform(0, 50, (12, 2)).astype(np.float32)
     match = match_values(peaks, positions, poses, 0.3)
     best = best_peaks(peaks, match, 5, 0.05)
@@ -71,8 +73,12 @@ def test_several_people_may_share_their_best_peak(seed: int) -> None:
 
 def test_nobody_and_no_peak() -> None:
     poses = np.ones((2, 3, 2), np.float32)
-    assert (match_peaks(peaks_of([], []), np.zeros((0, 2)), poses, 1, 0) == -1).all()
-    assert match_peaks(peaks_of([0], [1]), np.zeros((1, 2)), poses[:0], 1, 0).shape == (0, 3)
+    positions = np.zeros((1, 2), np.float32)
+    assert (match_peaks(peaks_of([], []), positions[:0], poses, 1, 0) == -1).all()
+    assert match_peaks(peaks_of([0], [1]), positions, poses[:0], 1, 0).shape == (
+        0,
+        3,
+    )
 
 
 def test_of_equal_peaks_the_first_is_taken() -> None:

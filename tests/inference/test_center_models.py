@@ -48,9 +48,11 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> ModelFiles:
         coarse, fine, centers = network(torch.randn(1, 3, 64, 64))
         for final, maps in zip(network.final_layers, (coarse, fine), strict=True):
             final.weight /= 4 * maps[:, :17].std()
-        head.offsets[3].weight /= centers[:, 1:].std() / 3
-        head.centers[3].weight /= 10  # sigmoids of 1 would be equal
-        head.centers[3].bias.zero_()
+        for branch, divisor in ((head.offsets, centers[:, 1:].std() / 3), (head.centers, 10)):
+            last = branch[3]
+            assert isinstance(last, torch.nn.Conv2d) and last.bias is not None
+            last.weight /= divisor  # sigmoids of 1 would be equal
+            last.bias.zero_()
     header = Header(
         config, input=InputConfig(64), inference=InferenceConfig(align_flip=True, decode=EVERYBODY)
     )

@@ -94,7 +94,7 @@ def test_centers_and_offsets_are_learned() -> None:
     for _ in range(60):
         losses = learner(batch)
         optimizer.zero_grad()
-        sum(losses.values()).backward()  # type: ignore[union-attr]
+        sum(losses.values()).backward()
         optimizer.step()
         history.append({name: loss.item() for name, loss in losses.items()})
     for name in ("center_4", "offset_4", "heatmap_2"):

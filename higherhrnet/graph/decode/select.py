@@ -24,8 +24,8 @@ def select(
         strong = (scores >= config.min_score).nonzero()
         keypoints, scores = keypoints.take(strong), scores.take(strong)
     if config.oks_nms is not None:
-        similar = _pairwise_similarity(program, keypoints, header) > config.oks_nms
-        kept = _suppress(program, similar, scores)
+        similar = pairwise_similarity(program, keypoints, header) > config.oks_nms
+        kept = suppress_people(program, similar, scores)
         keypoints, scores = keypoints.take(kept), scores.take(kept)
     if config.max_results is not None:
         count = scores.size(0).op("Min", config.max_results)
@@ -35,7 +35,7 @@ def select(
     return keypoints, scores
 
 
-def _pairwise_similarity(program: Program, keypoints: Tensor, header: Header) -> Tensor:
+def pairwise_similarity(program: Program, keypoints: Tensor, header: Header) -> Tensor:
     """(P, P) Object Keypoint Similarity of every two people; see `select.pairwise_similarity`."""
     positions, found = keypoints.part(0, 2, 2), keypoints.part(2, 3, 2) > 0
     low = program.where(found, positions, np.float32(np.inf)).min(1)
@@ -50,7 +50,7 @@ def _pairwise_similarity(program: Program, keypoints: Tensor, header: Header) ->
     return (scaled.op("Neg").op("Exp") * compared).sum(2) / compared.sum(2).op("Max", 1)
 
 
-def _suppress(program: Program, similar: Tensor, scores: Tensor) -> Tensor:
+def suppress_people(program: Program, similar: Tensor, scores: Tensor) -> Tensor:
     """The indices of people who are not similar to a person of a higher score that is kept."""
     people = program.arange(scores.size(0))
     order = program.top_k(scores, scores.size(0))[1]

@@ -46,7 +46,7 @@ def pairwise_similarity(program: Program, keypoints: Tensor, header: Header) -> 
     offset = positions.expand_dims(1) - positions
     variances = np.square(2 * np.array(header.skeleton.sigmas, np.float32))
     scaled = (offset * offset).sum(3) / (areas.expand_dims(2) * (2 * variances))
-    compared = (found.expand_dims(1) & found).reshape(0, 0, -1).cast(np.float32)
+    compared = (found.expand_dims(1) & found).op("Squeeze", np.array([3])).cast(np.float32)
     return (scaled.op("Neg").op("Exp") * compared).sum(2) / compared.sum(2).op("Max", 1)
 
 

@@ -18,6 +18,7 @@ from onnx import helper, numpy_helper
 
 from higherhrnet import Poses, Predictor
 from higherhrnet.arrays import FloatArray, Image
+from higherhrnet.config.centers import CenterDecodeConfig
 from higherhrnet.config.header import Header
 from higherhrnet.config.inference import DecodeConfig, InferenceConfig
 from higherhrnet.config.model import InputConfig, ModelConfig
@@ -105,10 +106,10 @@ def assert_same(poses: Poses, expected: Poses) -> None:
 def maps_of(header: Header, people: int, seed: int) -> list[FloatArray]:
     """Synthetic outputs of the network that a header describes."""
     flip, count = header.inference.flip, len(header.skeleton)
-    synthesize = SYNTHESIZERS[header.model.head]
-    coarse, fine = synthesize(people, HEIGHT, WIDTH, seed, header.skeleton, flip)
-    if header.model.head == "offsets":
-        return [coarse, fine]
+    outputs = SYNTHESIZERS[header.model.head](people, HEIGHT, WIDTH, seed, header.skeleton, flip)
+    if header.model.head != "tags":
+        return list(outputs)
+    coarse, fine = outputs
     levels = [coarse[:, : count + header.model.num_tags], fine]
     return levels[: len(header.model.strides)]
 
@@ -136,6 +137,7 @@ def header_of(
 @pytest.mark.parametrize("people", [0, 1, 5, 30])
 def test_the_people_of_synthetic_maps_are_found(people: int) -> None:
     assert compare_on_maps(header_of(), people) >= people
+    compare_on_maps(header_of(oks_nms=0.5), people)
 
 
 @pytest.mark.parametrize(
@@ -222,6 +224,28 @@ def test_offset_models_find_the_same_people(
     poses = session_of(model, replace(header, inference=config))(image)
     assert len(poses) == len(expected)
     assert (np.abs(poses.keypoints - expected.keypoints).max(-1) < 0.1).mean() > 0.95
+
+
+@pytest.mark.parametrize("people", [0, 1, 5, 30])
+def test_peaks_are_assigned_to_people_by_their_centers(people: int) -> None:
+    header = header_of(model=ModelConfig(head="tags-and-offsets"))
+    assert (compare_on_maps(header, people) > 0) == (people > 0)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        header_of(flip=False),
+        header_of(max_people=3),
+        header_of(peak_window=9, min_peak=0.4, min_score=0.4),
+        header_of(centers=CenterDecodeConfig(0.5, 0.2, 0.5, 0.2)),
+        replace(header_of(), input=InputConfig(convention="unbiased")),
+    ],
+    ids=lambda header: "",
+)
+def test_the_settings_of_models_with_centers_are_applied(header: Header) -> None:
+    header = replace(header, model=ModelConfig(head="tags-and-offsets"))
+    assert compare_on_maps(header, 8, seed=1) > 0
 
 
 def test_matching_is_not_supported() -> None:

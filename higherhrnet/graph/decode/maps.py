@@ -41,7 +41,26 @@ def merge_maps(
         scales: for each scale the network's outputs, coarse to fine, as in `aggregate.aggregate`.
         header: the header of the model.
     """
+    heatmaps, factors, size = merge_heatmaps(program, scales, header)
     finest, coarsest = min(header.model.strides), max(header.model.strides)
+    base = 1.0 if 1.0 in scales else next(iter(scales))
+    tags = _tags(program, scales[base][0], header)
+    tag_factors: tuple[int, ...] = ()
+    for factor in (coarsest / finest, size * finest):
+        tags, tag_factors = _upsample(tags, tag_factors, factor)
+    num_tags = 1 + header.inference.flip + 2 * (header.inference.decode.position_weight > 0)
+    return TagMaps(heatmaps, factors, tags, tag_factors, size, num_tags)
+
+
+def merge_heatmaps(
+    program: Program, scales: Mapping[float, Sequence[Tensor]], header: Header
+) -> tuple[Tensor, tuple[int, ...], float]:
+    """Merges the heatmaps of strides, views and scales.
+
+    Returns:
+        The heatmaps, their factors and their size; see `TagMaps`.
+    """
+    finest = min(header.model.strides)
     base = 1.0 if 1.0 in scales else next(iter(scales))
     sizes = {scale: scale / base / finest for scale in scales}  # of heatmaps, as `TagMaps.size`
     size = 1.0 if header.inference.project else max(sizes.values())
@@ -52,12 +71,7 @@ def merge_maps(
     else:
         resized = [resize(maps, size / sizes[scale]) for scale, maps in merged.items()]
         heatmaps = _mean(resized)
-    tags = _tags(program, scales[base][0], header)
-    tag_factors: tuple[int, ...] = ()
-    for factor in (coarsest / finest, size / sizes[base]):
-        tags, tag_factors = _upsample(tags, tag_factors, factor)
-    num_tags = 1 + header.inference.flip + 2 * (header.inference.decode.position_weight > 0)
-    return TagMaps(heatmaps.transpose(1, 0, 2, 3), factors, tags, tag_factors, size, num_tags)
+    return heatmaps.transpose(1, 0, 2, 3), factors, size
 
 
 def resize(maps: Tensor, factor: float) -> Tensor:
@@ -76,7 +90,7 @@ def unflip(maps: Tensor, header: Header, count: int) -> Tensor:
 
 def _heatmaps(program: Program, levels: Sequence[Tensor], header: Header) -> Tensor:
     """(1, K, h, w) mean of the heatmaps of all strides and views, at the size of the finest."""
-    count, strides = len(header.skeleton), header.model.strides
+    count, strides = len(header.skeleton), header.model.strides[: len(levels)]
     means = []
     for level, stride in zip(levels, strides, strict=True):
         views = [level.take(np.int64(view)) for view in range(1 + header.inference.flip)]

@@ -90,15 +90,23 @@ def _merge_views(
     program: Program, levels: Sequence[Tensor], header: Header, stride: float
 ) -> ScaleOffsets:
     """Averages the views of one scale; see `offset_maps.merge_views`."""
-    heatmaps, offsets = (level.take(np.int64(0)) for level in levels)
-    if header.inference.flip:
-        count, index = len(header.skeleton), np.array(header.skeleton.flip_index)
-        flipped_heatmaps, flipped = (level.take(np.int64(1)).flip(2) for level in levels)
-        heatmaps = (heatmaps + flipped_heatmaps.take(np.append(index, count))) * 0.5
-        signs = np.tile(np.array([-1, 1], np.float32), count).reshape(-1, 1, 1)
-        flipped = flipped.take((2 * index[:, None] + np.arange(2)).ravel()) * signs
-        offsets = (offsets + flipped) * 0.5
+    views = range(1 + header.inference.flip)
+    heatmaps, *flipped = (levels[0].take(np.int64(view)) for view in views)
+    if flipped:
+        index = np.append(header.skeleton.flip_index, len(header.skeleton))
+        heatmaps = (heatmaps + flipped[0].flip(2).take(index)) * 0.5
+    offsets = average_offsets([levels[1].take(np.int64(view)) for view in views], header)
     return ScaleOffsets(heatmaps, offsets, stride)
+
+
+def average_offsets(views: Sequence[Tensor], header: Header) -> Tensor:
+    """Averages the (2K, h, w) offsets of the views; the second view is flipped."""
+    if len(views) == 1:
+        return views[0]
+    index = np.array(header.skeleton.flip_index)
+    signs = np.tile(np.array([-1, 1], np.float32), len(index)).reshape(-1, 1, 1)
+    flipped = views[1].flip(2).take((2 * index[:, None] + np.arange(2)).ravel()) * signs
+    return (views[0] + flipped) * 0.5
 
 
 def _regress(
@@ -110,7 +118,13 @@ def _regress(
         (P, K) x and y in pixels of the network's input at scale 1, and (P,) values of the centers.
     """
     config = header.inference.decode
-    found = {scale: _regress_scale(program, maps[scale], header) for scale in maps}
+    minimum, center = config.offsets.min_center, np.int64(len(header.skeleton))
+    found = {
+        scale: regress_at_centers(
+            program, m.heatmaps.take(center), m.offsets, m.stride, minimum, header
+        )
+        for scale, m in maps.items()
+    }
     zero = program.constant(np.zeros(1, np.float32))
     highest = {scale: program.concat([poses[2], zero]).max(0) for scale, poses in found.items()}
     reference = program.where(highest[base] > 0, highest[base], np.float32(1))
@@ -122,12 +136,28 @@ def _regress(
     return x, y, centers
 
 
-def _regress_scale(
-    program: Program, maps: ScaleOffsets, header: Header
+def regress_at_centers(
+    program: Program,
+    heatmap: Tensor,
+    offsets: Tensor,
+    stride: float,
+    min_center: float,
+    header: Header,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Finds the centers of one scale, from high to low, and the poses at them."""
+    """Finds the centers of one scale, from high to low, and the poses at them.
+
+    Args:
+        program: the program.
+        heatmap: (h, w) heatmap of the centers.
+        offsets: (2K, h, w) offsets in cells.
+        stride: pixels of the result per cell.
+        min_center: the value that a center must exceed.
+        header: the header of the model.
+
+    Returns:
+        (P, K) x and y in pixels, and (P,) values of the centers.
+    """
     config, first = header.inference.decode, FIRST_PIXEL_CENTER[header.input.convention]
-    heatmap = maps.heatmaps.take(np.int64(len(header.skeleton)))
     height, width = heatmap.size(0), heatmap.size(1)
     mean_side = (height + width).cast(np.float32) / 2
     repeats = program.constant(np.int64(1))
@@ -140,16 +170,16 @@ def _regress_scale(
 
     maxima = program.loop(repeats, [heatmap.reshape(1, 1, height, width)], widen)[0]
     values = heatmap.reshape(-1)
-    is_peak = values.equals(maxima.reshape(-1)) & (values > config.offsets.min_center)
+    is_peak = values.equals(maxima.reshape(-1)) & (values > min_center)
     cells = is_peak.nonzero()
     count = cells.size(0).op("Min", config.max_people)
     centers, order = program.top_k(values.take(cells), count)
     cells = cells.take(order)
-    at_centers = maps.offsets.reshape(-1, 2, height * width).take(cells, 2)  # (K, 2, P)
+    at_centers = offsets.reshape(-1, 2, height * width).take(cells, 2)  # (K, 2, P)
     axes = []
     for axis, position in enumerate((cells % width, cells // width)):
         offset = at_centers.take(np.int64(axis), 1).transpose(1, 0)
-        axes.append((position.cast(np.float32).expand_dims(1) - offset + first) * maps.stride)
+        axes.append((position.cast(np.float32).expand_dims(1) - offset + first) * stride)
     return axes[0], axes[1], centers
 
 

@@ -14,6 +14,7 @@ from higherhrnet.config.model import HeadName
 from higherhrnet.decoding.decoders import load_decoder
 from higherhrnet.errors import require
 from higherhrnet.geometry import STRIDE
+from higherhrnet.graph.decode.centers import decode_centers
 from higherhrnet.graph.decode.offsets import check_offset_settings, decode_offsets
 from higherhrnet.graph.decode.preprocess import View, network_input, resize_for_network
 from higherhrnet.graph.decode.program import Program, Tensor
@@ -37,6 +38,7 @@ class GraphDecoder:
 DECODERS: dict[HeadName, GraphDecoder] = {
     "tags": GraphDecoder(check_tag_settings, decode_tags),
     "offsets": GraphDecoder(check_offset_settings, decode_offsets),
+    "tags-and-offsets": GraphDecoder(check_tag_settings, decode_centers),
 }
 """The decoding of each head."""
 IMAGE = "image"

@@ -24,8 +24,8 @@ def select(
         strong = (scores >= config.min_score).nonzero()
         keypoints, scores = keypoints.take(strong), scores.take(strong)
     if config.oks_nms is not None:
-        similar = _pairwise_similarity(program, keypoints, header) > config.oks_nms
-        kept = _suppress(program, similar, scores)
+        similar = pairwise_similarity(program, keypoints, header) > config.oks_nms
+        kept = suppress_people(program, similar, scores)
         keypoints, scores = keypoints.take(kept), scores.take(kept)
     if config.max_results is not None:
         count = scores.size(0).op("Min", config.max_results)
@@ -35,7 +35,7 @@ def select(
     return keypoints, scores
 
 
-def _pairwise_similarity(program: Program, keypoints: Tensor, header: Header) -> Tensor:
+def pairwise_similarity(program: Program, keypoints: Tensor, header: Header) -> Tensor:
     """(P, P) Object Keypoint Similarity of every two people; see `select.pairwise_similarity`."""
     positions, found = keypoints.part(0, 2, 2), keypoints.part(2, 3, 2) > 0
     low = program.where(found, positions, np.float32(np.inf)).min(1)
@@ -46,11 +46,11 @@ def _pairwise_similarity(program: Program, keypoints: Tensor, header: Header) ->
     offset = positions.expand_dims(1) - positions
     variances = np.square(2 * np.array(header.skeleton.sigmas, np.float32))
     scaled = (offset * offset).sum(3) / (areas.expand_dims(2) * (2 * variances))
-    compared = (found.expand_dims(1) & found).reshape(0, 0, -1).cast(np.float32)
+    compared = (found.expand_dims(1) & found).op("Squeeze", np.array([3])).cast(np.float32)
     return (scaled.op("Neg").op("Exp") * compared).sum(2) / compared.sum(2).op("Max", 1)
 
 
-def _suppress(program: Program, similar: Tensor, scores: Tensor) -> Tensor:
+def suppress_people(program: Program, similar: Tensor, scores: Tensor) -> Tensor:
     """The indices of people who are not similar to a person of a higher score that is kept."""
     people = program.arange(scores.size(0))
     order = program.top_k(scores, scores.size(0))[1]

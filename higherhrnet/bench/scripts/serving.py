@@ -57,7 +57,9 @@ def repeat(functions: Sequence[Callable[[], object]], seconds: float) -> tuple[f
 @contextmanager
 def running_service(options: EngineOptions, max_queue: int = 64) -> Iterator[int]:
     """Runs the service in a process of its own and yields its port."""
-    flags = [f"--{name}={value}" for name, value in asdict(options).items() if value is not None]
+    values = asdict(options)
+    flags = ["--compile"] if values.pop("compile") else []
+    flags += [f"--{name}={value}" for name, value in values.items() if value is not None]
     flags += ["--port=0", f"--max-queue={max_queue}"]
     command = [sys.executable, "-m", "higherhrnet", "serve", *flags]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

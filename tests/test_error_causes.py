@@ -27,7 +27,7 @@ def test_every_module_with_error_messages_has_a_cause() -> None:
     [
         ("io.images", "<name>: the file is empty"),
         ("cli.options", "--fast excludes --flip and --scales; omit it or them"),
-        ("zoo.resolve", "no such model file; `higherhrnet models` lists the published models"),
+        ("zoo.published", "<name>: no such model file or published model; <hint>"),
         ("serving.json_images", "the body is not valid JSON: <reason>"),
         ("io.torch_file.reader", "not a file of weights written by torch.save, or damaged"),
     ],

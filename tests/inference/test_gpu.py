@@ -14,6 +14,7 @@ from higherhrnet.arrays import Image
 from higherhrnet.config.header import Header
 from higherhrnet.config.inference import InferenceConfig
 from higherhrnet.config.model import InputConfig
+from higherhrnet.decoding.upsample import resize
 from higherhrnet.engines.torch import TorchEngine
 from higherhrnet.errors import InputError
 from higherhrnet.geometry import Convention
@@ -39,24 +40,18 @@ def images_of_two_sizes() -> list[Image]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("config", "convention"),
+    "config",
     [
-        (InferenceConfig(flip=False), None),
-        (InferenceConfig(flip=True), None),
-        (InferenceConfig(flip=True, align_flip=True), None),
-        (InferenceConfig(flip=True, project=False), None),
-        (InferenceConfig(flip=True, scales=(0.5, 1.0)), None),
-        (InferenceConfig(flip=True, project=False), "udp"),
-        (InferenceConfig(flip=True, scales=(0.5, 1.0)), "udp"),
+        InferenceConfig(flip=False),
+        InferenceConfig(flip=True),
+        InferenceConfig(flip=True, align_flip=True),
+        InferenceConfig(flip=True, project=False),
+        InferenceConfig(flip=True, scales=(0.5, 1.0)),
     ],
-    ids=["plain", "flip", "aligned flip", "not projected", "scales", "udp", "udp, scales"],
+    ids=["plain", "flip", "aligned flip", "not projected", "scales"],
 )
-def test_poses_equal_those_of_cpu_processing(
-    config: InferenceConfig, convention: Convention | None
-) -> None:
+def test_poses_equal_those_of_cpu_processing(config: InferenceConfig) -> None:
     model, header = checkpoint.load(torch_weights(resolve_model("default")))
-    if convention:
-        header = replace(header, input=replace(header.input, convention=convention))
     config = replace(config, size=192, decode=header.inference.decode)
     engine = TorchEngine(model.to(DEVICE), DEVICE)
     cpu_predictor = Predictor(engine, header, config)
@@ -69,11 +64,13 @@ def test_poses_equal_those_of_cpu_processing(
         np.testing.assert_allclose(poses.keypoints, expected.keypoints, atol=1e-2)
 
 
-def small_engine(**architecture: object) -> tuple[TorchEngine, Header]:
+def small_engine(
+    convention: Convention = "reference", **architecture: object
+) -> tuple[TorchEngine, Header]:
     torch.manual_seed(0)
     model = HigherHRNet(4, deconv_blocks=1, **architecture).eval()  # type: ignore[arg-type]
     engine = TorchEngine(model.to(DEVICE), DEVICE)
-    return engine, Header(model.config, input=InputConfig(64))
+    return engine, Header(model.config, input=InputConfig(64, convention=convention))
 
 
 @pytest.mark.parametrize("kernels", [(), (4, 4)])
@@ -90,6 +87,22 @@ def test_maps_equal_those_of_cpu_processing_for_any_number_of_strides_and_a_sing
         maps.append(predictor.drawable_maps(image, preprocessed, outputs)[1])
     for name in ("heatmaps", "tags"):
         np.testing.assert_allclose(getattr(maps[0], name), getattr(maps[1], name), atol=1e-5)
+
+
+@pytest.mark.parametrize("scales", [(1.0,), (0.5, 1.0)])
+def test_views_and_strides_are_merged_as_on_the_cpu_with_udp(scales: tuple[float, ...]) -> None:
+    engine, header = small_engine("udp")
+    config = InferenceConfig(size=128, scales=scales)
+    merged = []
+    for processing in (GpuProcessing(engine, header), None):
+        predictor = Predictor(engine, header, config, processing=processing)
+        preprocessed = predictor.preprocess(draw_scene(0, height=128, width=160).image)
+        maps = predictor.merge_maps(preprocessed, predictor.forward([preprocessed])[0])
+        merged.append([np.asarray(maps.heatmaps), np.asarray(maps.tags)])
+    (heatmaps, tags), (expected_heatmaps, expected_tags) = merged
+    np.testing.assert_allclose(tags, expected_tags, atol=1e-5)
+    enlarged = resize(heatmaps, *expected_heatmaps.shape[1:], align_corners=True)
+    np.testing.assert_allclose(enlarged, expected_heatmaps, atol=1e-5)
 
 
 def test_an_error_of_the_device_is_reported_in_one_line() -> None:

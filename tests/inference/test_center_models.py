@@ -22,6 +22,7 @@ from higherhrnet.inference.gpu import GpuProcessing
 from higherhrnet.io.images import read_image, write_image
 from higherhrnet.synthetic.scenes import draw_scene
 from tests.conftest import ModelFiles
+from tests.inference.same_people import assert_same_people
 
 torch = pytest.importorskip("torch")
 
@@ -67,20 +68,13 @@ def image() -> Image:
     return draw_scene(0, height=96, width=130).image
 
 
-def assert_equal(poses: Poses, expected: Poses) -> None:
-    assert len(poses) == len(expected) > 1
-    order, wanted = np.argsort(poses.scores), np.argsort(expected.scores)
-    np.testing.assert_allclose(poses.scores[order], expected.scores[wanted], atol=1e-4)
-    np.testing.assert_allclose(poses.keypoints[order], expected.keypoints[wanted], atol=0.05)
-
-
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
 def test_every_engine_finds_the_same_people(
     engine: EngineName, model: ModelFiles, image: Image
 ) -> None:
     pytest.importorskip(engine)
     expected = Predictor.load(model.safetensors, engine="torch")(image)
-    assert_equal(Predictor.load(model.onnx, engine=engine)(image), expected)
+    assert_same_people(Predictor.load(model.onnx, engine=engine)(image), expected)
     assert expected.found.all()
 
 
@@ -104,7 +98,7 @@ def test_poses_on_a_device_equal_those_of_cpu_processing(
     for poses, expected in zip(
         on_device(images), Predictor(engine, header, config)(images), strict=True
     ):
-        assert_equal(poses, expected)
+        assert_same_people(poses, expected)
 
 
 def test_the_command_line_predicts_draws_and_describes(
@@ -137,4 +131,4 @@ def test_the_flipped_image_has_mirrored_people(model: ModelFiles, image: Image) 
     mirrored = flipped.keypoints[:, poses.skeleton.flip_index].copy()
     mirrored[..., 0] = image.shape[1] - 1 - mirrored[..., 0]
     back = Poses(mirrored, flipped.keypoint_scores, flipped.scores, poses.skeleton)
-    assert_equal(back, poses)
+    assert_same_people(back, poses)

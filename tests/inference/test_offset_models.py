@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from higherhrnet import Poses, Predictor
+from higherhrnet import Predictor
 from higherhrnet.arrays import Image
 from higherhrnet.cli.main import main
 from higherhrnet.config.inference import DecodeConfig, InferenceConfig
@@ -19,6 +19,7 @@ from higherhrnet.inference.gpu import GpuProcessing
 from higherhrnet.io.images import read_image, write_image
 from higherhrnet.synthetic.scenes import draw_scene
 from tests.conftest import ModelFiles
+from tests.inference.same_people import assert_same_people
 
 torch = pytest.importorskip("torch")
 
@@ -32,20 +33,13 @@ def image() -> Image:
     return draw_scene(0, height=96, width=130).image
 
 
-def assert_equal(poses: Poses, expected: Poses) -> None:
-    assert len(poses) == len(expected) > 1
-    order, wanted = np.argsort(poses.scores), np.argsort(expected.scores)
-    np.testing.assert_allclose(poses.scores[order], expected.scores[wanted], atol=1e-4)
-    np.testing.assert_allclose(poses.keypoints[order], expected.keypoints[wanted], atol=0.05)
-
-
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
 def test_every_engine_finds_the_same_people(
     engine: EngineName, small_offset_model: ModelFiles, image: Image
 ) -> None:
     pytest.importorskip(engine)
     expected = Predictor.load(small_offset_model.safetensors, engine="torch")(image)
-    assert_equal(Predictor.load(small_offset_model.onnx, engine=engine)(image), expected)
+    assert_same_people(Predictor.load(small_offset_model.onnx, engine=engine)(image), expected)
     assert expected.found.all()  # every person has all keypoints
 
 
@@ -86,7 +80,7 @@ def test_poses_on_a_device_equal_those_of_cpu_processing(
     for poses, expected in zip(
         on_device(images), Predictor(engine, header, config)(images), strict=True
     ):
-        assert_equal(poses, expected)
+        assert_same_people(poses, expected)
 
 
 def test_the_input_at_scale_1_does_not_depend_on_other_scales(

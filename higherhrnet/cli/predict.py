@@ -51,7 +51,8 @@ def predict(
             --resume is given.
         draw: Write each image and video with the poses drawn on it. Keypoints whose score is below
             0.2 are not drawn.
-        save_maps: Write an image of the heatmaps and tags of each image file; not for videos.
+        save_maps: Write an image of the heatmaps, tags and offsets of each image file; not for
+            videos.
         every: Process only every N-th frame of a video or camera, beginning with the first.
         format: jsonl writes only predictions.jsonl, with one line per image or frame as soon as it
             is done. json also writes predictions.json, a list of COCO results, at the end.

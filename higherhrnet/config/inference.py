@@ -55,7 +55,8 @@ class DecodeConfig:
     reference implementation uses 0."""
     min_score: float = 0.0
     """Minimum score of a person, 0 to 1; people with lower scores are omitted. The score is the
-    mean heatmap value of all keypoints before refinement; missing keypoints count as 0."""
+    mean heatmap value of all keypoints before refinement; missing keypoints count as 0. Networks
+    that predict offsets multiply it by the value of the person's center or its square root."""
     oks_nms: Annotated[float | None, flag("nobody is omitted", "FLOAT")] = None
     """Omit a person whose Object Keypoint Similarity with a person of a higher score is above this
     value, 0 to 1."""

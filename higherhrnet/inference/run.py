@@ -76,7 +76,7 @@ class PredictSettings:
     draw: bool = True
     """Write each image and video with the poses drawn on it."""
     save_maps: bool = False
-    """Write an image of the heatmaps and tags of each image."""
+    """Write an image of the heatmaps, tags and offsets of each image."""
     resume: bool = False
     """Continue an earlier run into the same folder."""
     every: int = 1

@@ -32,7 +32,8 @@ class Poses:
         keypoints: (P, K, 2) x and y in pixels of the image; (0, 0) for missing keypoints.
         keypoint_scores: (P, K) heatmap values, about 0 to 1; 0 for missing keypoints.
         scores: (P,) score of each person, about 0 to 1: the mean heatmap value of all keypoints
-            before refinement, in which missing ones count as 0. People are not sorted by it.
+            before refinement, in which missing ones count as 0; of networks that predict offsets,
+            times the value of the person's center or its square root. People are not sorted by it.
         skeleton: the names and limbs of the K keypoints.
         track_ids: (P,) the track ID of each person; None if the poses do not come from a `Tracker`.
 
@@ -47,7 +48,8 @@ class Poses:
     """(P, K) heatmap values, about 0 to 1; 0 for missing keypoints."""
     scores: FloatArray
     """(P,) score of each person, about 0 to 1: the mean heatmap value of all keypoints before
-    refinement, in which missing ones count as 0. People are not sorted by it."""
+    refinement, in which missing ones count as 0; of networks that predict offsets, times the value
+    of the person's center or its square root. People are not sorted by it."""
     skeleton: Skeleton = COCO
     track_ids: NDArray[np.int64] | None = None
     """(P,) the track ID of each person; None if the poses do not come from a `Tracker`."""

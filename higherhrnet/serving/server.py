@@ -91,6 +91,8 @@ def _protocol_with_timeout(seconds: float) -> type[asyncio.Protocol]:
     """
 
     class Protocol(H11Protocol):
+        """HTTP/1.1 with a timeout for idle connections, and without delayed small packets."""
+
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
             # asyncio sets TCP_NODELAY only for sockets with an explicit protocol, unlike those of

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from higherhrnet.config.model import ModelConfig
 from higherhrnet.graph.architecture import BOTTLENECK_EXPANSION, LAYER1_BLOCKS, STEM_CHANNELS
 from higherhrnet.graph.builder import BatchNorm, GraphBuilder, Value
-from higherhrnet.graph.stems import StemOutput, add_efficientnet, add_movenet
+from higherhrnet.graph.stems import STEMS, StemOutput
 
 
 def conv_bn(
@@ -53,9 +53,7 @@ def add_stem(graph: GraphBuilder, images: Value, config: ModelConfig) -> StemOut
     """Adds the stem of the backbone: normalized images → features."""
     if config.stem == "hrnet":
         return StemOutput([_hrnet_stem(graph, images)])
-    if config.stem == "movenet":
-        return add_movenet(graph, images, "stem")
-    return add_efficientnet(graph, images, "stem", config.stem)
+    return STEMS[config.stem](graph, images, "stem")
 
 
 def add_backbone(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from higherhrnet.config.model import StemName
 from higherhrnet.graph.builder import BatchNorm, GraphBuilder, Value
@@ -64,6 +66,15 @@ def add_movenet(graph: GraphBuilder, images: Value, name: str) -> StemOutput:
     heatmaps = graph.sigmoid(graph.conv(x, f"{name}.head.3", MOVENET_HEATMAPS, bias=True))
     coarser = [blocks[number - 1] for number in MOVENET_LAST_BLOCKS.values()]
     return StemOutput([graph.concat(y, heatmaps), *coarser], heatmaps, y)
+
+
+STEMS: dict[StemName, Callable[[GraphBuilder, Value, str], StemOutput]] = {
+    "efficientnet-lite0": partial(add_efficientnet, size="efficientnet-lite0"),
+    "efficientnet-lite2": partial(add_efficientnet, size="efficientnet-lite2"),
+    "movenet": add_movenet,
+}
+"""For each network that replaces the paper's stem, the function that adds it: graph, normalized
+images and the prefix of its layers → features."""
 
 
 def _add_blocks(

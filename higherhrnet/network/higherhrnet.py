@@ -67,14 +67,14 @@ class HigherHRNet(HRNet):
         offsets: bool = False,
     ) -> None:
         self.config = ModelConfig(
-            width,
-            num_keypoints,
-            tag_per_keypoint,
-            deconv_kernels,
-            deconv_blocks,
-            stem,
-            modules,
-            blocks,
+            width=width,
+            num_keypoints=num_keypoints,
+            tag_per_keypoint=tag_per_keypoint,
+            deconv_kernels=deconv_kernels,
+            deconv_blocks=deconv_blocks,
+            stem=stem,
+            modules=modules,
+            blocks=blocks,
             head="tags-and-offsets" if offsets else "tags",
             scale_maps=scale_maps,
         )

@@ -8,7 +8,8 @@ published weights load.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,14 @@ from higherhrnet.geometry import STRIDE
 from higherhrnet.graph.architecture import BOTTLENECK_EXPANSION, LAYER1_BLOCKS, STEM_CHANNELS
 from higherhrnet.network.stems.efficientnet import EfficientNetLite
 from higherhrnet.network.stems.movenet import MoveNet
+from higherhrnet.network.stems.stem import Stem
+
+STEMS: dict[StemName, Callable[[], Stem]] = {
+    "efficientnet-lite0": partial(EfficientNetLite, "efficientnet-lite0"),
+    "efficientnet-lite2": partial(EfficientNetLite, "efficientnet-lite2"),
+    "movenet": MoveNet,
+}
+"""The networks that replace the paper's stem, which has the name `hrnet`."""
 
 
 def conv_bn(
@@ -142,8 +151,8 @@ class HRNet(nn.Module):
         width: channels of the branch at stride 4; each coarser branch has twice as many.
         all_strides: return the features at strides 4, 8, 16 and 32. False: only at stride 4, as
             HigherHRNet uses it, without the weights that the others need.
-        stem: the first layers: the paper's, or a pretrained network whose features at four
-            strides start the branches (EfficientHRNet, Neff et al., 2020).
+        stem: the first layers: `hrnet`, the paper's, or a key of `STEMS`, a network whose features
+            at four strides start the branches (EfficientHRNet, Neff et al., 2020).
         modules: number of modules in stages 2, 3 and 4.
         blocks: residual blocks in each branch of a module.
     """
@@ -160,7 +169,7 @@ class HRNet(nn.Module):
         super().__init__()
         widths = [width * 2**i for i in range(4)]
         outputs = 4 if all_strides else 1
-        self.stem = _pretrained_stem(stem)
+        self.stem = STEMS[stem]() if stem != "hrnet" else None
         self.num_heatmaps = self.stem.num_heatmaps if self.stem else 0
         """Number of heatmaps that the stem predicts and the features include."""
         if self.stem:
@@ -269,10 +278,3 @@ class HRNet(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Returns `features` as a tuple."""
         return tuple(self.features(images))
-
-
-def _pretrained_stem(stem: StemName) -> EfficientNetLite | MoveNet | None:
-    """Builds the network that replaces the paper's stem; None: the paper's stem is used."""
-    if stem == "hrnet":
-        return None
-    return MoveNet() if stem == "movenet" else EfficientNetLite(stem)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from higherhrnet.config.model import HeadName
@@ -12,12 +13,12 @@ from higherhrnet.training.offset_learner import OffsetLearner
 from higherhrnet.training.tag_and_offset_learner import TagAndOffsetLearner
 from higherhrnet.training.tag_learner import TagLearner
 
-LEARNERS: dict[HeadName, Any] = {
+LEARNERS: dict[HeadName, Callable[[Any, TrainConfig], Learner]] = {
     "tags": TagLearner,
     "offsets": OffsetLearner,
     "tags-and-offsets": TagAndOffsetLearner,
 }
-"""The class of each head, a subclass of `Learner` for the network that `network.build` returns."""
+"""The learner of each head: a subclass of `Learner`, for the class of network in `NETWORKS`."""
 
 
 def build_learner(network: PoseNetwork, config: TrainConfig) -> Learner:
@@ -30,5 +31,4 @@ def build_learner(network: PoseNetwork, config: TrainConfig) -> Learner:
     Raises:
         InputError: a module to freeze or to train slowly does not exist.
     """
-    learner: Learner = LEARNERS[config.model.head](network, config)
-    return learner
+    return LEARNERS[config.model.head](network, config)

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from higherhrnet.errors import InputError
 from higherhrnet.io.torch_file.reader import read_torch_file
 from higherhrnet.io.weights import Weights
 from higherhrnet.network.checkpoint import load_weights
 from higherhrnet.network.higherhrnet import HigherHRNet
 from higherhrnet.network.hrnet import HRNet
+from higherhrnet.network.stems.efficientnet import EfficientNetLite
 from higherhrnet.network.stems.movenet import MoveNet, read_center_head, read_movenet
-from higherhrnet.zoo.convert import (
-    is_head,
-    read_state_dict,
-    select_backbone,
-    without_prefixes,
-)
+from higherhrnet.network.stems.stem import Stem
+from higherhrnet.zoo.convert import is_head, read_state_dict, select_backbone, without_prefixes
 
 
 def load_backbone(model: HRNet, source: str | Path) -> None:
@@ -37,14 +36,18 @@ def load_backbone(model: HRNet, source: str | Path) -> None:
     """
     source = Path(source)
     current = model.state_dict()
-    if isinstance(model.stem, MoveNet):
-        loaded = {f"stem.{name}": weight for name, weight in read_movenet(source).items()}
+    if model.stem:
+        reader = _STEM_READERS.get(type(model.stem))
+        if reader is None:
+            raise InputError(
+                f"--init {source}: there is no file of pretrained weights for --model.stem "
+                f"{type(model.stem).__name__}; use a .safetensors file of this package"
+            )
+        stem = reader(source)
+        loaded = {f"stem.{name}": weight for name, weight in stem.items()}
         if _has_movenet_heads(model):
             head = read_center_head(source)
             loaded |= {f"center_head.{name}": weight for name, weight in head.items()}
-    elif model.stem:
-        stem = _efficientnet_weights(_read_state_dict(source))
-        loaded = {f"stem.{name}": weight for name, weight in _to_tensors(stem).items()}
     else:
         weights = without_prefixes(_read_state_dict(source))
         loaded = _to_tensors(select_backbone(weights, current))
@@ -60,6 +63,7 @@ def _has_movenet_heads(model: HRNet) -> bool:
     """Whether a network has a head for centers and for the offsets of MoveNet's keypoints."""
     return (
         isinstance(model, HigherHRNet)
+        and isinstance(model.stem, MoveNet)
         and model.center_head is not None
         and model.config.num_keypoints == model.num_heatmaps
     )
@@ -73,8 +77,18 @@ def _to_tensors(weights: Weights) -> dict[str, Tensor]:
     return {name: torch.from_numpy(array) for name, array in weights.items()}
 
 
-def _efficientnet_weights(state: Weights) -> Weights:
-    """Renames the weights of EfficientNet-Lite to this package's names; drops the classifier."""
+def _read_efficientnet(source: Path) -> dict[str, Tensor]:
+    """Reads the weights of EfficientNet-Lite by this package's names, without the classifier."""
+    state = _read_state_dict(source)
     renamed = {re.sub(r"(^|\.)_", r"\1", name): array for name, array in state.items()}
     classifier = ("conv_head.", "bn1.", "fc.")
-    return {name: array for name, array in renamed.items() if not name.startswith(classifier)}
+    return _to_tensors(
+        {name: array for name, array in renamed.items() if not name.startswith(classifier)}
+    )
+
+
+_STEM_READERS: dict[type[Stem], Callable[[Path], dict[str, Tensor]]] = {
+    EfficientNetLite: _read_efficientnet,
+    MoveNet: read_movenet,
+}
+"""For each class of stem, the function that reads its published weights, by the names in it."""

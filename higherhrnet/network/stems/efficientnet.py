@@ -19,20 +19,18 @@ from higherhrnet.graph.stem_tables import (
     EFFICIENTNET_STAGES,
     same_padding,
 )
+from higherhrnet.network.stems.stem import Stem
 
 _MOMENTUM = 0.01
 """Momentum of batch norm in the published networks."""
 
 
-class EfficientNetLite(nn.Module):
+class EfficientNetLite(Stem):
     """EfficientNet-Lite without its classifier.
 
     Args:
         size: the name of the network, a key of `EFFICIENTNET_STAGES`.
     """
-
-    num_heatmaps = 0
-    """Number of heatmaps among the features."""
 
     def __init__(self, size: StemName) -> None:
         super().__init__()
@@ -56,13 +54,9 @@ class EfficientNetLite(nn.Module):
         self.blocks = nn.ModuleList(blocks)
         self._output_blocks = {number for number, _ in outputs}
         self.channels = [channels for _, channels in outputs]
-        """Channels of the features of each stride, finest first."""
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Computes features: (B, 3, H, W) → (B, channels[i], H / 2^(i+2), W / 2^(i+2)).
-
-        H and W are multiples of 32.
-        """
+        """Computes the features at four strides; see `Stem.forward`."""
         x = F.relu6(self.bn0(self.conv_stem(pad_same(images, 3))))
         features = []
         for number, block in enumerate(self.blocks, 1):

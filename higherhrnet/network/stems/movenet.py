@@ -29,6 +29,7 @@ from higherhrnet.graph.stem_tables import (
     MOVENET_STAGES,
 )
 from higherhrnet.network.stems.efficientnet import InvertedResidual, pad_same
+from higherhrnet.network.stems.stem import Stem
 
 _PUBLISHED_NAMES = {
     r"model/Conv1/": "conv_stem",
@@ -54,14 +55,11 @@ _HEAD_NAMES = {
 """The same for the layers of `CenterHead`."""
 
 
-class MoveNet(nn.Module):
+class MoveNet(Stem):
     """MoveNet's backbone and heatmap head."""
 
     num_heatmaps = MOVENET_HEATMAPS
-    """Number of heatmaps, of COCO's keypoints, from 0 to 1: the last channels of the finest
-    features."""
     channels = (MOVENET_PYRAMID[-1][1] + num_heatmaps, 48, 144, 480)
-    """Channels of the features of each stride, finest first."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -94,10 +92,7 @@ class MoveNet(nn.Module):
         )
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Computes features: (B, 3, H, W) → (B, channels[i], H / 2^(i+2), W / 2^(i+2)).
-
-        H and W are multiples of 32.
-        """
+        """Computes the features at four strides, and the heatmaps; see `Stem.forward`."""
         x = F.relu6(self.conv_stem(pad_same(images, 3)))
         outputs: dict[int, Tensor] = {}  # by the number of the block, from 1
         for number, block in enumerate(self.blocks, 1):

@@ -11,8 +11,8 @@ from google.protobuf.message import DecodeError
 
 from higherhrnet.config.header import Header
 from higherhrnet.errors import InputError, reading
+from higherhrnet.graph.build import build_model, check_weights
 from higherhrnet.graph.decode.people import add_decoding
-from higherhrnet.graph.higherhrnet import build_model, check_weights
 from higherhrnet.io.atomic import atomic_path
 from higherhrnet.io.weights import Weights
 

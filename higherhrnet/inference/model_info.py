@@ -13,7 +13,7 @@ from higherhrnet.config.model import HeadName, ModelConfig
 from higherhrnet.engines.base import EngineOptions
 from higherhrnet.engines.load import load_engine
 from higherhrnet.errors import InputError
-from higherhrnet.graph.higherhrnet import trace
+from higherhrnet.graph.build import trace
 from higherhrnet.poses.keypoint_names import describe_pairs
 from higherhrnet.zoo.resolve import resolve_model
 

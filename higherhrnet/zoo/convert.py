@@ -17,11 +17,11 @@ from higherhrnet.config.model import InputConfig, ModelConfig
 from higherhrnet.config.rescoring import RescoringNetwork
 from higherhrnet.errors import InputError
 from higherhrnet.geometry import Convention
-from higherhrnet.graph.higherhrnet import check_weights, trace
+from higherhrnet.graph.build import check_weights, trace
 from higherhrnet.io.torch_file.reader import read_torch_file
 from higherhrnet.io.weights import Weights
 from higherhrnet.poses.skeleton import Skeleton
-from higherhrnet.poses.skeletons import AIC, COCO, SKELETONS
+from higherhrnet.poses.skeletons import AIC, COCO, COCO_WHOLEBODY, CROWDPOSE
 from higherhrnet.zoo import convert_dekr
 
 _PREFIXES = re.compile(r"^(module\.)?(1\.)?(backbone\.|keypoint_head\.|head\.)?")
@@ -233,7 +233,7 @@ def _skeleton(keypoints: int, source: Path, mmpose_config: str) -> Skeleton:
     is_aic = re.search(r"(\b|_)aic(\b|_)|BottomUpAic", f"{source.name} {mmpose_config}")
     if keypoints == len(AIC) and is_aic:  # CrowdPose has 14 keypoints, too, in another order
         return AIC
-    known = {len(skeleton): skeleton for skeleton in SKELETONS.values() if skeleton is not AIC}
+    known = {len(skeleton): skeleton for skeleton in (COCO, CROWDPOSE, COCO_WHOLEBODY)}
     if keypoints not in known:
         raise InputError(
             f"{source}: the skeleton of its {keypoints} keypoints is unknown; set --skeleton FILE"

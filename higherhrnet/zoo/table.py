@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tabulate import tabulate
 
-from higherhrnet.graph.higherhrnet import trace
+from higherhrnet.graph.build import trace
 from higherhrnet.zoo.fetch import cached_file
 from higherhrnet.zoo.published_model import PublishedModel
 

@@ -21,7 +21,7 @@ from higherhrnet.bench.tables import markdown_table
 from higherhrnet.engines.base import EngineName, EngineOptions, Precision
 from higherhrnet.engines.load import load_engine
 from higherhrnet.errors import InputError
-from higherhrnet.graph.higherhrnet import trace
+from higherhrnet.graph.build import trace
 from higherhrnet.hardware import usable_cores
 from higherhrnet.zoo.resolve import DEFAULT_MODEL
 

@@ -20,8 +20,8 @@ from higherhrnet.bench.timing import Measurement, timed
 from higherhrnet.config.header import Header
 from higherhrnet.config.inference import InferenceConfig
 from higherhrnet.config.model import ModelConfig
+from higherhrnet.graph.build import trace
 from higherhrnet.graph.export import export_onnx
-from higherhrnet.graph.higherhrnet import trace
 from higherhrnet.io.weights import Weights
 from higherhrnet.poses.skeletons import SKELETONS
 from higherhrnet.zoo.published import PUBLISHED

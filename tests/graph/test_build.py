@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 import torch
 
-from higherhrnet.config.model import ModelConfig
+from higherhrnet.config.model import HeadName, ModelConfig, StemName
 from higherhrnet.errors import InputError
-from higherhrnet.graph.higherhrnet import build_model, check_weights, trace
+from higherhrnet.graph.build import build_model, check_weights, trace
 from higherhrnet.network.build import PoseNetwork, build_network
 from higherhrnet.network.checkpoint import to_arrays
 from tests.network.counting import (
@@ -29,8 +31,6 @@ CONFIGS = {
     "three outputs": ModelConfig(4, 3, deconv_kernels=(2, 3, 4), deconv_blocks=0),
     "stride 4 only": ModelConfig(4, deconv_kernels=()),
     "scale maps": ModelConfig(5, 3, deconv_kernels=(4, 3), scale_maps=True),
-    "offsets": ModelConfig(4, 5, head="offsets", **SMALL),  # type: ignore[arg-type]
-    "tags and offsets": ModelConfig(4, 5, head="tags-and-offsets", **SMALL),  # type: ignore[arg-type]
     "movenet with offsets": ModelConfig(
         8,
         stem="movenet",
@@ -39,9 +39,14 @@ CONFIGS = {
         **SMALL,  # type: ignore[arg-type]
     ),
     "several modules": ModelConfig(4, modules=(2, 1, 2), blocks=2),
-    "movenet": ModelConfig(8, stem="movenet", **SMALL),  # type: ignore[arg-type]
-    "efficientnet-lite0": ModelConfig(8, stem="efficientnet-lite0", **SMALL),  # type: ignore[arg-type]
-    "efficientnet-lite2": ModelConfig(8, stem="efficientnet-lite2", **SMALL),  # type: ignore[arg-type]
+    **{
+        f"stem {stem}": ModelConfig(8, stem=stem, **SMALL)  # type: ignore[arg-type]
+        for stem in get_args(StemName)
+    },
+    **{
+        f"head {head}": ModelConfig(4, 5, head=head, **SMALL)  # type: ignore[arg-type]
+        for head in get_args(HeadName)
+    },
 }
 each_config = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
 

@@ -23,7 +23,7 @@ MODULES = {
 BASE = {"root", "poses", "config"}
 """The folders that all others may import."""
 
-ROOMS: dict[str, set[str]] = {
+FOLDERS: dict[str, set[str]] = {
     "root": set(),
     "poses": {"root"},
     "config": {"root", "poses"},
@@ -119,7 +119,7 @@ def imported_modules(module: str, *, deferred: bool) -> set[str]:
     return {name if name in MODULES else name.rpartition(".")[0] for name in own}
 
 
-def room(module: str) -> str:
+def folder_of(module: str) -> str:
     folder = module.split(".")[1] if "." in module else ""
     return folder if (PACKAGE / folder).is_dir() and folder else "root"
 
@@ -143,21 +143,27 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
         pytest.fail(f"circle: {' ← '.join(error.args[1])}")
 
 
-def test_the_table_of_rooms_is_ordered() -> None:
+def test_the_table_of_folders_is_ordered() -> None:
     before: set[str] = set()
-    for name, allowed in ROOMS.items():
-        assert allowed <= before, f"{name} may import only rooms above it in the table"
+    for name, allowed in FOLDERS.items():
+        assert allowed <= before, f"{name} may import only folders above it in the table"
         before.add(name)
     folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    missing = {"root", *folders} - TOP.keys() - before
+    assert not missing, f"add to FOLDERS, with what they may import: {', '.join(missing)}"
     assert before == {"root", *folders} - TOP.keys()
 
 
 @pytest.mark.parametrize("module", sorted(MODULES))
-def test_modules_import_only_from_the_rooms_that_theirs_may_import(module: str) -> None:
-    own = room(module)
-    imported = {room(name) for name in imported_modules(module, deferred=True)} - {own}
+def test_modules_import_only_from_the_folders_that_theirs_may_import(module: str) -> None:
+    own = folder_of(module)
+    imported = {folder_of(name) for name in imported_modules(module, deferred=True)} - {own}
     imported -= {name for importer, name in EXCEPTIONS if importer == module}
-    assert imported <= ROOMS.get(own, ROOMS.keys()) | {top for top in TOP if own in TOP[top]}
+    allowed = FOLDERS.get(own, FOLDERS.keys()) | {top for top in TOP if own in TOP[top]}
+    assert imported <= allowed, (
+        f"{module} imports from {', '.join(sorted(imported - allowed))}; modules in {own} may "
+        f"import from {', '.join(sorted(allowed)) or 'no other folder'} (FOLDERS)"
+    )
 
 
 @pytest.mark.parametrize("module", sorted(MODULES))
@@ -170,17 +176,23 @@ def test_optional_packages_are_imported_only_where_they_are_needed(module: str) 
         "higherhrnet.inference.gpu_pixels",
     }
     for package in {name.partition(".")[0] for name in names} & OPTIONAL.keys():
-        assert room(module) in OPTIONAL[package] | {"bench"} or module in separate, package
+        allowed = OPTIONAL[package] | {"bench"}
+        assert folder_of(module) in allowed or module in separate, (
+            f"{module} imports {package}, which the base installation lacks; import it within the "
+            f"function that needs it (OPTIONAL permits it in: {', '.join(sorted(allowed))})"
+        )
 
 
 def test_modules_are_public_and_import_no_private_names() -> None:
     for module in MODULES:
         name = module.rpartition(".")[2]
-        assert not name.startswith("_") or name == "__main__", module
+        assert not name.startswith("_") or name == "__main__", f"{module}: modules are public"
         for imported in imported_names(MODULES[module].read_text("utf-8"), deferred=True):
             last = imported.rpartition(".")[2]
             if imported.startswith("higherhrnet."):
-                assert not last.startswith("_") or last == "__version__", (module, imported)
+                assert not last.startswith("_") or last == "__version__", (
+                    f"{module} imports {imported}; give it a public name"
+                )
 
 
 def run_python(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -252,7 +264,7 @@ def test_the_base_installation_predicts_and_evaluates(
 UNUSED_BY_PREDICT = {
     "faster_coco_eval", "jinja2", "matplotlib", "numpy.ma", "onnx", "pandas", "PIL", "rich",
     "safetensors", "scipy", "tabulate", "torch",
-    *(f"higherhrnet.{room}" for room in ROOMS.keys() - {
+    *(f"higherhrnet.{folder}" for folder in FOLDERS.keys() - {
         "root", "poses", "config", "io", "decoding", "tracking", "visualization", "zoo", "engines",
         "inference",
     }),

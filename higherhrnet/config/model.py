@@ -93,12 +93,12 @@ class ModelConfig:
     @property
     def has_tags(self) -> bool:
         """Whether the network predicts tags."""
-        return self.head != "offsets"
+        return self.head in ("tags", "tags-and-offsets")
 
     @property
     def has_offsets(self) -> bool:
         """Whether the network predicts centers and offsets."""
-        return self.head != "tags"
+        return self.head in ("offsets", "tags-and-offsets")
 
     @property
     def strides(self) -> tuple[int, ...]:

@@ -54,38 +54,37 @@ def invert(matrix: Matrix) -> Matrix:
 
 
 def network_size(
-    height: int, width: int, input_size: int, scale: float = 1.0, min_scale: float = 1.0
+    height: int, width: int, input_size: int, scale: float = 1.0, base_scale: float = 1.0
 ) -> tuple[int, int]:
     """Computes the size of the network's input for an image, as the reference implementation does.
 
     The shorter side becomes `input_size * scale`. The longer side is rounded up to a multiple of 64
-    at the smallest scale, so that the maps of all scales cover the same part of the image.
+    at one of the scales, so that the maps of all scales cover the same part of the image.
 
     Args:
         height: height of the image in pixels.
         width: width of the image in pixels.
         input_size: length of the shorter side at scale 1, in pixels.
         scale: scale of this view.
-        min_scale: the smallest scale of all views.
+        base_scale: the scale at which the sides are multiples of 64; see `Decoder.base_scale`.
 
     Returns:
-        Width and height in pixels.
+        Height and width in pixels.
     """
 
     def round_up(pixels: float) -> int:
         return int((pixels + 63) // 64 * 64)
 
-    short = round_up(min_scale * input_size)
+    short = round_up(base_scale * input_size)
     long = round_up(short / min(height, width) * max(height, width))
-    sides = int(short * scale / min_scale), int(long * scale / min_scale)
-    return sides if width < height else sides[::-1]
+    sides = int(short * scale / base_scale), int(long * scale / base_scale)
+    return sides[::-1] if width < height else sides
 
 
 def warp(
     image: NDArray[np.uint8],
     matrix: Matrix,
-    width: int,
-    height: int,
+    size: tuple[int, int],
     convention: Convention,
     border: int = 0,
 ) -> NDArray[np.uint8]:
@@ -94,8 +93,7 @@ def warp(
     Args:
         image: (h, w) or (h, w, C).
         matrix: maps the image to the result, in the coordinates of the convention.
-        width: width of the result in pixels.
-        height: height of the result in pixels.
+        size: height and width of the result in pixels.
         convention: the definition of pixel coordinates.
         border: value of pixels outside the image.
 
@@ -106,9 +104,7 @@ def warp(
     matrix = matrix.copy()
     matrix[:, 2] += matrix[:, :2].sum(1) * center - center
     value = (border,) * 4
-    warped = cv2.warpAffine(
-        image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderValue=value
-    )
+    warped = cv2.warpAffine(image, matrix, size[::-1], flags=cv2.INTER_LINEAR, borderValue=value)
     return np.asarray(warped, np.uint8)
 
 
@@ -116,13 +112,22 @@ def warp(
 class Resize:
     """The transform of an image to the network's input, and its inverse."""
 
-    width: int
-    """Width of the network's input in pixels."""
-    height: int
-    """Height of the network's input in pixels."""
+    size: tuple[int, int]
+    """Height and width of the network's input in pixels."""
     matrix: Matrix
     """Maps the image to the network's input, both in the coordinates of the convention."""
     convention: Convention
+    """The definition of pixel coordinates."""
+
+    @property
+    def height(self) -> int:
+        """Height of the network's input in pixels."""
+        return self.size[0]
+
+    @property
+    def width(self) -> int:
+        """Width of the network's input in pixels."""
+        return self.size[1]
 
     def warp(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Resizes an image for the network.
@@ -148,23 +153,20 @@ class Resize:
                 f"{self.width}×{self.height} pixels for the network, more than the maximum of "
                 f"{MAX_NETWORK_PIXELS / 1e6:.1f} million; crop it, or use smaller scales"
             )
-        return warp(image, self.matrix, self.width, self.height, self.convention)
+        return warp(image, self.matrix, self.size, self.convention)
 
-    def to_image(
-        self, points: NDArray[np.floating], map_width: int, map_height: int
-    ) -> DoubleArray:
+    def to_image(self, points: NDArray[np.floating], map_size: tuple[int, int]) -> DoubleArray:
         """Transforms points on a map to points on the image.
 
         Args:
             points: (..., 2) x and y on the map, in the coordinates of the convention.
-            map_width: width of the map, which covers the network's input.
-            map_height: height of the map.
+            map_size: height and width of the map, which covers the network's input.
 
         Returns:
             (..., 2) x and y in pixels. As in annotations, the center of the first pixel is at 0 in
             all conventions.
         """
-        sizes = np.array([[self.width, self.height], [map_width, map_height]])
+        sizes = np.array([self.size[::-1], map_size[::-1]])  # x before y, as in the points
         lengths = sizes - 1 if self.convention == "udp" else sizes
         strides = lengths[0] / lengths[1]
         return (
@@ -182,7 +184,7 @@ class Resize:
             + FIRST_PIXEL_CENTER[self.convention]
             - 0.5
         )
-        (left, top), (right, bottom) = self.to_image(sides, self.width, self.height) + 0.5
+        (left, top), (right, bottom) = self.to_image(sides, self.size) + 0.5
         return float(left), float(top), float(right - left), float(bottom - top)
 
 
@@ -191,7 +193,7 @@ def resize_for_network(
     width: int,
     input_size: int,
     scale: float = 1.0,
-    min_scale: float = 1.0,
+    base_scale: float = 1.0,
     convention: Convention = "reference",
 ) -> Resize:
     """Computes the transform that resizes and centers an image for the network.
@@ -201,19 +203,20 @@ def resize_for_network(
         width: width of the image in pixels.
         input_size: length of the shorter side at scale 1, in pixels.
         scale: scale of this view.
-        min_scale: the smallest scale of all views.
+        base_scale: as in `network_size`.
         convention: the definition of pixel coordinates.
     """
-    w, h = network_size(height, width, input_size, scale, min_scale)
+    h, w = size = network_size(height, width, input_size, scale, base_scale)
     if convention == "udp":
-        smallest = np.array(network_size(height, width, input_size, min_scale, min_scale)) - 1
+        base_size = network_size(height, width, input_size, base_scale, base_scale)
+        smallest = np.array(base_size[::-1]) - 1
         factor = min(smallest) / max(min(width, height) - 1, 1)
         factors = (np.array([w, h]) - 1) / smallest * factor
-        return Resize(w, h, np.hstack([np.diag(factors), np.zeros((2, 1))]), convention)
+        return Resize(size, np.hstack([np.diag(factors), np.zeros((2, 1))]), convention)
     factor = w / width if width < height else h / height
     center = np.array([width / 2, height / 2])
     if convention == "reference":
         center = np.floor(center + 0.5)  # the reference implementation rounds to whole pixels
     offset = np.array([w / 2, h / 2]) - factor * center
     matrix = np.array([[factor, 0, offset[0]], [0, factor, offset[1]]])
-    return Resize(w, h, matrix, convention)
+    return Resize(size, matrix, convention)

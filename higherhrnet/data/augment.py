@@ -137,7 +137,7 @@ def crop(
     keypoints[..., :2] = transform(positions, matrix)
     return Sample(
         source.name,
-        warp(source.image, matrix, input.size, input.size, input.convention),
+        warp(source.image, matrix, (input.size, input.size), input.convention),
         keypoints,
         source.sizes * source.sizes.dtype.type(scale),
         False,
@@ -158,7 +158,7 @@ def _mask(
     else:
         return np.ones((side, side), np.bool_)
     border = 0 if mask_padding else 255
-    return warp(image_mask, matrix / stride, side, side, input.convention, border) > 127
+    return warp(image_mask, matrix / stride, (side, side), input.convention, border) > 127
 
 
 def flip_sample(sample: Sample, skeleton: Skeleton) -> Sample:

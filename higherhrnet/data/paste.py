@@ -96,7 +96,7 @@ def _blend(
     if left >= right or top >= bottom:
         return covered
     to_window = np.column_stack([matrix[:, :2], transform(corner, matrix) - (left, top)])
-    layer = warp(cutout, to_window, right - left, bottom - top, "reference")
+    layer = warp(cutout, to_window, (bottom - top, right - left), "reference")
     alpha = cv2.GaussianBlur(layer[..., 3:], (5, 5), 0).astype(np.uint16)[..., None]
     window = image[top:bottom, left:right]
     window[:] = (window * (255 - alpha) + layer[..., :3] * alpha + 127) // 255

@@ -107,8 +107,7 @@ class CenterDecoder:
     def decode(self, maps: CenterMaps, transform: Resize, config: InferenceConfig) -> Poses:
         """Finds the people of one image in its maps, in pixels of the image."""
         poses = decode_centers(maps, self._skeleton, config.decode, self._first_pixel_center)
-        height, width = maps.decode_size
-        keypoints = transform.to_image(poses.keypoints, width, height)
+        keypoints = transform.to_image(poses.keypoints, maps.decode_size)
         return Poses(
             keypoints.astype(np.float32), poses.keypoint_scores, poses.scores, self._skeleton
         )

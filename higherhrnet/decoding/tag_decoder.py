@@ -80,8 +80,7 @@ def people_to_poses(
         transform: the transform from the image to the network's input.
         skeleton: the keypoints.
     """
-    height, width = decode_size
-    keypoints = transform.to_image(people.keypoints[..., :2], width, height)
+    keypoints = transform.to_image(people.keypoints[..., :2], decode_size)
     scores = people.keypoints[..., 2]
     found = np.where(scores[..., None] > 0, keypoints, 0).astype(np.float32)
     return Poses(found, scores, people.scores, skeleton)

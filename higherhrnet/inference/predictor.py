@@ -178,7 +178,7 @@ class Predictor:
         return self.with_config(replace(self.config, flip=flip))
 
     def settings(self) -> dict[str, Any]:
-        """The model's header, the inference settings and the white level, as JSON values.
+        """Returns the model's header, the inference settings and the white level, as JSON values.
 
         The weights of a rescoring network are replaced by their digest.
         """
@@ -255,7 +255,7 @@ class Predictor:
         """
         base = preprocessed.base_resize
         scales = {s: self.processing.merge_views(levels) for s, levels in outputs.items()}
-        return self.decoder.merge_scales(scales, (base.height, base.width), self.config)
+        return self.decoder.merge_scales(scales, base.size, self.config)
 
     def drawable_maps(
         self, image: Image, preprocessed: PreprocessedImage, outputs: Outputs

@@ -99,14 +99,13 @@ class ReferencePredictor(Predictor):
         tensors = [torch.as_tensor(maps, device=self.device) for maps in outputs[1.0]]
         views = [(low[None], high[None]) for low, high in zip(*tensors, strict=True)]
         flip_index, project = self.header.skeleton.flip_index, self.config.project
-        return aggregate({1.0: views}, flip_index, (resize.height, resize.width), project)
+        return aggregate({1.0: views}, flip_index, resize.size, project)
 
     def decode_maps(self, preprocessed: PreprocessedImage, maps: Any) -> Poses:  # noqa: ANN401 (tensors)
         """Decodes what `merge_maps` returned into poses in the pixels of the image."""
         heatmaps, tags = maps
         people, scores = decode(heatmaps, tags, self.header.skeleton.grouping_order)
-        height, width = heatmaps.shape[2:]
-        positions = preprocessed.resizes[1.0].to_image(people[..., :2], width, height)
+        positions = preprocessed.resizes[1.0].to_image(people[..., :2], heatmaps.shape[2:])
         keypoint_scores = people[..., 2]
         keypoints = (positions * (keypoint_scores[..., None] > 0)).astype("f4")
         return Poses(keypoints, keypoint_scores, scores, self.header.skeleton)

@@ -65,7 +65,7 @@ def decode(outputs: dict[float, list[FloatArray]], **settings: Any) -> Poses:  #
     assert isinstance(decoder, CenterDecoder)
     merged = {scale: decoder.merge_views(levels) for scale, levels in outputs.items()}
     maps = decoder.merge_scales(merged, SIZE, config)
-    poses = decoder.decode(maps, Resize(SIZE[1], SIZE[0], np.eye(2, 3), "unbiased"), config)
+    poses = decoder.decode(maps, Resize(SIZE, np.eye(2, 3), "unbiased"), config)
     return poses[np.argsort(poses.keypoints[:, :, 0].mean(1))]
 
 

@@ -66,7 +66,7 @@ def decode(
     config = InferenceConfig(decode=DecodeConfig(offsets=OffsetDecodeConfig(**settings)))  # type: ignore[arg-type]
     decoder = load_decoder(header(convention))
     maps = decoder.merge_scales({1.0: decoder.merge_views(outputs)}, SIZE, config)
-    return decoder.decode(maps, Resize(SIZE[1], SIZE[0], np.eye(2, 3), convention), config)
+    return decoder.decode(maps, Resize(SIZE, np.eye(2, 3), convention), config)
 
 
 @pytest.mark.parametrize("convention", ["reference", "unbiased"])
@@ -89,7 +89,7 @@ def test_scales_find_a_person_only_once() -> None:
         outputs = exact_outputs(people * np.float32(scale), size, "reference")
         scales[scale] = decoder.merge_views(outputs)
     maps = decoder.merge_scales(scales, SIZE, config)
-    poses = decoder.decode(maps, Resize(SIZE[1], SIZE[0], np.eye(2, 3), "reference"), config)
+    poses = decoder.decode(maps, Resize(SIZE, np.eye(2, 3), "reference"), config)
     order = np.argsort(poses.keypoints[:, 0, 0])
     np.testing.assert_allclose(poses.keypoints[order], people, atol=1e-3)
 

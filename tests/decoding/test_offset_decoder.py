@@ -16,7 +16,7 @@ from higherhrnet.config.model import ModelConfig
 from higherhrnet.config.offsets import OffsetDecodeConfig
 from higherhrnet.config.rescoring import RescoringNetwork
 from higherhrnet.decoding.offsets.centers import find_centers
-from higherhrnet.decoding.offsets.match import absorb, fit
+from higherhrnet.decoding.offsets.match import move_to_fits, move_to_peaks
 from higherhrnet.decoding.offsets.offset_decoder import (
     OffsetDecoder,
     decode_offsets,
@@ -207,9 +207,9 @@ def test_matching_equals_the_reference(golden_dekr: Path) -> None:
         meta, maps, _ = load_case(arrays, case)
         config = decode_config(meta)
         people = decode_offsets(maps, config)
-        absorbed = absorb(people.keypoints, maps, 75)
+        absorbed = move_to_peaks(people.keypoints, maps, 75)
         np.testing.assert_allclose(absorbed, arrays[f"{case}/absorbed"][..., :2], atol=1e-4)
-        adjusted = fit(absorbed, people.keypoint_scores > 0.05, maps, exact=False)
+        adjusted = move_to_fits(absorbed, people.keypoint_scores > 0.05, maps, exact=False)
         expected = arrays[f"{case}/adjusted"][..., :2]
         np.testing.assert_allclose(adjusted, expected, atol=1e-3, rtol=1e-3)
         offsets = replace(config.offsets, match=True)

@@ -129,7 +129,7 @@ def test_poses_equal_those_of_the_reference_implementation(
     heatmaps, tags = reference.aggregate(views, COCO.flip_index, grid)
     people, scores = reference.decode(heatmaps, tags, COCO.grouping_order)
     smallest = resize_for_network(*size, 256, min(scales), min(scales))
-    expected = smallest.to_image(people[..., :2], base.width, base.height)
+    expected = smallest.to_image(people[..., :2], base.size)
     found = people[..., 2] > 0
 
     assert len(poses) == len(scores) >= 5

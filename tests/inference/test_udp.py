@@ -66,7 +66,7 @@ def test_images_and_points_are_transformed_as_in_mmpose(
         for stride in (1, 2, 4):
             map_width, map_height = w // stride, h // stride
             on_map = points / covered * [map_width - 1, map_height - 1]
-            restored = udp.to_image(on_map, map_width, map_height)
+            restored = udp.to_image(on_map, (map_height, map_width))
             np.testing.assert_allclose(restored, points, atol=1e-9)
             across = on_map / [map_width - 1, map_height - 1] * [w - 1, h - 1]
             np.testing.assert_allclose(transform(points, udp.matrix), across, atol=1e-9)
@@ -74,7 +74,7 @@ def test_images_and_points_are_transformed_as_in_mmpose(
 
 def test_an_image_of_one_pixel_can_be_resized() -> None:
     udp = resize_for_network(1, 1, SIZE, convention="udp")
-    np.testing.assert_array_equal(udp.to_image(np.zeros(2), 64, 64), [0, 0])
+    np.testing.assert_array_equal(udp.to_image(np.zeros(2), (64, 64)), [0, 0])
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,6 @@ def test_decoding_by_offsets_finds_the_number_of_people(
     model = ModelConfig(num_keypoints=len(skeleton), head="offsets")
     decoder, config = load_decoder(Header(model, skeleton)), InferenceConfig()
     maps = decoder.merge_scales({1.0: decoder.merge_views(outputs)}, (192, 256), config)
-    poses = decoder.decode(maps, Resize(256, 192, np.eye(2, 3), "reference"), config)
+    poses = decoder.decode(maps, Resize((192, 256), np.eye(2, 3), "reference"), config)
     assert len(poses) == num_people
     assert (poses.scores > 0.3).all()

@@ -1,6 +1,6 @@
 """Matching: keypoints of regressed poses → peaks of the heatmaps (DEKR, supplementary material).
 
-`absorb` moves keypoints to peaks, and `fit` moves them to the centers of Gaussians.
+`move_to_peaks` moves them to peaks, and `move_to_fits` to the centers of fitted Gaussians.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _REPEATED = 4
 """Pixels at the right and lower border that may repeat the values of the last cell."""
 
 
-def absorb(keypoints: FloatArray, maps: OffsetMaps, max_distance: float) -> FloatArray:
+def move_to_peaks(keypoints: FloatArray, maps: OffsetMaps, max_distance: float) -> FloatArray:
     """Moves each keypoint to the nearest peak of its heatmap, if one is near enough.
 
     Args:
@@ -144,7 +144,9 @@ def _pixels_and_peaks(
     return total, (total == highest) & (total > 0)
 
 
-def fit(keypoints: FloatArray, selected: BoolArray, maps: OffsetMaps, exact: bool) -> FloatArray:
+def move_to_fits(
+    keypoints: FloatArray, selected: BoolArray, maps: OffsetMaps, exact: bool
+) -> FloatArray:
     """Moves keypoints to the centers of Gaussians that are fitted to the heatmaps around them.
 
     Args:

@@ -12,7 +12,7 @@ from higherhrnet.config.header import Header
 from higherhrnet.config.inference import DecodeConfig, InferenceConfig
 from higherhrnet.decoding.drawable import DrawableMaps
 from higherhrnet.decoding.offsets.centers import find_centers, poses_at
-from higherhrnet.decoding.offsets.match import absorb, fit
+from higherhrnet.decoding.offsets.match import move_to_fits, move_to_peaks
 from higherhrnet.decoding.offsets.offset_maps import (
     OffsetMaps,
     ScaleOffsets,
@@ -99,8 +99,7 @@ class OffsetDecoder:
     def decode(self, maps: OffsetMaps, transform: Resize, config: InferenceConfig) -> Poses:
         """Finds the people of one image in its maps, in pixels of the image."""
         people = decode_offsets(maps, config.decode)
-        height, width = maps.decode_size
-        keypoints = transform.to_image(people.keypoints, width, height)
+        keypoints = transform.to_image(people.keypoints, maps.decode_size)
         scores = people.scores
         if self._rescoring and config.decode.offsets.rescore:
             features = pose_features(keypoints, people.keypoint_scores, self._rescoring)
@@ -148,8 +147,10 @@ def decode_offsets(maps: OffsetMaps, config: DecodeConfig) -> ScoredPoses:
     keypoints = poses.keypoints[kept]
     scores = heat[kept] * poses.centers[kept, None]
     if settings.match and len(kept):
-        keypoints = absorb(keypoints, maps, settings.max_match_distance)
-        keypoints = fit(keypoints, scores > settings.min_fit_score, maps, settings.exact_fit)
+        keypoints = move_to_peaks(keypoints, maps, settings.max_match_distance)
+        keypoints = move_to_fits(
+            keypoints, scores > settings.min_fit_score, maps, settings.exact_fit
+        )
     return ScoredPoses(keypoints, scores, scores.mean(1))
 
 

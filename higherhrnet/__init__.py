@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from higherhrnet.config.centers import CenterDecodeConfig as CenterDecodeConfig
     from higherhrnet.config.inference import DecodeConfig as DecodeConfig
     from higherhrnet.config.inference import InferenceConfig as InferenceConfig
     from higherhrnet.config.model import InputConfig as InputConfig
@@ -33,6 +34,7 @@ __version__ = "0.1.0"
 _MODULES = {
     "COCO": "poses.skeletons",
     "CROWDPOSE": "poses.skeletons",
+    "CenterDecodeConfig": "config.centers",
     "DecodeConfig": "config.inference",
     "EngineOptions": "engines.base",
     "HigherHRNet": "network.higherhrnet",
@@ -40,13 +42,13 @@ _MODULES = {
     "InputConfig": "config.model",
     "InputError": "errors",
     "ModelConfig": "config.model",
+    "OffsetDecodeConfig": "config.offsets",
     "Poses": "poses.poses",
     "Predictor": "inference.predictor",
     "Skeleton": "poses.skeleton",
     "TrackConfig": "tracking.tracker",
     "Tracker": "tracking.tracker",
     "draw": "visualization.poses",
-    "OffsetDecodeConfig": "config.offsets",
     "draw_maps": "visualization.maps",
     "evaluate": "evaluation.metrics",
     "load_skeleton": "io.skeleton_files",

@@ -65,7 +65,7 @@ class Learner(nn.Module):
         """Converts (B, 3, H, W) pixel values to the values that the network expects."""
         return (images - self.mean) / self.std
 
-    def arithmetic(self) -> torch.autocast:
+    def autocast(self) -> torch.autocast:
         """Returns the context in which the network computes: bf16 or f32."""
         enabled = self.config.run.precision == "bf16"
         return torch.autocast(self.mean.device.type, torch.bfloat16, enabled=enabled)

@@ -42,7 +42,7 @@ class OffsetLearner(Learner):
             is the loss.
         """
         targets = make_offset_targets(batch, self.config.targets, self.config.input.convention)
-        with self.arithmetic():
+        with self.autocast():
             heatmaps, offsets = self._maps(self.normalize(batch.images))
         of_heatmaps = weighted_heatmap_loss(heatmaps, targets.heatmaps, targets.heatmap_weights)
         of_offsets = offset_loss(offsets, targets.offsets, targets.offset_weights)

@@ -65,7 +65,7 @@ class TagLearner(Learner):
 
     def _predict(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Computes the maps of each output, coarsest first, and its scale maps, if any."""
-        with self.arithmetic():
+        with self.autocast():
             outputs = self._features_and_maps(self.normalize(images))
             scales = self.network.scale_maps(outputs)
         return [maps for _, maps in outputs], scales

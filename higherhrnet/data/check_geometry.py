@@ -49,7 +49,7 @@ class _People:
 
     @property
     def labeled(self) -> BoolArray:
-        """(P, K) whether a keypoint is labeled."""
+        """Returns (P, K) whether a keypoint is labeled."""
         return self.keypoints[..., 2] > 0
 
     def inside(self, low: DoubleArray, high: DoubleArray) -> DoubleArray:

@@ -67,7 +67,7 @@ class Maps:
         return replace(self, tags=np.concatenate([self.tags, positions], 1))
 
     def upsampled(self) -> tuple[Upsampled, Upsampled]:
-        """(K, 1, H, W) heatmaps and (K or 1, T, H, W) tags at the size at which people are decoded.
+        """Returns (K, 1, H, W) heatmaps and (K or 1, T, H, W) tags at the size for decoding people.
 
         They are computed on demand.
         """
@@ -165,7 +165,7 @@ def _checked(maps: Maps) -> Maps:
 def _merge_heatmaps(
     levels: Sequence[FloatArray], flip: IndexArray, align_corners: bool
 ) -> FloatArray:
-    """(V, K, ·, ·) heatmaps of each stride → (K, h, w) their mean at the size of the finest.
+    """Averages (V, K, ·, ·) heatmaps of each stride: (K, h, w) at the size of the finest.
 
     The maps of one keypoint fit into the cache of a processor core, those of all do not.
     """
@@ -181,7 +181,7 @@ def _merge_heatmaps(
 
 
 def _mean_of_views(views: FloatArray, k: int, flipped_k: int) -> FloatArray:
-    """(V, K, h, w) → (h, w) the mean of the views of keypoint `k`.
+    """Averages the views of keypoint `k`: (V, K, h, w) → (h, w).
 
     The flipped view is flipped back before maps are upsampled, where they have fewer cells; the
     result is the same as afterwards.
@@ -193,7 +193,7 @@ def _mean_of_views(views: FloatArray, k: int, flipped_k: int) -> FloatArray:
 
 
 def _mean(maps: Sequence[FloatArray], out: FloatArray | None = None) -> FloatArray:
-    """The mean of maps of equal shape, added from the first to the last."""
+    """Averages maps of equal shape, added from the first to the last."""
     if len(maps) == 1:
         return np.asarray(np.positive(maps[0], out=out))
     total = np.add(maps[0], maps[1], out=out)
@@ -204,7 +204,7 @@ def _mean(maps: Sequence[FloatArray], out: FloatArray | None = None) -> FloatArr
 
 
 def _merge_tags(tags: FloatArray, flip: IndexArray) -> FloatArray:
-    """(V, K or 1, h, w) → (K or 1, V, h, w), the flipped view flipped back."""
+    """Flips the tags of the flipped view back: (V, K or 1, h, w) → (K or 1, V, h, w)."""
     merged = np.empty((tags.shape[1], len(tags), *tags.shape[2:]), np.float32)
     merged[:, 0] = tags[0]
     for k, maps in enumerate(merged):

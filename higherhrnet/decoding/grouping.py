@@ -55,7 +55,7 @@ def group_by_tag(
 
 
 def _assign_to(rows: DoubleArray, person_tags: FloatArray, config: DecodeConfig) -> list[int]:
-    """The person to which each peak of a keypoint is assigned; -1 for a new person."""
+    """Returns the person to which each peak of a keypoint is assigned; -1 for a new person."""
     if not len(rows) or not len(person_tags):
         return [-1] * len(rows)
     distance = np.linalg.norm(rows[:, None, 3:] - person_tags, axis=2)

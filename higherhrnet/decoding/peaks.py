@@ -79,7 +79,7 @@ def _peaks_in_blocks(
 def _block_peaks(
     heatmaps: Upsampled, k: IndexArray, row: IndexArray, column: IndexArray, window: int
 ) -> tuple[FloatArray, BoolArray]:
-    """(BLOCK, BLOCK, M) values of blocks, and whether each is the highest in its window."""
+    """Computes (BLOCK, BLOCK, M) values of blocks, and which are the highest in their windows."""
     margin = window // 2
     pixels = heatmaps.blocks(k, row, column, margin, outside=-np.inf)[0]
     row_maxima = reduce(np.maximum, (pixels[:, i : i + BLOCK] for i in range(window)))
@@ -89,7 +89,7 @@ def _block_peaks(
 
 
 def _reference_order(heatmaps: Upsampled, keypoint: int, window: int, max_peaks: int) -> IndexArray:
-    """The flat indices of one keypoint's highest peaks, in the reference implementation's order."""
+    """Returns flat indices of a keypoint's highest peaks, in the order of `torch.topk`."""
     row, column = np.divmod(np.arange(heatmaps.rows * heatmaps.columns), heatmaps.columns)
     values, is_peak = _block_peaks(heatmaps, np.full_like(row, keypoint), row, column, window)
     blocks = np.where(is_peak, values, 0).reshape(BLOCK, BLOCK, heatmaps.rows, heatmaps.columns)

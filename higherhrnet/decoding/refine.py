@@ -95,7 +95,7 @@ class _Search:
         self.score = np.zeros(len(k), np.float32)  # heatmap
 
     def can_match(self, tag_minima: FloatArray, tag_maxima: FloatArray) -> BoolArray:
-        """(Q, blocks) whether a block may contain a tag distance that rounds to 0, up to 0.5."""
+        """Returns (Q, blocks) whether a block may contain a tag distance that rounds to 0."""
         matches = np.ones((len(self.k), tag_minima[0, 0].size), bool)
         for view, tag in enumerate(self.person_tags.T[:, :, None, None]):
             above_minimum = tag_minima[self.tag_map, view] <= tag + (0.5 + _TOLERANCE)

@@ -51,6 +51,6 @@ def locate_peaks(heatmaps: PixelReader, k: IndexArray, x: IndexArray, y: IndexAr
 
 
 def _mirrored(center: IndexArray, size: int) -> IndexArray:
-    """(M, 5) the pixels around centers, mirrored at the outermost pixels."""
+    """Returns (M, 5) the pixels around centers, mirrored at the outermost pixels."""
     pixels = np.abs(center[:, None] + np.arange(-2, 3))
     return np.asarray(np.minimum(pixels, 2 * (size - 1) - pixels))

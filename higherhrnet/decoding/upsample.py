@@ -70,7 +70,7 @@ def flip_horizontally(maps: FloatArray, out: FloatArray | None = None) -> FloatA
 
 @lru_cache
 def cell_weights(factors: tuple[int, ...]) -> FloatArray:
-    """(F, 3) weights of the previous, the same and the next cell in each of a cell's F pixels."""
+    """Computes (F, 3) weights of the previous, same and next cell in each of a cell's F pixels."""
     weights = np.eye(5)
     for factor in factors:
         cells = len(weights)
@@ -83,7 +83,7 @@ def cell_weights(factors: tuple[int, ...]) -> FloatArray:
 
 @lru_cache
 def _row_operator(factors: tuple[int, ...], margin: int) -> FloatArray:
-    """The matrix that computes the pixels of one row of cells from three rows of cells.
+    """Returns the matrix that computes the pixels of one row of cells from three rows of cells.
 
     Args:
         factors: the factors of upsampling.
@@ -171,7 +171,7 @@ class Upsampled:
         return np.asarray(weighted.reshape(len(cells), 9, -1).sum(1)).T
 
     def _cells(self, k: IndexArray, top: IndexArray, left: IndexArray, side: int) -> FloatArray:
-        """(C, side, side, M) squares of cells, each from one map.
+        """Reads (C, side, side, M) squares of cells, each from one map.
 
         Bilinear upsampling repeats the outermost cells beyond the edges of the map.
         """
@@ -220,7 +220,7 @@ class Upsampled:
         return pixels
 
     def _enlarge(self, cells: FloatArray, margin: int) -> FloatArray:
-        """(C, c, c, M) squares of cells → (C, p, p, M) pixels of all but the outermost cells."""
+        """Enlarges (C, c, c, M) squares of cells to (C, p, p, M), without the outermost cells."""
         operator = _row_operator(self.factors, margin)
         channels, side, _, count = cells.shape
         rows = np.lib.stride_tricks.sliding_window_view(
@@ -247,15 +247,15 @@ class Upsampled:
         pixels[..., edge] = np.where(outside, np.float32(value), pixels[..., edge])
 
     def block_maxima(self) -> FloatArray:
-        """(K, C, rows, columns) upper bounds: no pixel of a block has a higher value."""
+        """Computes (K, C, rows, columns) upper bounds: no pixel of a block has a higher value."""
         return self._block_extremes(np.maximum)
 
     def block_minima(self) -> FloatArray:
-        """(K, C, rows, columns) lower bounds: no pixel of a block has a lower value."""
+        """Computes (K, C, rows, columns) lower bounds: no pixel of a block has a lower value."""
         return self._block_extremes(np.minimum)
 
     def _block_extremes(self, combine: np.ufunc) -> FloatArray:
-        """The extreme values of the cells of each block and of the cells around it."""
+        """Computes the extreme values of the cells of each block and of the cells around it."""
         by_row = _extremes(self._maps.transpose(2, 0, 1, 3), self._step, combine)
         by_block = _extremes(by_row.transpose(3, 1, 2, 0), self._step, combine)
         return np.ascontiguousarray(by_block.transpose(1, 2, 3, 0))

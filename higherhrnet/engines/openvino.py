@@ -115,7 +115,7 @@ def _compile(core: Any, model: Any, precision: Precision, threads: int, streams:
 
 
 def _runner(compiled: Any, streams: int) -> Callable[[FloatArray], list[FloatArray]]:  # noqa: ANN401
-    """A function that runs the network with one inference request per stream."""
+    """Returns a function that runs the network with one inference request per stream."""
     requests: SimpleQueue[Any] = SimpleQueue()  # each request serves one thread at a time
     for _ in range(streams):
         requests.put(compiled.create_infer_request())

@@ -27,17 +27,17 @@ class KeypointSimilarity:
 
     @property
     def oks(self) -> DoubleArray:
-        """(D, P) Object Keypoint Similarity, as pycocotools computes it."""
+        """Computes (D, P) Object Keypoint Similarity, as pycocotools does."""
         return np.asarray(self.same.sum(-1) / self.labeled.sum(-1))
 
     @property
     def side_invariant_oks(self) -> DoubleArray:
-        """(D, P) Object Keypoint Similarity that ignores whether left and right are exchanged."""
+        """Computes (D, P) Object Keypoint Similarity that ignores exchanges of left and right."""
         return np.asarray((self.either * self.labeled).sum(-1) / self.labeled.sum(-1))
 
     @property
     def either(self) -> DoubleArray:
-        """(D, P, K) the higher of the similarities to the same and to the opposite keypoint."""
+        """Returns (D, P, K) the higher similarity: to the same or to the opposite keypoint."""
         return np.maximum(self.same, self.opposite)
 
 

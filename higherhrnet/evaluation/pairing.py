@@ -33,12 +33,12 @@ class PairedResults:
 
     @property
     def people_by_image(self) -> list[list[Entry]]:
-        """The annotated people of each image."""
+        """Returns the annotated people of each image."""
         return _group_by_image(self.people, len(self.images))
 
     @property
     def results_by_image(self) -> list[list[Entry]]:
-        """The results of each image."""
+        """Returns the results of each image."""
         return _group_by_image(self.results, len(self.images))
 
 

@@ -139,7 +139,7 @@ def _read_and_weigh(
 
 
 def _tap_filters() -> FloatArray:
-    """(18, 6, 1, 1) filters that compute x and y of A·g + t for each tap from A and t."""
+    """Returns (18, 6, 1, 1) filters that compute x and y of A·g + t for each tap from A and t."""
     filters = np.zeros((len(TAPS), 2, 6), np.float32)
     for tap, (y, x) in enumerate(TAPS):
         filters[tap, 0, [2, 3, 5]] = y, x, 1
@@ -148,14 +148,14 @@ def _tap_filters() -> FloatArray:
 
 
 def _cell_size(node: _Node, graph: GraphBuilder, height: str, width: str) -> str:
-    """(2,) width and height of a cell, where the map extends from -1 to 1."""
+    """Returns (2,) width and height of a cell, where the map extends from -1 to 1."""
     sides = node("Concat", [width, height], "sides", axis=0)
     sides = node("Cast", [sides], "sides_float", to=1)
     return node("Div", [_constant(graph, 2), sides], "cell")
 
 
 def _cell_centers(node: _Node, graph: GraphBuilder, height: str, width: str) -> str:
-    """(h, w, 2) x and y of the centers of the cells, where the map extends from -1 to 1."""
+    """Returns (h, w, 2) x and y of the centers of the cells, where the map extends from -1 to 1."""
     zero, one = (graph.constant(f"scalar{i}", np.array(i)) for i in (0, 1))
     axes = []
     for axis, (side, shape) in {"x": (width, [1, -1, 1]), "y": (height, [-1, 1, 1])}.items():

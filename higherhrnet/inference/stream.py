@@ -97,7 +97,7 @@ def predict_stream(
 
 
 def _in_order(futures: Iterable[Future[T]], depth: int) -> Iterator[T]:
-    """The results of futures in their order; at most `depth` are pending at the same time."""
+    """Yields the results of futures in their order; at most `depth` are pending at a time."""
     pending: deque[Future[T]] = deque()
     for future in futures:
         pending.append(future)
@@ -149,7 +149,7 @@ class _NetworkThreads:
             future.set_result(result)
 
     def _take_batch(self) -> dict[Future[Output | FailedSource], Input]:
-        """The next batch; empty if earlier batches included all frames."""
+        """Returns the next batch; empty if earlier batches included all frames."""
         batch: dict[Future[Output | FailedSource], Input] = {}
         with self._lock:
             for future, (frame, preprocessed) in self._waiting.items():
@@ -185,7 +185,7 @@ def _load_tasks(
     every: int,
     read: Callable[[Source], Image] | None,
 ) -> Iterator[Callable[[], Input | FailedSource]]:
-    """One task for each frame; images are read in the task, videos between the tasks."""
+    """Yields one task for each frame; images are read in the task, videos between the tasks."""
     for source in sources:
         if read or not source.is_video:
             yield partial(_read_and_preprocess, predictor, source, read or _read_file)
@@ -232,5 +232,5 @@ def _postprocess(
 
 
 def _with_name(frame: Frame, error: InputError) -> InputError:
-    """The error with the name of the frame's source in its message."""
+    """Returns the error with the name of the frame's source in its message."""
     return InputError(f"{frame.source.name}: {error}")

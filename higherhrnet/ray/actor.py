@@ -40,7 +40,7 @@ class InferenceActor:
 
     @cached_property
     def _predictor(self) -> Predictor:
-        """The predictor; loaded at the first shard, which then reports errors of loading."""
+        """Returns the predictor; it is loaded at the first shard, which then reports errors."""
         return self._load()
 
     def __call__(self, row: Row) -> Row:

@@ -44,6 +44,6 @@ def one_euro(
 
 
 def _smoothing_factor(cutoff: DoubleArray | float, seconds: DoubleArray) -> DoubleArray:
-    """The weight, 0 to 1, of a new value in a low-pass filter; alpha in the paper."""
+    """Returns the weight, 0 to 1, of a new value in a low-pass filter; alpha in the paper."""
     angle = 2 * np.pi * cutoff * seconds
     return np.asarray(angle / (angle + 1))

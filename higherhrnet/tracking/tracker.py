@@ -131,13 +131,13 @@ class Tracker:
         return replace(poses, keypoints=keypoints, track_ids=tracks["track_id"][track_of])
 
     def _is_active(self, tracks: Tracks, last_time: float) -> BoolArray:
-        """(N,) whether a track is in the last frame, or confirmed and not lost for too long."""
+        """Returns (N,) whether a track is in the last frame, or confirmed and not lost too long."""
         confirmed = tracks["hits"] >= self.config.min_hits
         recent = self._time - tracks["last_seen"] <= self.config.max_lost_seconds
         return np.asarray((tracks["last_seen"] == last_time) | (confirmed & recent))
 
     def _similarity(self, tracks: Tracks, poses: Poses, max_gap: float) -> DoubleArray:
-        """(N, P) Object Keypoint Similarity of the predicted poses of tracks and of people.
+        """Computes (N, P) Object Keypoint Similarity of tracks' predicted poses and of people.
 
         The sigmas grow with the time since a track was seen, up to `max_gap` seconds. The size of a
         person counts at least as that of the track, because only a part of the body may be found.
@@ -204,7 +204,7 @@ class Tracker:
 
 
 def _track_dtype(keypoints: int) -> np.dtype[np.void]:
-    """The fields of a track; lengths in pixels, times in seconds."""
+    """Returns the fields of a track; lengths in pixels, times in seconds."""
     return np.dtype(
         [
             ("track_id", np.int64),
@@ -222,7 +222,7 @@ def _track_dtype(keypoints: int) -> np.dtype[np.void]:
 
 
 def _sizes(poses: Poses) -> DoubleArray:
-    """(P,) body sizes: the square root of the area of the box, as in COCO's formula.
+    """Computes (P,) body sizes: the square root of the area of the box, as in COCO's formula.
 
     A body size is at least half the length of the box: boxes of few keypoints can be flat.
     """
@@ -232,7 +232,7 @@ def _sizes(poses: Poses) -> DoubleArray:
 
 
 def _median_offset(offsets: DoubleArray, mask: BoolArray) -> DoubleArray:
-    """(P, 2) median of each body's (P, K, 2) offsets where (P, K) `mask` is set; 0 if nowhere."""
+    """Computes (P, 2) medians of (P, K, 2) offsets where (P, K) `mask` is set; 0 if nowhere."""
     ordered = np.sort(np.where(mask[..., None], offsets, np.inf), axis=1)
     count = mask.sum(1)
     middle = np.stack([np.maximum(count - 1, 0) // 2, count // 2], 1)

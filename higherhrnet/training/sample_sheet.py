@@ -103,7 +103,7 @@ def draw_sheet(
 
 
 def _draw_sample(sample: Sample, skeleton: Skeleton, input_config: InputConfig) -> Image:
-    """(CAPTION_HEIGHT + TILE_SIZE, 2 · TILE_SIZE, 3): name, poses and heatmaps of a sample."""
+    """Draws name, poses and heatmaps: (CAPTION_HEIGHT + TILE_SIZE, 2 · TILE_SIZE, 3)."""
     mask, size, convention = sample.masks[-1], input_config.size, input_config.convention
     side = len(mask)
     keypoints, flipped = torch.from_numpy(sample.keypoints)[None], torch.tensor([sample.flipped])

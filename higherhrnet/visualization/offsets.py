@@ -82,7 +82,7 @@ def require_offsets(centers: FloatArray, offsets: FloatArray) -> None:
 def _arrows(
     canvas: Image, rows: IndexArray, columns: IndexArray, offsets: FloatArray
 ) -> FloatArray:
-    """(N, 2, 2) the first and last point of the arrows of N cells, x and y in pixels."""
+    """Returns (N, 2, 2) the first and last point of the arrows of N cells, x and y in pixels."""
     height, width = offsets.shape[1:]
     start = np.stack([columns, rows], 1).astype(np.float32)
     end = start - offsets[:, rows, columns].T

@@ -145,7 +145,7 @@ def _shared_part(name: str, array: Any, keypoints: int) -> dict[str, Any]:  # no
 
 
 def _conv_bn_name(part: str) -> str:
-    """`conv.weight` → `0.weight`, `bn.bias` → `1.bias`."""
+    """Returns the name in a sequence: `conv.weight` → `0.weight`, `bn.bias` → `1.bias`."""
     return part.replace("conv.", "0.").replace("bn.", "1.")
 
 

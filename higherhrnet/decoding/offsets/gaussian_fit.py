@@ -121,7 +121,7 @@ def _step(
 
 
 def _residuals(parameters: DoubleArray, points: _Points) -> tuple[DoubleArray, DoubleArray]:
-    """(M, N) errors of Gaussians and their (M, 4, N) derivatives with respect to the parameters."""
+    """Computes (M, N) errors of Gaussians and their (M, 4, N) derivatives by the parameters."""
     height, row, column, sigma = (parameter[:, None] for parameter in parameters.T)
     dy, dx = points.y - row, points.x - column
     with np.errstate(all="ignore"):

@@ -41,7 +41,7 @@ def suppress_poses(
 
 
 def _near(keypoints: FloatArray, max_distance: float, min_keypoints: int) -> BoolArray:
-    """(P, P) whether the pose of the column is of the same person as the pose of the row."""
+    """Returns (P, P) whether the pose of the column is of the same person as that of the row."""
     sides = keypoints.max(1) - keypoints.min(1)
     limit = (max_distance**2 * (sides**2).sum(1))[:, None, None]
     squared = ((keypoints[:, None] - keypoints) ** 2).sum(3)

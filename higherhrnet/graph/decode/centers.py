@@ -41,7 +41,7 @@ class People(NamedTuple):
         return People(*(values.take(index) for values in self))
 
     def scores(self, count: int) -> Tensor:
-        """(P,) mean score of the `count` keypoints times the square root of the center's value."""
+        """Computes (P,) mean scores of `count` keypoints times the root of the center's value."""
         return self.keypoint_scores.sum(1) / count * self.centers.op("Sqrt")
 
 

@@ -74,7 +74,7 @@ def group_by_tag(
 def _assign_to(
     program: Program, tag: Tensor, score: Tensor, means: Tensor, config: DecodeConfig
 ) -> Tensor:
-    """The person to which each peak of a keypoint is assigned; -1 for a new person."""
+    """Returns the person to which each peak of a keypoint is assigned; -1 for a new person."""
     rows, people = tag.size(0), means.size(0)
     offset = tag.expand_dims(1).cast(np.float64) - means.cast(np.float64)
     distance = (offset * offset).sum(2).op("Sqrt")

@@ -89,7 +89,7 @@ def unflip(maps: Tensor, header: Header, count: int) -> Tensor:
 
 
 def _heatmaps(program: Program, levels: Sequence[Tensor], header: Header) -> Tensor:
-    """(1, K, h, w) mean of the heatmaps of all strides and views, at the size of the finest."""
+    """Averages the heatmaps of all strides and views: (1, K, h, w) at the size of the finest."""
     count, strides = len(header.skeleton), header.model.strides[: len(levels)]
     means = []
     for level, stride in zip(levels, strides, strict=True):
@@ -101,7 +101,7 @@ def _heatmaps(program: Program, levels: Sequence[Tensor], header: Header) -> Ten
 
 
 def _tags(program: Program, level: Tensor, header: Header) -> Tensor:
-    """(K or 1, T, h, w) tags of each view, and positions if they are tags, too."""
+    """Returns (K or 1, T, h, w) tags of each view, and positions if they are tags, too."""
     count, tags = len(header.skeleton), header.model.num_tags
     views = [
         level.take(np.int64(view)).part(count, count + tags)

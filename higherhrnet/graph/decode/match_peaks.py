@@ -43,7 +43,7 @@ def match_values(
 
 
 def best_peaks(program: Program, match: Tensor, min_match: float) -> Tensor:
-    """(P, K) the best peak of each keypoint of each person; -1 for keypoints without a peak."""
+    """Finds (P, K) the best peak of each keypoint of each person; -1 where there is no peak."""
     best = match.op("ArgMax", axis=2, keepdims=0)
     return program.where(match.max(2) > min_match, best, _NONE)
 

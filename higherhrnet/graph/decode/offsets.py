@@ -191,7 +191,7 @@ def _heat_values(
     base: float,
     header: Header,
 ) -> Tensor:
-    """(P, K) heatmap values at the pixels of keypoints; see `OffsetMaps.heatmap_values`."""
+    """Reads (P, K) heatmap values at the pixels of keypoints; see `OffsetMaps.heatmap_values`."""
     size = [maps[base].heatmaps.size(axis).cast(np.float64) * _STRIDE for axis in (1, 2)]
     first = FIRST_PIXEL_CENTER[header.input.convention]
     pixels = [

@@ -63,7 +63,7 @@ def find_peaks(program: Program, heatmaps: Upsampled, count: int, config: Decode
 def _block_peaks(
     program: Program, heatmaps: Upsampled, k: Tensor, row: Tensor, column: Tensor, margin: int
 ) -> tuple[Tensor, Tensor]:
-    """(M - 1, BLOCK, BLOCK) values of all blocks but the last, and which are peaks."""
+    """Computes (M - 1, BLOCK, BLOCK) values of all blocks but the last, and which are peaks."""
     side = BLOCK + 2 * margin
     around = np.arange(-margin, BLOCK + margin)
     inside = []

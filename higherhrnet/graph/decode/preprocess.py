@@ -106,7 +106,7 @@ def _warp(program: Program, image: Tensor, view: View, center: float) -> Tensor:
 def _taps(
     program: Program, size: Tensor, length: Tensor, factor: Tensor, origin: Tensor, center: float
 ) -> list[tuple[Tensor, Tensor]]:
-    """The two pixels of an axis of the image between which each pixel of the input is interpolated.
+    """Finds the two pixels of the image's axis between which each input pixel is interpolated.
 
     Returns:
         The indices of the nearer and the farther pixels and their weights; pixels outside the image

@@ -36,7 +36,7 @@ def select(
 
 
 def pairwise_similarity(program: Program, keypoints: Tensor, header: Header) -> Tensor:
-    """(P, P) Object Keypoint Similarity of every two people; see `select.pairwise_similarity`."""
+    """Computes (P, P) similarities of every two people; see `select.pairwise_similarity`."""
     positions, found = keypoints.part(0, 2, 2), keypoints.part(2, 3, 2) > 0
     low = program.where(found, positions, np.float32(np.inf)).min(1)
     high = program.where(found, positions, np.float32(-np.inf)).max(1)
@@ -51,7 +51,7 @@ def pairwise_similarity(program: Program, keypoints: Tensor, header: Header) -> 
 
 
 def suppress_people(program: Program, similar: Tensor, scores: Tensor) -> Tensor:
-    """The indices of people who are not similar to a person of a higher score that is kept."""
+    """Returns the indices of people who are not similar to a kept person of a higher score."""
     people = program.arange(scores.size(0))
     order = program.top_k(scores, scores.size(0))[1]
 

@@ -78,7 +78,7 @@ def decode_tags(
 def _locate(
     program: Program, rows: Tensor, heatmaps: Upsampled, count: int, adjust: bool
 ) -> Tensor:
-    """(P · K, 3) x, y and scores of keypoints, adjusted; x and y are undefined for missing ones."""
+    """Returns (P · K, 3) adjusted x, y and scores; x and y of missing keypoints are undefined."""
     x, y, score = (rows.take(np.int64(column), 1) for column in range(3))
     if adjust:
         k = program.arange(rows.size(0)) % count

@@ -14,7 +14,7 @@ from higherhrnet.graph.decode.program import Program, Tensor
 
 @lru_cache
 def _block_operator(factors: tuple[int, ...], margin: int) -> tuple[FloatArray, int]:
-    """The matrix that computes the pixels of a block and of a margin around it from cells.
+    """Returns the matrix that computes the pixels of a block and of a margin around it from cells.
 
     Returns:
         (p², (BLOCK + 2 · margin)²) matrix for p × p cells, and the number of cells before the
@@ -68,7 +68,7 @@ class Upsampled:
         self._inner = inner
 
     def block_minima(self) -> Tensor:
-        """(K, C, blocks) lower bounds: no pixel of a block has a lower value."""
+        """Computes (K, C, blocks) lower bounds: no pixel of a block has a lower value."""
         return self._extremes(self._inner.op("Neg")).op("Neg")
 
     def at(self, k: Tensor, y: Tensor, x: Tensor) -> Tensor:
@@ -110,12 +110,12 @@ class Upsampled:
         return self._program.constant(operator.T.copy()) @ cells
 
     def _corner(self, k: Tensor, row: Tensor, column: Tensor, before: int) -> Tensor:
-        """The index of the cell that is `before` rows above and `before` columns before a cell."""
+        """Returns the index of the cell `before` rows above and `before` columns left of a cell."""
         start = self._pad - before
         return k * self._cells_per_map + (row + start) * self._padded_width + (column + start)
 
     def _window(self, side: int) -> Tensor:
-        """The indices of the cells of a window, relative to its corner."""
+        """Returns the indices of the cells of a window, relative to its corner."""
         rows = self._program.constant(np.repeat(np.arange(side), side))
         return rows * self._padded_width + np.tile(np.arange(side), side)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import get_args
 
@@ -13,6 +14,7 @@ import higherhrnet
 from higherhrnet.config.model import HeadName, StemName
 from higherhrnet.engines.base import EngineName
 from higherhrnet.io.interchange.formats import FormatName
+from higherhrnet.poses.skeletons import SKELETONS
 
 PACKAGE = Path(higherhrnet.__file__).parent
 NAMES = {
@@ -67,3 +69,17 @@ def test_every_table_has_an_entry_for_every_name(table: str) -> None:
     missing, unknown = NAMES[kind] - keys, keys - NAMES[kind]
     assert not missing, f"higherhrnet/{table} has no entry for {', '.join(sorted(missing))}"
     assert not unknown, f"higherhrnet/{table}: {', '.join(sorted(unknown))} is not in {kind}"
+
+
+@pytest.mark.parametrize(
+    ("names", "page"),
+    [
+        (get_args(FormatName), "higherhrnet/cli/predict.py"),
+        (get_args(FormatName), "docs/other-programs.md"),
+        (SKELETONS, "higherhrnet/config/data.py"),
+    ],
+)
+def test_every_name_is_described_where_users_read_about_it(names: Iterable[str], page: str) -> None:
+    words = set(re.findall(r"[\w-]+", (PACKAGE.parent / page).read_text(encoding="utf-8")))
+    missing = set(names) - words
+    assert not missing, f"{page} does not describe {', '.join(sorted(missing))}"

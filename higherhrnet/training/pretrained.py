@@ -40,8 +40,8 @@ def load_backbone(model: HRNet, source: str | Path) -> None:
         reader = _STEM_READERS.get(type(model.stem))
         if reader is None:
             raise InputError(
-                f"--init {source}: there is no file of pretrained weights for --model.stem "
-                f"{type(model.stem).__name__}; use a .safetensors file of this package"
+                f"--init {source}: weights of the stem {type(model.stem).__name__} are read only "
+                "from .safetensors files of this package"
             )
         stem = reader(source)
         loaded = {f"stem.{name}": weight for name, weight in stem.items()}

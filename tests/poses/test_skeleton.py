@@ -267,6 +267,6 @@ def test_unknown_names_are_rejected_with_the_known_ones(tmp_path: Path) -> None:
     for name in ("horse", str(tmp_path)):
         with pytest.raises(
             InputError,
-            match="no such file; a skeleton is coco, crowdpose, aic, coco_wholebody or a",
+            match=f"no such file; a skeleton is {', '.join(SKELETONS)} or a",
         ):
             load_skeleton(name)

@@ -224,7 +224,7 @@ class TrainingLoop:
             if previews is not None:
                 name = f"epoch-{state.epoch:07.1f}.jpg"
                 write_image(self.folder.path / "previews" / name, previews)
-        state.tag_learner.train()
+        state.learner.train()
         self._speed_start = time.monotonic()
 
     def _save(self) -> None:
@@ -234,7 +234,7 @@ class TrainingLoop:
             self.folder.save_state(self.state.state_dict())
             network, header = self.state.evaluated_network(), self.state.header()
             checkpoint.save(self.folder.path / "last.safetensors", network, header)
-            self.state.tag_learner.train()
+            self.state.learner.train()
         self._speed_start += time.monotonic() - start
 
 

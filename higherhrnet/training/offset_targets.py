@@ -16,7 +16,7 @@ from higherhrnet.config.offsets import OffsetTargetConfig
 from higherhrnet.config.training import TargetConfig
 from higherhrnet.data.loader import Batch
 from higherhrnet.geometry import FIRST_PIXEL_CENTER, Convention
-from higherhrnet.training.targets import cell_indices, to_map_coordinates
+from higherhrnet.training.targets import cell_indices, combine_profiles, to_map_coordinates
 
 _MIN_DIAGONAL = 32**0.5
 """The smallest diagonal of the box of a person, in map cells, by which the loss is divided. MMPose
@@ -90,7 +90,6 @@ def render_gaussians(
     Returns:
         (B, K, height, width) float32, 0 to 1.
     """
-    batch, _, num_points, _ = points.shape
     visible = _are_on_map(points, height, width)
     steps = torch.arange(ceil(6 * sigma) + 5, device=points.device)
     profiles = []
@@ -101,13 +100,7 @@ def render_gaussians(
         values = torch.exp(-((cells - center[..., None]) ** 2) / (2 * sigma**2))
         values *= (cells >= 0) & (cells < size) & (cells < end[..., None])
         profiles.append((cells.long().clamp(0, size - 1), values))
-    (columns, horizontal), (rows, vertical) = profiles
-    values = (vertical[..., :, None] * horizontal[..., None, :] * visible[..., None, None]).float()
-    maps = torch.arange(batch * num_points, device=points.device).view(batch, 1, num_points, 1, 1)
-    positions = (maps * height + rows[..., :, None]) * width + columns[..., None, :]
-    heatmaps = values.new_zeros(batch * num_points * height * width)
-    heatmaps.scatter_reduce_(0, positions.flatten(), values.flatten(), "amax")
-    return heatmaps.view(batch, num_points, height, width)
+    return combine_profiles(*profiles, visible, height, width)
 
 
 def render_offsets(

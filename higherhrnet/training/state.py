@@ -27,6 +27,9 @@ from higherhrnet.training.precision import resolve_precision
 from higherhrnet.training.resume import flatten_config, load_state
 from higherhrnet.training.schedule import learning_rate
 
+_LEARNER = "tag_learner"
+"""The key of the learner in `last.pt`, whatever its head; another would end all runs to resume."""
+
 
 class TrainState:
     """Everything that changes during training: network, average, optimizer, counters.
@@ -48,18 +51,18 @@ class TrainState:
         self.config, self.dataset, self.group = config, dataset, group
         network, self.initialized_from = build_network(config, dataset.skeleton)
         self.network: PoseNetwork = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        module = build_learner(network, config).to(group.device)
+        learner = build_learner(network, config).to(group.device)
         self.average = (
             ExponentialMovingAverage(network, config.optim.ema) if config.optim.ema else None
         )
         if config.run.sync_bn and group.size > 1:
-            module = SyncBatchNorm.convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]
-        self.tag_learner = module
-        self.parallel = DistributedDataParallel(module) if group.size > 1 else module
-        """`tag_learner`, whose gradients are averaged over the processes."""
+            learner = SyncBatchNorm.convert_sync_batchnorm(learner)  # type: ignore[no-untyped-call]
+        self.learner = learner
+        self.parallel = DistributedDataParallel(learner) if group.size > 1 else learner
+        """`learner`, whose gradients are averaged over the processes."""
         optim = config.optim
         self.optimizer = torch.optim.Adam(
-            module.parameter_groups(), optim.lr, weight_decay=optim.weight_decay, fused=True
+            learner.parameter_groups(), optim.lr, weight_decay=optim.weight_decay, fused=True
         )
         self.sampler = BatchSampler(
             dataset.weights, optim.batch_size, config.run.seed, group.rank, group.size
@@ -122,7 +125,7 @@ class TrainState:
         """Returns everything that is needed to resume the run."""
         cuda = self.group.device.type == "cuda"
         return {
-            "tag_learner": self.tag_learner.state_dict(),
+            _LEARNER: self.learner.state_dict(),
             "average": self.average.network.state_dict() if self.average else None,
             "optimizer": self.optimizer.state_dict(),
             "rng_state": torch.get_rng_state(),
@@ -160,7 +163,7 @@ class TrainState:
             InputError: the state is that of another network or optimizer.
         """
         try:
-            self.tag_learner.load_state_dict(state["tag_learner"])
+            self.learner.load_state_dict(state[_LEARNER])
             if self.average:
                 self.average.network.load_state_dict(state["average"] or self.network.state_dict())
             self.optimizer.load_state_dict(state["optimizer"])
@@ -184,7 +187,7 @@ class TrainState:
         """Loads batches from the current step on, without end."""
         self.sampler.start_batch = self.step * self.config.optim.accumulate
         pin_memory = self.group.device.type == "cuda"
-        prepare = partial(self.tag_learner.prepare, config=self.config)
+        prepare = partial(self.learner.prepare, config=self.config)
         return load_batches(self.dataset, self.config, self.sampler, pin_memory, prepare)
 
     def train_step(self, batches: Iterator[Batch]) -> tuple[dict[str, Tensor], list[str]]:
@@ -209,7 +212,7 @@ class TrainState:
             for name, loss in batch_losses.items():
                 losses[name] = losses.get(name, 0) + loss.detach() / optim.accumulate
         if optim.clip:
-            clip_grad_norm_(self.tag_learner.parameters(), optim.clip)
+            clip_grad_norm_(self.learner.parameters(), optim.clip)
         self.optimizer.step()
         self.step += 1
         if self.average:
@@ -225,7 +228,7 @@ class TrainState:
 
         It is the moving average of the weights if there is one.
 
-        Call `tag_learner.train()` before the next training step.
+        Call `learner.train()` before the next training step.
         """
         network: PoseNetwork = self.average.network if self.average else self.network  # type: ignore[assignment]
         return network.eval()

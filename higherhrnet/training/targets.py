@@ -135,7 +135,6 @@ def render_heatmaps(
     Returns:
         (B, K, height, width) float32, 0 to 1.
     """
-    batch, _, num_keypoints, _ = keypoints.shape
     column, row, visible = cell_indices(keypoints, height, width, convention)
     sigmas = torch.as_tensor(sigma, dtype=keypoints.dtype, device=keypoints.device)
     if max_sigma is None:
@@ -153,9 +152,32 @@ def render_heatmaps(
         value = torch.exp(-((indices - center[..., None]) ** 2) / (2 * sigmas[..., None] ** 2))
         inside = (indices >= 0) & (indices < size) & (indices < end[..., None])
         profiles.append((indices.clamp(0, size - 1), value * inside))
-    (columns, horizontal), (rows, vertical) = profiles
-    values = (vertical[..., :, None] * horizontal[..., None, :] * visible[..., None, None]).float()
-    maps = torch.arange(batch * num_keypoints, device=keypoints.device)
+    return combine_profiles(*profiles, visible, height, width)
+
+
+def combine_profiles(
+    horizontal: tuple[Tensor, Tensor],
+    vertical: tuple[Tensor, Tensor],
+    visible: Tensor,
+    height: int,
+    width: int,
+) -> Tensor:
+    """Multiplies two profiles of each Gaussian; where several overlap, takes the maximum.
+
+    Args:
+        horizontal: (B, P, K, W) columns on the map, int64, and the values there.
+        vertical: the same for rows.
+        visible: (B, P, K) bool: the keypoints that are rendered.
+        height: height of the maps in cells.
+        width: width of the maps in cells.
+
+    Returns:
+        (B, K, height, width) float32.
+    """
+    (columns, x_values), (rows, y_values) = horizontal, vertical
+    batch, _, num_keypoints = visible.shape
+    values = (y_values[..., :, None] * x_values[..., None, :] * visible[..., None, None]).float()
+    maps = torch.arange(batch * num_keypoints, device=visible.device)
     maps = maps.view(batch, 1, num_keypoints, 1, 1)
     positions = (maps * height + rows[..., :, None]) * width + columns[..., None, :]
     heatmaps = values.new_zeros(batch * num_keypoints * height * width)

@@ -64,10 +64,10 @@ def test_a_single_process_returns_its_own_values() -> None:
 def gradients(config: TrainConfig, group: ProcessGroup) -> tuple[dict[str, FloatArray], list[str]]:
     """The gradients of one step, in evaluation mode: batch statistics differ by process."""
     state = TrainState(config, load_dataset(config.data), group)
-    state.tag_learner.eval()
+    state.learner.eval()
     with closing(state.batches()) as batches:
         _, image_names = state.train_step(batches)
-    parameters = dict(state.tag_learner.named_parameters())
+    parameters = dict(state.learner.named_parameters())
     return {
         name: parameter.grad.numpy()
         for name, parameter in parameters.items()
@@ -87,7 +87,7 @@ def test_two_processes_have_the_gradients_of_one_with_twice_the_batch(
     expected, names = gradients(config, ALONE)
     assert Counter(first_names + second_names) == Counter(names)
     state = TrainState(config, load_dataset(config.data), ALONE)
-    assert expected.keys() == dict(state.tag_learner.named_parameters()).keys()
+    assert expected.keys() == dict(state.learner.named_parameters()).keys()
     assert expected.keys() == first.keys() == second.keys()
     largest = max(np.abs(gradient).max() for gradient in expected.values())
     for name, gradient in expected.items():

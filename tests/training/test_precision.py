@@ -38,7 +38,7 @@ def test_auto_is_bf16_where_the_device_computes_in_it(
     config = make_config(precision="auto", epochs=0.1)
     assert TrainConfig().run.precision == "auto"
     state = TrainState(config, load_dataset(config.data), ALONE)
-    module, recorded = state.tag_learner, list[object]()
+    module, recorded = state.learner, list[object]()
     assert isinstance(module, TagLearner)
     module.network.final_layers[0].register_forward_hook(lambda *a: recorded.append(a[2].dtype))
     assert run_training(config)

@@ -70,7 +70,7 @@ def test_training_steps_equal_a_plain_loop(make_config: MakeConfig) -> None:
         adam.param_groups[0]["lr"] = 1e-3 * (0.1 + 0.9 * min(1, step * 2 / 3))
         adam.step()
     expected_state = module.state_dict()
-    for name, tensor in state.tag_learner.state_dict().items():
+    for name, tensor in state.learner.state_dict().items():
         # Adam amplifies rounding errors of gradients that are nearly 0.
         assert (tensor - expected_state[name]).abs().float().mean() < 1e-5, name
 

@@ -13,6 +13,7 @@ network's input and of its maps coincide; what the input has in excess is to the
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -40,6 +41,12 @@ MAX_NETWORK_PIXELS = 2**23
 """Maximum number of pixels of the network's input."""
 STRIDE = 32
 """Stride of the network's lowest resolution; the sides of its input are multiples of it."""
+
+
+def main_scale(scales: Iterable[float]) -> float:
+    """Returns scale 1, or the only scale: that whose tags are decoded and whose maps are drawn."""
+    available = list(scales)
+    return 1.0 if 1 in available else available[0]
 
 
 def transform(points: NDArray[np.floating], matrix: Matrix) -> DoubleArray:

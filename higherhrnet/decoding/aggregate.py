@@ -17,6 +17,7 @@ import numpy as np
 from higherhrnet.arrays import FloatArray, IndexArray
 from higherhrnet.decoding.upsample import BLOCK, Upsampled, resize
 from higherhrnet.errors import InputError
+from higherhrnet.geometry import main_scale
 
 NOT_FINITE = "the network's maps contain NaN or infinity; use --precision f32, or other weights"
 """The error for maps that cannot be decoded."""
@@ -137,7 +138,7 @@ def merge_scales(
         InputError: the maps contain NaN or infinity.
     """
     decode_size = decode_size or merged[max(merged)].heatmaps.shape[1:]
-    heatmaps, tags = merged[1 if 1 in merged else next(iter(merged))]
+    heatmaps, tags = merged[main_scale(merged)]
     tag_factors: tuple[int, ...] = ()
     if align_corners:
         resized = [resize(m.heatmaps, *decode_size, align_corners=True) for m in merged.values()]

@@ -27,7 +27,7 @@ from higherhrnet.decoding.select import non_maximum_suppression
 from higherhrnet.decoding.tag_decoder import drawable_tags
 from higherhrnet.decoding.upsample import Upsampled, flip_horizontally
 from higherhrnet.errors import InputError
-from higherhrnet.geometry import FIRST_PIXEL_CENTER, Resize
+from higherhrnet.geometry import FIRST_PIXEL_CENTER, Resize, main_scale
 from higherhrnet.poses.poses import Poses
 from higherhrnet.poses.skeleton import Skeleton
 
@@ -114,7 +114,7 @@ class CenterDecoder:
 
     def drawable(self, maps: CenterMaps) -> DrawableMaps:
         """Returns the heatmaps and tags of all scales, and the centers and offsets of one."""
-        base = maps.scales[1.0 if 1.0 in maps.scales else next(iter(maps.scales))]
+        base = maps.scales[main_scale(maps.scales)]
         heatmaps, tags = drawable_tags(maps.merged)
         return DrawableMaps(heatmaps, tags, base.centers, base.offsets)
 

@@ -18,7 +18,7 @@ from higherhrnet.config.inference import InferenceConfig
 from higherhrnet.decoding.decoders import Decoder, load_decoder
 from higherhrnet.decoding.upsample import flip_horizontally
 from higherhrnet.engines.base import Engine
-from higherhrnet.geometry import FLIP_SHIFT, Resize
+from higherhrnet.geometry import FLIP_SHIFT, Resize, main_scale
 
 Outputs = dict[float, list[Any]]
 """The network's outputs for one image: for each scale, its maps, coarse to fine, as arrays or as
@@ -42,7 +42,7 @@ class PreprocessedImage:
     @property
     def base_resize(self) -> Resize:
         """The transform of scale 1, or of the only scale."""
-        return self.resizes[1 if 1 in self.resizes else min(self.resizes)]
+        return self.resizes[main_scale(self.resizes)]
 
 
 class Processing(Protocol):

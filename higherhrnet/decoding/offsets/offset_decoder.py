@@ -23,7 +23,7 @@ from higherhrnet.decoding.offsets.pose_nms import suppress_poses
 from higherhrnet.decoding.offsets.rescore import pose_features, predict_similarity
 from higherhrnet.decoding.upsample import resize
 from higherhrnet.errors import InputError
-from higherhrnet.geometry import FIRST_PIXEL_CENTER, Resize
+from higherhrnet.geometry import FIRST_PIXEL_CENTER, Resize, main_scale
 from higherhrnet.poses.poses import Poses
 
 NMS_DISTANCE = 0.05
@@ -74,7 +74,7 @@ class OffsetDecoder:
         Raises:
             InputError: a scale does not divide 4.
         """
-        base = 1.0 if 1 in scales else min(scales)
+        base = main_scale(scales)
         for scale in scales:
             if (4 * base / scale) % 1:
                 raise InputError(
@@ -160,7 +160,7 @@ def regress_poses(maps: OffsetMaps, config: DecodeConfig) -> RegressedPoses:
     The values of centers at other scales than the base are adapted to those at the base.
     """
     found = {scale: regress_scale(maps, scale, config) for scale in maps.scales}
-    base = 1.0 if 1.0 in found else next(iter(found))
+    base = main_scale(found)
     highest = found[base].centers.max(initial=0) or np.float32(1)
     for scale, poses in found.items():
         if scale != base and len(poses.centers):

@@ -13,6 +13,7 @@ from higherhrnet.arrays import FloatArray
 from higherhrnet.decoding.aggregate import NOT_FINITE
 from higherhrnet.decoding.upsample import flip_horizontally
 from higherhrnet.errors import InputError
+from higherhrnet.geometry import main_scale
 
 _Number = NDArray[Any] | int
 
@@ -40,7 +41,7 @@ class OffsetMaps:
     @property
     def base(self) -> ScaleOffsets:
         """The maps of scale 1, or of the only scale."""
-        return self.scales[1.0 if 1.0 in self.scales else next(iter(self.scales))]
+        return self.scales[main_scale(self.scales)]
 
     def stride(self, scale: float) -> float:
         """Returns the number of pixels of `decode_size` per cell of a scale's maps."""

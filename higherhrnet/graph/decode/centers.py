@@ -10,7 +10,7 @@ import numpy as np
 
 from higherhrnet.config.header import Header
 from higherhrnet.decoding.offsets.offset_decoder import MIN_KEYPOINT_SCORE
-from higherhrnet.geometry import FIRST_PIXEL_CENTER
+from higherhrnet.geometry import FIRST_PIXEL_CENTER, main_scale
 from higherhrnet.graph.decode.maps import merge_heatmaps
 from higherhrnet.graph.decode.match_peaks import assign_peaks, best_peaks, match_values
 from higherhrnet.graph.decode.offsets import average_offsets, regress_at_centers
@@ -78,7 +78,7 @@ def decode_centers(
     assigned = assign_peaks(program, match.take(kept), config.centers.min_match)
     people = _move_to_peaks(program, regressed.take(kept), assigned, found)
     smallest = min(views)
-    base = 1.0 if 1.0 in views else smallest
+    base = main_scale(views)
     x, y = to_image([people.x, people.y], views[smallest], smallest / base / size, header)
     return program.stack([x, y, people.keypoint_scores], 2), people.scores(count)
 
@@ -92,7 +92,7 @@ def _regress(
 ) -> People:
     """Finds the centers of all scales and the poses at them; see `center_decoder.regress_poses`."""
     config, count = header.inference.decode, len(header.skeleton)
-    base = 1.0 if 1.0 in scales else next(iter(scales))
+    base = main_scale(scales)
     found = []
     for scale, levels in scales.items():
         views = [levels[-1].take(np.int64(view)) for view in range(1 + header.inference.flip)]

@@ -10,6 +10,7 @@ import numpy as np
 
 from higherhrnet.config.header import Header
 from higherhrnet.decoding.upsample import BLOCK
+from higherhrnet.geometry import main_scale
 from higherhrnet.graph.decode.program import Program, Tensor
 
 
@@ -43,7 +44,7 @@ def merge_maps(
     """
     heatmaps, factors, size = merge_heatmaps(program, scales, header)
     finest, coarsest = min(header.model.strides), max(header.model.strides)
-    base = 1.0 if 1.0 in scales else next(iter(scales))
+    base = main_scale(scales)
     tags = _tags(program, scales[base][0], header)
     tag_factors: tuple[int, ...] = ()
     for factor in (coarsest / finest, size * finest):
@@ -61,7 +62,7 @@ def merge_heatmaps(
         The heatmaps, their factors and their size; see `TagMaps`.
     """
     finest = min(header.model.strides)
-    base = 1.0 if 1.0 in scales else next(iter(scales))
+    base = main_scale(scales)
     sizes = {scale: scale / base / finest for scale in scales}  # of heatmaps, as `TagMaps.size`
     size = 1.0 if header.inference.project else max(sizes.values())
     merged = {scale: _heatmaps(program, levels, header) for scale, levels in scales.items()}

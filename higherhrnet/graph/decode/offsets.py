@@ -14,7 +14,7 @@ from higherhrnet.decoding.offsets.offset_decoder import (
     NMS_DISTANCE_SCALES,
 )
 from higherhrnet.errors import require
-from higherhrnet.geometry import FIRST_PIXEL_CENTER
+from higherhrnet.geometry import FIRST_PIXEL_CENTER, main_scale
 from higherhrnet.graph.decode.pose_nms import suppress_poses
 from higherhrnet.graph.decode.preprocess import View, to_image
 from higherhrnet.graph.decode.program import Program, Tensor
@@ -54,7 +54,7 @@ def decode_offsets(
 ) -> tuple[Tensor, Tensor]:
     """Finds the people of one image; see `tags.decode_tags`. Every person has all keypoints."""
     config, count = header.inference.decode, len(header.skeleton)
-    base = 1.0 if 1.0 in scales else next(iter(scales))
+    base = main_scale(scales)
     maps = {
         scale: _merge_views(program, scales[scale], header, _STRIDE * base / scale)
         for scale in sorted(scales, reverse=True)

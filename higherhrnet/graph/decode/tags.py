@@ -8,6 +8,7 @@ import numpy as np
 
 from higherhrnet.config.header import Header
 from higherhrnet.errors import require
+from higherhrnet.geometry import main_scale
 from higherhrnet.graph.decode.grouping import group_by_tag
 from higherhrnet.graph.decode.maps import merge_maps
 from higherhrnet.graph.decode.peaks import find_peaks
@@ -66,7 +67,7 @@ def decode_tags(
     if config.refine:
         keypoints = _refine(program, people, keypoints, heatmaps, tags, config.min_refined_score)
     smallest = min(views)
-    base = 1.0 if 1.0 in views else smallest
+    base = main_scale(views)
     stride = smallest / base / maps.size
     positions = [keypoints.take(np.int64(axis), 1) for axis in (0, 1)]
     score = keypoints.take(np.int64(2), 1)

@@ -9,6 +9,10 @@ from higherhrnet.evaluation.pairing import PairedResults
 from higherhrnet.io.datasets.coco_entries import annotation_name, has_negligible_area, image_name
 from higherhrnet.io.findings import Finding
 
+_MIN_PIXELS = 2
+"""Results of which no coordinate reaches this number of pixels are fractions of the image's size;
+those of keypoints outside of the image exceed 1."""
+
 
 def evaluation_notes(paired: PairedResults) -> list[str]:
     """Lists what was left out, merged or assumed, and what makes matches nearly impossible.
@@ -25,14 +29,14 @@ def evaluation_notes(paired: PairedResults) -> list[str]:
     if not paired.results:
         notes.append("note: there are no results")
     elif _are_relative(paired):
-        notes.append("error: all coordinates of the results are from 0 to 1, not in pixels")
+        notes.append("error: all coordinates of the results are about 0 to 1, not in pixels")
     return notes
 
 
 def _are_relative(paired: PairedResults) -> bool:
     """Whether the coordinates of the results seem to be fractions of the size of the image."""
     points = np.concatenate([np.reshape(r["keypoints"], (-1, 3)) for r in paired.results])
-    return bool(points[:, :2].any() and (points[:, :2] >= 0).all() and (points[:, :2] <= 1).all())
+    return bool(points[:, :2].any() and np.abs(points[:, :2]).max() < _MIN_PIXELS)
 
 
 def _negligible_areas(paired: PairedResults) -> Finding:

@@ -120,8 +120,8 @@ def test_notes_follow_the_metrics(
             "note: category_id is ignored, since no result is of the people's category",
         ),
         (
-            [{"category_id": 1, "keypoints": [value / 96 for value in KEYPOINTS]}],
-            "error: all coordinates of the results are from 0 to 1, not in pixels",
+            [{"category_id": 1, "keypoints": [value / 88 for value in KEYPOINTS]}],  # up to 1.02
+            "error: all coordinates of the results are about 0 to 1, not in pixels",
         ),
         ([{"category_id": 1, "keypoints": [0] * 12}], None),  # a person without keypoints
     ],

@@ -290,7 +290,8 @@ def _type(schema: dict[str, Any]) -> str:
         return " or ".join(f"`{value}`" for value in schema["enum"])
     if schema.get("type") == "array":
         items: dict[str, Any] = schema.get("items") or next(iter(schema.get("prefixItems", ())), {})
-        return f"list of {_type(items)}"
+        kind = _type(items)
+        return f"list of {kind}s" if kind in ("number", "string", "integer") else f"list of {kind}"
     return str(schema.get("type", "any"))
 
 

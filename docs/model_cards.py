@@ -11,7 +11,7 @@ from sphinx.util.docutils import SphinxDirective
 from higherhrnet.poses.skeletons import SKELETONS
 from higherhrnet.zoo.published import PUBLISHED
 from higherhrnet.zoo.published_model import PublishedModel
-from higherhrnet.zoo.table import markdown_models
+from higherhrnet.zoo.table import model_cells
 
 METHODS = {"tags": "HigherHRNet", "offsets": "DEKR"}
 PUBLISHERS = {
@@ -21,15 +21,36 @@ PUBLISHERS = {
 }
 
 
+COLUMNS = (
+    "keypoints", "input", "AP, one scale", "AP, several scales", "evaluated on", "latency",
+    "license",
+)  # fmt: skip
+"""The columns of the table; the other values are on the cards."""
+
+
+def table() -> str:
+    """Returns a table of all models in Markdown, with links to their cards."""
+    lines = [f"| name | {' | '.join(COLUMNS)} |", "|---" * (len(COLUMNS) + 1) + "|"]
+    for model in PUBLISHED:
+        cells = model_cells(model)
+        values = " | ".join(cells[name] for name in COLUMNS)
+        lines.append(f"| [{model.name}](#{model.name}) | {values} |")
+    return "\n".join(lines)
+
+
 def card(model: PublishedModel) -> str:
     """Returns the card of a model in Markdown."""
     publisher = PUBLISHERS[model.weight_format]
     keypoints = f"{len(SKELETONS[model.skeleton])} ({model.skeleton})" if model.skeleton else ""
+    cells = model_cells(model)
     rows = {
         "Method": METHODS[model.head] if model.skeleton else "backbone for `--init`",
         "Published by": f"[{publisher}]({model.page})",
         "Keypoints": keypoints,
-        "File": f"<{model.url}>",
+        "Size": f"{cells['parameters']} parameters, {cells['multiply-adds']} multiply-adds"
+        if model.input_size
+        else "",
+        "File": f"<{model.url}>, {cells['file']}",
         "Digest": f"`{model.digest}`" if model.digest else "none published",
         "License": model.license,
         "Note": model.note,
@@ -44,7 +65,7 @@ class PublishedModels(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """Returns the sections."""
         cards = "\n\n".join(map(card, PUBLISHED))
-        text = f"## All models\n\n{markdown_models(PUBLISHED)}\n\n## Cards\n\n{cards}"
+        text = f"## All models\n\n{table()}\n\n## Cards\n\n{cards}"
         return self.parse_text_to_nodes(text, allow_section_headings=True)
 
 

@@ -60,7 +60,7 @@ def evaluate(
         results = load_predictions(predictions)
         require_equal_rotation(truth, results, images)
     else:
-        images = images or find_images(annotations, truth.file_names)
+        images = images or find_images(annotations, truth.file_names, "--images")
         results, failed = predict_dataset(options.load(), truth, images, report, resume)
     paired = pair_results(truth, results)
     metrics = compute_metrics(paired)

@@ -121,7 +121,9 @@ def _export_int8(
     if annotations:
         truth = load_annotations(annotations)
         truth.require_people()
-        check = AccuracyCheck(truth, images or find_images(annotations, truth.file_names))
+        check = AccuracyCheck(
+            truth, images or find_images(annotations, truth.file_names, "--images")
+        )
     with TemporaryDirectory() as temporary:
         float_model = path
         if path.suffix != ".onnx":

@@ -62,7 +62,7 @@ def train_rescore(
         options = replace(options, min_score=0.0)
     truth = load_annotations(annotations)
     truth.require_people()
-    images = images or find_images(annotations, truth.file_names)
+    images = images or find_images(annotations, truth.file_names, "--images")
     network, report = train_rescoring(options.load(), truth, images, training, results, resume)
     write_weights(out, weights, replace(header, rescoring=network))
     print(f"{out}: {report}")

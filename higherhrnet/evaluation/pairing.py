@@ -30,6 +30,8 @@ class PairedResults:
     results: list[Entry]
     num_ignored: int
     """The number of results of other categories, which are not in `results`."""
+    ignores_category: bool
+    """Whether all results are of other categories, so that `category_id` is ignored."""
 
     @property
     def people_by_image(self) -> list[list[Entry]]:
@@ -71,6 +73,7 @@ def pair_results(annotations: Annotations, results: Sequence[Mapping[str, Any]])
         _indexed_people(annotations, indices),
         _indexed_results(of_people or results, annotations, indices),
         len(results) - len(of_people or results),
+        ignores_category=bool(results) and not of_people,
     )
 
 
@@ -120,7 +123,8 @@ def _indexed_results(
         )
     if other := {len(result["keypoints"]) for result in results} - {3 * count}:
         raise InputError(
-            f"{path}: people have {count} keypoints, but a result has {other.pop() / 3:g}"
+            f"{path}: people have {count} keypoints, but a result has {other.pop() / 3:g}; results "
+            "and annotations must have the same keypoints in the same order"
         )
     # pycocotools requires a box in all results or in none; without one it uses the keypoints.
     kept = {"keypoints", "score"} | ({"bbox"} if all(r.get("bbox") for r in results) else set())

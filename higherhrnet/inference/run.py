@@ -35,6 +35,10 @@ class Summary:
     """Number of images and frames that were processed."""
     people: int = 0
     """Number of people that were found."""
+    frames: int = 0
+    """Number of frames of videos among the images."""
+    tracks: set[tuple[Source, int]] = field(default_factory=set)
+    """The videos and the track IDs of their people."""
     already_finished: int = 0
     """Number of images and videos that the resumed run had finished."""
     failed: list[str] = field(default_factory=list)
@@ -59,12 +63,22 @@ class Summary:
         return 3 if self.images or self.already_finished else 1
 
     def __str__(self) -> str:
-        people = "1 person" if self.people == 1 else f"{self.people} people"
-        images = "1 image" if self.images == 1 else f"{self.images} images"
+        images = self.images - self.frames
+        # a person in a video has a pose in each of many frames
+        found = _count(self.people, *(("pose",) if self.frames else ("person", "people")))
+        places = [_count(images, "image")] if images or not self.frames else []
+        places += [_count(self.frames, "frame")] if self.frames else []
+        tracks = f", {_count(len(self.tracks), 'track ID')}" if self.tracks else ""
         finished = f", {self.already_finished} already finished" if self.already_finished else ""
         skipped = f", {len(self.failed)} skipped" if self.failed else ""
-        rate = self.images / max(self.seconds, 1e-9)
-        return f"{people} in {images}{finished}{skipped}, {self.seconds:.1f} s, {rate:.1f} images/s"
+        unit = "images" if images or not self.frames else "frames"
+        rate = f"{self.images / max(self.seconds, 1e-9):.1f} {unit}/s"
+        counts = f"{found} in {' and '.join(places)}{tracks}{finished}{skipped}"
+        return f"{counts}, {self.seconds:.1f} s, {rate}"
+
+
+def _count(number: int, singular: str, plural: str | None = None) -> str:
+    return f"{number} {singular if number == 1 else plural or singular + 's'}"
 
 
 @dataclass(frozen=True)
@@ -153,6 +167,10 @@ def run_predict(
                 writer.add(result.frame, result.poses)
                 summary.images += 1
                 summary.people += len(result.poses)
+                summary.frames += result.frame.index is not None
+                if result.poses.track_ids is not None:
+                    ids = result.poses.track_ids.tolist()
+                    summary.tracks |= {(result.frame.source, id_) for id_ in ids}
                 progress.update()
             videos.close()
         except KeyboardInterrupt:

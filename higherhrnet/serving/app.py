@@ -90,6 +90,7 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,  # behind a proxy, the redirect would lack the prefix of its paths
         exception_handlers=HANDLERS,
+        generate_unique_id_function=lambda route: route.name,  # names of generated functions
     )
     app.state.service, app.state.token = service, token
     app.include_router(protected, dependencies=[Depends(authorize)] if token else [])

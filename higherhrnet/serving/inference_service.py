@@ -25,6 +25,7 @@ from higherhrnet.poses.poses import Poses
 from higherhrnet.serving.batching import Batcher, BatchItem
 from higherhrnet.serving.limits import ServingLimits
 from higherhrnet.serving.metrics import ServiceMetrics
+from higherhrnet.serving.problems import image_prefix
 
 T = TypeVar("T")
 
@@ -139,7 +140,11 @@ class InferenceService:
         Raises:
             HTTPException: an image cannot be read or used (422).
         """
-        tasks = [asyncio.create_task(self._predict(predictor, data, convert)) for data in files]
+        prefixes = [image_prefix(index, len(files)) for index in range(len(files))]
+        tasks = [
+            asyncio.create_task(self._predict(predictor, data, convert, prefix))
+            for data, prefix in zip(files, prefixes, strict=True)
+        ]
         try:
             return await asyncio.gather(*tasks)
         finally:
@@ -147,7 +152,11 @@ class InferenceService:
                 task.cancel()
 
     async def _predict(
-        self, predictor: Predictor, data: bytes, convert: Callable[[InferenceResult], T]
+        self,
+        predictor: Predictor,
+        data: bytes,
+        convert: Callable[[InferenceResult], T],
+        prefix: str,
     ) -> T:
         run_in_thread = partial(asyncio.get_running_loop().run_in_executor, self._threads)
 
@@ -157,20 +166,21 @@ class InferenceService:
             return convert(InferenceResult(predictor, data, shape, preprocessed, outputs, poses))
 
         async with self._decoded:  # other images wait as files, which take less memory
-            shape, preprocessed = await run_in_thread(self._preprocess, predictor, data)
+            shape, preprocessed = await run_in_thread(self._preprocess, predictor, data, prefix)
             outputs = await self._batcher(predictor, preprocessed)
             return await run_in_thread(postprocess)
 
     def _preprocess(
-        self, predictor: Predictor, data: bytes
+        self, predictor: Predictor, data: bytes, prefix: str
     ) -> tuple[tuple[int, int], PreprocessedImage]:
+        """Decodes and resizes an image; `prefix` is the beginning of error messages."""
         try:
             image = read_image(data, max_pixels=self.limits.max_pixels)
             height, width = image.shape[:2]
             self._check_network_pixels(predictor, height, width)
             return (height, width), predictor.preprocess(image)
         except InputError as error:
-            raise HTTPException(422, str(error).removeprefix("the image: ")) from error
+            raise HTTPException(422, prefix + str(error).removeprefix("the image: ")) from error
 
     def _check_network_pixels(self, predictor: Predictor, height: int, width: int) -> None:
         """Rejects long, narrow images, which would be too large when resized for the network."""

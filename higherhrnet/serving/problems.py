@@ -46,18 +46,39 @@ def openapi_errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
+def image_prefix(index: int, count: int) -> str:
+    """Returns the beginning of an error message that names one of several images of a request."""
+    return f"image {index + 1} of {count}: " if count > 1 else ""
+
+
 def _problem(status: int, detail: str, headers: Mapping[str, str] | None = None) -> Response:
     content = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail)
     return JSONResponse(content.model_dump(), status, headers, MEDIA_TYPE)
 
 
-async def _http_error(_: Request, error: HTTPException) -> Response:
-    return _problem(error.status_code, error.detail, error.headers)
+async def _http_error(request: Request, error: HTTPException) -> Response:
+    return _problem(error.status_code, _detail(request, error), error.headers)
+
+
+def _detail(request: Request, error: HTTPException) -> str:
+    """Returns the reason; the router's own errors have the name of the status as their reason."""
+    if error.detail != HTTPStatus(error.status_code).phrase:
+        return error.detail
+    path = request.url.path
+    if allowed := (error.headers or {}).get("Allow"):
+        return f"{path} does not accept {request.method}; use {allowed}"
+    return f"{path} is not an endpoint; GET /openapi.json describes the API"
 
 
 async def _invalid_parameters(_: Request, error: RequestValidationError) -> Response:
-    reasons = (f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in error.errors())
-    return _problem(422, "; ".join(reasons))
+    return _problem(422, "; ".join(map(_invalid_parameter, error.errors())))
+
+
+def _invalid_parameter(error: Mapping[str, Any]) -> str:
+    name = ".".join(map(str, error["loc"][1:]))
+    if error["type"] == "extra_forbidden":
+        return f"{name} is not a query parameter of this endpoint"
+    return f"{name}: {error['msg']}"
 
 
 async def _client_disconnected(_: Request, __: Exception) -> Response:

@@ -17,6 +17,7 @@ from higherhrnet.io.image_formats.heif import heif_kind
 from higherhrnet.io.image_formats.image_kinds import unreadable_kind
 from higherhrnet.serving.json_images import decode_json_images, json_schema
 from higherhrnet.serving.limits import ServingLimits
+from higherhrnet.serving.problems import image_prefix
 
 IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp")
 OTHER_IMAGE_TYPES = ("image/jpg", "image/pjpeg", "image/x-png", "application/octet-stream")
@@ -88,7 +89,8 @@ async def receive_images(
     media_type = parse_options_header(request.headers.get("content-type"))[0].decode("latin-1")
     if media_type not in (*IMAGE_TYPES, *OTHER_IMAGE_TYPES, FORM_TYPE, JSON_TYPE):
         supported = ", ".join((*IMAGE_TYPES, FORM_TYPE))
-        raise HTTPException(415, f"Content-Type must be one of {supported}, or {JSON_TYPE}")
+        found = f", not {media_type[:100]}" if media_type else ""
+        raise HTTPException(415, f"Content-Type must be one of {supported}, or {JSON_TYPE}{found}")
     try:
         async with asyncio.timeout(limits.timeout):
             if media_type == FORM_TYPE:
@@ -180,12 +182,15 @@ def _is_image(data: bytes) -> bool:
 
 def _check_formats(images: list[bytes]) -> None:
     """Rejects data that is not JPEG, PNG or WebP, so that no other decoder reads it."""
-    for data in images:
+    for index, data in enumerate(images):
+        of_image = image_prefix(index, len(images))
+        if not data:
+            raise HTTPException(415, f"{of_image}the data is empty, not a JPEG, PNG or WebP image")
         if not _is_image(data):
             kind = heif_kind(data) or unreadable_kind(data)
             but = f", but {kind}" if kind else ""
-            raise HTTPException(415, f"the data is not a JPEG, PNG or WebP image{but}")
+            raise HTTPException(415, f"{of_image}the data is not a JPEG, PNG or WebP image{but}")
         if data.startswith(b"\xff\xd8\xff") and sum(1 for _ in _SCAN.finditer(data)) > MAX_SCANS:
             raise HTTPException(
-                422, f"the JPEG has more than {MAX_SCANS} scans; save the image again"
+                422, f"{of_image}the JPEG has more than {MAX_SCANS} scans; save the image again"
             )

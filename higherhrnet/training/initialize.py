@@ -62,7 +62,8 @@ def build_network(config: TrainConfig, skeleton: Skeleton) -> tuple[build.PoseNe
         state = {name: w for name, w in state.items() if not name.startswith(_SCALE_HEADS)}
         state |= {name: w for name, w in current.items() if name.startswith(_SCALE_HEADS)}
     if header.skeleton.names != skeleton.names or header.training.get("heads") == "untrained":
-        notes.append(f"random heads; its skeleton is {header.skeleton.name}")
+        heads = "" if network.config.head != header.model.head else "random heads; "
+        notes.append(f"{heads}its skeleton is {header.skeleton.name}")
         of_keypoints = re.compile(network.KEYPOINT_WEIGHTS)
         state = {name: w for name, w in state.items() if not of_keypoints.match(name)}
         state |= {name: w for name, w in current.items() if of_keypoints.match(name)}

@@ -88,6 +88,7 @@ class RunFolder:
     def log_validation(self, step: int, epoch: float, metrics: Mapping[str, float]) -> None:
         """Writes the metrics of a validation; call it after writing `best.safetensors`."""
         self.log(step, epoch, metrics)
+        self._curves.draw(self.path / "curves.png")  # the last validation follows the last state
         self.best_ap = max(self.best_ap, metrics["AP"])
 
     def save_state(self, state: Mapping[str, Any]) -> None:

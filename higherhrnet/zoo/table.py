@@ -44,6 +44,11 @@ def markdown_models(models: Sequence[PublishedModel]) -> str:
     return str(tabulate(rows, _HEADINGS, tablefmt="github", disable_numparse=True))
 
 
+def model_cells(model: PublishedModel) -> dict[str, str]:
+    """Returns the cells of a model in these tables by their headings."""
+    return dict(zip(_HEADINGS, _row(model), strict=True))
+
+
 def _row(model: PublishedModel) -> list[str]:
     """Returns the cells of a model; values that do not apply or are unknown are dashes."""
     keypoints = input_size = parameters = multiply_adds = latency = "–"

@@ -111,6 +111,37 @@ def test_notes_follow_the_metrics(
     assert output.splitlines()[1].split()[2] == "1.000"
 
 
+@pytest.mark.parametrize(
+    ("results", "note"),
+    [
+        ([], "note: there are no results"),
+        (
+            [{"category_id": 0, "keypoints": KEYPOINTS}],
+            "note: category_id is ignored, since no result is of the people's category",
+        ),
+        (
+            [{"category_id": 1, "keypoints": [value / 88 for value in KEYPOINTS]}],  # up to 1.02
+            "error: all coordinates of the results are about 0 to 1, not in pixels",
+        ),
+        ([{"category_id": 1, "keypoints": [0] * 12}], None),  # a person without keypoints
+    ],
+)
+def test_files_of_results_that_are_probably_wrong_are_noted(
+    results: list[dict[str, Any]],
+    note: str | None,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "truth.json").write_text(json.dumps(dataset()))
+    entries = [{"image_id": "a", "score": 1} | result for result in results]
+    (tmp_path / "results.json").write_text(json.dumps(entries))
+    command = ["evaluate", "--annotations", str(tmp_path / "truth.json")]
+    with pytest.raises(SystemExit):
+        main([*command, "--predictions", str(tmp_path / "results.json")])
+    notes = set(capsys.readouterr().out.splitlines()[4:]) - {f"note: {BALL}"}
+    assert notes == ({note} if note else set())
+
+
 def test_results_of_other_categories_are_counted(
     evaluate: Callable[..., tuple[object, str, str]],
 ) -> None:

@@ -16,6 +16,7 @@ import pytest
 from higherhrnet import Predictor
 from higherhrnet.inference.run import PredictSettings, Summary, run_predict
 from higherhrnet.io.listing import list_sources
+from higherhrnet.io.sources import Source
 from higherhrnet.synthetic.scenes import draw_scene
 from tests.conftest import ModelFiles
 
@@ -155,6 +156,11 @@ def test_a_full_disk_ends_the_run_with_one_line(small_model: ModelFiles, tmp_pat
             "1 person in 1 image, 4 already finished, 0.5 s, 2.0 images/s",
         ),
         (Summary(), "0 people in 0 images, 0.0 s, 0.0 images/s"),
+        (Summary(4, 1, frames=4, seconds=2.0), "1 pose in 4 frames, 2.0 s, 2.0 frames/s"),
+        (
+            Summary(3, 9, frames=1, tracks={(Source("a", Path("a")), 1)}, seconds=1.0),
+            "9 poses in 2 images and 1 frame, 1 track ID, 1.0 s, 3.0 images/s",
+        ),
     ],
 )
 def test_the_summary_is_a_sentence(summary: Summary, text: str) -> None:

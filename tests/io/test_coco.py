@@ -109,7 +109,10 @@ RESULT = {"image_id": 1, "category_id": 1, "keypoints": [1, 2, 0.5] * 17, "score
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"images": []}, "predictions: missing, or not a list"),
+        ({"images": []}, "not a list of COCO results, but an object$"),
+        ({"results": [RESULT]}, "not a list of COCO results, but an object$"),
+        ({"images": [], "annotations": []}, "but an object; it is an annotation file$"),
+        (None, "not a list of COCO results, but null$"),
         ([5], "predictions: entry 0"),
         ([RESULT, {"score": 1}], "predictions: entry 1 .* image_id"),
         ([{"image_id": 7, "score": 0.5}], r"result 0 \(image 7\): keypoints"),

@@ -163,6 +163,8 @@ def test_images_are_found_where_datasets_have_them(
     file.parent.mkdir(parents=True)
     with pytest.raises(InputError, match=r"no images in .*images.*,IMAGES$"):
         find_images(file)
+    with pytest.raises(InputError, match=r"no images in .*; give their location as --images$"):
+        find_images(file, flag="--images")
     location.parent.mkdir(exist_ok=True)
     if location.suffix == ".zip":
         ZipFile(location, "w").close()

@@ -112,12 +112,14 @@ def test_a_phone_video_keeps_its_times_orientation_and_audio(
 
 
 def test_jsonl_and_csv_have_the_same_content(finds_three: Predictor, tmp_path: Path) -> None:
-    predict(finds_three, write_video(tmp_path / "clip.mp4"), tmp_path / "out")
+    summary = predict(finds_three, write_video(tmp_path / "clip.mp4"), tmp_path / "out")
     lines = (tmp_path / "out" / "predictions.jsonl").read_text().splitlines()
     people = [person for line in lines for person in json.loads(line).get("people", ())]
     with (tmp_path / "out" / "predictions.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == len(people) == 3 * 8
+    assert len(rows) == len(people) == summary.people == 3 * 8
+    assert summary.frames == summary.images == 8
+    assert {id_ for _, id_ in summary.tracks} == {int(row["track_id"]) for row in rows}
     for row, person in zip(rows, people, strict=True):
         assert row["image"] == "clip.mp4"
         assert (int(row["frame"]), int(row["track_id"])) == (person["frame"], person["track_id"])

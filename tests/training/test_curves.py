@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 
 pytest.importorskip("matplotlib")
+pytest.importorskip("torch")
 
+from higherhrnet.config.training import RunConfig, TrainConfig
 from higherhrnet.training.curves import TrainingCurves
+from higherhrnet.training.run_folder import RunFolder
 from tests.training.conftest import curve_pixels
 
 
@@ -36,3 +39,14 @@ def test_a_run_without_steps_gives_an_empty_plot(tmp_path: Path) -> None:
     TrainingCurves().draw(tmp_path / "curves.png")
     losses, ap = curve_pixels(tmp_path / "curves.png")
     assert len(losses) == len(ap) == 0
+
+
+def test_the_plot_of_a_run_contains_the_validation_after_the_last_step(tmp_path: Path) -> None:
+    folder = RunFolder(TrainConfig(run=RunConfig(out=tmp_path)))
+    folder.log(1, 1.0, {"loss": 0.5})
+    folder.save_state({})
+    _, before = curve_pixels(tmp_path / "curves.png")
+    folder.log_validation(1, 1.0, {"AP": 0.5, "AP50": 0.7, "AR": 0.6})
+    folder.close()
+    _, after = curve_pixels(tmp_path / "curves.png")
+    assert len(before) == 0 and len(after) > 0

@@ -126,6 +126,8 @@ def test_dekr_starts_from_the_backbone_of_a_network_that_predicts_tags(tmp_path:
             assert tensor.shape == random[name].shape
     with pytest.raises(InputError, match=r"set --model\.width 4$"):
         build_network(replace(config, model=replace(model, width=6)), COCO)
+    _, description = build_network(config, CROWDPOSE)
+    assert description.endswith("with random heads; it predicts tags; its skeleton is coco)")
 
 
 @pytest.mark.parametrize("skeleton", [COCO, CROWDPOSE])

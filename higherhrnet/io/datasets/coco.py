@@ -176,6 +176,10 @@ def load_predictions(path: str | Path) -> list[Entry]:
         InputError: the file cannot be read, or `check_results` rejects its content.
     """
     content = _read_json(Path(path))
+    if not isinstance(content, list):
+        is_truth = isinstance(content, dict) and "annotations" in content
+        hint = "; it is an annotation file" if is_truth else ""
+        raise InputError(f"{path}: not a list of COCO results, but {describe(content)}{hint}")
     try:
         return check_results(content, "predictions")
     except InputError as error:
@@ -216,6 +220,6 @@ def _read_json(path: Path) -> Any:  # noqa: ANN401
             f"{path}: not a JSON file that can be read: its brackets are nested too deeply"
         ) from error
     except ValueError as error:
-        hint = "; a file of JSON Lines, with a value in each line, is not read"
+        hint = "; JSON Lines, with a value in each line, are not read: write one list of all values"
         is_lines = str(error).startswith("Extra data: line 2")
         raise InputError(f"{path}: not a JSON file: {error}{hint if is_lines else ''}") from error

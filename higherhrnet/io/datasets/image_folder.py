@@ -16,7 +16,7 @@ _SAMPLE_SIZE = 3
 """The number of file names by which the images are recognized."""
 
 
-def find_images(annotations: Path, file_names: Sequence[str] = ()) -> Path:
+def find_images(annotations: Path, file_names: Sequence[str] = (), flag: str | None = None) -> Path:
     """Finds the images of an annotation file where published datasets have them.
 
     The images of `annotations/person_keypoints_train2017.json` are in `train2017` or
@@ -29,6 +29,8 @@ def find_images(annotations: Path, file_names: Sequence[str] = ()) -> Path:
         annotations: the path of the annotation file.
         file_names: the annotated file names of the images. Of several places, the first one that
             contains one of the first three images is chosen.
+        flag: the flag that gives the location of the images, for the error message (default: it is
+            appended to the path of the annotations).
 
     Returns:
         The folder or .zip file.
@@ -52,8 +54,8 @@ def find_images(annotations: Path, file_names: Sequence[str] = ()) -> Path:
         return places[0]
     tried = ", ".join(str(root / name) for name, root in choices)
     raise InputError(
-        f"{annotations}: no images in {tried} (or a .zip file of that name); append their "
-        f"location: {annotations},IMAGES"
+        f"{annotations}: no images in {tried} (or a .zip file of that name); "
+        + (f"give their location as {flag}" if flag else f"append it: {annotations},IMAGES")
     )
 
 

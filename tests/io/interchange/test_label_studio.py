@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -64,3 +66,51 @@ def test_regions_refer_to_the_tags_of_the_labeling_interface(
     for region in task["predictions"][0]["result"]:
         (label,) = region["value"][region["type"]]
         assert label in labels[region["from_name"], region["to_name"]]
+
+
+def _run_programs(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, *names: str
+) -> list[dict[str, Any]]:
+    """Runs the programs of the documentation, and returns the annotations that they write."""
+    page = Path(__file__).parents[3] / "docs" / "howto" / "labeling-tools.md"
+    programs = re.findall(r"^```python\n(.*?)^```$", page.read_text("utf-8"), re.M | re.S)
+    monkeypatch.chdir(folder)
+    variables: dict[str, object] = {"json": json, "Path": Path, "NAMES": names}
+    for program in programs[1:] if names else programs:
+        exec(program, variables)
+    content = json.loads((folder / "annotations.json").read_text())
+    (image,) = content["images"]
+    return [annotation | {"file_name": image["file_name"]} for annotation in content["annotations"]]
+
+
+def test_corrected_poses_come_back_through_the_program_of_the_documentation(
+    predicted: PredictedImages,
+    frames: list[tuple[str, int | None, Poses]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An export has the accepted pre-annotations, and one task of which nothing is annotated."""
+    write_label_studio(tmp_path, predicted)
+    tasks = json.loads((tmp_path / "tasks.json").read_text())
+    for number, task in enumerate(tasks, 1):
+        result = task.pop("predictions")[0]["result"]
+        task |= {"id": number, "annotations": [{"was_cancelled": False, "result": result}]}
+    (tmp_path / "export.json").write_text(json.dumps(tasks))
+    annotations, poses = _run_programs(tmp_path, monkeypatch, *COCO.names), frames[0][2]
+    assert len(annotations) == len(poses) == 2
+    for person, annotation in enumerate(annotations):
+        points, found = np.reshape(annotation["keypoints"], (-1, 3)), poses.found[person]
+        assert annotation["file_name"] == "day 1/a.jpg"
+        assert annotation["bbox"] == pytest.approx(poses.boxes[person].tolist(), abs=0.01)
+        assert (points[:, 2] > 0).tolist() == found.tolist()
+        np.testing.assert_allclose(points[found, :2], poses.keypoints[person, found], atol=0.01)
+
+
+def test_keypoints_without_a_parent_belong_to_the_rectangle_around_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = _run_programs(tmp_path, monkeypatch)
+    assert first["file_name"] == "basketball1.png"  # without the digits of the upload
+    expected = [6.4 * 22, 4.8 * 25, 2, 6.4 * 30, 4.8 * 50, 2, 6.4 * 14, 4.8 * 52, 2]
+    assert first["keypoints"] == pytest.approx(expected)
+    assert second["keypoints"] == pytest.approx([6.4 * 70, 4.8 * 26, 2, 0, 0, 0, 0, 0, 0])

@@ -32,7 +32,8 @@ from higherhrnet.graph.decode import assignment
 from higherhrnet.graph.decode.people import add_decoding
 from higherhrnet.graph.decode.preprocess import network_input
 from higherhrnet.graph.decode.preprocess import resize_for_network as add_resize
-from higherhrnet.graph.decode.program import Program, Tensor
+from higherhrnet.graph.decode.program import Program
+from higherhrnet.graph.decode.tensor import Tensor
 from higherhrnet.graph.export import export_people, read_network
 from higherhrnet.io.images import read_image
 from higherhrnet.poses.skeletons import COCO, CROWDPOSE

@@ -176,7 +176,7 @@ def test_a_skeleton_is_restored_from_its_category(skeleton: Skeleton) -> None:
 
 
 def test_a_category_with_only_names_gets_the_limbs_and_sigmas_of_coco() -> None:
-    skeleton = category_skeleton({"keypoints": ["left_eye", "right_eye", "horn"]}, "cow")
+    skeleton = category_skeleton({"name": "cow", "keypoints": ["left_eye", "right_eye", "horn"]})
     assert (skeleton.name, skeleton.limbs) == ("cow", (("left_eye", "right_eye"),))
     assert skeleton.sigmas == (*COCO.sigmas[1:3], MEAN_SIGMA)
     assert skeleton.flip_index == (1, 0, 2)

@@ -20,15 +20,33 @@ from tests.network.counting import (
     meta_network,
 )
 
-SMALL = {"modules": (1, 1, 1), "blocks": 1, "deconv_blocks": 1}
+SHALLOW = {"modules": (1, 1, 1), "blocks": 1}
+SMALL = {**SHALLOW, "deconv_blocks": 1}
 CONFIGS = {
     "paper": ModelConfig(),
     "crowdpose": ModelConfig(num_keypoints=14),
     "w48": ModelConfig(48),
-    "shared tag, two kernels": ModelConfig(5, tag_per_keypoint=False, deconv_kernels=(4, 3)),
-    "three outputs": ModelConfig(4, 3, deconv_kernels=(2, 3, 4), deconv_blocks=0),
-    "stride 4 only": ModelConfig(4, deconv_kernels=()),
-    "scale maps": ModelConfig(5, 3, deconv_kernels=(4, 3), scale_maps=True),
+    "shared tag, two kernels": ModelConfig(
+        5,
+        tag_per_keypoint=False,
+        deconv_kernels=(4, 3),
+        **SHALLOW,  # type: ignore[arg-type]
+    ),
+    "three outputs": ModelConfig(
+        4,
+        3,
+        deconv_kernels=(2, 3, 4),
+        deconv_blocks=0,
+        **SHALLOW,  # type: ignore[arg-type]
+    ),
+    "stride 4 only": ModelConfig(4, deconv_kernels=(), **SHALLOW),  # type: ignore[arg-type]
+    "scale maps": ModelConfig(
+        5,
+        3,
+        deconv_kernels=(4, 3),
+        scale_maps=True,
+        **SHALLOW,  # type: ignore[arg-type]
+    ),
     "offsets": ModelConfig(4, 5, head="offsets", **SMALL),  # type: ignore[arg-type]
     "tags and offsets": ModelConfig(4, 5, head="tags-and-offsets", **SMALL),  # type: ignore[arg-type]
     "movenet with offsets": ModelConfig(
@@ -43,7 +61,6 @@ CONFIGS = {
     "efficientnet-lite0": ModelConfig(8, stem="efficientnet-lite0", **SMALL),  # type: ignore[arg-type]
     "efficientnet-lite2": ModelConfig(8, stem="efficientnet-lite2", **SMALL),  # type: ignore[arg-type]
 }
-each_config = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
 
 
 def network(config: ModelConfig) -> PoseNetwork:
@@ -83,8 +100,9 @@ def test_the_maps_equal_those_of_torch_at_several_sizes(name: str) -> None:
             np.testing.assert_allclose(output, maps.numpy(), atol=1e-5 * maps.abs().max().item())
 
 
-@each_config
-def test_shapes_parameters_and_multiply_adds_equal_those_of_torch(config: ModelConfig) -> None:
+@pytest.mark.parametrize("name", computed(CONFIGS))
+def test_shapes_parameters_and_multiply_adds_equal_those_of_torch(name: str) -> None:
+    config = CONFIGS[name]
     model = meta_network(config)
     graph = trace(config)
     assert graph.shapes == {name: tuple(w.shape) for name, w in model.state_dict().items()}

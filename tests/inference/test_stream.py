@@ -133,6 +133,7 @@ def test_an_engine_is_called_by_as_many_threads_as_it_has_streams() -> None:
     assert list(results) == [str(number) for number in range(12)]
 
 
+@pytest.mark.slow
 def test_many_streams_process_each_frame_exactly_once() -> None:
     """Many threads take frames while frames are added, and switch as often as possible.
 

@@ -235,6 +235,7 @@ for path in map(Path, sys.argv[1:]):
 """Asserts that reading needs less than 600 MB and 60 s for all files together."""
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="measures the memory as on Linux")
 def test_memory_and_time_are_bounded(tmp_path: Path) -> None:
     paths = [write(tmp_path / f"{i}.pth", BOMBS[case][0], True) for i, case in enumerate(BOMBS)]
@@ -382,6 +383,7 @@ def test_changed_archives_are_refused_or_read_unchanged(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["a.pth"]
 
 
+@pytest.mark.slow
 def test_changed_streams_are_refused_or_read_as_by_torch(tmp_path: Path) -> None:
     """This format has no checksums: torch reads some changed files as well."""
     path = tmp_path / "a.pth"

@@ -198,6 +198,7 @@ def test_maps_of_a_trained_network_change_little_in_both_engines(tmp_path: Path)
     assert report.file_bytes[1] == out.stat().st_size < 0.8 * DRAWN.stat().st_size
 
 
+@pytest.mark.slow
 def test_offsets_change_little_because_the_adaptive_convolutions_remain_in_float(
     small_offset_model: ModelFiles, scenes: Path, tmp_path: Path
 ) -> None:

@@ -86,8 +86,8 @@ def uninterrupted() -> dict[str, tuple[list[dict[str, Any]], dict[str, Any]]]:
 @pytest.mark.parametrize(
     ("stop", "settings"),
     [
-        (3, {}),  # at the end of an epoch
         (2, ALL_FEATURES),  # in the second epoch, because a step has two batches
+        pytest.param(3, {}, marks=pytest.mark.slow),  # at the end of an epoch
         pytest.param(1, {}, marks=pytest.mark.slow),
         pytest.param(3, ALL_FEATURES, marks=pytest.mark.slow),
     ],
@@ -291,7 +291,7 @@ def test_the_averaged_weights_are_saved(finished: TrainConfig) -> None:
     assert not torch.equal(saved["conv1.weight"], trained)
 
 
-@pytest.mark.parametrize("ema", [None, 0.5])
+@pytest.mark.parametrize("ema", [pytest.param(None, marks=pytest.mark.slow), 0.5])
 def test_a_training_with_swahr_continues_with_the_scale_heads_of_a_file(
     make_config: MakeConfig, ema: float | None
 ) -> None:

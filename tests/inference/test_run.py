@@ -173,3 +173,13 @@ def test_the_summary_is_a_sentence(summary: Summary, text: str) -> None:
 )
 def test_the_exit_code_depends_on_failures_and_interruption(summary: Summary, code: int) -> None:
     assert summary.exit_code == code
+
+
+def test_notes_of_other_formats_are_printed(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    summary = run(write_video(tmp_path / "a.avi", frames=3), draw=False, save=("label-studio",))
+    assert summary.images == 3
+    note = "label-studio: videos cannot have keypoints, frames omitted: 3\n"
+    assert note in capsys.readouterr().err
+    assert json.loads((tmp_path / "out" / "label-studio" / "tasks.json").read_text()) == []

@@ -80,6 +80,35 @@ CODE = {
     "call of a data type": (name("torch", "float32") + b")R", "its pickle is invalid"),
     "build of a list": (b"]}" + text("__class__") + b"K\x01sb", "its pickle is invalid"),
     "build of a function": (EMPTY + b"}b", "its pickle is invalid"),
+    "parameter without a tensor": (
+        name("torch._utils", "_rebuild_parameter") + tuple_of(text("a"), b"\x88", EMPTY) + b"R",
+        "a parameter is not a tensor",
+    ),
+    "size of a text": (name("torch", "Size") + text("a") + b"\x85R", "its pickle is invalid"),
+    "items of a number": (EMPTY + b"K\x01\x85R", "its pickle is invalid"),
+    "counts of a text": (
+        name("collections", "Counter") + text("a") + b"\x85R",
+        "its pickle is invalid",
+    ),
+    "set of a text": (name("__builtin__", "set") + text("a") + b"\x85R", "its pickle is invalid"),
+    "tensor with a deferred negation": (
+        name("torch._utils", "_rebuild_tensor_v2")
+        + tuple_of(b"N", b"K\x00", b")", b")", b"\x89", EMPTY, dict_of(text("neg"), b"\x88"))
+        + b"R",
+        "a deferred negation or conjugation",
+    ),
+    "tensor with an invalid gradient": (
+        name("torch._utils", "_rebuild_tensor_v2")
+        + tuple_of(b"N", b"K\x00", b")", b")", text("yes"), EMPTY)
+        + b"R",
+        "a tensor is invalid",
+    ),
+    "tensor of an unknown type": (
+        name("torch._utils", "_rebuild_tensor_v3")
+        + tuple_of(b"N", b"K\x00", b")", b")", b"\x89", EMPTY, text("float7"))
+        + b"R",
+        "a tensor is invalid",
+    ),
     "newline in a name": (name("os", "system") + b"", "would run os.system"),
     "long name": (b"c" + b"a" * 2000 + b"\nb\n", "its pickle is invalid"),
     "control characters": (name("a\x1b[31m", "b\r") + b"", r"would run a?[31m.b?, which"),
@@ -118,6 +147,11 @@ def test_attributes_of_dictionaries_and_ignored_objects_are_dropped(tmp_path: Pa
     read = read_torch_file(path)
     assert type(read[0]) is dict and read[0] == {} and not hasattr(read[1], "k")
     assert vars(read[1]) == {}
+
+
+def test_the_instruction_inst_creates_permitted_objects(tmp_path: Path) -> None:
+    contents = b"(" + tuple_of(tuple_of(text("a"), b"K\x01")) + b"icollections\nOrderedDict\n"
+    assert read_torch_file(write(tmp_path / "a.pth", contents, True)) == {"a": 1}
 
 
 @FORMATS

@@ -263,6 +263,13 @@ def test_invalid_files_are_rejected(text: str, message: str, tmp_path: Path) -> 
     assert "\n" not in str(error.value)
 
 
+def test_a_file_with_deeply_nested_brackets_is_rejected(tmp_path: Path) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text(f"names = {'[' * 5000}{']' * 5000}\n")
+    with pytest.raises(InputError, match=r"a\.toml: not a skeleton: its brackets are nested too"):
+        load_skeleton(str(path))
+
+
 def test_unknown_names_are_rejected_with_the_known_ones(tmp_path: Path) -> None:
     for name in ("horse", str(tmp_path)):
         with pytest.raises(

@@ -130,6 +130,17 @@ def test_steps_after_the_last_checkpoint_are_repeated(make_config: MakeConfig) -
     assert steps(config) == [1, 2, 3, 4]
 
 
+def test_a_folder_without_a_run_is_reported_when_resuming(
+    make_config: MakeConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = resume(with_steps(make_config(), 1, total=1))
+    assert run_training(config)
+    assert f"{config.run.out} contains no run to resume; starting a new one\n" in (
+        capsys.readouterr().err
+    )
+    assert steps(config) == [1]
+
+
 def test_a_run_is_not_overwritten(make_config: MakeConfig) -> None:
     config = with_steps(make_config(), 1, total=1)
     run_training(config)

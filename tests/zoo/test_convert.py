@@ -17,7 +17,7 @@ from torch import Tensor
 from higherhrnet.config.header import Header
 from higherhrnet.config.model import ModelConfig
 from higherhrnet.errors import InputError
-from higherhrnet.io.weights import write_weights
+from higherhrnet.io.weights import read_weights, write_weights
 from higherhrnet.network import checkpoint
 from higherhrnet.network.higherhrnet import HigherHRNet
 from higherhrnet.network.hrnet import HRNet
@@ -27,6 +27,7 @@ from higherhrnet.training.pretrained import load_backbone
 from higherhrnet.zoo.convert import convert_weights
 from higherhrnet.zoo.published import PUBLISHED
 from higherhrnet.zoo.published_model import PublishedModel
+from tests.conftest import RunMain
 
 State = dict[str, Tensor]
 
@@ -490,6 +491,18 @@ def test_an_imagenet_backbone_is_loaded_into_both_networks(tmp_path: Path) -> No
     for name, tensor in model.state_dict().items():
         head = name.startswith(("final_layers.", "deconv_layers."))
         assert torch.equal(tensor, before[name] if head else state[name])
+
+
+def test_the_conversion_of_an_imagenet_backbone_reports_its_untrained_heads(
+    tmp_path: Path, run_main: RunMain
+) -> None:
+    torch.save(classification(network().state_dict(), 4), tmp_path / "a.pth")
+    process = run_main("convert", tmp_path / "a.pth", tmp_path / "a.safetensors")
+    assert process.returncode == 0, process.stderr
+    assert "This is a backbone; its heads are not trained." in process.stdout
+    weights, header = read_weights(tmp_path / "a.safetensors")
+    assert header.model.width == 4 and "heads" in header.training
+    np.testing.assert_array_equal(weights["conv1.weight"], network().conv1.weight.detach())
 
 
 def test_the_backbone_of_a_pose_network_with_another_skeleton_is_loaded(tmp_path: Path) -> None:

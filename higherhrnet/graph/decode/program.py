@@ -14,7 +14,7 @@ from higherhrnet.graph.decode.tensor import Operand, Tensor
 
 LARGEST = np.int64(2**30)
 """An index above all others; OpenVINO computes with some indices as int32 or float32."""
-_COMPARISONS = {"Less", "LessOrEqual", "Greater", "GreaterOrEqual", "Equal"}
+_COMPARISONS = {"Less", "Greater", "GreaterOrEqual", "Equal"}
 _INDICES = {"Shape", "Size", "NonZero", "ArgMax", "ArgMin"}
 
 

@@ -64,9 +64,6 @@ class Tensor:
     def __lt__(self, other: Operand) -> Tensor:
         return self.op("Less", other)
 
-    def __le__(self, other: Operand) -> Tensor:
-        return self.op("LessOrEqual", other)
-
     def __gt__(self, other: Operand) -> Tensor:
         return self.op("Greater", other)
 

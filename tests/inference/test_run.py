@@ -135,8 +135,10 @@ def test_a_full_disk_ends_the_run_with_one_line(small_model: ModelFiles, tmp_pat
     def limit_file_size() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 
+    # Coverage would report that it cannot write its data, either.
+    env = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
     result = subprocess.run(
-        command, cwd=tmp_path, capture_output=True, text=True, preexec_fn=limit_file_size
+        command, cwd=tmp_path, env=env, capture_output=True, text=True, preexec_fn=limit_file_size
     )
     assert result.returncode == 1
     (line,) = [line for line in result.stderr.splitlines() if line.strip()]

@@ -309,7 +309,7 @@ def test_input_size_and_convention_are_derived_from_the_file_name(
     tmp_path: Path, name: str, size: int, convention: str
 ) -> None:
     torch.save(network().state_dict(), tmp_path / name)
-    header = convert(tmp_path / name)[1]
+    header = convert_weights(tmp_path / name)[1]
     assert (header.input.size, header.input.convention) == (size, convention)
     assert header.training["assumed"]["input_size"] == size
     assert header.input.mean == (0.485, 0.456, 0.406)
@@ -318,7 +318,7 @@ def test_input_size_and_convention_are_derived_from_the_file_name(
 def test_given_values_are_not_listed_as_assumed(tmp_path: Path) -> None:
     torch.save(network(num_keypoints=3).state_dict(), tmp_path / "a_640.pth")
     arm = Skeleton("arm", ("shoulder", "elbow", "wrist"), (), (0.1, 0.1, 0.1))
-    header = convert(tmp_path / "a_640.pth", input_size=256, skeleton=arm)[1]
+    header = convert_weights(tmp_path / "a_640.pth", input_size=256, skeleton=arm)[1]
     assert (header.skeleton, header.input.size) == (arm, 256)
     assert header.training["assumed"] == {"convention": "reference"}
 
@@ -340,7 +340,7 @@ def test_the_skeleton_is_derived_from_the_number_of_keypoints_the_name_and_the_c
 ) -> None:
     state = mmpose_names(network(num_keypoints=keypoints).state_dict())
     torch.save({"meta": {"config": config}, "state_dict": state}, tmp_path / name)
-    header = convert(tmp_path / name)[1]
+    header = convert_weights(tmp_path / name)[1]
     assert header.skeleton is skeleton
     assert header.training["assumed"]["skeleton"] == skeleton.name
 
@@ -358,7 +358,7 @@ def test_published_files_get_their_skeleton_and_convention_by_either_name(
     skeleton = SKELETONS[model.skeleton or ""]
     path = tmp_path / (f"{model.name}.pth" if renamed else model.url.split("/")[-1])
     torch.save(network(num_keypoints=len(skeleton)).state_dict(), path)
-    header = convert(path)[1]
+    header = convert_weights(path)[1]
     assert header.skeleton is skeleton
     assert header.input.convention == ("udp" if "udp" in model.name else "reference")
     assert header.inference.project == ("udp" not in model.name)

@@ -1,12 +1,14 @@
 """An exported ONNX file computes the same maps as torch at any size, and contains the header."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from higherhrnet.config.header import Header
 from higherhrnet.errors import InputError
@@ -61,7 +63,7 @@ def test_a_file_that_cannot_be_written_is_reported(small_model: ModelFiles, tmp_
 
 
 def test_only_float_weights_that_half_precision_represents_are_converted() -> None:
-    arrays = {
+    arrays: dict[str, NDArray[Any]] = {
         "ordinary": np.array([1.5, -0.25], np.float32),
         "too large": np.array([1e5, 1], np.float32),
         "too small": np.array([1e-8, 2e-8], np.float32),

@@ -110,13 +110,12 @@ def test_shapes_parameters_and_multiply_adds_equal_those_of_torch(name: str) -> 
     assert graph.multiply_adds(64, 96) == count_multiply_adds(config, 64, 96)
 
 
-def test_every_output_of_a_node_has_a_name_of_its_own() -> None:
-    for config in CONFIGS.values():
-        weights = {
-            name: np.zeros(shape, np.float32) for name, shape in trace(config).shapes.items()
-        }
-        names = [node.name for node in build_model(config, weights).graph.node]
-        assert len(set(names)) == len(names)
+@pytest.mark.parametrize("name", computed(CONFIGS))
+def test_every_output_of_a_node_has_a_name_of_its_own(name: str) -> None:
+    config = CONFIGS[name]
+    weights = {key: np.zeros(shape, np.float32) for key, shape in trace(config).shapes.items()}
+    names = [node.name for node in build_model(config, weights).graph.node]
+    assert len(set(names)) == len(names)
 
 
 def test_weights_of_another_network_are_rejected() -> None:

@@ -272,7 +272,9 @@ def test_export_command(narrow: ModelFiles, tmp_path: Path, run_main: RunMain) -
         (["--half", "--int8", "--calibrate", "images"], "--half"),
         (["--int8", "--calibrate", "nowhere"], "nowhere: no such folder"),
         (["--int8", "--calibrate", "empty"], "empty"),
-        (["--int8", "--calibrate", "broken"], "none of the images"),
+        pytest.param(
+            ["--int8", "--calibrate", "broken"], "none of the images", marks=pytest.mark.slow
+        ),
         (["--int8", "--calibrate", "images", "--calibration-images", "0"], "at least 1"),
         (["--int8", "--calibrate", "images", "--annotations", "nothing.json"], "nothing.json"),
     ],

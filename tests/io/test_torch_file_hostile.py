@@ -288,6 +288,31 @@ def test_memory_and_time_are_bounded(tmp_path: Path) -> None:
         assert "damaged or incomplete" in outcome or "occur repeatedly" in outcome
 
 
+def test_invalid_parts_of_the_older_format_are_named(tmp_path: Path) -> None:
+    storages = {"0": np.arange(5, dtype=np.float32)}
+    path = write_stream(tmp_path / "a.pth", tensor(5, [5], [1]), storages)
+    version, other = (pickle.dumps(number, 2) for number in (1001, 1002))
+    path.write_bytes(path.read_bytes().replace(version, other, 1))
+    assert "its version is unknown" in refusal(path)
+    write_stream(path, tensor(5, [5], [1]), storages, keys=pickle.dumps([], 2))
+    assert "a storage is missing" in refusal(path)
+
+
+def test_the_depth_of_values_that_occur_repeatedly_is_limited(tmp_path: Path) -> None:
+    inner: list[object] = []
+    for _ in range(60):
+        inner = [inner]
+    outer = inner
+    for _ in range(60):
+        outer = [outer]
+    for contents in ({"a": outer, "b": inner}, {"b": inner, "a": outer}):
+        path = write_zip(tmp_path / "a.pth", pickle.dumps(contents, 2)[2:-1], {})
+        assert "nested" in refusal(path)
+    for contents in ({"a": inner, "b": inner}, {"b": [inner, inner]}):
+        path = write_zip(tmp_path / "a.pth", pickle.dumps(contents, 2)[2:-1], {})
+        assert read_torch_file(path) == contents
+
+
 def test_compressed_and_encrypted_archives_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.pth"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:

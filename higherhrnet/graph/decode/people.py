@@ -84,6 +84,11 @@ def _require_supported(model: onnx.ModelProto, header: Header, base_scale: float
         header.model.head in DECODERS,
         f"--decode does not support networks with the head {header.model.head}",
     )
+    require(
+        len(header.model.deconv_kernels) <= 2,
+        "--decode supports at most 2 transposed-convolution modules, not "
+        f"{len(header.model.deconv_kernels)}",
+    )
     opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
     require(opset in _OPSETS, f"--decode needs a network of opset 18 to 21, not {opset}")
     require(

@@ -9,7 +9,7 @@ from sphinx.application import Sphinx
 
 import higherhrnet
 
-sys.path.append(str(Path(__file__).parent))  # the extensions without a dot
+sys.path.insert(0, str(Path(__file__).parents[1]))  # the extensions in docs
 
 project = "higherhrnet"
 author = copyright = "the authors of higherhrnet"
@@ -20,11 +20,11 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
-    "browser_page",
-    "command_reference",
-    "error_messages",
-    "json_schemas",
-    "model_cards",
+    "docs.browser_page",
+    "docs.command_reference",
+    "docs.error_messages",
+    "docs.json_schemas",
+    "docs.model_cards",
 ]
 myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 3

@@ -21,7 +21,7 @@ from jsonschema import Draft202012Validator
 
 from docs.command_reference import help_text
 from docs.error_messages import messages
-from docs.json_schemas import TYPES
+from docs.json_formats import TYPES
 from higherhrnet.cli.main import COMMANDS
 from tests.browser import CHROMIUM, FLAGS, needs_chromium, needs_npm_packages, serving
 from tests.io.videos import write_video

@@ -12,8 +12,14 @@ from docs.error_messages import cause_of, causes, messages
 PACKAGE = Path(higherhrnet.__file__).parent
 
 
-def test_every_module_with_error_messages_has_a_cause() -> None:
-    known, modules = causes(), {module for module, _ in messages()}
+@pytest.fixture(scope="module")
+def found() -> list[tuple[str, str]]:
+    """The module and the text of each message in the code."""
+    return list(messages())
+
+
+def test_every_module_with_error_messages_has_a_cause(found: list[tuple[str, str]]) -> None:
+    known, modules = causes(), {module for module, _ in found}
     assert modules - {module for module in modules if cause_of(module, known)} == set()
     names = [name for cause in known for name in cause.modules]
     assert len(set(names)) == len(names)
@@ -32,5 +38,7 @@ def test_every_module_with_error_messages_has_a_cause() -> None:
         ("io.torch_file.reader", "not a file of weights written by torch.save, or damaged"),
     ],
 )
-def test_messages_of_the_code_are_found(module: str, message: str) -> None:
-    assert any(message in text for found, text in messages() if found == module)
+def test_messages_of_the_code_are_found(
+    module: str, message: str, found: list[tuple[str, str]]
+) -> None:
+    assert any(message in text for place, text in found if place == module)

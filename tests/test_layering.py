@@ -233,6 +233,7 @@ def test_only_the_network_needs_torch() -> None:
 MAIN = "from higherhrnet.cli.main import main\nmain(sys.argv[1:])"
 
 
+@pytest.mark.slow
 def test_the_base_installation_predicts_and_evaluates(
     small_model: ModelFiles, tmp_path: Path
 ) -> None:

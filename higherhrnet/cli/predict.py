@@ -104,12 +104,17 @@ def predict(
     summary = run_predict(predictor, listed, settings)
     print(f"{summary}; output in {out}")
     if options.model == DEFAULT_MODEL and sys.stderr.isatty():
-        from higherhrnet.zoo.published import published_model
-
-        best = published_model(_SUGGESTED_MODEL)
-        print(
-            f"A more accurate model: --model {best.name} (AP {best.ap} on {best.evaluated_on}; "
-            f"downloads {(best.size or 0) / 1e6:.0f} MB once)",
-            file=sys.stderr,
-        )
+        _suggest_model()
     return summary.exit_code
+
+
+def _suggest_model() -> None:
+    """Prints which published model is more accurate than the bundled one."""
+    from higherhrnet.zoo.published import published_model
+
+    best = published_model(_SUGGESTED_MODEL)
+    print(
+        f"A more accurate model: --model {best.name} (AP {best.ap} on {best.evaluated_on}; "
+        f"downloads {(best.size or 0) / 1e6:.0f} MB once)",
+        file=sys.stderr,
+    )

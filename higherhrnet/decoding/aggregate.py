@@ -76,45 +76,25 @@ class Maps:
         return heatmaps, Upsampled(self.tags, self.tag_factors)
 
 
-def aggregate(
-    outputs: Mapping[float, Sequence[FloatArray]],
-    num_keypoints: int,
-    flip_index: Sequence[int],
-    decode_size: tuple[int, int] | None,
-    align_corners: bool = False,
-) -> Maps:
-    """Merges the network's outputs for one image.
-
-    Heatmaps are averaged over strides, views and scales. Tags are those of scale 1, or of the only
-    scale, with one tag per view.
-
-    Args:
-        outputs: for each scale the network's outputs, coarse to fine: (V, K + T, h, w) heatmaps and
-            tags, then (V, K, ·, ·) heatmaps. V is 1, or 2 if the second view is flipped.
-        num_keypoints: K.
-        flip_index: for each keypoint, the index of the keypoint that replaces it in a flipped
-            image.
-        decode_size: height and width of the maps in which people are decoded (None: those of the
-            finest map of the largest scale).
-        align_corners: resize maps with the centers of the corner cells aligned.
-
-    Raises:
-        InputError: the maps contain NaN or infinity.
-    """
-    merged = {
-        scale: merge_views(levels, num_keypoints, flip_index, align_corners)
-        for scale, levels in outputs.items()
-    }
-    return merge_scales(merged, decode_size, align_corners)
-
-
 def merge_views(
     levels: Sequence[FloatArray],
     num_keypoints: int,
     flip_index: Sequence[int],
     align_corners: bool = False,
 ) -> ScaleMaps:
-    """Merges strides and views of one image at one scale; the arguments are as in `aggregate`."""
+    """Merges strides and views of one image at one scale.
+
+    Heatmaps are averaged over strides and views; tags are those of the coarsest stride, with one
+    tag per view.
+
+    Args:
+        levels: the network's outputs, coarse to fine: (V, K + T, h, w) heatmaps and tags, then
+            (V, K, ·, ·) heatmaps. V is 1, or 2 if the second view is flipped.
+        num_keypoints: K.
+        flip_index: for each keypoint, the index of the keypoint that replaces it in a flipped
+            image.
+        align_corners: resize maps with the centers of the corner cells aligned.
+    """
     flip = np.asarray(flip_index)
     return ScaleMaps(
         _merge_heatmaps([level[:, :num_keypoints] for level in levels], flip, align_corners),
@@ -129,10 +109,13 @@ def merge_scales(
 ) -> Maps:
     """Merges the maps of one image over its scales.
 
+    Heatmaps are averaged; tags are those of scale 1, or of the only scale.
+
     Args:
         merged: the maps of each scale.
-        decode_size: as in `aggregate`.
-        align_corners: as in `aggregate`.
+        decode_size: height and width of the maps in which people are decoded (None: those of the
+            finest map of the largest scale).
+        align_corners: resize maps with the centers of the corner cells aligned.
 
     Raises:
         InputError: the maps contain NaN or infinity.

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 
+_MAX_CASES = 3
+"""Number of cases that a line describes."""
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -22,15 +25,15 @@ class Finding:
     """The number of images, people or keypoints that were checked, of which the cases are a part;
     None if the share is of no interest."""
 
-    def summary(self, max_cases: int = 3) -> str:
+    def summary(self) -> str:
         """Formats one line with the level, the number of cases and the first of them."""
-        return f"{'error' if self.is_error else 'note'}: {self.text(max_cases)}"
+        return f"{'error' if self.is_error else 'note'}: {self.text()}"
 
-    def text(self, max_cases: int = 3) -> str:
+    def text(self) -> str:
         """Formats the number of cases, their share and the first of them."""
-        count, listed = len(self.cases), self.cases[:max_cases]
-        if count > max_cases:
-            listed = [*listed, f"and {count - max_cases:,} more"]
+        count, listed = len(self.cases), self.cases[:_MAX_CASES]
+        if count > _MAX_CASES:
+            listed = [*listed, f"and {count - _MAX_CASES:,} more"]
         problem = self.singular if count == 1 else self.plural
         share = f", {_percentage(count, self.total)} of {self.total:,}" if self.total else ""
         return f"{count:,} {problem}{share} ({'; '.join(listed)})"

@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain, count
 from mimetypes import guess_type
@@ -20,26 +20,18 @@ from higherhrnet.io.remote import Url, parse_url
 from higherhrnet.io.sources import Source
 
 
-def print_to_stderr(line: str) -> None:
-    """Prints a line to standard error."""
-    print(line, file=sys.stderr)
-
-
-def list_sources(
-    sources: Sequence[str], stdin: TextIO, report: Callable[[str], None] = print_to_stderr
-) -> list[Source]:
+def list_sources(sources: Sequence[str], stdin: TextIO) -> list[Source]:
     """Lists the sources that command-line arguments name, in order and each file once.
 
     A missing or damaged file is listed, too; `read_frames` raises its error. A run over thousands
-    of files therefore does not end because of one of them.
+    of files therefore does not end because of one of them. For each folder or pattern with other
+    files, one line with their number is printed to standard error.
 
     Args:
         sources: files; folders, for all images and videos below them except hidden ones; glob
             patterns (`**` for any number of folders); network addresses; numbers of cameras; or `-`
             for a list of files and network addresses on standard input.
         stdin: standard input, with one file per line.
-        report: called with one line for each folder or pattern with other files, which says how
-            many were skipped. Default: the line is printed to standard error.
 
     Raises:
         InputError: a folder, a pattern or standard input names no image or video, or cannot be
@@ -48,7 +40,7 @@ def list_sources(
     listed: dict[str | int, Source] = {}
     names: set[str] = set()
     for argument in sources:
-        for source in _expand(argument, stdin, report):
+        for source in _expand(argument, stdin):
             key, path = _key_and_path(source)
             if key not in listed:
                 name = os.fsencode(source.name).decode("utf-8", "replace")  # for JSON
@@ -68,20 +60,20 @@ def _key_and_path(source: Source) -> tuple[str | int, str]:
     return path, os.fsencode(path).decode("utf-8", "replace")
 
 
-def _expand(argument: str, stdin: TextIO, report: Callable[[str], None]) -> Iterable[Source]:
+def _expand(argument: str, stdin: TextIO) -> Iterable[Source]:
     """Lists the sources that one command-line argument names."""
     if argument == "-":
         return _sources_in_list(stdin)
     path = Path(argument)
     try:
         if path.is_dir():
-            return _sources_below(path, _files_below(path), f"{argument}: the folder", report)
+            return _sources_below(path, _files_below(path), f"{argument}: the folder")
         if not path.exists():
             if argument.isascii() and argument.isdigit():
                 return [Source(f"camera{int(argument)}", int(argument))]
             if re.search(r"[*?[]", argument) and not parse_url(argument):
                 root, files = _match(path)
-                return _sources_below(root, files, f"{argument}: the pattern", report)
+                return _sources_below(root, files, f"{argument}: the pattern")
     except OSError as error:
         raise unreadable_error(Path(error.filename or argument), error) from error
     return [_source(argument)]
@@ -108,9 +100,7 @@ def _sources_in_list(lines: Iterable[str]) -> list[Source]:
     return [_source(name) for name in names]
 
 
-def _sources_below(
-    root: Path, files: Iterable[Path], label: str, report: Callable[[str], None]
-) -> list[Source]:
+def _sources_below(root: Path, files: Iterable[Path], label: str) -> list[Source]:
     """Lists the images and videos among files below a folder; 9.jpg precedes 10.jpg."""
     sources, skipped = list[Source](), Counter[str]()
     for path in files:
@@ -125,7 +115,7 @@ def _sources_below(
         extensions = " ".join(IMAGE_EXTENSIONS + VIDEO_EXTENSIONS)
         raise InputError(f"{label} {verb} no image or video ({extensions})")
     if skipped:
-        report(f"{label.partition(': the ')[0]}: skipped {_describe(skipped)}")
+        print(f"{label.partition(': the ')[0]}: skipped {_describe(skipped)}", file=sys.stderr)
     return sorted(sources, key=lambda source: (_natural_key(source.name), source.name))
 
 

@@ -53,7 +53,7 @@ def load_skeleton(name_or_file: str | Path) -> Skeleton:
         raise InputError(f"{path}: not a skeleton: {error}") from error
 
 
-def category_skeleton(category: Mapping[str, Any], name: str | None = None) -> Skeleton:
+def category_skeleton(category: Mapping[str, Any]) -> Skeleton:
     """Creates the skeleton of an entry of COCO's `categories`.
 
     A category with the keypoint names of one of `SKELETONS` gives that skeleton. Missing
@@ -65,12 +65,11 @@ def category_skeleton(category: Mapping[str, Any], name: str | None = None) -> S
             (numbers from 0) and `flip_pairs` (pairs of names). `skeleton` is a list of pairs,
             or a flat list, of numbers or names; the numbers count from 1 unless one of them is
             0.
-        name: the name of the skeleton (default: that of the category).
 
     Raises:
         InputError: the category has no keypoints, or they do not form a skeleton.
     """
-    title = name or str(category.get("name") or "custom")
+    title = str(category.get("name") or "custom")
     prefix = f"category {title}"
     names = tuple(
         text(value, f"{prefix}: each of keypoints")

@@ -31,6 +31,9 @@ _HEAD = {
 POINTS = (*(f"{side}_{name}" for side in _SIDES for name in _LIMB_POINTS), *_TORSO, *_HEAD)
 """The points of a body: the keypoints of COCO and CrowdPose, and others that shape parts."""
 
+_HULL_CORNERS = 24
+"""Number of corners of a painted part."""
+
 # Minimum and maximum angles in degrees: of the upper arm forward and outward, of the elbow, and of
 # the forearm outward.
 _ARMS = np.array([
@@ -208,18 +211,17 @@ def part_polygons(people: SyntheticPeople) -> tuple[DoubleArray, DoubleArray, In
     return convex_hulls(centers[..., :2], radii)[rows, order], colors[rows, order], order
 
 
-def convex_hulls(centers: DoubleArray, radii: DoubleArray, corners: int = 24) -> DoubleArray:
-    """Computes the convex hulls of discs, as the farthest points in each of N directions.
+def convex_hulls(centers: DoubleArray, radii: DoubleArray) -> DoubleArray:
+    """Computes the convex hulls of discs, as the farthest points in 24 directions.
 
     Args:
         centers: (..., D, 2) centers of the discs.
         radii: (..., D) radii of the discs.
-        corners: N.
 
     Returns:
-        (..., N, 2) corners.
+        (..., 24, 2) corners.
     """
-    angles = np.arange(corners) * (2 * np.pi / corners)
+    angles = np.arange(_HULL_CORNERS) * (2 * np.pi / _HULL_CORNERS)
     directions = np.stack([np.cos(angles), np.sin(angles)], 1)
     reach = centers @ directions.T + radii[..., None]  # (..., D, N)
     farthest = reach.argmax(-2)

@@ -62,7 +62,6 @@ def draw_sheet(
     augmentation: AugmentConfig,
     input_config: InputConfig,
     count: int = 16,
-    seed: int = 0,
 ) -> Image:
     """Draws random samples, each with its poses and with its heatmaps at stride 2.
 
@@ -73,12 +72,11 @@ def draw_sheet(
         augmentation: the data augmentation.
         input_config: size and pixel convention of the network's input.
         count: the maximum number of samples.
-        seed: the seed of the random numbers.
 
     Raises:
         InputError: none of the images can be read.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     probabilities = dataset.weights / dataset.weights.sum()
     tiles: list[Image] = []
     for index in rng.choice(len(dataset), len(dataset), replace=False, p=probabilities):

@@ -89,17 +89,24 @@ def convert_weights(
         "assumed": assumed,
     }
     input_config = InputConfig(input_size, convention=assumed["convention"])
-    # MMPose decodes the maps of UDP weights at the resolution of the network's finest output.
-    inference = InferenceConfig(project=not input_config.align_corners)
-    if config.scale_maps and (config.width, skeleton) == (32, COCO):  # as SWAHR's authors set it
-        inference = InferenceConfig(decode=DecodeConfig(min_peak=0.12))
+    inference = _inference_config(config, skeleton, input_config)
     network = convert_dekr.rescoring_network(state, source.name)
-    if is_dekr:
-        inference = convert_dekr.inference_config(config.num_keypoints)
     if rescoring is not None:
         network = read_rescoring(rescoring)
     header = Header(config, skeleton, input_config, inference, training, network)
     return _complete(config, weights, source), header
+
+
+def _inference_config(
+    config: ModelConfig, skeleton: Skeleton, input_config: InputConfig
+) -> InferenceConfig:
+    """Returns the inference settings with which the publishers evaluate a network."""
+    if config.head == "offsets":
+        return convert_dekr.inference_config(config.num_keypoints)
+    if config.scale_maps and (config.width, skeleton) == (32, COCO):  # as SWAHR's authors set it
+        return InferenceConfig(decode=DecodeConfig(min_peak=0.12))
+    # MMPose decodes the maps of UDP weights at the resolution of the network's finest output.
+    return InferenceConfig(project=not input_config.align_corners)
 
 
 def read_rescoring(source: str | Path) -> RescoringNetwork:

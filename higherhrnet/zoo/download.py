@@ -43,24 +43,18 @@ class _ConnectionInterrupted(Exception):
     """The connection failed; another attempt may succeed."""
 
 
-def download_model(
-    model: PublishedModel, folder: Path | None = None, *, progress: bool = True
-) -> Path:
-    """Downloads a model unless it is in the folder, and returns the path of the file.
+def download_model(model: PublishedModel) -> Path:
+    """Downloads a model unless it is in the cache folder, and returns the path of the file.
 
     An interrupted download is resumed by the next call. If several processes request the same file,
-    one of them downloads it while the others wait.
-
-    Args:
-        model: the model.
-        folder: the folder of the file; default: `cache_folder()`.
-        progress: show a progress bar if standard error is a terminal.
+    one of them downloads it while the others wait. A progress bar is shown if standard error is a
+    terminal.
 
     Raises:
         InputError: the server cannot be reached or does not have the file, the file is not the
             published one, or the folder cannot be written to.
     """
-    folder = folder or cache_folder()
+    folder = cache_folder()
     target = folder / f"{model.name}.pth"
     with storing(model, folder):
         if _is_valid(target, model):
@@ -69,7 +63,7 @@ def download_model(
         with FileLock(folder / f"{model.name}.lock"):
             if not _is_valid(target, model):
                 _require_online(model, target)
-                _download(model, target, progress)
+                _download(model, target)
     return target
 
 
@@ -125,13 +119,12 @@ def _mismatch(path: Path, model: PublishedModel) -> str | None:
     return None if found == expected else f"expected {algorithm} {expected}, found {found}"
 
 
-def _download(model: PublishedModel, target: Path, progress: bool) -> None:
-    if progress:
-        print(f"Downloading {describe(model)}", file=sys.stderr)
+def _download(model: PublishedModel, target: Path) -> None:
+    print(f"Downloading {describe(model)}", file=sys.stderr)
     part = target.with_name(f"{model.name}.part")
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            _continue_download(model, part, progress)
+            _continue_download(model, part)
             break
         except _ConnectionInterrupted as error:
             if attempt == ATTEMPTS:
@@ -150,7 +143,7 @@ def _download(model: PublishedModel, target: Path, progress: bool) -> None:
     part.replace(target)
 
 
-def _continue_download(model: PublishedModel, part: Path, progress: bool) -> None:
+def _continue_download(model: PublishedModel, part: Path) -> None:
     """Appends the missing bytes to `part`, or replaces it if the server cannot resume."""
     offset = part.stat().st_size if part.exists() else 0
     with _open(model, offset) as response:
@@ -166,7 +159,7 @@ def _continue_download(model: PublishedModel, part: Path, progress: bool) -> Non
                 total=total,
                 unit="B",
                 unit_scale=True,
-                disable=None if progress else True,
+                disable=None,
             ) as bar,
         ):
             while block := _read_block(response):

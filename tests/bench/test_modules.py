@@ -69,6 +69,7 @@ def test_the_loop_computes_the_losses_of_the_paper() -> None:
     assert push.tolist() == [0.5]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", ["tags", "offsets"])
 def test_random_weights_of_published_models_give_finite_maps_without_people(
     head: HeadName, tmp_path: Path

@@ -14,6 +14,7 @@ from higherhrnet.config.centers import CenterDecodeConfig
 from higherhrnet.config.header import Header
 from higherhrnet.config.inference import DecodeConfig, InferenceConfig
 from higherhrnet.config.model import InputConfig, ModelConfig
+from higherhrnet.config.rescoring import RescoringNetwork
 from higherhrnet.errors import InputError
 from higherhrnet.poses.skeleton import Skeleton
 from higherhrnet.poses.skeletons import COCO, CROWDPOSE
@@ -231,3 +232,15 @@ def test_the_header_of_the_example_model_is_read() -> None:
 def test_the_earlier_name_of_the_reference_convention_is_read() -> None:
     text = custom_with("input", "convention", to="original")
     assert Header.from_metadata({Header.KEY: text}, "w").input.convention == "reference"
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ("???", "the rescoring network's weights are invalid"),
+        ("AAAA", r"the rescoring network's weights have 3 bytes instead of \d+"),
+    ],
+)
+def test_invalid_weights_of_a_rescoring_network_are_rejected(weights: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        RescoringNetwork(2, ((0, 1),), (0,), 4, weights)

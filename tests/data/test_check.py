@@ -57,14 +57,16 @@ def person(content: Content, number: int) -> Content:
 def test_summary_is_a_sentence_with_the_first_cases() -> None:
     def summary(cases: list[str], is_error: bool = True) -> str:
         finding = Finding("image cannot be read", "images cannot be read", cases, is_error)
-        return finding.summary(max_cases=2)
+        return finding.summary()
 
     assert summary(["a.jpg"]) == "error: 1 image cannot be read (a.jpg)"
     assert summary(["a.jpg", "b.jpg"], False) == "note: 2 images cannot be read (a.jpg; b.jpg)"
-    files = [f"{name}.jpg" for name in "abc"]
-    assert summary(files) == "error: 3 images cannot be read (a.jpg; b.jpg; and 1 more)"
-    assert summary(["a.jpg"] * 1500).endswith("1,500 images cannot be read (a.jpg; a.jpg; and "
-                                              "1,498 more)")  # fmt: skip
+    files = [f"{name}.jpg" for name in "abcd"]
+    assert summary(files) == "error: 4 images cannot be read (a.jpg; b.jpg; c.jpg; and 1 more)"
+    rare = Finding("image is small", "images are small", ["a.jpg"], total=1000)
+    assert rare.text() == "1 image is small, less than 1 % of 1,000 (a.jpg)"
+    many = "1,500 images cannot be read (a.jpg; a.jpg; a.jpg; and 1,497 more)"
+    assert summary(["a.jpg"] * 1500).endswith(many)
 
 
 def test_synthetic_scenes_have_no_errors(scenes: Path) -> None:
@@ -195,6 +197,13 @@ def test_command_reports_findings_and_draws_samples(
     invalid = run(f"{changed},{scenes.parent / 'images'}", scenes)
     assert invalid.returncode == 3
     assert "error: 1 image cannot be read (" in invalid.stdout
+    content["images"] = content["images"][:1]
+    content["annotations"] = content["annotations"][:1]
+    changed.write_text(json.dumps(content))
+    unreadable = run(f"{changed},{scenes.parent / 'images'}", "--out", tmp_path / "none")
+    assert unreadable.returncode == 3
+    assert "samples.jpg: not written: no samples can be drawn" in unreadable.stdout
+    assert not (tmp_path / "none" / "samples.jpg").exists()
     assert run().returncode == 1
     missing = run(tmp_path / "missing.json")
     assert missing.returncode == 1

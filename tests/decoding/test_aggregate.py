@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from higherhrnet.arrays import FloatArray
-from higherhrnet.decoding.aggregate import aggregate
 from higherhrnet.decoding.upsample import Upsampled
 from higherhrnet.errors import InputError
 from higherhrnet.poses.skeletons import COCO
+from tests.decoding.aggregated_maps import aggregate
 
 
 def all_pixels(maps: Upsampled) -> FloatArray:

@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 
 from higherhrnet.arrays import FloatArray
 from higherhrnet.config.inference import DecodeConfig
-from higherhrnet.decoding.aggregate import Maps, aggregate
+from higherhrnet.decoding.aggregate import Maps
 from higherhrnet.decoding.decode import DecodedPeople, decode
 from higherhrnet.poses.skeleton import Skeleton
 from higherhrnet.poses.skeletons import COCO, CROWDPOSE
 from higherhrnet.reference import decoder as reference
 from higherhrnet.synthetic.maps import gaussian_profiles, synthesize_outputs
+from tests.decoding.aggregated_maps import aggregate
 
 SETTINGS = {
     "raw": DecodeConfig(adjust=False, refine=False),

@@ -178,6 +178,7 @@ os.kill(os.getpid(), signal.SIGTERM)
 """
 
 
+@pytest.mark.slow
 def test_signals_are_handled_after_openvino_engines_were_deleted() -> None:
     """With one OpenVINO core per engine, the signal ended the process with a segmentation fault."""
     pytest.importorskip("openvino")

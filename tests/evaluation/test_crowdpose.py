@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from higherhrnet.evaluation.crowd_index import crowd_index
+from higherhrnet.evaluation.crowd_index import crowd_index, crowd_index_note
 from higherhrnet.evaluation.metrics import CROWDPOSE_METRICS, evaluate_results, format_metrics
 from higherhrnet.io.datasets.coco import Annotations, load_annotations
 from higherhrnet.poses.skeletons import CROWDPOSE
@@ -195,8 +195,10 @@ def test_missing_crowd_index_is_computed(load: Load) -> None:
     for image in content["images"]:
         image["crowdIndex"] = indices[image["id"]]
     expected = evaluate_results(load(content), results)
+    assert crowd_index_note(content["images"]) == ""
     for image in content["images"]:
         del image["crowdIndex"]
+    assert f"{len(content['images'])} images is missing" in crowd_index_note(content["images"])
     assert evaluate_results(load(content), results) == expected
     for id_, people in by_image.items():
         assert crowd_index(people) == pytest.approx(indices[id_])

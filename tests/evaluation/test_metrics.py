@@ -288,6 +288,9 @@ def test_category_id_is_ignored_where_results_have_only_one(measure: Measure) ->
     for person in content["annotations"]:
         person["category_id"] = 0
     assert measure(content, results) == close_to(expected)
+    for result in results:
+        del result["category_id"]
+    assert measure(content, results) == close_to(expected)
 
 
 def test_person_with_id_0_is_counted(measure: Measure) -> None:

@@ -12,6 +12,10 @@ import pytest
 from PIL import Image as PIL
 
 from higherhrnet import Predictor
+from higherhrnet.arrays import FloatArray
+from higherhrnet.config.header import Header
+from higherhrnet.config.model import InputConfig
+from higherhrnet.engines.base import Engine
 from higherhrnet.errors import InputError
 from higherhrnet.evaluation.metrics import evaluate_results
 from higherhrnet.evaluation.predict_dataset import predict_dataset
@@ -200,3 +204,16 @@ def test_invalid_annotations_are_rejected(predictor: Predictor, dataset: Dataset
     annotations, folder = dataset(1, images=images, annotations=[])
     with pytest.raises(InputError, match=r"2 images have the same file_name, a\.png"):
         predict_dataset(predictor, annotations, folder)
+
+
+def test_an_image_on_which_the_engine_fails_ends_the_evaluation(dataset: Dataset) -> None:
+    class FailingEngine(Engine):
+        description, streams = "fails", 1
+
+        def __call__(self, images: FloatArray) -> list[FloatArray]:
+            raise InputError("out of memory")
+
+    annotations, folder = dataset(3)
+    predictor = Predictor(FailingEngine(), Header(input=InputConfig(64)))
+    with pytest.raises(InputError, match=r"000000000000\.png: out of memory"):
+        predict_dataset(predictor, annotations, folder, progress=False)

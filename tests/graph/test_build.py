@@ -22,15 +22,33 @@ from tests.network.counting import (
     meta_network,
 )
 
-SMALL = {"modules": (1, 1, 1), "blocks": 1, "deconv_blocks": 1}
+SHALLOW = {"modules": (1, 1, 1), "blocks": 1}
+SMALL = {**SHALLOW, "deconv_blocks": 1}
 CONFIGS = {
     "paper": ModelConfig(),
     "crowdpose": ModelConfig(num_keypoints=14),
     "w48": ModelConfig(48),
-    "shared tag, two kernels": ModelConfig(5, tag_per_keypoint=False, deconv_kernels=(4, 3)),
-    "three outputs": ModelConfig(4, 3, deconv_kernels=(2, 3, 4), deconv_blocks=0),
-    "stride 4 only": ModelConfig(4, deconv_kernels=()),
-    "scale maps": ModelConfig(5, 3, deconv_kernels=(4, 3), scale_maps=True),
+    "shared tag, two kernels": ModelConfig(
+        5,
+        tag_per_keypoint=False,
+        deconv_kernels=(4, 3),
+        **SHALLOW,  # type: ignore[arg-type]
+    ),
+    "three outputs": ModelConfig(
+        4,
+        3,
+        deconv_kernels=(2, 3, 4),
+        deconv_blocks=0,
+        **SHALLOW,  # type: ignore[arg-type]
+    ),
+    "stride 4 only": ModelConfig(4, deconv_kernels=(), **SHALLOW),  # type: ignore[arg-type]
+    "scale maps": ModelConfig(
+        5,
+        3,
+        deconv_kernels=(4, 3),
+        scale_maps=True,
+        **SHALLOW,  # type: ignore[arg-type]
+    ),
     "movenet with offsets": ModelConfig(
         8,
         stem="movenet",
@@ -48,7 +66,6 @@ CONFIGS = {
         for head in get_args(HeadName)
     },
 }
-each_config = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
 
 
 def network(config: ModelConfig) -> PoseNetwork:
@@ -88,8 +105,9 @@ def test_the_maps_equal_those_of_torch_at_several_sizes(name: str) -> None:
             np.testing.assert_allclose(output, maps.numpy(), atol=1e-5 * maps.abs().max().item())
 
 
-@each_config
-def test_shapes_parameters_and_multiply_adds_equal_those_of_torch(config: ModelConfig) -> None:
+@pytest.mark.parametrize("name", computed(CONFIGS))
+def test_shapes_parameters_and_multiply_adds_equal_those_of_torch(name: str) -> None:
+    config = CONFIGS[name]
     model = meta_network(config)
     graph = trace(config)
     assert graph.shapes == {name: tuple(w.shape) for name, w in model.state_dict().items()}
@@ -97,13 +115,12 @@ def test_shapes_parameters_and_multiply_adds_equal_those_of_torch(config: ModelC
     assert graph.multiply_adds(64, 96) == count_multiply_adds(config, 64, 96)
 
 
-def test_every_output_of_a_node_has_a_name_of_its_own() -> None:
-    for config in CONFIGS.values():
-        weights = {
-            name: np.zeros(shape, np.float32) for name, shape in trace(config).shapes.items()
-        }
-        names = [node.name for node in build_model(config, weights).graph.node]
-        assert len(set(names)) == len(names)
+@pytest.mark.parametrize("name", computed(CONFIGS))
+def test_every_output_of_a_node_has_a_name_of_its_own(name: str) -> None:
+    config = CONFIGS[name]
+    weights = {key: np.zeros(shape, np.float32) for key, shape in trace(config).shapes.items()}
+    names = [node.name for node in build_model(config, weights).graph.node]
+    assert len(set(names)) == len(names)
 
 
 def test_weights_of_another_network_are_rejected() -> None:

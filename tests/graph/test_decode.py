@@ -32,7 +32,8 @@ from higherhrnet.graph.decode import assignment
 from higherhrnet.graph.decode.people import add_decoding
 from higherhrnet.graph.decode.preprocess import network_input
 from higherhrnet.graph.decode.preprocess import resize_for_network as add_resize
-from higherhrnet.graph.decode.program import Program, Tensor
+from higherhrnet.graph.decode.program import Program
+from higherhrnet.graph.decode.tensor import Tensor
 from higherhrnet.graph.export import export_people, read_network
 from higherhrnet.io.images import read_image
 from higherhrnet.poses.skeletons import COCO, CROWDPOSE
@@ -166,6 +167,17 @@ def test_the_settings_of_the_header_are_applied(header: Header) -> None:
 def test_heatmaps_at_stride_4_only_are_supported() -> None:
     # No person at the border, where two enlarged pixels are equal, and so are the peaks.
     compare_on_maps(header_of(model=ModelConfig(deconv_kernels=())), 2, seed=2)
+
+
+@pytest.mark.parametrize("project", [True, False])
+def test_heatmaps_at_stride_1_are_supported(project: bool) -> None:
+    header = header_of(model=ModelConfig(deconv_kernels=(4, 4)), project=project)
+    header = replace(header, input=replace(header.input, size=HEIGHT))
+    coarse, fine = maps_of(header, 3, 2)
+    levels = [coarse, fine, fine.repeat(2, 2).repeat(2, 3)]
+    poses = session_of(fixed_network(levels), header)(IMAGE)
+    assert len(poses) >= 3
+    assert_same(poses, Predictor(FunctionEngine("maps", lambda images: levels), header)(IMAGE))
 
 
 def test_one_tag_map_for_all_keypoints_is_supported() -> None:
@@ -383,6 +395,12 @@ def test_unsupported_settings_and_files_are_errors(
         assert not out.exists()
     result = run_main("predict", EXAMPLES / "scene.png", "--model", people, "--out", tmp_path)
     assert result.returncode == 1 and "contains the decoding" in result.stderr
+
+
+def test_maps_finer_than_the_input_are_not_supported() -> None:
+    header = header_of(model=ModelConfig(deconv_kernels=(4, 4, 4)))
+    with pytest.raises(InputError, match="at most 2 transposed-convolution modules, not 3"):
+        add_decoding(fixed_network([np.zeros((1, 34, 16, 16), np.float32)]), header)
 
 
 def test_the_convention_udp_is_not_supported() -> None:

@@ -1,12 +1,14 @@
 """An exported ONNX file computes the same maps as torch at any size, and contains the header."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from higherhrnet.config.header import Header
 from higherhrnet.errors import InputError
@@ -58,3 +60,24 @@ def test_a_file_that_cannot_be_written_is_reported(small_model: ModelFiles, tmp_
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot be written"):
         export_onnx(*read_weights(small_model.safetensors), tmp_path / "file" / "a.onnx")
+
+
+def test_only_float_weights_that_half_precision_represents_are_converted() -> None:
+    arrays: dict[str, NDArray[Any]] = {
+        "ordinary": np.array([1.5, -0.25], np.float32),
+        "too large": np.array([1e5, 1], np.float32),
+        "too small": np.array([1e-8, 2e-8], np.float32),
+        "integers": np.array([1, 2], np.int64),
+    }
+    graph = onnx.GraphProto()
+    graph.initializer.extend(onnx.numpy_helper.from_array(a, name) for name, a in arrays.items())
+    convert_weights_to_float16(graph)
+    stored = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    assert set(stored) == {"ordinary.half", "too large", "too small", "integers"}
+    assert stored.pop("ordinary.half").tolist() == [1.5, -0.25]
+    for name, values in stored.items():
+        np.testing.assert_array_equal(values, arrays[name])
+        assert values.dtype == arrays[name].dtype
+    assert [(list(node.input), list(node.output)) for node in graph.node] == [
+        (["ordinary.half"], ["ordinary"])
+    ]

@@ -83,7 +83,10 @@ def test_every_engine_finds_the_same_people(
     [
         InferenceConfig(flip=False, decode=EVERYBODY),
         InferenceConfig(flip=True, align_flip=True, decode=EVERYBODY),
-        InferenceConfig(flip=True, scales=(0.5, 1.0, 2.0), decode=EVERYBODY),
+        pytest.param(
+            InferenceConfig(flip=True, scales=(0.5, 1.0, 2.0), decode=EVERYBODY),
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["plain", "flip", "scales"],
 )

@@ -63,7 +63,7 @@ def test_onnx_equals_torch_at_any_batch_and_image_size(
     [
         InferenceConfig(flip=False),
         InferenceConfig(flip=True, align_flip=True),
-        InferenceConfig(flip=True, scales=(0.5, 1.0, 2.0)),
+        pytest.param(InferenceConfig(flip=True, scales=(0.5, 1.0, 2.0)), marks=pytest.mark.slow),
         InferenceConfig(flip=True, scales=(0.5,)),
     ],
     ids=["plain", "flip", "scales", "one other scale"],

@@ -136,8 +136,10 @@ def test_a_full_disk_ends_the_run_with_one_line(small_model: ModelFiles, tmp_pat
     def limit_file_size() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 
+    # Coverage would report that it cannot write its data, either.
+    env = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
     result = subprocess.run(
-        command, cwd=tmp_path, capture_output=True, text=True, preexec_fn=limit_file_size
+        command, cwd=tmp_path, env=env, capture_output=True, text=True, preexec_fn=limit_file_size
     )
     assert result.returncode == 1
     (line,) = [line for line in result.stderr.splitlines() if line.strip()]
@@ -179,3 +181,13 @@ def test_the_summary_is_a_sentence(summary: Summary, text: str) -> None:
 )
 def test_the_exit_code_depends_on_failures_and_interruption(summary: Summary, code: int) -> None:
     assert summary.exit_code == code
+
+
+def test_notes_of_other_formats_are_printed(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    summary = run(write_video(tmp_path / "a.avi", frames=3), draw=False, save=("label-studio",))
+    assert summary.images == 3
+    note = "label-studio: videos cannot have keypoints, frames omitted: 3\n"
+    assert note in capsys.readouterr().err
+    assert json.loads((tmp_path / "out" / "label-studio" / "tasks.json").read_text()) == []

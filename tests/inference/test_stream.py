@@ -1,6 +1,7 @@
 """Tests of prediction for many frames: order, batches, concurrency, failures and memory."""
 
 import gc
+import re
 import sys
 import threading
 import time
@@ -90,6 +91,51 @@ def test_results_and_failures_are_in_the_order_of_the_sources(
     assert {views for views, *_ in engine.batches} <= set(range(2, max(2, batch_size) + 1, 2))
 
 
+def test_an_image_that_cannot_be_resized_is_a_failure() -> None:
+    predictor = Predictor(RecordingEngine(), Header(input=InputConfig(1024)))
+    images = [np.zeros((64, width, 3), np.uint8) for width in (64, 640, 64)]
+    results = list(
+        predict_stream(
+            predictor,
+            numbered_sources(3),
+            source_name,
+            read=lambda source: images[int(source.name)],
+        )
+    )
+    assert (results[0], results[2]) == ("0", "2")
+    failure = results[1]
+    assert isinstance(failure, FailedSource) and not failure.was_read
+    assert re.match(
+        "1: an image of 640×64 pixels would be resized to 10240×1024", str(failure.reason)
+    )
+
+
+def test_maps_that_cannot_be_decoded_are_a_failure() -> None:
+    class InvalidEngine(RecordingEngine):
+        def __call__(self, images: FloatArray) -> list[FloatArray]:
+            maps = super().__call__(images)
+            if len(self.batches) == 2:
+                maps[0][:, 0, 3, 3] = np.nan
+            return maps
+
+    predictor = Predictor(InvalidEngine(), Header(input=InputConfig(64)))
+    results = list(predict_stream(predictor, numbered_sources(3), source_name, read=random_image))
+    assert (results[0], results[2]) == ("0", "2")
+    failure = results[1]
+    assert isinstance(failure, FailedSource) and failure.was_read
+    assert re.match("1: .*NaN", str(failure.reason))
+
+
+def test_an_unexpected_error_of_the_engine_ends_the_stream() -> None:
+    class BrokenEngine(RecordingEngine):
+        def __call__(self, images: FloatArray) -> list[FloatArray]:
+            raise ZeroDivisionError
+
+    predictor = Predictor(BrokenEngine(), Header(input=InputConfig(64)))
+    with pytest.raises(ZeroDivisionError):
+        list(predict_stream(predictor, numbered_sources(3), source_name, read=random_image))
+
+
 def test_batches_give_the_results_of_single_images(small_model: ModelFiles) -> None:
     engine, header = load_engine(EngineOptions(str(small_model.onnx), "onnxruntime", threads=1))
     predictor = Predictor(RecordingEngine(engine), header, batch_size=8)
@@ -133,6 +179,7 @@ def test_an_engine_is_called_by_as_many_threads_as_it_has_streams() -> None:
     assert list(results) == [str(number) for number in range(12)]
 
 
+@pytest.mark.slow
 def test_many_streams_process_each_frame_exactly_once() -> None:
     """Many threads take frames while frames are added, and switch as often as possible.
 

@@ -16,12 +16,12 @@ from higherhrnet.arrays import DoubleArray, FloatArray
 from higherhrnet.config.header import Header
 from higherhrnet.config.inference import InferenceConfig
 from higherhrnet.config.model import InputConfig
-from higherhrnet.decoding.aggregate import aggregate
 from higherhrnet.decoding.subpixel import locate_peaks
 from higherhrnet.decoding.upsample import Upsampled, resize
 from higherhrnet.engines.base import Engine
 from higherhrnet.geometry import resize_for_network, transform
 from higherhrnet.poses.skeletons import COCO
+from tests.decoding.aggregated_maps import aggregate
 
 SIZE = 128
 """The input size of the predictors."""

@@ -192,6 +192,14 @@ def test_converted_values_are_counted(tmp_path: Path) -> None:
     ]
 
 
+def test_sizes_of_zero_count_as_unknown(tmp_path: Path) -> None:
+    content = plain_file()
+    content["images"][0] |= {"width": 0, "height": "0"}
+    annotations = load_annotations(write(tmp_path / "unknown.json", content))
+    assert not {"width", "height"} & annotations.images[0].keys()
+    assert annotations.images[1]["width"] == 96
+
+
 def first(**fields: Any) -> Callable[[File], None]:  # noqa: ANN401
     def change(content: File) -> None:
         content["annotations"][0] |= fields

@@ -185,7 +185,13 @@ def test_other_files_are_rejected_by_their_kind(content: bytes, kind: str, tmp_p
 
 
 @pytest.mark.parametrize(
-    "data", [tiff(RGB), tiff(RGB, bigtiff=True), bmp(RGB565), encode(Pillow.fromarray(RGB), "PNG")]
+    "data",
+    [
+        tiff(RGB),
+        tiff(RGB, bigtiff=True),
+        bmp(RGB565),
+        pytest.param(encode(Pillow.fromarray(RGB), "PNG"), marks=pytest.mark.slow),
+    ],
 )
 def test_damaged_headers_are_rejected_or_read(data: bytes) -> None:
     """No change of a byte causes another exception than InputError."""

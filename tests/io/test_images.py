@@ -362,6 +362,8 @@ def test_images_are_written_in_the_format_of_the_suffix(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["a.foo", "a"])
 def test_unknown_formats_are_not_written(name: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"20000×1 pixels cannot be written as \.webp"):
+        write_image(tmp_path / "a.webp", np.zeros((1, 20000, 3), np.uint8))
     with pytest.raises(InputError, match="unknown image format"):
         write_image(tmp_path / name, RGB)
     assert list(tmp_path.iterdir()) == []

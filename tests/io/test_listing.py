@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections.abc import Callable
 from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
 
@@ -17,14 +18,23 @@ from higherhrnet.io.remote import Url
 from higherhrnet.io.sources import Source
 from tests.io.videos import write_video
 
-
-def list_with_report(*arguments: str | Path, stdin: str = "") -> tuple[list[str], list[str]]:
-    lines: list[str] = []
-    sources = list_sources([*map(str, arguments)], StringIO(stdin), lines.append)
-    return [source.name for source in sources], lines
+ListWithReport = Callable[..., tuple[list[str], list[str]]]
 
 
-def test_a_folder_reports_in_one_line_what_it_skips(tmp_path: Path) -> None:
+@pytest.fixture
+def list_with_report(capsys: pytest.CaptureFixture[str]) -> ListWithReport:
+    """Lists the names of sources, and the lines that are printed to standard error."""
+
+    def list_names(*arguments: str | Path) -> tuple[list[str], list[str]]:
+        sources = list_sources([*map(str, arguments)], StringIO())
+        return [source.name for source in sources], capsys.readouterr().err.splitlines()
+
+    return list_names
+
+
+def test_a_folder_reports_in_one_line_what_it_skips(
+    tmp_path: Path, list_with_report: ListWithReport
+) -> None:
     Pillow.new("RGB", (32, 32)).save(tmp_path / "1.jpg")
     (tmp_path / "in").mkdir()
     for name in ("a.txt", "in/b.TXT", "c.json", "LICENSE", ".hidden.txt", "main.ts"):
@@ -36,14 +46,18 @@ def test_a_folder_reports_in_one_line_what_it_skips(tmp_path: Path) -> None:
     assert {"1 .json", "1 .ts", "1 without extension"} <= {*re.split(r"[(,)] ?", line)}
 
 
-def test_many_kinds_of_skipped_files_are_summed_up(tmp_path: Path) -> None:
+def test_many_kinds_of_skipped_files_are_summed_up(
+    tmp_path: Path, list_with_report: ListWithReport
+) -> None:
     Pillow.new("RGB", (32, 32)).save(tmp_path / "1.jpg")
     for number in range(9):
         (tmp_path / f"file.x{number}").touch()
     assert list_with_report(tmp_path)[1][0].endswith("4 others)")
 
 
-def test_a_folder_of_images_reports_nothing(tmp_path: Path) -> None:
+def test_a_folder_of_images_reports_nothing(
+    tmp_path: Path, list_with_report: ListWithReport
+) -> None:
     Pillow.new("RGB", (32, 32)).save(tmp_path / "1.jpg")
     assert list_with_report(tmp_path, tmp_path / "*.jpg") == (["1.jpg"], [])
 
@@ -58,7 +72,9 @@ def test_one_skipped_file_is_reported_to_standard_error(
     assert capsys.readouterr().err == f"{tmp_path / '*'}: {expected}"
 
 
-def test_folders_contain_images_and_videos_with_other_extensions(tmp_path: Path) -> None:
+def test_folders_contain_images_and_videos_with_other_extensions(
+    tmp_path: Path, list_with_report: ListWithReport
+) -> None:
     write_video(tmp_path / "clip.mp4").rename(tmp_path / "clip")
     Pillow.new("RGB", (32, 32)).save(tmp_path / "photo.jfif", "JPEG")
     (tmp_path / "sound.m4a").write_bytes((tmp_path / "clip").read_bytes())
@@ -137,7 +153,9 @@ def test_a_source_with_an_address_can_be_created() -> None:
     assert not Source("a", Url("http://host/a.JPG")).is_video
 
 
-def test_files_whose_names_are_not_utf_8_keep_different_names(tmp_path: Path) -> None:
+def test_files_whose_names_are_not_utf_8_keep_different_names(
+    tmp_path: Path, list_with_report: ListWithReport
+) -> None:
     image = tmp_path / "image.png"
     Pillow.new("RGB", (32, 32)).save(image)
     folder = tmp_path / "in"

@@ -14,7 +14,7 @@ from higherhrnet import InputError, Poses, Predictor
 from higherhrnet.inference.run import PredictSettings, Summary, run_predict
 from higherhrnet.io.images import write_image
 from higherhrnet.io.listing import list_sources
-from higherhrnet.io.predictions import PredictionWriter
+from higherhrnet.io.predictions import PredictionWriter, source_path
 from higherhrnet.io.sources import Frame, Source
 from higherhrnet.poses.skeletons import COCO
 from higherhrnet.tracking.tracker import TrackConfig
@@ -226,3 +226,7 @@ def test_predictions_without_paths_are_not_resumed(tmp_path: Path) -> None:
         write_image_poses(tmp_path, "b.png", resume=True)
     assert entries_in(tmp_path) == [entry]
     assert write_image_poses(tmp_path, "b.png") == ["b.png"]
+
+
+def test_a_camera_is_identified_by_its_name() -> None:
+    assert source_path(Source("camera0", 0)) == "camera0"

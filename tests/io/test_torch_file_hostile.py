@@ -80,6 +80,35 @@ CODE = {
     "call of a data type": (name("torch", "float32") + b")R", "its pickle is invalid"),
     "build of a list": (b"]}" + text("__class__") + b"K\x01sb", "its pickle is invalid"),
     "build of a function": (EMPTY + b"}b", "its pickle is invalid"),
+    "parameter without a tensor": (
+        name("torch._utils", "_rebuild_parameter") + tuple_of(text("a"), b"\x88", EMPTY) + b"R",
+        "a parameter is not a tensor",
+    ),
+    "size of a text": (name("torch", "Size") + text("a") + b"\x85R", "its pickle is invalid"),
+    "items of a number": (EMPTY + b"K\x01\x85R", "its pickle is invalid"),
+    "counts of a text": (
+        name("collections", "Counter") + text("a") + b"\x85R",
+        "its pickle is invalid",
+    ),
+    "set of a text": (name("__builtin__", "set") + text("a") + b"\x85R", "its pickle is invalid"),
+    "tensor with a deferred negation": (
+        name("torch._utils", "_rebuild_tensor_v2")
+        + tuple_of(b"N", b"K\x00", b")", b")", b"\x89", EMPTY, dict_of(text("neg"), b"\x88"))
+        + b"R",
+        "a deferred negation or conjugation",
+    ),
+    "tensor with an invalid gradient": (
+        name("torch._utils", "_rebuild_tensor_v2")
+        + tuple_of(b"N", b"K\x00", b")", b")", text("yes"), EMPTY)
+        + b"R",
+        "a tensor is invalid",
+    ),
+    "tensor of an unknown type": (
+        name("torch._utils", "_rebuild_tensor_v3")
+        + tuple_of(b"N", b"K\x00", b")", b")", b"\x89", EMPTY, text("float7"))
+        + b"R",
+        "a tensor is invalid",
+    ),
     "newline in a name": (name("os", "system") + b"", "would run os.system"),
     "long name": (b"c" + b"a" * 2000 + b"\nb\n", "its pickle is invalid"),
     "control characters": (name("a\x1b[31m", "b\r") + b"", r"would run a?[31m.b?, which"),
@@ -118,6 +147,11 @@ def test_attributes_of_dictionaries_and_ignored_objects_are_dropped(tmp_path: Pa
     read = read_torch_file(path)
     assert type(read[0]) is dict and read[0] == {} and not hasattr(read[1], "k")
     assert vars(read[1]) == {}
+
+
+def test_the_instruction_inst_creates_permitted_objects(tmp_path: Path) -> None:
+    contents = b"(" + tuple_of(tuple_of(text("a"), b"K\x01")) + b"icollections\nOrderedDict\n"
+    assert read_torch_file(write(tmp_path / "a.pth", contents, True)) == {"a": 1}
 
 
 @FORMATS
@@ -235,6 +269,7 @@ for path in map(Path, sys.argv[1:]):
 """Asserts that reading needs less than 600 MB and 60 s for all files together."""
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="measures the memory as on Linux")
 def test_memory_and_time_are_bounded(tmp_path: Path) -> None:
     paths = [write(tmp_path / f"{i}.pth", BOMBS[case][0], True) for i, case in enumerate(BOMBS)]
@@ -251,6 +286,31 @@ def test_memory_and_time_are_bounded(tmp_path: Path) -> None:
         assert message in outcome
     for outcome in outcomes[len(messages) :]:
         assert "damaged or incomplete" in outcome or "occur repeatedly" in outcome
+
+
+def test_invalid_parts_of_the_older_format_are_named(tmp_path: Path) -> None:
+    storages = {"0": np.arange(5, dtype=np.float32)}
+    path = write_stream(tmp_path / "a.pth", tensor(5, [5], [1]), storages)
+    version, other = (pickle.dumps(number, 2) for number in (1001, 1002))
+    path.write_bytes(path.read_bytes().replace(version, other, 1))
+    assert "its version is unknown" in refusal(path)
+    write_stream(path, tensor(5, [5], [1]), storages, keys=pickle.dumps([], 2))
+    assert "a storage is missing" in refusal(path)
+
+
+def test_the_depth_of_values_that_occur_repeatedly_is_limited(tmp_path: Path) -> None:
+    inner: list[object] = []
+    for _ in range(60):
+        inner = [inner]
+    outer = inner
+    for _ in range(60):
+        outer = [outer]
+    for contents in ({"a": outer, "b": inner}, {"b": inner, "a": outer}):
+        path = write_zip(tmp_path / "a.pth", pickle.dumps(contents, 2)[2:-1], {})
+        assert "nested" in refusal(path)
+    for contents in ({"a": inner, "b": inner}, {"b": [inner, inner]}):
+        path = write_zip(tmp_path / "a.pth", pickle.dumps(contents, 2)[2:-1], {})
+        assert read_torch_file(path) == contents
 
 
 def test_compressed_and_encrypted_archives_are_refused(tmp_path: Path) -> None:
@@ -382,6 +442,7 @@ def test_changed_archives_are_refused_or_read_unchanged(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["a.pth"]
 
 
+@pytest.mark.slow
 def test_changed_streams_are_refused_or_read_as_by_torch(tmp_path: Path) -> None:
     """This format has no checksums: torch reads some changed files as well."""
     path = tmp_path / "a.pth"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from functools import cache
 from typing import Any
@@ -45,6 +46,8 @@ def count_multiply_adds(config: ModelConfig, height: int, width: int) -> int:
 
 
 def computed(cases: Iterable[str]) -> list[Any]:
-    """Marks those of the cases as slow whose networks of width 48 are computed."""
-    slow = pytest.mark.slow
-    return [pytest.param(case, marks=slow) if "48" in case else case for case in cases]
+    """Marks cases whose computation takes seconds as slow: width 48, and CrowdPose's keypoints."""
+    return [
+        pytest.param(case, marks=pytest.mark.slow) if re.search("48|crowdpose", case) else case
+        for case in cases
+    ]

@@ -208,9 +208,9 @@ def test_blocks_in_one_pass_equal_blocks_one_by_one(training: bool) -> None:
     ("case", "size", "giga"),
     [
         ("w32-512", 512, 45.385),
-        ("w32-512-crowdpose", 512, 44.749),
-        ("w48-640", 640, 141.527),
-        ("w48-640-crowdpose", 640, 140.256),
+        pytest.param("w32-512-crowdpose", 512, 44.749, marks=pytest.mark.slow),
+        pytest.param("w48-640", 640, 141.527, marks=pytest.mark.slow),
+        pytest.param("w48-640-crowdpose", 640, 140.256, marks=pytest.mark.slow),
     ],
 )
 def test_counts_multiply_adds(case: str, size: int, giga: float) -> None:

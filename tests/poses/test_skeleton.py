@@ -176,7 +176,7 @@ def test_a_skeleton_is_restored_from_its_category(skeleton: Skeleton) -> None:
 
 
 def test_a_category_with_only_names_gets_the_limbs_and_sigmas_of_coco() -> None:
-    skeleton = category_skeleton({"keypoints": ["left_eye", "right_eye", "horn"]}, "cow")
+    skeleton = category_skeleton({"name": "cow", "keypoints": ["left_eye", "right_eye", "horn"]})
     assert (skeleton.name, skeleton.limbs) == ("cow", (("left_eye", "right_eye"),))
     assert skeleton.sigmas == (*COCO.sigmas[1:3], MEAN_SIGMA)
     assert skeleton.flip_index == (1, 0, 2)
@@ -261,6 +261,13 @@ def test_invalid_files_are_rejected(text: str, message: str, tmp_path: Path) -> 
         load_skeleton(str(path))
     assert str(error.value).startswith(f"{path}: not a skeleton: ")
     assert "\n" not in str(error.value)
+
+
+def test_a_file_with_deeply_nested_brackets_is_rejected(tmp_path: Path) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text(f"names = {'[' * 5000}{']' * 5000}\n")
+    with pytest.raises(InputError, match=r"a\.toml: not a skeleton: its brackets are nested too"):
+        load_skeleton(str(path))
 
 
 def test_unknown_names_are_rejected_with_the_known_ones(tmp_path: Path) -> None:

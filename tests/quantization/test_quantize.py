@@ -198,6 +198,7 @@ def test_maps_of_a_trained_network_change_little_in_both_engines(tmp_path: Path)
     assert report.file_bytes[1] == out.stat().st_size < 0.8 * DRAWN.stat().st_size
 
 
+@pytest.mark.slow
 def test_offsets_change_little_because_the_adaptive_convolutions_remain_in_float(
     small_offset_model: ModelFiles, scenes: Path, tmp_path: Path
 ) -> None:
@@ -271,7 +272,9 @@ def test_export_command(narrow: ModelFiles, tmp_path: Path, run_main: RunMain) -
         (["--half", "--int8", "--calibrate", "images"], "--half"),
         (["--int8", "--calibrate", "nowhere"], "nowhere: no such folder"),
         (["--int8", "--calibrate", "empty"], "empty"),
-        (["--int8", "--calibrate", "broken"], "none of the images"),
+        pytest.param(
+            ["--int8", "--calibrate", "broken"], "none of the images", marks=pytest.mark.slow
+        ),
         (["--int8", "--calibrate", "images", "--calibration-images", "0"], "at least 1"),
         (["--int8", "--calibrate", "images", "--annotations", "nothing.json"], "nothing.json"),
     ],

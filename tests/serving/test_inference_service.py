@@ -82,3 +82,23 @@ def test_all_streams_are_used(batch_size: int) -> None:
     data = encode_image(draw_scene(0, height=64, width=64).image, ".png")
     results = predict_concurrently(service, [data] * 5, [None] * 5)
     assert [len(poses) for poses in results] == [0] * 5
+
+
+def test_an_error_of_the_engine_reaches_every_request_of_the_batch() -> None:
+    class BrokenEngine(Engine):
+        description, streams = "fails", 1
+
+        def __call__(self, images: FloatArray) -> list[FloatArray]:
+            raise ZeroDivisionError
+
+    predictor = Predictor(BrokenEngine(), Header(input=InputConfig(64)), batch_size=2)
+    service = InferenceService(predictor, ServingLimits(batch_size=2), ServiceMetrics())
+    data = encode_image(draw_scene(0, height=64, width=64).image, ".png")
+
+    async def predict() -> list[object]:
+        async with service.run():
+            requests = [service.predict(predictor, [data], lambda it: it.poses) for _ in range(3)]
+            return [*await asyncio.gather(*requests, return_exceptions=True)]
+
+    results = asyncio.run(predict())
+    assert [type(result) for result in results] == [ZeroDivisionError] * 3

@@ -55,8 +55,12 @@ def test_the_description_contains_all_operations_and_schemas(
 
 @pytest.mark.parametrize(
     ("label", "mode"),
-    [(label, GenerationMode.POSITIVE) for label in OPERATIONS]
-    + [(label, GenerationMode.NEGATIVE) for label in WITH_INPUT],
+    [(label, GenerationMode.POSITIVE) for label in OPERATIONS if label not in WITH_INPUT]
+    + [
+        pytest.param(label, mode, marks=pytest.mark.slow)
+        for label in WITH_INPUT
+        for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
+    ],
 )
 def test_responses_agree_with_the_description(
     label: str, mode: GenerationMode, schema: schemathesis.BaseSchema

@@ -86,8 +86,8 @@ def uninterrupted() -> dict[str, tuple[list[dict[str, Any]], dict[str, Any]]]:
 @pytest.mark.parametrize(
     ("stop", "settings"),
     [
-        (3, {}),  # at the end of an epoch
         (2, ALL_FEATURES),  # in the second epoch, because a step has two batches
+        pytest.param(3, {}, marks=pytest.mark.slow),  # at the end of an epoch
         pytest.param(1, {}, marks=pytest.mark.slow),
         pytest.param(3, ALL_FEATURES, marks=pytest.mark.slow),
     ],
@@ -128,6 +128,17 @@ def test_steps_after_the_last_checkpoint_are_repeated(make_config: MakeConfig) -
     run_training(resume(with_steps(config, 4, total=4)))
     assert entries(config) == expected
     assert steps(config) == [1, 2, 3, 4]
+
+
+def test_a_folder_without_a_run_is_reported_when_resuming(
+    make_config: MakeConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = resume(with_steps(make_config(), 1, total=1))
+    assert run_training(config)
+    assert f"{config.run.out} contains no run to resume; starting a new one\n" in (
+        capsys.readouterr().err
+    )
+    assert steps(config) == [1]
 
 
 def test_a_run_is_not_overwritten(make_config: MakeConfig) -> None:
@@ -291,7 +302,7 @@ def test_the_averaged_weights_are_saved(finished: TrainConfig) -> None:
     assert not torch.equal(saved["conv1.weight"], trained)
 
 
-@pytest.mark.parametrize("ema", [None, 0.5])
+@pytest.mark.parametrize("ema", [pytest.param(None, marks=pytest.mark.slow), 0.5])
 def test_a_training_with_swahr_continues_with_the_scale_heads_of_a_file(
     make_config: MakeConfig, ema: float | None
 ) -> None:

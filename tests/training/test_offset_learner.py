@@ -177,6 +177,7 @@ def with_run(config: TrainConfig, epochs: float, **run: Any) -> TrainConfig:  # 
     return replace(config, optim=optim, run=replace(config.run, **run))
 
 
+@pytest.mark.slow
 def test_a_run_writes_a_model_that_predicts_and_can_be_resumed(
     scenes: Path, tmp_path: Path
 ) -> None:

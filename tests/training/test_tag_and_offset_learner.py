@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,12 +15,17 @@ from higherhrnet.config.model import InputConfig, ModelConfig
 from higherhrnet.config.offsets import OffsetTargetConfig
 from higherhrnet.config.training import LossConfig, RunConfig, TargetConfig, TrainConfig
 from higherhrnet.data.loader import Batch
+from higherhrnet.inference.predictor import Predictor
 from higherhrnet.network.build import build_network
+from higherhrnet.poses.poses import Poses
+from higherhrnet.synthetic.scenes import draw_scene
 from higherhrnet.training.learners import build_learner
+from higherhrnet.training.loop import run_training
 from higherhrnet.training.offset_losses import offset_loss, weighted_heatmap_loss
 from higherhrnet.training.offset_targets import make_offset_targets
 from higherhrnet.training.tag_and_offset_learner import TagAndOffsetLearner
 from higherhrnet.training.tag_learner import TagLearner
+from tests.training.conftest import small_config
 
 SIZE, KEYPOINTS = 64, 3
 EXACT = OffsetTargetConfig(center_sigma=2.0, size="box", overlap="keypoint")
@@ -99,3 +106,18 @@ def test_centers_and_offsets_are_learned() -> None:
         history.append({name: loss.item() for name, loss in losses.items()})
     for name in ("center_4", "offset_4", "heatmap_2"):
         assert history[-1][name] < 0.8 * history[0][name], name
+
+
+def test_a_run_trains_and_saves_a_network_that_predicts_centers(
+    scenes: Path, tmp_path: Path
+) -> None:
+    config = small_config(scenes, tmp_path / "run", head="tags-and-offsets")
+    targets = TargetConfig(offsets=OffsetTargetConfig(min_area=0))
+    config = replace(config, targets=targets)
+    assert run_training(config)
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    losses = [json.loads(line)["offset_4"] for line in lines if '"loss"' in line]
+    assert len(losses) == 3 and all(loss > 0 for loss in losses)
+    predictor = Predictor.load(tmp_path / "run" / "last.safetensors", engine="torch")
+    assert predictor.header.model.head == "tags-and-offsets"
+    assert isinstance(predictor(draw_scene(0, height=64, width=64).image), Poses)

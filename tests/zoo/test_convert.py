@@ -17,7 +17,7 @@ from torch import Tensor
 from higherhrnet.config.header import Header
 from higherhrnet.config.model import ModelConfig
 from higherhrnet.errors import InputError
-from higherhrnet.io.weights import write_weights
+from higherhrnet.io.weights import read_weights, write_weights
 from higherhrnet.network import checkpoint
 from higherhrnet.network.higherhrnet import HigherHRNet
 from higherhrnet.network.hrnet import HRNet
@@ -27,6 +27,7 @@ from higherhrnet.training.pretrained import load_backbone
 from higherhrnet.zoo.convert import convert_weights
 from higherhrnet.zoo.published import PUBLISHED
 from higherhrnet.zoo.published_model import PublishedModel
+from tests.conftest import RunMain
 
 State = dict[str, Tensor]
 
@@ -308,7 +309,7 @@ def test_input_size_and_convention_are_derived_from_the_file_name(
     tmp_path: Path, name: str, size: int, convention: str
 ) -> None:
     torch.save(network().state_dict(), tmp_path / name)
-    header = convert(tmp_path / name)[1]
+    header = convert_weights(tmp_path / name)[1]
     assert (header.input.size, header.input.convention) == (size, convention)
     assert header.training["assumed"]["input_size"] == size
     assert header.input.mean == (0.485, 0.456, 0.406)
@@ -317,7 +318,7 @@ def test_input_size_and_convention_are_derived_from_the_file_name(
 def test_given_values_are_not_listed_as_assumed(tmp_path: Path) -> None:
     torch.save(network(num_keypoints=3).state_dict(), tmp_path / "a_640.pth")
     arm = Skeleton("arm", ("shoulder", "elbow", "wrist"), (), (0.1, 0.1, 0.1))
-    header = convert(tmp_path / "a_640.pth", input_size=256, skeleton=arm)[1]
+    header = convert_weights(tmp_path / "a_640.pth", input_size=256, skeleton=arm)[1]
     assert (header.skeleton, header.input.size) == (arm, 256)
     assert header.training["assumed"] == {"convention": "reference"}
 
@@ -339,7 +340,7 @@ def test_the_skeleton_is_derived_from_the_number_of_keypoints_the_name_and_the_c
 ) -> None:
     state = mmpose_names(network(num_keypoints=keypoints).state_dict())
     torch.save({"meta": {"config": config}, "state_dict": state}, tmp_path / name)
-    header = convert(tmp_path / name)[1]
+    header = convert_weights(tmp_path / name)[1]
     assert header.skeleton is skeleton
     assert header.training["assumed"]["skeleton"] == skeleton.name
 
@@ -357,7 +358,7 @@ def test_published_files_get_their_skeleton_and_convention_by_either_name(
     skeleton = SKELETONS[model.skeleton or ""]
     path = tmp_path / (f"{model.name}.pth" if renamed else model.url.split("/")[-1])
     torch.save(network(num_keypoints=len(skeleton)).state_dict(), path)
-    header = convert(path)[1]
+    header = convert_weights(path)[1]
     assert header.skeleton is skeleton
     assert header.input.convention == ("udp" if "udp" in model.name else "reference")
     assert header.inference.project == ("udp" not in model.name)
@@ -490,6 +491,18 @@ def test_an_imagenet_backbone_is_loaded_into_both_networks(tmp_path: Path) -> No
     for name, tensor in model.state_dict().items():
         head = name.startswith(("final_layers.", "deconv_layers."))
         assert torch.equal(tensor, before[name] if head else state[name])
+
+
+def test_the_conversion_of_an_imagenet_backbone_reports_its_untrained_heads(
+    tmp_path: Path, run_main: RunMain
+) -> None:
+    torch.save(classification(network().state_dict(), 4), tmp_path / "a.pth")
+    process = run_main("convert", tmp_path / "a.pth", tmp_path / "a.safetensors")
+    assert process.returncode == 0, process.stderr
+    assert "This is a backbone; its heads are not trained." in process.stdout
+    weights, header = read_weights(tmp_path / "a.safetensors")
+    assert header.model.width == 4 and "heads" in header.training
+    np.testing.assert_array_equal(weights["conv1.weight"], network().conv1.weight.detach())
 
 
 def test_the_backbone_of_a_pose_network_with_another_skeleton_is_loaded(tmp_path: Path) -> None:

@@ -17,6 +17,11 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 SHA384 = hashlib.sha384(CONTENT).hexdigest()
 
 
+@pytest.fixture(autouse=True)
+def _cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HIGHERHRNET_CACHE", str(tmp_path))
+
+
 def tiny_model(
     server: Server, digest: str | None = None, size: int | None = None
 ) -> PublishedModel:
@@ -36,9 +41,14 @@ def tiny_model(
     ],
 )
 def test_the_file_is_downloaded_into_a_new_folder(
-    server: Server, tmp_path: Path, digest: str | None, size: int | None
+    server: Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    digest: str | None,
+    size: int | None,
 ) -> None:
-    path = download_model(tiny_model(server, digest, size), tmp_path / "new" / "folder")
+    monkeypatch.setenv("HIGHERHRNET_CACHE", str(tmp_path / "new" / "folder"))
+    path = download_model(tiny_model(server, digest, size))
     assert path == tmp_path / "new" / "folder" / "tiny.pth"
     assert path.read_bytes() == CONTENT
     assert not path.with_name("tiny.part").exists()
@@ -47,14 +57,14 @@ def test_the_file_is_downloaded_into_a_new_folder(
 
 def test_an_existing_file_is_not_downloaded_again(server: Server, tmp_path: Path) -> None:
     model = tiny_model(server, f"sha256:{SHA256}")
-    first = download_model(model, tmp_path)
-    assert download_model(model, tmp_path) == first
+    first = download_model(model)
+    assert download_model(model) == first
     assert len(server.ranges) == 1
 
 
 def test_a_damaged_file_is_downloaded_again(server: Server, tmp_path: Path) -> None:
     (tmp_path / "tiny.pth").write_bytes(CONTENT[:-1] + b"?")
-    assert download_model(tiny_model(server, f"sha256:{SHA256}"), tmp_path).read_bytes() == CONTENT
+    assert download_model(tiny_model(server, f"sha256:{SHA256}")).read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize(
@@ -69,7 +79,7 @@ def test_a_wrong_file_is_removed_and_reported_with_both_digests(
     server: Server, tmp_path: Path, digest: str | None, size: int | None, expected: str, found: str
 ) -> None:
     with pytest.raises(InputError, match=f"expected .*{expected}, found {found}"):
-        download_model(tiny_model(server, digest, size), tmp_path)
+        download_model(tiny_model(server, digest, size))
     assert not list(tmp_path.glob("tiny.p*"))
 
 
@@ -78,19 +88,19 @@ def test_without_a_digest_both_formats_of_torch_are_accepted(
     server: Server, tmp_path: Path, start: bytes
 ) -> None:
     server.content = start + bytes(100)
-    assert download_model(tiny_model(server), tmp_path).read_bytes() == server.content
+    assert download_model(tiny_model(server)).read_bytes() == server.content
 
 
 def test_without_a_digest_other_formats_are_rejected(server: Server, tmp_path: Path) -> None:
     server.content = b"\x1f\x8b" + bytes(100)
     with pytest.raises(InputError, match=r"a file of torch\.save"):
-        download_model(tiny_model(server), tmp_path)
+        download_model(tiny_model(server))
     assert not list(tmp_path.glob("tiny.p*"))
 
 
 def test_an_interrupted_download_is_resumed(server: Server, tmp_path: Path) -> None:
     server.interruptions = [100_000, 50_000]
-    path = download_model(tiny_model(server, f"sha256:{SHA256}"), tmp_path)
+    path = download_model(tiny_model(server, f"sha256:{SHA256}"))
     assert path.read_bytes() == CONTENT
     assert server.ranges == [None, "bytes=100000-", "bytes=150000-"]
 
@@ -99,12 +109,12 @@ def test_a_failed_download_is_resumed_by_the_next_call(server: Server, tmp_path:
     model = tiny_model(server, f"sha256:{SHA256}")
     server.interruptions = [1000] * ATTEMPTS
     with pytest.raises(InputError, match="same command again to resume"):
-        download_model(model, tmp_path)
+        download_model(model)
     kept = (tmp_path / "tiny.part").read_bytes()
     assert kept == CONTENT[: 1000 * ATTEMPTS]
 
     server.ranges.clear()
-    assert download_model(model, tmp_path).read_bytes() == CONTENT
+    assert download_model(model).read_bytes() == CONTENT
     assert server.ranges == [f"bytes={len(kept)}-"]
 
 
@@ -113,14 +123,14 @@ def test_a_server_without_ranges_sends_the_complete_file_again(
 ) -> None:
     server.supports_range = False
     server.interruptions = [100_000]
-    path = download_model(tiny_model(server, f"sha256:{SHA256}"), tmp_path)
+    path = download_model(tiny_model(server, f"sha256:{SHA256}"))
     assert path.read_bytes() == CONTENT
     assert server.ranges == [None, "bytes=100000-"]
 
 
 def test_a_part_longer_than_the_file_is_replaced(server: Server, tmp_path: Path) -> None:
     (tmp_path / "tiny.part").write_bytes(CONTENT + b"more")
-    path = download_model(tiny_model(server, f"sha256:{SHA256}"), tmp_path)
+    path = download_model(tiny_model(server, f"sha256:{SHA256}"))
     assert path.read_bytes() == CONTENT
     assert server.ranges == [f"bytes={len(CONTENT) + 4}-", None]
 
@@ -128,8 +138,8 @@ def test_a_part_longer_than_the_file_is_replaced(server: Server, tmp_path: Path)
 def test_a_part_of_another_file_is_removed(server: Server, tmp_path: Path) -> None:
     (tmp_path / "tiny.part").write_bytes(b"PK\x03\x04 of yesterday")
     with pytest.raises(InputError, match="removed, since it is not the published one"):
-        download_model(tiny_model(server, f"sha256:{SHA256}"), tmp_path)
-    assert download_model(tiny_model(server, f"sha256:{SHA256}"), tmp_path).read_bytes() == CONTENT
+        download_model(tiny_model(server, f"sha256:{SHA256}"))
+    assert download_model(tiny_model(server, f"sha256:{SHA256}")).read_bytes() == CONTENT
 
 
 def test_an_interruption_without_content_length_is_detected_by_the_published_size(
@@ -137,14 +147,14 @@ def test_an_interruption_without_content_length_is_detected_by_the_published_siz
 ) -> None:
     server.sends_length = False
     server.interruptions = [100_000]
-    path = download_model(tiny_model(server, size=len(CONTENT)), tmp_path)
+    path = download_model(tiny_model(server, size=len(CONTENT)))
     assert path.read_bytes() == CONTENT
     assert server.ranges == [None, "bytes=100000-"]
 
 
 def test_a_busy_server_is_tried_again(server: Server, tmp_path: Path) -> None:
     server.statuses = [503, 429]
-    assert download_model(tiny_model(server), tmp_path).read_bytes() == CONTENT
+    assert download_model(tiny_model(server)).read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize("status", [403, 404])
@@ -153,14 +163,14 @@ def test_a_missing_file_is_reported_with_the_page_of_the_model(
 ) -> None:
     server.statuses = [status]
     with pytest.raises(InputError, match=rf"weights.pth: {status} .*http://page.test.* convert"):
-        download_model(tiny_model(server), tmp_path)
+        download_model(tiny_model(server))
     assert len(server.ranges) == 1
 
 
 def test_a_web_page_instead_of_the_file_is_rejected(server: Server, tmp_path: Path) -> None:
     server.content_type = "text/html; charset=utf-8"
     with pytest.raises(InputError, match=r"web page.*http://page.test.* convert"):
-        download_model(tiny_model(server), tmp_path)
+        download_model(tiny_model(server))
     assert not list(tmp_path.glob("tiny.p*"))
 
 
@@ -169,7 +179,7 @@ def test_an_unreachable_server_is_reported(server: Server, tmp_path: Path) -> No
     server.shutdown()
     server.server_close()
     with pytest.raises(InputError, match=r"connection failed .* same command again .*/tiny\.pth$"):
-        download_model(model, tmp_path)
+        download_model(model)
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
@@ -181,10 +191,11 @@ def test_a_mirror_replaces_the_published_address(
     server.files = {"/weights/tiny.pth": CONTENT}
     server.content = b"another file"
     monkeypatch.setenv("HIGHERHRNET_MIRROR", folder + slash)
-    assert download_model(model, tmp_path).read_bytes() == CONTENT
+    assert download_model(model).read_bytes() == CONTENT
     server.files = {"/weights/tiny.pth": CONTENT[:-1] + b"?"}
+    (tmp_path / "tiny.pth").unlink()
     with pytest.raises(InputError, match=rf"^{folder}/tiny\.pth: .* not the published one"):
-        download_model(model, tmp_path / "other")
+        download_model(model)
 
 
 def test_only_http_is_supported(tmp_path: Path) -> None:
@@ -192,13 +203,16 @@ def test_only_http_is_supported(tmp_path: Path) -> None:
     secret.write_bytes(CONTENT)
     model = PublishedModel("tiny", secret.as_uri(), "http://page.test", "authors", 8, "MIT")
     with pytest.raises(InputError, match="only http"):
-        download_model(model, tmp_path)
+        download_model(model)
 
 
-def test_a_folder_that_cannot_be_created_is_reported(server: Server, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_reported(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HIGHERHRNET_CACHE", str(tmp_path / "file" / "cache"))
     (tmp_path / "file").touch()  # permissions do not apply to root
     with pytest.raises(InputError, match=r"file/cache: .*HIGHERHRNET_CACHE"):
-        download_model(tiny_model(server), tmp_path / "file" / "cache")
+        download_model(tiny_model(server))
     assert server.ranges == []
 
 
@@ -206,14 +220,14 @@ def test_a_folder_that_cannot_be_created_is_reported(server: Server, tmp_path: P
 def test_a_full_disk_is_reported(server: Server, tmp_path: Path) -> None:
     (tmp_path / "tiny.part").symlink_to("/dev/full")
     with pytest.raises(InputError, match=r"No space left.*HIGHERHRNET_CACHE"):
-        download_model(tiny_model(server), tmp_path)
+        download_model(tiny_model(server))
 
 
 def test_concurrent_calls_download_once(server: Server, tmp_path: Path) -> None:
     server.may_respond.clear()
     model = tiny_model(server, f"sha256:{SHA256}")
     with ThreadPoolExecutor() as pool:
-        calls = [pool.submit(download_model, model, tmp_path) for _ in range(2)]
+        calls = [pool.submit(download_model, model) for _ in range(2)]
         wait(calls, timeout=0.2)  # enough for a second request
         server.may_respond.set()
         paths = {call.result() for call in calls}
@@ -225,7 +239,7 @@ def test_concurrent_calls_download_once(server: Server, tmp_path: Path) -> None:
 def test_no_progress_bar_is_shown_without_a_terminal(
     server: Server, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    download_model(tiny_model(server), tmp_path, progress=True)
+    download_model(tiny_model(server))
     line = f"Downloading tiny: license MIT, from 127.0.0.1:{server.server_port}\n"
     assert capfd.readouterr() == ("", line)
 
@@ -241,10 +255,3 @@ def test_the_environment_determines_the_cache_folder(
     assert cache_folder() == tmp_path / "xdg" / "higherhrnet"
     monkeypatch.setenv("HIGHERHRNET_CACHE", "~/weights")
     assert cache_folder() == tmp_path / "weights"
-
-
-def test_downloads_go_into_the_cache_folder_by_default(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HIGHERHRNET_CACHE", str(tmp_path / "own"))
-    assert download_model(tiny_model(server)) == tmp_path / "own" / "tiny.pth"

@@ -27,10 +27,11 @@ from higherhrnet.synthetic.scenes import draw_scene
 from higherhrnet.zoo.check_links import check_links
 from higherhrnet.zoo.convert import convert_weights
 from higherhrnet.zoo.fetch import fetch_model
+from higherhrnet.zoo.published import PUBLISHED
 from higherhrnet.zoo.published_model import PublishedModel
 from higherhrnet.zoo.resolve import resolve_model
-from tests.conftest import HIDE_PACKAGES
-from tests.zoo.conftest import Server
+from tests.conftest import HIDE_PACKAGES, RunMain
+from tests.zoo.conftest import CONTENT, Server
 
 
 @pytest.fixture(autouse=True)
@@ -105,9 +106,9 @@ sys.exit(main(sys.argv[1:]))
     ("write", "skeleton"),
     [
         (authors_stream, "coco"),
-        (authors_zip, "coco"),
-        (mmpose, "coco"),
-        (authors_stream, "crowdpose"),
+        pytest.param(authors_zip, "coco", marks=pytest.mark.slow),
+        pytest.param(mmpose, "coco", marks=pytest.mark.slow),
+        pytest.param(authors_stream, "crowdpose", marks=pytest.mark.slow),
     ],
 )
 def test_one_command_downloads_converts_and_predicts_without_torch(
@@ -244,3 +245,31 @@ def test_links_are_checked_by_status_type_and_size(server: Server) -> None:
     server.content_type = "text/html"
     assert problem(good) == "a web page instead of the file"
     assert "refused" in (problem(replace(good, url="http://127.0.0.1:9/a")) or "")
+
+
+def test_the_files_of_all_models_are_requested_from_a_mirror(
+    server: Server, monkeypatch: pytest.MonkeyPatch, run_main: RunMain
+) -> None:
+    mirror = f"http://127.0.0.1:{server.server_port}/weights"
+    monkeypatch.setenv("HIGHERHRNET_MIRROR", mirror)
+    process = run_main("models", "--check")
+    assert process.returncode == 1
+    assert server.ranges == ["bytes=0-0"] * len(PUBLISHED)
+    for model, line in zip(PUBLISHED, process.stdout.splitlines(), strict=True):
+        wrong_size = f"{len(CONTENT)} bytes instead of {model.size}"
+        status = wrong_size if model.size else "available"
+        assert line == f"{model.name:26}{status}, {mirror}/{model.name}.pth"
+
+
+def test_a_backbone_is_downloaded_without_conversion(
+    server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch, run_main: RunMain
+) -> None:
+    monkeypatch.setenv("HIGHERHRNET_MIRROR", f"http://127.0.0.1:{server.server_port}/weights")
+    server.files = {"/weights/imagenet-w18.pth": CONTENT}
+    server.content = b"another file"
+    process = run_main("download", "imagenet-w18")
+    assert process.returncode == 0, process.stderr
+    path = cache / "imagenet-w18.pth"
+    assert path.read_bytes() == CONTENT
+    assert process.stdout.startswith(f"{path}: a backbone without heads, from https://")
+    assert "--init imagenet-w18" in process.stdout

@@ -69,27 +69,60 @@ def fit_gaussians(
         new_error, new_jacobian = _residuals(candidate, points.of(active))
         cost, new_cost = (error[active] ** 2).sum(1), (new_error**2).sum(1)
         linear = ((step[:, None] @ jacobian[active])[:, 0] ** 2).sum(1)
-        with np.errstate(all="ignore"):
-            actual = np.where(0.01 * new_cost < cost, 1 - new_cost / cost, -1)
-            slope = -(linear + damping * length**2) / cost
-            predicted = (linear + 2 * damping * length**2) / cost
-            ratio = np.where(predicted > 0, actual / predicted, 0)
-            shrink = np.where(actual >= 0, 0.5, 0.5 * slope / (slope + 0.5 * actual))
-        shrink = np.where((0.01 * new_cost >= cost) | ~(shrink >= 0.1), 0.1, shrink)
-        smaller = shrink * np.minimum(radius[active], 10 * length)
-        larger = np.where((damping == 0) | (ratio >= 0.75), 2 * length, radius[active])
-        radius[active] = np.where(ratio <= 0.25, smaller, larger)
-        better = ratio >= 1e-4
+        outcome = _evaluate_step(cost, new_cost, linear, length, damping, radius[active])
+        radius[active] = outcome.radius
+        better = outcome.ratio >= 1e-4
         accepted = active[better]
         parameters[accepted], error[accepted] = candidate[better], new_error[better]
         jacobian[accepted] = new_jacobian[better]
         evaluations[active] += 1 + 4 * better
         size = np.sqrt(((weights * parameters[active]) ** 2).sum(1))
-        small = (np.abs(actual) <= _TOLERANCE) & (predicted <= _TOLERANCE) & (ratio <= 2)
-        small |= radius[active] <= _TOLERANCE * size
+        small = outcome.is_small | (radius[active] <= _TOLERANCE * size)
         converged[active] = small
         active = active[~small & (evaluations[active] < _MAX_EVALUATIONS)]
     return parameters, converged & np.isfinite(parameters).all(1)
+
+
+class _Outcome(NamedTuple):
+    """The effect of steps, each (A,)."""
+
+    ratio: DoubleArray
+    """The reduction of the squared error, relative to the reduction of the linearized one."""
+    radius: DoubleArray
+    """The radius of the trust region for the next step."""
+    is_small: BoolArray
+    """Whether the squared error hardly changes."""
+
+
+def _evaluate_step(
+    cost: DoubleArray,
+    new_cost: DoubleArray,
+    linear: DoubleArray,
+    length: DoubleArray,
+    damping: DoubleArray,
+    radius: DoubleArray,
+) -> _Outcome:
+    """Compares the reductions of the squared error with those of the linearized one.
+
+    Args:
+        cost: (A,) squared errors before the steps.
+        new_cost: (A,) squared errors after the steps.
+        linear: (A,) squared changes of the linearized error.
+        length: (A,) scaled lengths of the steps.
+        damping: (A,) dampings of the steps.
+        radius: (A,) radii of the trust regions.
+    """
+    with np.errstate(all="ignore"):
+        actual = np.where(0.01 * new_cost < cost, 1 - new_cost / cost, -1)
+        slope = -(linear + damping * length**2) / cost
+        predicted = (linear + 2 * damping * length**2) / cost
+        ratio = np.where(predicted > 0, actual / predicted, 0)
+        shrink = np.where(actual >= 0, 0.5, 0.5 * slope / (slope + 0.5 * actual))
+    shrink = np.where((0.01 * new_cost >= cost) | ~(shrink >= 0.1), 0.1, shrink)
+    smaller = shrink * np.minimum(radius, 10 * length)
+    larger = np.where((damping == 0) | (ratio >= 0.75), 2 * length, radius)
+    is_small = (np.abs(actual) <= _TOLERANCE) & (predicted <= _TOLERANCE) & (ratio <= 2)
+    return _Outcome(ratio, np.where(ratio <= 0.25, smaller, larger), is_small)
 
 
 def _step(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
-from higherhrnet.graph.decode.program import LARGEST, Program, Tensor
+from higherhrnet.graph.decode.program import LARGEST, Program
+from higherhrnet.graph.decode.tensor import Tensor
 
 _NONE = np.int64(-1)
 
@@ -42,6 +45,19 @@ def assign(program: Program, cost: Tensor) -> Tensor:
     return program.branch(unassigned.size(0) > 0, augment_all, lambda: column_of)
 
 
+class _Path(NamedTuple):
+    """The shortest path from a row to a free column, and what was visited on the way."""
+
+    length: Tensor
+    """The length of the path."""
+    column: Tensor
+    """The free column."""
+    previous_row: Tensor
+    """(C,) the row before each column on the shortest path to it."""
+    gain: Tensor
+    """(C,) by how much the price of each column is reduced."""
+
+
 def _augment(
     program: Program,
     cost: Tensor,
@@ -56,6 +72,34 @@ def _augment(
     Returns:
         The new prices of rows and columns, and the new assignment.
     """
+    path = _shortest_path(program, cost, start, row_price, column_price, row_of)
+    rows, columns = program.arange(cost.size(0)), program.arange(cost.size(1))
+    row_price = row_price + program.where(rows.equals(start), path.length, np.float64(0))
+    row_price = row_price.op("ScatterElements", row_of.op("Max", 0), path.gain, reduction="add")
+
+    def reassign(
+        _index: Tensor, _going: Tensor, column: Tensor, column_of: Tensor, row_of: Tensor
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        row = path.previous_row.take(column)
+        row_of = program.where(columns.equals(column), row, row_of)
+        left = column_of.take(row)
+        column_of = program.where(rows.equals(row), column, column_of)
+        return [left >= 0, left.op("Max", 0), column_of, row_of], []
+
+    going = program.constant(np.bool_(True))
+    _, _, column_of, row_of = program.loop(None, [going, path.column, column_of, row_of], reassign)
+    return [row_price, column_price - path.gain, column_of, row_of]
+
+
+def _shortest_path(
+    program: Program,
+    cost: Tensor,
+    start: Tensor,
+    row_price: Tensor,
+    column_price: Tensor,
+    row_of: Tensor,
+) -> _Path:
+    """Finds the shortest path from a row to a free column by Dijkstra's algorithm."""
     columns = program.arange(cost.size(1))
     small = cost.op("Size") < 16
     infinity = program.constant(np.float64(np.inf))
@@ -94,18 +138,4 @@ def _augment(
         None, [going, start, zero, distances, previous, order, start], visit
     )
     gain = program.where(order < 0, length - distance, np.float64(0))
-    rows = program.arange(cost.size(0))
-    row_price = row_price + program.where(rows.equals(start), length, np.float64(0))
-    row_price = row_price.op("ScatterElements", row_of.op("Max", 0), gain, reduction="add")
-
-    def reassign(
-        _index: Tensor, _going: Tensor, column: Tensor, column_of: Tensor, row_of: Tensor
-    ) -> tuple[list[Tensor], list[Tensor]]:
-        row = previous.take(column)
-        row_of = program.where(columns.equals(column), row, row_of)
-        left = column_of.take(row)
-        column_of = program.where(rows.equals(row), column, column_of)
-        return [left >= 0, left.op("Max", 0), column_of, row_of], []
-
-    _, _, column_of, row_of = program.loop(None, [going, column, column_of, row_of], reassign)
-    return [row_price, column_price - gain, column_of, row_of]
+    return _Path(length, column, previous, gain)

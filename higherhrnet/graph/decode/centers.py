@@ -16,8 +16,9 @@ from higherhrnet.graph.decode.match_peaks import assign_peaks, best_peaks, match
 from higherhrnet.graph.decode.offsets import average_offsets, regress_at_centers
 from higherhrnet.graph.decode.peaks import find_peaks
 from higherhrnet.graph.decode.preprocess import View, to_image
-from higherhrnet.graph.decode.program import Program, Tensor
+from higherhrnet.graph.decode.program import Program
 from higherhrnet.graph.decode.select import pairwise_similarity, suppress_people
+from higherhrnet.graph.decode.tensor import Tensor
 from higherhrnet.graph.decode.upsample import Upsampled
 
 _STRIDE = 4

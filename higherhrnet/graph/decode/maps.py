@@ -11,7 +11,8 @@ import numpy as np
 from higherhrnet.config.header import Header
 from higherhrnet.decoding.upsample import BLOCK
 from higherhrnet.geometry import main_scale
-from higherhrnet.graph.decode.program import Program, Tensor
+from higherhrnet.graph.decode.program import Program
+from higherhrnet.graph.decode.tensor import Tensor
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def merge_maps(
 
     Args:
         program: the program.
-        scales: for each scale the network's outputs, coarse to fine, as in `aggregate.aggregate`.
+        scales: for each scale the network's outputs, coarse to fine, as in `aggregate.merge_views`.
         header: the header of the model.
     """
     heatmaps, factors, size = merge_heatmaps(program, scales, header)

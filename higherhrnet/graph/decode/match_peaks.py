@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from higherhrnet.graph.decode.peaks import NO_PEAK
-from higherhrnet.graph.decode.program import Program, Tensor
+from higherhrnet.graph.decode.program import Program
+from higherhrnet.graph.decode.tensor import Tensor
 
 _NONE = np.int64(-1)
 

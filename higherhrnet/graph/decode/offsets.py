@@ -17,8 +17,9 @@ from higherhrnet.errors import require
 from higherhrnet.geometry import FIRST_PIXEL_CENTER, main_scale
 from higherhrnet.graph.decode.pose_nms import suppress_poses
 from higherhrnet.graph.decode.preprocess import View, to_image
-from higherhrnet.graph.decode.program import Program, Tensor
+from higherhrnet.graph.decode.program import Program
 from higherhrnet.graph.decode.rescore import predict_similarity
+from higherhrnet.graph.decode.tensor import Tensor
 
 _STRIDE = 4
 """Pixels of the network's input per cell."""

@@ -8,7 +8,8 @@ import numpy as np
 
 from higherhrnet.config.inference import DecodeConfig
 from higherhrnet.decoding.upsample import BLOCK
-from higherhrnet.graph.decode.program import Program, Tensor
+from higherhrnet.graph.decode.program import Program
+from higherhrnet.graph.decode.tensor import Tensor
 from higherhrnet.graph.decode.upsample import Upsampled
 
 NO_PEAK = np.float32(-1e9)

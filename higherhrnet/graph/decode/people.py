@@ -17,9 +17,10 @@ from higherhrnet.geometry import STRIDE
 from higherhrnet.graph.decode.centers import decode_centers
 from higherhrnet.graph.decode.offsets import check_offset_settings, decode_offsets
 from higherhrnet.graph.decode.preprocess import View, network_input, resize_for_network
-from higherhrnet.graph.decode.program import Program, Tensor
+from higherhrnet.graph.decode.program import Program
 from higherhrnet.graph.decode.select import select
 from higherhrnet.graph.decode.tags import check_tag_settings, decode_tags
+from higherhrnet.graph.decode.tensor import Tensor
 
 Scales = Mapping[float, Sequence[Tensor]]
 """For each scale the network's outputs."""
@@ -62,25 +63,8 @@ def add_decoding(model: onnx.ModelProto, header: Header) -> None:
         InputError: a setting of the header or the version of the graph is not supported.
     """
     graph, scales = model.graph, header.inference.scales
-    require(
-        header.model.head in DECODERS,
-        f"--decode does not support networks with the head {header.model.head}",
-    )
-    opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
-    require(opset in _OPSETS, f"--decode needs a network of opset 18 to 21, not {opset}")
-    require(
-        [value.name for value in graph.input] == ["images"],
-        "the model contains its decoding already; export the model that it was made from",
-    )
     base_scale = load_decoder(header).base_scale(scales)
-    for scale in scales:
-        require(
-            64 * scale / base_scale % STRIDE == 0,
-            f"the scale {scale:g} gives input sizes that are not multiples of {STRIDE}; use powers "
-            "of 2 as scales, for example 0.5 1 2",
-        )
-    decoder = DECODERS[header.model.head]
-    decoder.check(header)
+    _require_supported(model, header, base_scale)
     program = Program()
     image = program.input(IMAGE, np.uint8)
     pixels = image.op("Reshape", image.op("Shape", start=-3))
@@ -89,12 +73,44 @@ def add_decoding(model: onnx.ModelProto, header: Header) -> None:
         views[scale] = resize_for_network(program, pixels, header, scale, base_scale)
         images = network_input(program, pixels, views[scale], header)
         outputs[scale] = _add_network(program, graph, images, f"scale{scale:g}/")
-    keypoints, scores = decoder.decode(program, outputs, views, header)
+    keypoints, scores = DECODERS[header.model.head].decode(program, outputs, views, header)
     keypoints, scores = select(program, keypoints, scores, header)
-    results = {"keypoints": keypoints, "scores": scores}
+    _replace_nodes(graph, program, {"keypoints": keypoints, "scores": scores}, len(header.skeleton))
+
+
+def _require_supported(model: onnx.ModelProto, header: Header, base_scale: float) -> None:
+    """Raises InputError if the decoding of a network cannot be added."""
+    require(
+        header.model.head in DECODERS,
+        f"--decode does not support networks with the head {header.model.head}",
+    )
+    require(
+        len(header.model.deconv_kernels) <= 2,
+        "--decode supports at most 2 transposed-convolution modules, not "
+        f"{len(header.model.deconv_kernels)}",
+    )
+    opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    require(opset in _OPSETS, f"--decode needs a network of opset 18 to 21, not {opset}")
+    require(
+        [value.name for value in model.graph.input] == ["images"],
+        "the model contains its decoding already; export the model that it was made from",
+    )
+    for scale in header.inference.scales:
+        require(
+            64 * scale / base_scale % STRIDE == 0,
+            f"the scale {scale:g} gives input sizes that are not multiples of {STRIDE}; use powers "
+            "of 2 as scales, for example 0.5 1 2",
+        )
+    DECODERS[header.model.head].check(header)
+
+
+def _replace_nodes(
+    graph: onnx.GraphProto, program: Program, results: Mapping[str, Tensor], num_keypoints: int
+) -> None:
+    """Replaces the nodes, inputs and outputs of the graph by those of the program."""
     for name, tensor in results.items():
         program.nodes.append(helper.make_node("Identity", [tensor.name], [name], name=name))
-    shape: list[str | int] = ["people", len(header.skeleton), 3]
+    shape: list[str | int] = ["people", num_keypoints, 3]
     for field, values in {
         "node": program.nodes,
         "input": [helper.make_tensor_value_info(IMAGE, TensorProto.UINT8, None)],

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from higherhrnet.config.offsets import NmsOrder
-from higherhrnet.graph.decode.program import Program, Tensor
+from higherhrnet.graph.decode.program import Program
+from higherhrnet.graph.decode.tensor import Tensor
 
 _LOWEST = np.float32(-np.inf)
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from higherhrnet.config.header import Header
 from higherhrnet.geometry import FIRST_PIXEL_CENTER, FLIP_SHIFT
-from higherhrnet.graph.decode.program import Program, Tensor
+from higherhrnet.graph.decode.program import Program
+from higherhrnet.graph.decode.tensor import Tensor
 
 
 @dataclass(frozen=True)

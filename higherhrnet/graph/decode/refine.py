@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from higherhrnet.decoding.upsample import BLOCK
-from higherhrnet.graph.decode.program import LARGEST, Program, Tensor
+from higherhrnet.graph.decode.program import LARGEST, Program
+from higherhrnet.graph.decode.tensor import Tensor
 from higherhrnet.graph.decode.upsample import Upsampled
 
 _TOLERANCE = 1e-4

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from higherhrnet.config.rescoring import RescoringNetwork
-from higherhrnet.graph.decode.program import Program, Tensor
+from higherhrnet.graph.decode.program import Program
+from higherhrnet.graph.decode.tensor import Tensor
 
 
 def predict_similarity(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from higherhrnet.config.header import Header
-from higherhrnet.graph.decode.program import Program, Tensor
+from higherhrnet.graph.decode.program import Program
+from higherhrnet.graph.decode.tensor import Tensor
 
 
 def select(

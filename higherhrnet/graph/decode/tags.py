@@ -13,8 +13,9 @@ from higherhrnet.graph.decode.grouping import group_by_tag
 from higherhrnet.graph.decode.maps import merge_maps
 from higherhrnet.graph.decode.peaks import find_peaks
 from higherhrnet.graph.decode.preprocess import View, to_image
-from higherhrnet.graph.decode.program import Program, Tensor
+from higherhrnet.graph.decode.program import Program
 from higherhrnet.graph.decode.refine import adjust_keypoints, find_missing_keypoints
+from higherhrnet.graph.decode.tensor import Tensor
 from higherhrnet.graph.decode.upsample import Upsampled
 
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from higherhrnet.arrays import FloatArray
 from higherhrnet.decoding.upsample import BLOCK, cell_weights
-from higherhrnet.graph.decode.program import Program, Tensor
+from higherhrnet.graph.decode.program import Program
+from higherhrnet.graph.decode.tensor import Tensor
 
 
 @lru_cache

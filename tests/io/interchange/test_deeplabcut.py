@@ -61,3 +61,18 @@ def test_videos_with_too_many_track_ids_are_omitted_with_a_note(tmp_path: Path) 
     (note,) = deeplabcut.write_deeplabcut(tmp_path, images)
     assert "omitted a, since it has 322 track IDs" in note
     assert [path.name for path in tmp_path.glob("*.csv")] == ["b.csv"]
+
+
+def test_a_video_without_a_table_has_no_hdf5_file(tmp_path: Path) -> None:
+    poses = random_poses(1, 322)
+    tracked = Poses(
+        poses.keypoints, poses.keypoint_scores, poses.scores, track_ids=np.arange(1, 323)
+    )
+    frames: list[tuple[str, int | None, Poses]] = [
+        ("a.mp4", 0, tracked),
+        ("b.mp4", 0, tracked[:2]),
+    ]
+    images = write_predictions(tmp_path / "poses", frames)
+    (note,) = deeplabcut.write_deeplabcut_hdf5(tmp_path, images)
+    assert "omitted a" in note
+    assert [path.name for path in tmp_path.glob("*.h5")] == ["b.h5"]

@@ -11,10 +11,10 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from higherhrnet import COCO, Poses
+from higherhrnet import COCO, InputError, Poses
 from higherhrnet.io.interchange.label_studio import write_label_studio
 from higherhrnet.io.interchange.predicted_images import PredictedImages
-from tests.io.interchange.conftest import HEIGHT, WIDTH
+from tests.io.interchange.conftest import HEIGHT, WIDTH, random_poses, write_predictions
 
 
 def test_regions_are_the_boxes_and_keypoints_in_percent_of_the_image(
@@ -114,3 +114,26 @@ def test_keypoints_without_a_parent_belong_to_the_rectangle_around_them(
     expected = [6.4 * 22, 4.8 * 25, 2, 6.4 * 30, 4.8 * 50, 2, 6.4 * 14, 4.8 * 52, 2]
     assert first["keypoints"] == pytest.approx(expected)
     assert second["keypoints"] == pytest.approx([6.4 * 70, 4.8 * 26, 2, 0, 0, 0, 0, 0, 0])
+
+
+def test_only_omitted_frames_are_noted(tmp_path: Path) -> None:
+    images = write_predictions(tmp_path / "poses", [("a.jpg", None, random_poses(1, 2))])
+    assert write_label_studio(tmp_path, images) == []
+    (task,) = json.loads((tmp_path / "tasks.json").read_text())
+    assert task["data"] == {"image": "/data/local-files/?d=a.jpg"}
+
+
+def test_a_folder_without_predictions_gives_no_tasks(tmp_path: Path) -> None:
+    assert write_label_studio(tmp_path, PredictedImages(tmp_path / "poses", COCO)) == []
+    assert json.loads((tmp_path / "tasks.json").read_text()) == []
+
+
+def test_predictions_without_the_sizes_of_images_are_rejected(tmp_path: Path) -> None:
+    """Earlier versions did not record them."""
+    images = write_predictions(tmp_path / "poses", [("a.jpg", None, random_poses(1, 2))])
+    file = tmp_path / "poses" / "predictions.jsonl"
+    entry = json.loads(file.read_text())
+    del entry["width"]
+    file.write_text(json.dumps(entry) + "\n")
+    with pytest.raises(InputError, match=r"earlier version of higherhrnet.* predict again"):
+        write_label_studio(tmp_path, images)

@@ -245,3 +245,13 @@ def test_other_files_are_rejected(tmp_path: Path) -> None:
     (tmp_path / "model.bin").write_bytes(b"short")
     with pytest.raises(InputError, match=r"model\.json: not a TensorFlow\.js model"):
         read_movenet(source)
+
+
+def test_quantized_weights_are_rejected(tmp_path: Path) -> None:
+    source = write_tfjs(tmp_path, MoveNet())
+    content = json.loads(source.read_text())
+    weight = content["weightsManifest"][0]["weights"][0]
+    weight["quantization"] = {"dtype": "uint8", "scale": 0.1, "min": 0}
+    source.write_text(json.dumps(content))
+    with pytest.raises(InputError, match="8- or 16-bit integers, but the published ones are float"):
+        read_movenet(source)

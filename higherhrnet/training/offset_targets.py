@@ -100,7 +100,8 @@ def render_gaussians(
         values = torch.exp(-((cells - center[..., None]) ** 2) / (2 * sigma**2))
         values *= (cells >= 0) & (cells < size) & (cells < end[..., None])
         profiles.append((cells.long().clamp(0, size - 1), values))
-    return combine_profiles(*profiles, visible, height, width)
+    horizontal, vertical = profiles
+    return combine_profiles(horizontal, vertical, visible, height, width)
 
 
 def render_offsets(

@@ -152,7 +152,8 @@ def render_heatmaps(
         value = torch.exp(-((indices - center[..., None]) ** 2) / (2 * sigmas[..., None] ** 2))
         inside = (indices >= 0) & (indices < size) & (indices < end[..., None])
         profiles.append((indices.clamp(0, size - 1), value * inside))
-    return combine_profiles(*profiles, visible, height, width)
+    horizontal, vertical = profiles
+    return combine_profiles(horizontal, vertical, visible, height, width)
 
 
 def combine_profiles(

@@ -1,25 +1,41 @@
-"""Decoding by tags: the decoder of networks that predict heatmaps and tags."""
+"""Decoding by tags: the decoder of networks that predict heatmaps and tags.
+
+`TagDecoder` decodes arrays on a CPU, `inference.gpu_pixels` tensors on the device of the network.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
 from higherhrnet.arrays import FloatArray
 from higherhrnet.config.header import Header
-from higherhrnet.config.inference import InferenceConfig
+from higherhrnet.config.inference import DecodeConfig, InferenceConfig
 from higherhrnet.decoding.aggregate import Maps, ScaleMaps, merge_scales, merge_views
 from higherhrnet.decoding.decode import DecodedPeople, decode
 from higherhrnet.decoding.drawable import DrawableMaps
 from higherhrnet.decoding.upsample import resize
 from higherhrnet.geometry import Resize
 from higherhrnet.poses.poses import Poses
-from higherhrnet.poses.skeleton import Skeleton
 
 
-class TagDecoder:
-    """Groups keypoints into people by their tags; see `decoders.Decoder`.
+class TagMaps(Protocol):
+    """Heatmaps and tags of one image, on any device."""
+
+    @property
+    def decode_size(self) -> tuple[int, int]:
+        """Height and width of the maps in which people are decoded."""
+        ...
+
+
+M = TypeVar("M", bound=TagMaps)
+
+
+class BaseTagDecoder(ABC, Generic[M]):
+    """What decoders of arrays and of tensors have in common; see `decoders.Decoder`.
 
     Args:
         header: the header of the model.
@@ -33,6 +49,22 @@ class TagDecoder:
     def base_scale(self, scales: Sequence[float]) -> float:
         """Returns the smallest scale, as in the reference implementation."""
         return min(scales)
+
+    def decode(self, maps: M, transform: Resize, config: InferenceConfig) -> Poses:
+        """Finds the people of one image in its maps, in pixels of the image."""
+        people = self.decode_people(maps, config.decode)
+        keypoints = transform.to_image(people.keypoints[..., :2], maps.decode_size)
+        scores = people.keypoints[..., 2]
+        found = np.where(scores[..., None] > 0, keypoints, 0).astype(np.float32)
+        return Poses(found, scores, people.scores, self._skeleton)
+
+    @abstractmethod
+    def decode_people(self, maps: M, config: DecodeConfig) -> DecodedPeople:
+        """Finds the people of one image in its maps, in pixels of `maps.decode_size`."""
+
+
+class TagDecoder(BaseTagDecoder[Maps]):
+    """Groups keypoints into people by their tags; see `decoders.Decoder`."""
 
     def merge_views(self, levels: Sequence[FloatArray]) -> ScaleMaps:
         """Merges strides and views; see `aggregate.merge_views`."""
@@ -50,10 +82,9 @@ class TagDecoder:
         merged = {scale: ScaleMaps(*maps) for scale, maps in scales.items()}
         return merge_scales(merged, input_size if config.project else None, self._align_corners)
 
-    def decode(self, maps: Maps, transform: Resize, config: InferenceConfig) -> Poses:
-        """Finds the people of one image in its maps, in pixels of the image."""
-        people = decode(maps, self._skeleton, config.decode)
-        return people_to_poses(people, maps.decode_size, transform, self._skeleton)
+    def decode_people(self, maps: Maps, config: DecodeConfig) -> DecodedPeople:
+        """Finds the people of one image in its maps; see `decode.decode`."""
+        return decode(maps, self._skeleton, config)
 
     def drawable(self, maps: Maps) -> DrawableMaps:
         """Returns the heatmaps, and the tags enlarged to their size."""
@@ -67,20 +98,3 @@ def drawable_tags(maps: Maps) -> tuple[FloatArray, FloatArray]:
     flat = maps.tags.reshape(-1, *maps.tags.shape[2:])
     tags = resize(flat, height, width, align_corners=maps.align_corners)
     return maps.heatmaps, tags.reshape(count, views, height, width).transpose(0, 2, 3, 1)
-
-
-def people_to_poses(
-    people: DecodedPeople, decode_size: tuple[int, int], transform: Resize, skeleton: Skeleton
-) -> Poses:
-    """Converts people from pixels of the maps to pixels of the image.
-
-    Args:
-        people: the people.
-        decode_size: height and width of the maps in which they were decoded.
-        transform: the transform from the image to the network's input.
-        skeleton: the keypoints.
-    """
-    keypoints = transform.to_image(people.keypoints[..., :2], decode_size)
-    scores = people.keypoints[..., 2]
-    found = np.where(scores[..., None] > 0, keypoints, 0).astype(np.float32)
-    return Poses(found, scores, people.scores, skeleton)

@@ -5,8 +5,8 @@ single heatmap values for the adjustment, and the pixels that refinement finds: 
 each image. Grouping runs on the CPU.
 
 Maps are enlarged and searched as in the reference implementation. Equal peaks are in the order of
-`torch.topk` on the device, as in the reference implementation on the same device; on a GPU,
-PyTorch does not specify this order.
+`torch.topk` on the device, as in the reference implementation on the same device. On a GPU, PyTorch
+does not specify this order, which may differ from that of a CPU.
 """
 
 from __future__ import annotations
@@ -23,16 +23,13 @@ from torch import Tensor
 from torch.nn.functional import interpolate, max_pool2d
 
 from higherhrnet.arrays import FloatArray, IndexArray
-from higherhrnet.config.header import Header
 from higherhrnet.config.inference import DecodeConfig, InferenceConfig
 from higherhrnet.decoding.aggregate import NOT_FINITE, deferred_factor
-from higherhrnet.decoding.decode import decode_pixels
+from higherhrnet.decoding.decode import DecodedPeople, decode_pixels
 from higherhrnet.decoding.drawable import DrawableMaps
 from higherhrnet.decoding.peaks import Peaks
-from higherhrnet.decoding.tag_decoder import people_to_poses
+from higherhrnet.decoding.tag_decoder import BaseTagDecoder
 from higherhrnet.errors import require
-from higherhrnet.geometry import Resize
-from higherhrnet.poses.poses import Poses
 
 _VALUES_PER_BATCH = 2**25
 """Number of tags whose distances refinement computes at the same time; limits the use of memory."""
@@ -133,21 +130,8 @@ class TensorPixels:
         return x, y, values[:, 0]
 
 
-class GpuTagDecoder:
-    """Decodes by tags on the device of the network; see `decoders.Decoder`.
-
-    Args:
-        header: the header of the model.
-    """
-
-    map_names: tuple[str, ...] = ("heatmaps", "tags")
-
-    def __init__(self, header: Header) -> None:
-        self._skeleton, self._align_corners = header.skeleton, header.input.align_corners
-
-    def base_scale(self, scales: Sequence[float]) -> float:
-        """Returns the smallest scale, as in the reference implementation."""
-        return min(scales)
+class GpuTagDecoder(BaseTagDecoder[TensorMaps]):
+    """Decodes by tags on the device of the network; see `decoders.Decoder`."""
 
     def merge_views(self, levels: Sequence[Tensor]) -> Sequence[Tensor]:
         """Returns the maps as they are, because `GpuProcessing.forward` has merged the views."""
@@ -193,12 +177,11 @@ class GpuTagDecoder:
             sizes = factors = ()
         return tags, sizes
 
-    def decode(self, maps: TensorMaps, transform: Resize, config: InferenceConfig) -> Poses:
-        """Finds the people of one image in its maps, in pixels of the image."""
+    def decode_people(self, maps: TensorMaps, config: DecodeConfig) -> DecodedPeople:
+        """Finds the people of one image in its maps, which stay on the device."""
         with _side_stream(maps.heatmaps.device):
-            pixels = TensorPixels(maps, config.decode.position_weight)
-            people = decode_pixels(pixels, self._skeleton, config.decode, maps.align_corners)
-        return people_to_poses(people, maps.decode_size, transform, self._skeleton)
+            pixels = TensorPixels(maps, config.position_weight)
+            return decode_pixels(pixels, self._skeleton, config, maps.align_corners)
 
     def drawable(self, maps: TensorMaps) -> DrawableMaps:
         """Copies the heatmaps, and the tags enlarged to their size, to the host."""

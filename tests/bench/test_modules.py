@@ -93,6 +93,10 @@ def test_random_weights_of_published_models_give_finite_maps_without_people(
             "serving --model examples/drawn.onnx --engine onnxruntime --seconds 0.1",
             ["the network", "all steps", "1 client", "8 clients", "64 clients"],
         ),
+        (
+            "training --width 4 --batch-size 1 --size 64 --precision f32 --threads 1 --runs 1",
+            ["loading, one core", "forward and losses", "backward", "optimizer", "complete step"],
+        ),
     ],
 )
 def test_a_short_run_prints_a_table(command: str, rows: list[str]) -> None:

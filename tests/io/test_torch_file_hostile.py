@@ -308,9 +308,10 @@ def test_the_depth_of_values_that_occur_repeatedly_is_limited(tmp_path: Path) ->
     for contents in ({"a": outer, "b": inner}, {"b": inner, "a": outer}):
         path = write_zip(tmp_path / "a.pth", pickle.dumps(contents, 2)[2:-1], {})
         assert "nested" in refusal(path)
-    for contents in ({"a": inner, "b": inner}, {"b": [inner, inner]}):
-        path = write_zip(tmp_path / "a.pth", pickle.dumps(contents, 2)[2:-1], {})
-        assert read_torch_file(path) == contents
+    shallow: tuple[dict[str, object], ...] = ({"a": inner, "b": inner}, {"b": [inner, inner]})
+    for values in shallow:
+        path = write_zip(tmp_path / "a.pth", pickle.dumps(values, 2)[2:-1], {})
+        assert read_torch_file(path) == values
 
 
 def test_compressed_and_encrypted_archives_are_refused(tmp_path: Path) -> None:

@@ -20,10 +20,11 @@ from higherhrnet.engines.base import EngineOptions, Precision
 from higherhrnet.engines.torch import TorchEngine
 from higherhrnet.errors import InputError, require
 from higherhrnet.hardware import computes_bf16, usable_cores
+from higherhrnet.inference.frames import FailedSource
 from higherhrnet.inference.gpu import GpuProcessing
 from higherhrnet.inference.predictor import Predictor
 from higherhrnet.inference.processing import Outputs, PreprocessedImage
-from higherhrnet.inference.stream import FailedSource, predict_stream
+from higherhrnet.inference.stream import predict_stream
 from higherhrnet.io.sources import Source, read_frames
 from higherhrnet.poses.poses import Poses
 from higherhrnet.synthetic.maps import SYNTHESIZERS

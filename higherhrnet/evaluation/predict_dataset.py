@@ -11,8 +11,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from higherhrnet.errors import InputError
+from higherhrnet.inference.frames import FailedSource, FrameResult
 from higherhrnet.inference.predictor import Predictor
-from higherhrnet.inference.stream import FailedSource, FrameResult, predict_stream
+from higherhrnet.inference.stream import predict_stream
 from higherhrnet.io.datasets.coco import Annotations, Entry
 from higherhrnet.io.datasets.image_store import ImageStore, annotated_shape
 from higherhrnet.io.predictions import PredictionWriter
@@ -75,6 +76,7 @@ def predict_dataset(
             remaining,
             _frame_and_poses,
             read=lambda source: store.read(source.name, shapes[source.name]),
+            keep_images=False,
         )
         for prediction in tqdm(
             predictions,

@@ -14,8 +14,9 @@ from tqdm import tqdm
 
 from higherhrnet.arrays import Image
 from higherhrnet.errors import InputError
+from higherhrnet.inference.frames import FailedSource, FrameResult
 from higherhrnet.inference.predictor import Predictor
-from higherhrnet.inference.stream import FailedSource, FrameResult, predict_stream
+from higherhrnet.inference.stream import predict_stream
 from higherhrnet.io.images import write_image
 from higherhrnet.io.interchange.formats import FormatName, save_predictions
 from higherhrnet.io.listing import output_names
@@ -24,7 +25,7 @@ from higherhrnet.io.sources import Frame, Source, count_frames
 from higherhrnet.io.video.video_writer import VideoWriter, timestamp
 from higherhrnet.poses.poses import Poses
 from higherhrnet.tracking.tracker import TrackConfig, Tracker
-from higherhrnet.visualization.poses import draw
+from higherhrnet.visualization.poses import draw, draw_onto
 
 
 @dataclass
@@ -108,8 +109,10 @@ class PredictSettings:
 @dataclass(frozen=True)
 class _DrawnFrame:
     frame: Frame
+    """Without pixels where they are not needed for a video."""
     poses: Poses
     drawing: Image | None
+    """The drawn frame of a video; None for images, whose drawings are in files."""
 
 
 def run_predict(
@@ -157,7 +160,13 @@ def run_predict(
         )
         draw_frame = partial(_draw_frame, predictor, settings, targets)
         try:
-            for result in predict_stream(predictor, remaining, draw_frame, settings.every):
+            for result in predict_stream(
+                predictor,
+                remaining,
+                draw_frame,
+                settings.every,
+                keep_images=settings.draw or settings.save_maps,
+            ):
                 if isinstance(result, FailedSource):
                     summary.add_failure("skipped", result.reason)
                     videos.mark_incomplete(result.source)
@@ -189,18 +198,20 @@ def _draw_frame(
 ) -> _DrawnFrame:
     """Draws a frame, and writes the drawings of an image; called in several threads.
 
-    Frames of tracked videos are drawn later, because their poses are not final.
+    Images are drawn in place. Frames of tracked videos are drawn later, because their poses are not
+    final.
     """
     frame, target = result.frame, targets[result.frame.source]
     is_image = frame.index is None
-    if settings.save_maps and is_image:
+    if not is_image:
+        drawn = settings.draw and not settings.track
+        return _DrawnFrame(frame, result.poses, draw(frame.image, result.poses) if drawn else None)
+    if settings.save_maps:
         write_image(target.with_name(f"{target.name}_maps.jpg"), _draw_maps(predictor, result))
-    drawing = None
-    if settings.draw and (is_image or not settings.track):
-        drawing = draw(frame.image, result.poses)
-    if drawing is not None and is_image:
-        write_image(target.with_name(f"{target.name}_poses.jpg"), drawing)
-    return _DrawnFrame(frame, result.poses, drawing)
+    if settings.draw:  # without a copy, since images can be large
+        drawing = draw_onto(frame.image, result.poses)
+        write_image(target.with_name(f"{target.name}_poses.jpg"), drawing, overwrite=True)
+    return _DrawnFrame(frame.without_pixels(), result.poses, None)
 
 
 def _draw_maps(predictor: Predictor, result: FrameResult) -> Image:

@@ -1,55 +1,33 @@
 """Prediction for many frames: reading, the network and decoding run concurrently.
 
-Three stages follow each other, connected by bounded queues: frames are read and preprocessed in a
-thread pool, the network runs in threads of its own, and its outputs are decoded in the pool.
-Because the queues are bounded, memory does not grow with the number of frames, and the network
-continues while the caller processes results.
+Frames are read and preprocessed in a thread pool, the network runs in threads of its own, and its
+outputs are decoded in the pool. The number of frames in these steps and the bytes of their images
+are bounded. Therefore memory grows neither with the number of frames nor much with their size, and
+the network continues while the caller processes results.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
-from threading import Lock
-from typing import TypeVar
+from threading import Condition
+from typing import Any, Generic, TypeVar
 
 from higherhrnet.arrays import Image
 from higherhrnet.errors import InputError
 from higherhrnet.hardware import usable_cores
+from higherhrnet.inference.frames import FailedSource, FrameResult, Input, Output, with_name
+from higherhrnet.inference.network_threads import NetworkThreads
 from higherhrnet.inference.predictor import Predictor
-from higherhrnet.inference.processing import Outputs, PreprocessedImage
 from higherhrnet.io.sources import Frame, Source, read_frames
-from higherhrnet.poses.poses import Poses
 
 T = TypeVar("T")
-Input = tuple[Frame, PreprocessedImage]
-"""A frame that is ready for the network."""
-Output = tuple[Frame, PreprocessedImage, Outputs]
-"""A frame with the network's outputs."""
-
-
-@dataclass(frozen=True)
-class FrameResult:
-    """The poses of one frame, and the data from which they were computed."""
-
-    frame: Frame
-    poses: Poses
-    preprocessed: PreprocessedImage
-    """The transforms to the network's input, without the inputs."""
-    outputs: Outputs
-
-
-@dataclass(frozen=True)
-class FailedSource:
-    """A source that could not be processed completely."""
-
-    source: Source
-    reason: InputError
-    was_read: bool = False
-    """Whether it was read and preprocessed, and the network or decoding failed."""
+_BYTES_PER_CORE = 48 * 2**20
+"""Number of bytes per CPU core that the frames in memory may have together."""
 
 
 def predict_stream(
@@ -59,12 +37,15 @@ def predict_stream(
     every: int = 1,
     *,
     read: Callable[[Source], Image] | None = None,
+    keep_images: bool = True,
 ) -> Iterator[T | FailedSource]:
     """Finds the people in each frame of each source.
 
-    At the same time, at most eight frames are being read, at most eight are being decoded, and at
-    most four batches, or two per stream of the engine if that is more, wait for the network or are
-    in it.
+    At most as many frames as there are cores, but two to eight, are being read at the same time. A
+    frame is in memory until the caller has received its result. No further frame is read while the
+    images and the network's inputs in memory would exceed 48 MB per core (for at most eight cores),
+    or while two frames per core and three batches are in memory; with several streams of the
+    engine, two batches more for each further stream.
 
     Args:
         predictor: the predictor.
@@ -73,6 +54,8 @@ def predict_stream(
         every: only every N-th frame of a video or camera is processed, beginning with the first.
         read: reads a source that is an image as RGB, in a thread of the pool. Default: each source
             is read by `read_frames`.
+        keep_images: whether `finish` needs the pixels of images; otherwise it receives
+            `Frame.without_pixels`, and less memory is used.
 
     Yields:
         The return value of `finish` for each frame, or the reason why a source failed, in the order
@@ -81,102 +64,128 @@ def predict_stream(
     Raises:
         InputError: `finish` raised it; this ends the stream.
     """
-    depth = min(2 * usable_cores(), 8)
-    pool = ThreadPoolExecutor(min(usable_cores(), 8), "higherhrnet")
-    network = _NetworkThreads(predictor)
+    pipeline = _Pipeline(predictor, finish, keep_images)
     try:
-        loading = (pool.submit(task) for task in _load_tasks(predictor, sources, every, read))
-        running = map(network.submit, _in_order(loading, depth))
-        batches = max(4, 2 * predictor.processing.streams)
-        outputs = _in_order(running, batches * predictor.images_per_batch)
-        decoding = (pool.submit(_postprocess, predictor, output, finish) for output in outputs)
-        yield from _in_order(decoding, depth)
+        yield from pipeline.results(_load_tasks(predictor, sources, every, read, keep_images))
     finally:
-        network.close()
-        pool.shutdown(cancel_futures=True)
+        pipeline.close()
 
 
-def _in_order(futures: Iterable[Future[T]], depth: int) -> Iterator[T]:
-    """Yields the results of futures in their order; at most `depth` are pending at a time."""
-    pending: deque[Future[T]] = deque()
-    for future in futures:
-        pending.append(future)
-        if len(pending) >= depth or pending[0].done():
-            yield pending.popleft().result()
-    while pending:
-        yield pending.popleft().result()
+@dataclass(eq=False)
+class _FrameInMemory(Generic[T]):
+    """A frame whose result the caller has not received."""
+
+    result: Future[T | FailedSource] = field(default_factory=Future)
+    num_bytes: int | None = None
+    """Number of bytes of its image and of the network's inputs; None while it is being read."""
 
 
-class _NetworkThreads:
-    """The threads in which the network runs.
-
-    A batch consists of the frame that has waited the longest and of others of the same shape.
+class _Pipeline(Generic[T]):
+    """Passes each frame from reading to the network, and from there to decoding.
 
     Args:
-        predictor: the predictor, whose engine determines the number of threads.
+        predictor: the predictor.
+        finish: as in `predict_stream`.
+        keep_images: as in `predict_stream`.
     """
 
-    def __init__(self, predictor: Predictor) -> None:
-        self._predictor = predictor
-        self._waiting: dict[Future[Output | FailedSource], Input] = {}
-        self._lock = Lock()  # held during each access to `_waiting`
-        self._threads = ThreadPoolExecutor(predictor.processing.streams, "higherhrnet-network")
+    def __init__(
+        self, predictor: Predictor, finish: Callable[[FrameResult], T], keep_images: bool
+    ) -> None:
+        threads = min(usable_cores(), 8)
+        self._predictor, self._finish, self._keep_images = predictor, finish, keep_images
+        self._pool = ThreadPoolExecutor(threads, "higherhrnet")
+        self._network = NetworkThreads(predictor)
+        self._frames: deque[_FrameInMemory[T]] = deque()
+        self._changed = Condition()  # notified when a frame has been read or is finished
+        self._last_bytes = 0
+        self._max_bytes, self._max_reading = threads * _BYTES_PER_CORE, max(2, threads)
+        batches = 1 + 2 * predictor.processing.streams
+        self._max_frames = batches * predictor.images_per_batch + 2 * threads
 
-    def submit(self, item: Input | FailedSource) -> Future[Output | FailedSource]:
-        """Schedules a frame; a source that has failed is passed on."""
-        future: Future[Output | FailedSource] = Future()
-        if isinstance(item, FailedSource):
-            future.set_result(item)
-            return future
-        with self._lock:
-            self._waiting[future] = item
-        self._threads.submit(self._run_batch)
-        return future
+    def results(
+        self, tasks: Iterable[Callable[[], Input | FailedSource]]
+    ) -> Iterator[T | FailedSource]:
+        """Yields the results of all frames in their order.
+
+        Args:
+            tasks: for each frame, a function that reads and preprocesses it.
+        """
+        frames = self._frames
+        for task in tasks:
+            while not self._has_room():
+                with self._changed:
+                    self._changed.wait_for(lambda: frames[0].result.done() or self._has_room())
+                if frames[0].result.done():
+                    yield frames.popleft().result.result()
+            self._start(task)
+            # Two others are processed while the caller processes a result.
+            while len(frames) > 2 and frames[0].result.done():
+                yield frames.popleft().result.result()
+        while frames:
+            yield frames.popleft().result.result()
 
     def close(self) -> None:
         """Ends the threads; frames that still wait are discarded."""
-        self._threads.shutdown(cancel_futures=True)
+        self._network.close()
+        self._pool.shutdown(cancel_futures=True)
 
-    def _run_batch(self) -> None:
-        batch = self._take_batch()
-        try:
-            results = _forward(self._predictor, list(batch.values()))
-        except BaseException as error:
-            for future in batch:
-                future.set_exception(error)
-            return
-        for future, result in zip(batch, results, strict=True):
-            future.set_result(result)
+    def _has_room(self) -> bool:
+        """Returns whether another frame can be read; it is expected to be as large as the last one."""
+        known = [frame.num_bytes for frame in self._frames if frame.num_bytes is not None]
+        reading = len(self._frames) - len(known)
+        expected_bytes = sum(known) + (reading + 1) * self._last_bytes
+        return not self._frames or (
+            reading < self._max_reading
+            and len(self._frames) < self._max_frames
+            and expected_bytes <= self._max_bytes
+        )
 
-    def _take_batch(self) -> dict[Future[Output | FailedSource], Input]:
-        """Returns the next batch; empty if earlier batches included all frames."""
-        batch: dict[Future[Output | FailedSource], Input] = {}
-        with self._lock:
-            for future, (frame, preprocessed) in self._waiting.items():
-                if len(batch) == self._predictor.images_per_batch:
-                    break
-                if not batch:
-                    shapes = preprocessed.shapes
-                if preprocessed.shapes == shapes:
-                    batch[future] = frame, preprocessed
-            for future in batch:
-                del self._waiting[future]
-        return batch
+    def _start(self, task: Callable[[], Input | FailedSource]) -> None:
+        frame = _FrameInMemory[T]()
+        frame.result.add_done_callback(self._notify)
+        self._frames.append(frame)
+        self._pool.submit(self._load, task, frame)
+
+    def _load(self, task: Callable[[], Input | FailedSource], memory: _FrameInMemory[T]) -> None:
+        with _errors_to(memory.result):
+            loaded = task()
+            if isinstance(loaded, FailedSource):
+                memory.num_bytes = 0
+                memory.result.set_result(loaded)
+                return
+            frame, preprocessed = loaded
+            num_bytes = sum(array.nbytes for array in preprocessed.inputs.values())
+            if self._keep_images:
+                num_bytes += frame.image.nbytes
+            memory.num_bytes = self._last_bytes = num_bytes
+            self._notify()
+            output = self._network.submit((frame, preprocessed))
+            output.add_done_callback(partial(self._submit_decoding, memory))
+
+    def _submit_decoding(
+        self, memory: _FrameInMemory[T], output: Future[Output | FailedSource]
+    ) -> None:
+        with _errors_to(memory.result):
+            self._pool.submit(self._decode, memory, output)
+
+    def _decode(self, memory: _FrameInMemory[T], output: Future[Output | FailedSource]) -> None:
+        with _errors_to(memory.result):
+            poses = _postprocess(self._predictor, output.result(), self._finish)
+            memory.result.set_result(poses)
+
+    def _notify(self, _: object = None) -> None:
+        with self._changed:
+            self._changed.notify()
 
 
-def _forward(predictor: Predictor, items: Sequence[Input]) -> list[Output | FailedSource]:
-    """Runs the network on frames of equal shape; if that fails, on each of them alone."""
+@contextmanager
+def _errors_to(future: Future[Any]) -> Iterator[None]:
+    """Passes any error to a future."""
     try:
-        outputs = predictor.forward([preprocessed for _, preprocessed in items])
-    except InputError as error:
-        if len(items) > 1:
-            return [result for item in items for result in _forward(predictor, [item])]
-        ((frame, _),) = items
-        return [FailedSource(frame.source, _with_name(frame, error), was_read=True)]
-    return [
-        (frame, PreprocessedImage(preprocessed.resizes, {}), output)
-        for (frame, preprocessed), output in zip(items, outputs, strict=True)
-    ]
+        yield
+    except BaseException as error:
+        future.set_exception(error)
 
 
 def _load_tasks(
@@ -184,15 +193,16 @@ def _load_tasks(
     sources: Iterable[Source],
     every: int,
     read: Callable[[Source], Image] | None,
+    keep_images: bool,
 ) -> Iterator[Callable[[], Input | FailedSource]]:
     """Yields one task for each frame; images are read in the task, videos between the tasks."""
     for source in sources:
         if read or not source.is_video:
-            yield partial(_read_and_preprocess, predictor, source, read or _read_file)
+            yield partial(_read_and_preprocess, predictor, source, read or _read_file, keep_images)
             continue
         try:
             for frame in read_frames(source, every):
-                yield partial(_preprocess, predictor, frame)
+                yield partial(_preprocess, predictor, frame, keep_image=True)
         except InputError as error:
             yield partial(FailedSource, source, error)
 
@@ -202,20 +212,21 @@ def _read_file(source: Source) -> Image:
 
 
 def _read_and_preprocess(
-    predictor: Predictor, source: Source, read: Callable[[Source], Image]
+    predictor: Predictor, source: Source, read: Callable[[Source], Image], keep_image: bool
 ) -> Input | FailedSource:
     try:
         image = read(source)
     except InputError as error:
         return FailedSource(source, error)
-    return _preprocess(predictor, Frame(image, source))
+    return _preprocess(predictor, Frame(image, source), keep_image)
 
 
-def _preprocess(predictor: Predictor, frame: Frame) -> Input | FailedSource:
+def _preprocess(predictor: Predictor, frame: Frame, keep_image: bool) -> Input | FailedSource:
     try:
-        return frame, predictor.preprocess(frame.image)
+        preprocessed = predictor.preprocess(frame.image)
+        return frame if keep_image else frame.without_pixels(), preprocessed
     except InputError as error:
-        return FailedSource(frame.source, _with_name(frame, error))
+        return FailedSource(frame.source, with_name(frame, error))
 
 
 def _postprocess(
@@ -227,10 +238,5 @@ def _postprocess(
     try:
         poses = predictor.postprocess(preprocessed, outputs)
     except InputError as error:
-        return FailedSource(frame.source, _with_name(frame, error), was_read=True)
+        return FailedSource(frame.source, with_name(frame, error), was_read=True)
     return finish(FrameResult(frame, poses, preprocessed, outputs))
-
-
-def _with_name(frame: Frame, error: InputError) -> InputError:
-    """Returns the error with the name of the frame's source in its message."""
-    return InputError(f"{frame.source.name}: {error}")

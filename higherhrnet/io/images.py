@@ -42,6 +42,9 @@ MIN_SIDE = 16
 MAX_ASPECT = 20
 """The maximum ratio of the longer to the shorter side of an image."""
 
+_ROWS = 64
+"""Number of rows of an image that are converted at once."""
+
 
 class PilImage(Protocol):
     """An image of the Pillow package, which need not be installed."""
@@ -110,33 +113,39 @@ def read_image(
         raise InputError(f"{name}: {error}") from error
 
 
-def write_image(path: str | Path, image: Image) -> None:
+def write_image(path: str | Path, image: Image, *, overwrite: bool = False) -> None:
     """Writes an image atomically, in the format of the path's suffix.
 
     Args:
         path: the image file.
         image: (H, W, 3) RGB.
+        overwrite: whether the array may be overwritten, which saves the memory of a copy.
 
     Raises:
         InputError: the file cannot be written.
     """
-    data = encode_image(image, Path(path).suffix)
+    data = encode_image(image, Path(path).suffix, overwrite=overwrite)
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
 
 
-def encode_image(image: Image, suffix: str) -> bytes:
+def encode_image(image: Image, suffix: str, *, overwrite: bool = False) -> bytes:
     """Encodes a (H, W, 3) RGB image as the bytes of a file.
 
     Args:
         image: the image.
         suffix: the format, such as `.png`.
+        overwrite: whether the array may be overwritten, which saves the memory of a copy.
 
     Raises:
         InputError: the format is unknown or does not support the size of the image.
     """
     try:
-        encoded, data = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        bgr = image if overwrite else np.empty_like(image)
+        for start in range(0, len(image), _ROWS):
+            part = slice(start, start + _ROWS)
+            bgr[part] = cv2.cvtColor(image[part], cv2.COLOR_RGB2BGR)
+        encoded, data = cv2.imencode(suffix, bgr)
     except cv2.error as error:
         raise InputError(f"unknown image format {suffix!r}; use .jpg, .png or .webp") from error
     if not encoded:

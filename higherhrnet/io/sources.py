@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+import numpy as np
 
 from higherhrnet.arrays import Image
 from higherhrnet.errors import InputError, require
@@ -53,6 +55,10 @@ class Frame:
     """Seconds since the start of the video or camera stream; None if unknown."""
     fps: float | None = None
     """The frame rate of the video or camera, including skipped frames; None if unknown."""
+
+    def without_pixels(self) -> Frame:
+        """Returns the frame with a black image of the same size that needs no memory."""
+        return replace(self, image=np.broadcast_to(np.uint8(0), self.image.shape))
 
 
 def read_frames(source: Source, every: int = 1) -> Iterator[Frame]:

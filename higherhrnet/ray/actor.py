@@ -13,8 +13,9 @@ from pyarrow.fs import FileType
 
 from higherhrnet.arrays import Image
 from higherhrnet.errors import InputError
+from higherhrnet.inference.frames import FailedSource, FrameResult
 from higherhrnet.inference.predictor import Predictor
-from higherhrnet.inference.stream import FailedSource, FrameResult, predict_stream
+from higherhrnet.inference.stream import predict_stream
 from higherhrnet.io.sources import Source
 from higherhrnet.ray.paths import locate
 from higherhrnet.ray.shards import Row, Shard, shard_result

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -73,19 +74,33 @@ def draw(
     """
     array = image if isinstance(image, np.ndarray) else read_image(image)
     require_rgb(array)
-    canvas = array.copy()
+    canvas = draw_onto(array.copy(), poses, min_score, min_keypoint_score)
+    if path is not None:
+        write_image(path, canvas)
+    return canvas
+
+
+def draw_onto(
+    image: Image, poses: Poses, min_score: float = 0.0, min_keypoint_score: float = 0.2
+) -> Image:
+    """Draws poses on an image itself, as `draw` does on a copy.
+
+    Args:
+        image: (H, W, 3) RGB, which is changed unless it is read-only.
+        poses: as in `draw`.
+        min_score: as in `draw`.
+        min_keypoint_score: as in `draw`.
+
+    Returns:
+        The image, or its copy if it is read-only.
+    """
+    canvas = image if image.flags.writeable else image.copy()
     people = _drawn_people(poses.above(min_score), min_keypoint_score, *canvas.shape[:2])
-    halo = canvas.copy()
-    for person in people:
-        lines = np.concatenate([person.limbs, person.keypoints])
-        _draw_lines(halo, lines, person.color, 4 * person.line_width + 2)
-    cv2.addWeighted(halo, HALO_OPACITY, canvas, 1 - HALO_OPACITY, 0, dst=canvas)
+    _blend_halos(canvas, people)
     for person in people:
         _draw_person(canvas, person)
     for person in people:
         _draw_track_id(canvas, person)
-    if path is not None:
-        write_image(path, canvas)
     return canvas
 
 
@@ -139,6 +154,32 @@ def _side(a: str, b: str) -> int:
     """Returns the side of the limb between two keypoints: -1 left, 1 right, 0 both or neither."""
     names = f"{a} {b}".lower()
     return ("right" in names) - ("left" in names)
+
+
+def _blend_halos(canvas: Image, people: Sequence[_DrawnPerson]) -> None:
+    """Blends the halos of people into the part of the canvas that contains them."""
+    halos = [
+        (np.concatenate([person.limbs, person.keypoints]), 4 * person.line_width + 2, person.color)
+        for person in people
+    ]
+    height, width = canvas.shape[:2]
+    boxes = [
+        np.concatenate([lines.min((0, 1)) - margin, lines.max((0, 1)) + margin])
+        for lines, margin, _ in halos
+        if len(lines)
+    ]
+    if not boxes:
+        return
+    limits = np.array([width, height, width, height])
+    left, top, _, _ = np.floor(np.min(boxes, axis=0)).clip(0, limits).astype(int)
+    _, _, right, bottom = np.ceil(np.max(boxes, axis=0)).clip(0, limits).astype(int)
+    if left >= right or top >= bottom:
+        return
+    part = canvas[top:bottom, left:right]
+    blended = part.copy()
+    for lines, line_width, color in halos:
+        _draw_lines(blended, lines - np.float32([left, top]), color, line_width)
+    cv2.addWeighted(blended, HALO_OPACITY, part, 1 - HALO_OPACITY, 0, dst=part)
 
 
 def _draw_person(canvas: Image, person: _DrawnPerson) -> None:

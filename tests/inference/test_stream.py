@@ -20,7 +20,9 @@ from higherhrnet.config.model import InputConfig
 from higherhrnet.engines.base import Engine, EngineOptions
 from higherhrnet.engines.load import load_engine
 from higherhrnet.errors import InputError
-from higherhrnet.inference.stream import FailedSource, FrameResult, predict_stream
+from higherhrnet.inference import stream
+from higherhrnet.inference.frames import FailedSource, FrameResult
+from higherhrnet.inference.stream import predict_stream
 from higherhrnet.io.sources import Source
 from tests.conftest import ModelFiles
 
@@ -240,9 +242,47 @@ def test_the_number_of_images_in_memory_does_not_grow(batch_size: int, streams: 
     predictor = Predictor(
         SlowEngine(streams=streams), Header(input=InputConfig(64)), batch_size=batch_size
     )
-    stream = predict_stream(predictor, numbered_sources(10**9), source_name, read=read)
-    for _ in islice(stream, 300):
+    results = predict_stream(predictor, numbered_sources(10**9), source_name, read=read)
+    for _ in islice(results, 300):
         gc.collect(0)
         alive.append(sum(image() is not None for image in images))
     assert max(alive[150:]) <= max(alive[:150]) + 5
     assert max(alive) < 100
+
+
+def test_few_large_images_are_in_memory_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With two cores, 96 MB of images may be in memory: two of 4000×3000 pixels."""
+    monkeypatch.setattr(stream, "usable_cores", lambda: 2)
+    images: list[weakref.ref[Image]] = []
+    alive = []
+
+    def read(_: Source) -> Image:
+        image = np.zeros((3000, 4000, 3), np.uint8)
+        images.append(weakref.ref(image))
+        return image
+
+    def count_images(result: FrameResult) -> tuple[int, ...]:
+        alive.append(sum(image() is not None for image in images))
+        return result.frame.image.shape
+
+    predictor = Predictor(RecordingEngine(), Header(input=InputConfig(64)))
+    results = list(predict_stream(predictor, numbered_sources(12), count_images, read=read))
+    assert results == [(3000, 4000, 3)] * 12
+    assert max(alive) <= 3
+
+
+def test_images_that_are_not_kept_are_freed_before_the_network_runs() -> None:
+    images: list[weakref.ref[Image]] = []
+
+    def read(source: Source) -> Image:
+        image = random_image(source)
+        images.append(weakref.ref(image))
+        return image
+
+    def finish(result: FrameResult) -> tuple[tuple[int, ...], bool]:
+        return result.frame.image.shape, images[0]() is None
+
+    predictor = Predictor(RecordingEngine(), Header(input=InputConfig(64)))
+    sources = numbered_sources(1)
+    (result,) = predict_stream(predictor, sources, finish, read=read, keep_images=False)
+    assert result == ((64, 64, 3), True)

@@ -360,6 +360,13 @@ def test_images_are_written_in_the_format_of_the_suffix(tmp_path: Path) -> None:
     assert Pillow.open(tmp_path / "a.webp").format == "WEBP"
 
 
+def test_an_image_that_may_be_overwritten_is_encoded_as_others() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (150, 90, 3), np.uint8)
+    data = encode_image(image, ".png")
+    np.testing.assert_array_equal(read_image(data), image)
+    assert encode_image(image.copy(), ".png", overwrite=True) == data
+
+
 @pytest.mark.parametrize("name", ["a.foo", "a"])
 def test_unknown_formats_are_not_written(name: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"20000×1 pixels cannot be written as \.webp"):

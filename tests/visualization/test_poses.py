@@ -20,6 +20,7 @@ from higherhrnet.visualization.poses import (
     RIGHT_COLOR,
     Color,
     draw,
+    draw_onto,
 )
 from tests.visualization.cases import (
     CHAIN,
@@ -254,3 +255,15 @@ def test_keypoints_of_a_face_that_are_six_pixels_apart_can_be_distinguished() ->
     at_keypoints, between = drawn[60, 200:297:6], drawn[60, 203:297:6]
     assert np.abs(at_keypoints - PERSON_COLORS[0]).max() < 40
     assert np.abs(between - PERSON_COLORS[0]).max(1).min() > 100
+
+
+def test_drawing_onto_an_image_changes_it_unless_it_is_read_only() -> None:
+    poses = make_poses([STANDING, shift(STANDING, 300, 200)])
+    image = noise_image(480, 640)
+    read_only = image.copy()
+    read_only.flags.writeable = False
+    expected = draw(image, poses)
+    np.testing.assert_array_equal(draw_onto(read_only, poses), expected)
+    assert draw_onto(image, poses) is image
+    np.testing.assert_array_equal(image, expected)
+    assert not np.array_equal(read_only, expected)

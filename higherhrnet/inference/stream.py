@@ -131,7 +131,7 @@ class _Pipeline(Generic[T]):
         self._pool.shutdown(cancel_futures=True)
 
     def _has_room(self) -> bool:
-        """Returns whether another frame can be read; it is expected to be as large as the last one."""
+        """Returns whether a frame as large as the last one can be read."""
         known = [frame.num_bytes for frame in self._frames if frame.num_bytes is not None]
         reading = len(self._frames) - len(known)
         expected_bytes = sum(known) + (reading + 1) * self._last_bytes

@@ -74,8 +74,8 @@ def download_model(model: PublishedModel) -> Path:
 def locked(path: Path, model: PublishedModel) -> Iterator[None]:
     """Holds a lock file, after waiting for the process that holds it.
 
-    While it waits, the file is reported on standard error, with a progress bar of the other process's
-    download if standard error is a terminal.
+    While it waits, the file is reported on standard error, with a progress bar of the other
+    process's download if standard error is a terminal.
 
     Args:
         path: the lock file, in the folder of the model's file.
@@ -92,7 +92,7 @@ def locked(path: Path, model: PublishedModel) -> Iterator[None]:
         )
         with _progress_bar(model, model.size) as bar:
             while not lock.is_locked:
-                if part.exists():
+                with suppress(FileNotFoundError):  # not started, or complete
                     bar.update(part.stat().st_size - bar.n)
                 with suppress(Timeout):
                     lock.acquire(timeout=WAIT)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _MOVENET_HEAD = ("stem.laterals.", "stem.merges.", "stem.head.")
 """The layers after the blocks of MoveNet's backbone, if it is the stem. In int8, they cost the
-bundled model a quarter of its AP, and in float no time that can be measured."""
+bundled model a sixth of its AP, and in float no time that can be measured."""
 _HEADS: dict[HeadName, tuple[str, ...]] = {
     "tags": ("final_layers.", *_MOVENET_HEAD),
     "tags-and-offsets": ("final_layers.", "center_head.", *_MOVENET_HEAD),

@@ -185,9 +185,7 @@ def _part(folder: Path, model: PublishedModel) -> Path:
 
 def _progress_bar(model: PublishedModel, total: int | None, done: int = 0) -> tqdm[NoReturn]:
     """Returns a progress bar in bytes, which is shown if standard error is a terminal."""
-    return tqdm(
-        desc=model.name, initial=done, total=total, unit="B", unit_scale=True, disable=None
-    )
+    return tqdm(desc=model.name, initial=done, total=total, unit="B", unit_scale=True, disable=None)
 
 
 def _continue_download(model: PublishedModel, part: Path) -> None:

@@ -166,5 +166,5 @@ def test_people_with_ties_equal_those_of_the_reference_implementation(
     )
     found = people[..., 2] > 0
     transform = resize_for_network(HEIGHT, WIDTH, HEIGHT, 1, 1)
-    positions = transform.to_image(people[..., :2], WIDTH, HEIGHT) * found[..., None]
+    positions = transform.to_image(people[..., :2], (HEIGHT, WIDTH)) * found[..., None]
     assert_same(poses, Poses(positions.astype(np.float32), people[..., 2], scores, header.skeleton))

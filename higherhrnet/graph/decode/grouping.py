@@ -9,8 +9,8 @@ import numpy as np
 from higherhrnet.config.inference import DecodeConfig
 from higherhrnet.graph.decode.assignment import assign
 from higherhrnet.graph.decode.peaks import NO_PEAK, Peaks
-from higherhrnet.graph.decode.program import Program
-from higherhrnet.graph.decode.tensor import LARGEST, Tensor
+from higherhrnet.graph.decode.program import LARGEST, Program
+from higherhrnet.graph.decode.tensor import Tensor
 
 _NEW = np.int64(-1)
 

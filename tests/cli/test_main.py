@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import pytest
 
+from higherhrnet.__main__ import run as run_command_line
 from higherhrnet.cli.main import main
 from higherhrnet.hardware import usable_cores
 from higherhrnet.synthetic.scenes import draw_scene, write_scenes
@@ -275,6 +276,21 @@ def test_closed_output_is_discarded(arguments: list[str], monkeypatch: pytest.Mo
     with pytest.raises(SystemExit) as exit:
         main(arguments)
     assert exit.value.code == 0
+
+
+def test_an_interruption_while_modules_are_imported_prints_no_traceback(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Interruption:
+        def find_spec(self, name: str, *_: object) -> None:
+            if name == "higherhrnet.cli.main":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "higherhrnet.cli.main")
+    monkeypatch.setattr(sys, "meta_path", [Interruption(), *sys.meta_path])
+    with pytest.raises(SystemExit) as exit:
+        run_command_line()
+    assert exit.value.code == 130
 
 
 def test_closed_standard_input_lists_no_file(

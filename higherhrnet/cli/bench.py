@@ -20,7 +20,8 @@ def bench(
     """Measure latency, throughput and memory of each engine on this machine.
 
     Every engine is compared with the reference implementation, and all decode with its published
-    settings, at one scale.
+    settings, at one scale. Models that the reference implementation cannot decode, such as the
+    bundled one, are measured without the comparison, and the output gives the reason.
 
     Args:
         settings: What is measured.

@@ -93,6 +93,11 @@ def _add_decoding(network: Path, out: Path, settings: SettingsOptions) -> None:
     model, header = read_network(network)
     header = replace(header, inference=settings.apply(header.inference))
     export_people(model, header, out)
+    if header.model.head == "tags":
+        print(
+            "Run this file with ONNX Runtime: OpenVINO computes float64 in float32 on CPUs and may "
+            "select other assignments of keypoints to people with the same cost"
+        )
 
 
 def _export_float(path: Path, out: Path, half: bool = False) -> None:

@@ -71,9 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: the command line without the program's name (default: that of the process).
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    if arguments in (["--version"], ["-V"]):
-        print(f"higherhrnet {__version__}")
-        sys.exit(0)
+    _replace_closed_streams()
     os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")  # errors are reported in one line
     signal.signal(signal.SIGTERM, _interrupt)
     for output in (sys.stdout, sys.stderr):
@@ -83,6 +81,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # The other commands would only be imported for the list of commands.
     names = arguments[:1] if arguments[:1] and arguments[0] in COMMANDS else COMMANDS
     try:
+        if arguments in (["--version"], ["-V"]):
+            print(f"higherhrnet {__version__}", flush=True)
+            sys.exit(0)
         with notices_counted():
             code = tyro.extras.subcommand_cli_from_dict(
                 {name: _load_command(name) for name in names},
@@ -106,6 +107,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print("higherhrnet: the output cannot be written: the disk is full", file=sys.stderr)
         sys.exit(1)
     sys.exit(code)
+
+
+def _replace_closed_streams() -> None:
+    """Connects standard streams that are closed to the null device.
+
+    Otherwise their file descriptors would be given to the next files that are opened.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
 
 
 def _interrupt(*_: object) -> None:

@@ -59,7 +59,7 @@ class SettingsOptions:
         min_score = config.decode.min_score if self.min_score is None else self.min_score
         return replace(
             config,
-            size=self.size or config.size,
+            size=config.size if self.size is None else self.size,
             flip=(config.flip or self.flip) and not (self.no_flip or self.fast),
             scales=(1.0,) if self.fast else self.scales or config.scales,
             decode=replace(config.decode, min_score=min_score),

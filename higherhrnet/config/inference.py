@@ -127,8 +127,8 @@ class InferenceConfig:
             f"size must be a multiple of 32, not {self.size}",
         )
         require(
-            len(self.scales) > 0 and min(self.scales) > 0,
-            f"scales must be above 0, not {self.scales}",
+            len(self.scales) > 0 and all(isfinite(scale) and scale > 0 for scale in self.scales),
+            f"scales must be above 0 and finite, not {self.scales}",
         )
         require(
             len(self.scales) == 1 or 1 in self.scales,

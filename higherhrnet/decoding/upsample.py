@@ -81,6 +81,15 @@ def cell_weights(factors: tuple[int, ...]) -> FloatArray:
     return weights[2 * per_cell : 3 * per_cell, 1:4].astype(np.float32)
 
 
+def repeated_pixels(factors: tuple[int, ...]) -> int:
+    """Returns the number of outermost pixels in a row that repeat the border cell, at least 1.
+
+    Beyond the border, the cells are repeated. Pixels outside the center of a border cell therefore
+    are equal. Rounding would make them different, and the order of equal peaks would depend on it.
+    """
+    return int((cell_weights(factors)[:, 2] == 0).sum())
+
+
 @lru_cache
 def _row_operator(factors: tuple[int, ...], margin: int) -> FloatArray:
     """Returns the matrix that computes the pixels of one row of cells from three rows of cells.
@@ -149,7 +158,7 @@ class Upsampled:
         self.factor = math.prod(self.factors)
         self.count, _, h, w = maps.shape
         self.height, self.width = h * self.factor, w * self.factor
-        self._step = BLOCK // self.factor
+        self._step, self._repeated = BLOCK // self.factor, repeated_pixels(self.factors)
         self.rows, self.columns = -(-h // self._step), -(-w // self._step)
         self._maps = np.ascontiguousarray(maps)
 
@@ -164,6 +173,8 @@ class Upsampled:
         Returns:
             (M, C) values.
         """
+        if self._repeated > 1:
+            y, x = self._nearest(y, self.height), self._nearest(x, self.width)
         weights = cell_weights(self.factors).T
         (row, row_phase), (column, column_phase) = divmod(y, self.factor), divmod(x, self.factor)
         cells = self._cells(k, row - 1, column - 1, 3)
@@ -215,6 +226,8 @@ class Upsampled:
         excess = cell_margin * self.factor - margin
         inner = slice(excess, pixels.shape[1] - excess)
         pixels = pixels[:, inner, inner]
+        if self._repeated > 1:
+            self._repeat_border(pixels, row, column, margin)
         if outside is not None:
             self._set_outside(pixels, row, column, margin, outside)
         return pixels
@@ -233,6 +246,22 @@ class Upsampled:
             np.matmul(operator, rows[..., some], out=pixels[..., some])
         length = (side - 2) * self.factor
         return pixels.reshape(channels, length, length, count)
+
+    def _nearest(self, pixel: IndexArray, size: int) -> IndexArray:
+        """The nearest pixel of the innermost that repeat a border cell, or the pixel itself."""
+        return pixel.clip(self._repeated - 1, size - self._repeated)
+
+    def _repeat_border(
+        self, pixels: FloatArray, row: IndexArray, column: IndexArray, margin: int
+    ) -> None:
+        """Sets pixels that repeat a border cell to the value of one of them, without rounding."""
+        for axis, block, size in ((1, row, self.height), (2, column, self.width)):
+            corner = block * BLOCK - margin
+            pixel = corner + np.arange(pixels.shape[axis])[:, None]
+            nearest = self._nearest(pixel, size)
+            edge = np.flatnonzero((nearest != pixel).any(0))
+            index = np.expand_dims((nearest - corner)[:, edge], (0, 3 - axis))
+            pixels[..., edge] = np.take_along_axis(pixels[..., edge], index, axis)
 
     def _set_outside(
         self, pixels: FloatArray, row: IndexArray, column: IndexArray, margin: int, value: float

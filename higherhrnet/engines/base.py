@@ -25,6 +25,8 @@ EngineName = Literal["auto", "onnxruntime", "openvino", "torch"]
 Precision = Literal["f32", "bf16", "f16"]
 """The arithmetic of the network: 32-bit floats, or 16-bit floats with 8 or 5 bits of exponent."""
 
+MAX_THREADS = 1024
+"""Largest number of threads and of streams; engines would create as many as they are asked for."""
 MAX_STREAMS = 4
 """Number of streams where many images are processed. More streams would need more memory and have
 fewer threads each."""
@@ -71,6 +73,10 @@ class EngineOptions:
         for name in ("threads", "streams"):
             value = getattr(self, name)
             require(value is None or value >= 1, f"{name} must be at least 1, not {value}")
+            require(
+                value is None or value <= MAX_THREADS,
+                f"{name} must be at most {MAX_THREADS}, not {value}",
+            )
 
 
 class Engine(Protocol):

@@ -4,9 +4,9 @@ The maps stay on the device. What comes back are the highest peaks of each heatm
 single heatmap values for the adjustment, and the pixels that refinement finds: a few kilobytes for
 each image. Grouping runs on the CPU.
 
-Maps are enlarged and searched as in the reference implementation. Equal peaks are in the order of
-`torch.topk` on the device, as in the reference implementation on the same device. On a GPU, PyTorch
-does not specify this order, which may differ from that of a CPU.
+Maps are enlarged and searched as in the reference implementation. PyTorch does not specify the
+order of equal peaks on a GPU. As in all decoders, it is that of the reference implementation on a
+CPU: for keypoints with equal peaks, the peaks of the entire heatmap are copied and sorted there.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from higherhrnet.decoding.decode import DecodedPeople, decode_pixels
 from higherhrnet.decoding.drawable import DrawableMaps
 from higherhrnet.decoding.peaks import Peaks
 from higherhrnet.decoding.tag_decoder import BaseTagDecoder
+from higherhrnet.decoding.top_k import top_k_indices
 from higherhrnet.errors import require
 
 _VALUES_PER_BATCH = 2**25
@@ -100,14 +101,30 @@ class TensorPixels:
         """Finds the highest peaks of each heatmap; see `Pixels`."""
         heatmaps, window = self._heatmaps, config.peak_window
         highest = max_pool2d(heatmaps[None], window, stride=1, padding=window // 2)[0]
-        count = min(config.max_people, self.height * self.width)
-        scores, pixels = (heatmaps * (highest == heatmaps)).flatten(1).topk(count)
-        tags = self._tags.flatten(2).expand(len(heatmaps), -1, -1)
-        tags = tags.gather(2, pixels[:, None].expand(-1, tags.shape[1], -1))
-        found, values = _to_host(pixels, torch.cat([scores[:, None], tags], 1).transpose(1, 2))
+        peaks = (heatmaps * (highest == heatmaps)).flatten(1)
+        count = min(config.max_people, peaks.shape[1])
+        pixels = peaks.topk(min(count + 1, peaks.shape[1])).indices
+        found, values = self._read(peaks, slice(None), pixels)
+        scores = values[:, :, 0]
+        equal = (scores[:, 1:] == scores[:, :-1]) & (scores[:, :-1] > config.min_peak)
+        found, values = found[:, :count], values[:, :count]
+        if len(tied := np.flatnonzero(equal.any(1))):
+            keypoints = torch.from_numpy(tied).to(peaks.device)
+            order = [top_k_indices(row, count) for row in peaks[keypoints].cpu().numpy()]
+            pixels = torch.from_numpy(np.stack(order)).to(peaks.device)
+            found[tied], values[tied] = self._read(peaks, keypoints, pixels)
         k, rank = np.nonzero(values[:, :, 0] > config.min_peak)
         y, x = divmod(found[k, rank], self.width)
         return Peaks(k, x, y, values[k, rank, 0]), values[k, rank, 1:]
+
+    def _read(
+        self, peaks: Tensor, keypoints: Tensor | slice, pixels: Tensor
+    ) -> tuple[IndexArray, FloatArray]:
+        """Copies (N, M) pixels of N keypoints, and (N, M, 1 + T) their peak values and tags."""
+        tags = self._tags.flatten(2).expand(len(peaks), -1, -1)[keypoints]
+        tags = tags.gather(2, pixels[:, None].expand(-1, tags.shape[1], -1))
+        scores = peaks[keypoints].gather(1, pixels)
+        return _to_host(pixels, torch.cat([scores[:, None], tags], 1).transpose(1, 2))
 
     def find_missing(
         self, person_tags: FloatArray, k: IndexArray
@@ -203,7 +220,15 @@ def _enlarge(maps: Tensor, size: tuple[int, int], align_corners: bool) -> Tensor
     """Resizes (N, C, h, w) maps bilinearly; maps that have the size are returned as they are."""
     if _size(maps) == size:
         return maps
-    return interpolate(maps, size, mode="bilinear", align_corners=align_corners)
+    enlarged = interpolate(maps, size, mode="bilinear", align_corners=align_corners)
+    if not align_corners:
+        # Pixels beyond the centers of the last cells are equal, but PyTorch may round differently.
+        for axis, cells in zip((2, 3), _size(maps), strict=True):
+            pixels = enlarged.shape[axis]
+            if (repeated := int(pixels / cells / 2 + 0.5)) > 1:
+                last = enlarged.narrow(axis, pixels - 1, 1)
+                enlarged.narrow(axis, pixels - repeated, repeated - 1).copy_(last)
+    return enlarged
 
 
 def _to_host(pixels: Tensor, values: Tensor) -> tuple[IndexArray, FloatArray]:

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
 
-from higherhrnet.errors import InputError
+from higherhrnet.errors import InputError, require
 
 
 @contextmanager
@@ -24,6 +24,10 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.stem}.{token_hex(4)}.part{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        require(
+            path.is_file() or path.is_dir() or not path.exists(),
+            f"{path}: is a device or a pipe, which would be replaced; name a file",
+        )
         yield temporary
         temporary.replace(path)
     except OSError as error:

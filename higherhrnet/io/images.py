@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from higherhrnet.arrays import Image
-from higherhrnet.errors import InputError
+from higherhrnet.errors import InputError, require
 from higherhrnet.io.atomic import atomic_path
 from higherhrnet.io.image_formats.deep_images import PixelError, to_8_bits
 from higherhrnet.io.image_formats.heif import decode_heif, heif_kind
@@ -39,6 +40,8 @@ MAX_PIXELS = 178_956_970
 """The default maximum number of pixels of an image: 0.5 GB of RGB, as Pillow's limit."""
 MIN_SIDE = 16
 """The minimum side length of an image in pixels."""
+MAX_BYTES = 2**31
+"""Size of an image file in bytes above which it is not read."""
 MAX_ASPECT = 20
 """The maximum ratio of the longer to the shorter side of an image."""
 
@@ -176,10 +179,7 @@ def _read_bytes(source: ImageSource) -> tuple[str, bytes]:
         name, data = "the image", source
     elif isinstance(source, str | os.PathLike):
         name = str(source)
-        try:
-            data = Path(source).read_bytes()
-        except (OSError, ValueError) as error:
-            raise unreadable_error(Path(source), error) from error
+        data = _read_file(Path(source))
     elif hasattr(source, "read"):
         name = str(getattr(source, "name", "the file"))
         try:
@@ -196,6 +196,20 @@ def _read_bytes(source: ImageSource) -> tuple[str, bytes]:
     if not data:
         raise InputError(f"{name}: the file is empty")
     return name, data
+
+
+def _read_file(path: Path) -> bytes:
+    """Returns the bytes of an image file, but not of a device, which may be endless."""
+    try:
+        with path.open("rb") as file:
+            info = os.fstat(file.fileno())
+            is_device, is_large = stat.S_ISCHR(info.st_mode), info.st_size > MAX_BYTES
+            data = b"" if is_device or is_large else file.read()
+    except (OSError, ValueError) as error:
+        raise unreadable_error(path, error) from error
+    require(not is_device, f"{path}: is a device, not a file; a camera is named by its number")
+    require(not is_large, f"{path}: is larger than 2 GiB, the limit for image files")
+    return data
 
 
 def _decode_file(name: str, data: bytes, respect_exif: bool, max_pixels: int) -> Image:

@@ -13,7 +13,7 @@ from mimetypes import guess_type
 from pathlib import Path, PurePosixPath
 from typing import NoReturn, TextIO
 
-from higherhrnet.errors import InputError
+from higherhrnet.errors import InputError, require
 from higherhrnet.io.images import IMAGE_EXTENSIONS, unreadable_error
 from higherhrnet.io.kinds import VIDEO_EXTENSIONS, known_kind
 from higherhrnet.io.remote import Url, parse_url
@@ -56,12 +56,19 @@ def _key_and_path(source: Source) -> tuple[str | int, str]:
         return source.origin, ""
     if isinstance(source.origin, Url):
         return source.origin.address, f"/{source.origin.file_name}"
-    path = os.path.abspath(source.origin)  # noqa: PTH100 (drops `..`)
+    try:
+        path = os.path.abspath(source.origin)  # noqa: PTH100 (drops `..`)
+    except OSError as error:
+        raise InputError(
+            f"{source.origin}: cannot be found, since the current folder has been deleted; change "
+            "to another folder"
+        ) from error
     return path, os.fsencode(path).decode("utf-8", "replace")
 
 
 def _expand(argument: str, stdin: TextIO) -> Iterable[Source]:
     """Lists the sources that one command-line argument names."""
+    require(argument != "", "an empty name is no file or folder; . is the current folder")
     if argument == "-":
         return _sources_in_list(stdin)
     path = Path(argument)
@@ -132,7 +139,7 @@ def _describe(skipped: Counter[str]) -> str:
 def _is_image_or_video(path: Path) -> bool:
     """Returns whether a file has an extension of images or videos, or content of one."""
     if path.suffix.lower() in IMAGE_EXTENSIONS + VIDEO_EXTENSIONS:
-        return True
+        return not path.is_fifo()  # to read a pipe would last until another process writes to it
     is_sound = (guess_type(path.name)[0] or "").startswith("audio/")
     return not is_sound and known_kind(path) is not None
 

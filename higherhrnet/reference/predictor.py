@@ -55,9 +55,13 @@ class ReferencePredictor(Predictor):
         """
         torch.set_num_threads(threads)
         model, header = checkpoint.load(path)
+        require(
+            header.model.head == "tags",
+            f"the reference implementation has no decoding for the head {header.model.head} of "
+            f"{path.name}, so the engines are measured without a comparison",
+        )
         if (
             not isinstance(model, HigherHRNet)
-            or header.model.has_offsets
             or len(model.config.deconv_kernels) != 1
             or not model.config.tag_per_keypoint
         ):

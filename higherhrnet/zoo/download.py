@@ -7,14 +7,15 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
+from typing import NoReturn
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from higherhrnet.errors import InputError, require
@@ -29,6 +30,8 @@ TIMEOUT = 30
 """Seconds without data after which a connection is considered interrupted."""
 BLOCK_SIZE = 2**18
 """Bytes that are read and written at a time."""
+WAIT = 0.5
+"""Seconds between two looks at a file that another process downloads."""
 TORCH_SIGNATURES = (b"PK\x03\x04", b"\x80\x02")
 """The first bytes of files of `torch.save`: a zip file, or a pickle from before version 1.6."""
 
@@ -60,11 +63,43 @@ def download_model(model: PublishedModel) -> Path:
         if _is_valid(target, model):
             return target
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / f"{model.name}.lock"):
+        with locked(folder / f"{model.name}.lock", model):
             if not _is_valid(target, model):
                 _require_online(model, target)
                 _download(model, target)
     return target
+
+
+@contextmanager
+def locked(path: Path, model: PublishedModel) -> Iterator[None]:
+    """Holds a lock file, after waiting for the process that holds it.
+
+    While it waits, the file is reported on standard error, with a progress bar of the other
+    process's download if standard error is a terminal.
+
+    Args:
+        path: the lock file, in the folder of the model's file.
+        model: the model that the other process downloads or converts.
+    """
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        part = _part(path.parent, model)
+        print(
+            f"Waiting for another process, which downloads or converts {model.name} ({part})",
+            file=sys.stderr,
+        )
+        with _progress_bar(model, model.size) as bar:
+            while not lock.is_locked:
+                with suppress(FileNotFoundError):  # not started, or complete
+                    bar.update(part.stat().st_size - bar.n)
+                with suppress(Timeout):
+                    lock.acquire(timeout=WAIT)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager
@@ -121,7 +156,7 @@ def _mismatch(path: Path, model: PublishedModel) -> str | None:
 
 def _download(model: PublishedModel, target: Path) -> None:
     print(f"Downloading {describe(model)}", file=sys.stderr)
-    part = target.with_name(f"{model.name}.part")
+    part = _part(target.parent, model)
     for attempt in range(1, ATTEMPTS + 1):
         try:
             _continue_download(model, part)
@@ -143,6 +178,16 @@ def _download(model: PublishedModel, target: Path) -> None:
     part.replace(target)
 
 
+def _part(folder: Path, model: PublishedModel) -> Path:
+    """Returns the path of a file that is not yet complete."""
+    return folder / f"{model.name}.part"
+
+
+def _progress_bar(model: PublishedModel, total: int | None, done: int = 0) -> tqdm[NoReturn]:
+    """Returns a progress bar in bytes, which is shown if standard error is a terminal."""
+    return tqdm(desc=model.name, initial=done, total=total, unit="B", unit_scale=True, disable=None)
+
+
 def _continue_download(model: PublishedModel, part: Path) -> None:
     """Appends the missing bytes to `part`, or replaces it if the server cannot resume."""
     offset = part.stat().st_size if part.exists() else 0
@@ -153,14 +198,7 @@ def _continue_download(model: PublishedModel, part: Path) -> None:
         total = model.size if remaining is None else offset + int(remaining)
         with (
             part.open("ab" if offset else "wb") as file,
-            tqdm(
-                desc=model.name,
-                initial=offset,
-                total=total,
-                unit="B",
-                unit_scale=True,
-                disable=None,
-            ) as bar,
+            _progress_bar(model, total, offset) as bar,
         ):
             while block := _read_block(response):
                 bar.update(file.write(block))

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from filelock import FileLock
-
 from higherhrnet.errors import InputError, require
 from higherhrnet.io.cache import cache_folder, writing_to_cache
-from higherhrnet.zoo.download import address, download_model, storing
+from higherhrnet.zoo.download import address, download_model, locked, storing
 from higherhrnet.zoo.published_model import PublishedModel
 
 
@@ -38,7 +36,7 @@ def fetch_model(model: PublishedModel) -> Path:
         if target.is_file():
             return target
         target.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(target.with_suffix(".converting.lock")):
+        with locked(target.with_suffix(".converting.lock"), model):
             if not target.is_file():
                 _convert(model, download_model(model), target)
     return target

@@ -18,16 +18,19 @@ LATENCY_NOTE = (
     "latency: seconds without and with the flipped view, with random weights, for an image of "
     "640×480 pixels, in ONNX Runtime in float32 on two CPU cores (half the processor time of one)"
 )
-_LATENCIES = {  # those of networks that predict offsets are not measured
-    (32, 14, 512): "0.63 / 1.24 s",
-    (32, 17, 512): "0.64 / 1.28 s",
-    (32, 17, 640): "0.99 / 2.01 s",
-    (32, 133, 512): "0.68 / 1.35 s",
-    (48, 17, 512): "1.26 / 2.48 s",
-    (48, 17, 640): "1.99 / 3.95 s",
-    (48, 133, 512): "1.36 / 2.80 s",
+_LATENCIES = {  # that of ("offsets", 48, 14, 640) is not measured
+    ("tags", 32, 14, 512): "0.63 / 1.24 s",
+    ("tags", 32, 17, 512): "0.64 / 1.28 s",
+    ("tags", 32, 17, 640): "0.99 / 2.01 s",
+    ("tags", 32, 133, 512): "0.68 / 1.35 s",
+    ("tags", 48, 17, 512): "1.26 / 2.48 s",
+    ("tags", 48, 17, 640): "1.99 / 3.95 s",
+    ("tags", 48, 133, 512): "1.36 / 2.80 s",
+    ("offsets", 32, 14, 512): "0.78 / 1.51 s",
+    ("offsets", 32, 17, 512): "0.80 / 1.58 s",
+    ("offsets", 48, 17, 640): "2.20 / 4.39 s",
 }
-"""The latency by width, number of keypoints and input size, from `bench.scripts.zoo`."""
+"""The latency by head, width, number of keypoints and input size, from `bench.scripts.zoo`."""
 
 
 def format_models(models: Sequence[PublishedModel]) -> str:
@@ -59,8 +62,8 @@ def _row(model: PublishedModel) -> list[str]:
         input_size = f"{model.input_size} px"
         parameters = f"{graph.num_parameters / 1e6:.1f} M"
         multiply_adds = f"{graph.multiply_adds(model.input_size, model.input_size) / 1e9:.1f} G"
-        if config.head == "tags":
-            latency = _LATENCIES[config.width, config.num_keypoints, model.input_size]
+        key = config.head, config.width, config.num_keypoints, model.input_size
+        latency = _LATENCIES.get(key, "–")
         if not model.size:  # of 4 bytes per parameter
             file = f"≈ {4 * graph.num_parameters / 1e6:.0f} MB"
     return [

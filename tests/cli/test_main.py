@@ -8,12 +8,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from higherhrnet.__main__ import run as run_command_line
 from higherhrnet.cli.main import main
 from higherhrnet.hardware import usable_cores
 from higherhrnet.synthetic.scenes import draw_scene, write_scenes
@@ -264,6 +266,56 @@ def test_a_list_on_standard_input_is_utf_8_whatever_the_code_page(
     assert result.returncode == 0, result.stderr
     (entry,) = read_jsonl(tmp_path / "out" / "predictions.jsonl")
     assert entry["file_name"] == "grün.png"
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["models", "--help"]])
+def test_closed_output_is_discarded(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python has no `sys.stdout` if the program was started with closed output, by `>&-`."""
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    with pytest.raises(SystemExit) as exit:
+        main(arguments)
+    assert exit.value.code == 0
+
+
+def test_an_interruption_while_modules_are_imported_prints_no_traceback(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Interruption:
+        def find_spec(self, name: str, *_: object) -> None:
+            if name == "higherhrnet.cli.main":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "higherhrnet.cli.main")
+    monkeypatch.setattr(sys, "meta_path", [Interruption(), *sys.meta_path])
+    with pytest.raises(SystemExit) as exit:
+        run_command_line()
+    assert exit.value.code == 130
+
+
+def test_closed_standard_input_lists_no_file(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(SystemExit) as exit:
+        main(["predict", "-"])
+    assert exit.value.code == 1
+    assert re.fullmatch(r"higherhrnet: standard input lists no file.*\n", capsys.readouterr().err)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
+def test_a_full_disk_is_reported_by_version(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        with pytest.raises(SystemExit) as exit:
+            main(["--version"])
+        monkeypatch.undo()
+        with suppress(OSError):
+            full.close()
+    assert exit.value.code == 1
+    assert capsys.readouterr().err.endswith("the disk is full\n")
 
 
 def test_a_closed_pipe_ends_the_command_without_an_error() -> None:

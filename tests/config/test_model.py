@@ -64,6 +64,7 @@ HEADERS = {
         (InferenceConfig, {"size": 100}, "size must be a multiple of 32, not 100"),
         (InferenceConfig, {"scales": ()}, "scales must be above 0"),
         (InferenceConfig, {"scales": (1.0, 0.0)}, "scales must be above 0"),
+        (InferenceConfig, {"scales": (1.0, float("inf"))}, "scales must be above 0 and finite"),
         (InferenceConfig, {"scales": (0.5, 2.0)}, "scales must include 1"),
         (Header, {"skeleton": CROWDPOSE}, "has 17 keypoints, the skeleton crowdpose has 14"),
         (

@@ -221,6 +221,7 @@ def test_a_safetensors_file_is_exported_once(small_model: ModelFiles, cache: Pat
         ({"engine": "tensorflow"}, "unknown engine 'tensorflow'; use one of auto, onnxruntime"),
         ({"precision": "f8"}, "unknown precision 'f8'; use one of f32"),
         ({"threads": 0}, "threads must be at least 1, not 0"),
+        ({"threads": 10**8}, "threads must be at most 1024, not 100000000"),
         ({"streams": 0}, "streams must be at least 1, not 0"),
         ({"engine": "onnxruntime", "precision": "f16"}, "computes in f32, not f16"),
         ({"engine": "onnxruntime", "compile": True}, "--compile needs --engine torch; the engine"),

@@ -346,6 +346,20 @@ def test_a_file_without_permission_is_rejected(tmp_path: Path) -> None:
     assert "Permission denied" in error_message(path)
 
 
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="the system has no /dev/zero")
+def test_an_endless_device_is_not_read() -> None:
+    with pytest.raises(InputError, match=r"^/dev/zero: is a device, not a file"):
+        read_image("/dev/zero")
+
+
+def test_a_file_above_the_limit_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "a.jpg").open("wb") as file:
+        file.write(b"\xff\xd8\xff")
+        file.truncate(2**31 + 1)  # sparse: it occupies no space on the disk
+    with pytest.raises(InputError, match=r"a\.jpg: is larger than 2 GiB"):
+        read_image(tmp_path / "a.jpg")
+
+
 def test_max_pixels_limits_the_size_of_files() -> None:
     data = encode_image(np.zeros((40, 50, 3), np.uint8), ".png")
     assert read_image(BytesIO(data), max_pixels=2000).shape == (40, 50, 3)

@@ -46,6 +46,34 @@ def test_a_folder_reports_in_one_line_what_it_skips(
     assert {"1 .json", "1 .ts", "1 without extension"} <= {*re.split(r"[(,)] ?", line)}
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes")
+def test_a_named_pipe_in_a_folder_is_skipped_instead_of_waiting_for_a_writer(
+    tmp_path: Path, list_with_report: ListWithReport
+) -> None:
+    Pillow.new("RGB", (32, 32)).save(tmp_path / "1.jpg")
+    os.mkfifo(tmp_path / "2.jpg")
+    names, lines = list_with_report(tmp_path)
+    assert names == ["1.jpg"]
+    (line,) = lines
+    assert line.endswith("skipped 1 file that is neither image nor video (1 .jpg)")
+
+
+def test_an_empty_name_is_refused(list_with_report: ListWithReport) -> None:
+    with pytest.raises(InputError, match="an empty name is no file or folder"):
+        list_with_report("")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows does not delete the current folder")
+def test_a_deleted_current_folder_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, list_with_report: ListWithReport
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(InputError, match=r"^a\.jpg: .* the current folder has been deleted"):
+        list_with_report("a.jpg")
+
+
 def test_many_kinds_of_skipped_files_are_summed_up(
     tmp_path: Path, list_with_report: ListWithReport
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 
 from higherhrnet import InputError, Poses, Predictor
 from higherhrnet.inference.run import PredictSettings, Summary, run_predict
+from higherhrnet.io.atomic import atomic_path
 from higherhrnet.io.images import write_image
 from higherhrnet.io.listing import list_sources
 from higherhrnet.io.predictions import PredictionWriter, source_path
@@ -230,3 +232,15 @@ def test_predictions_without_paths_are_not_resumed(tmp_path: Path) -> None:
 
 def test_a_camera_is_identified_by_its_name() -> None:
     assert source_path(Source("camera0", 0)) == "camera0"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes")
+def test_a_pipe_or_device_is_not_replaced_by_a_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "out.json")
+    with (
+        pytest.raises(InputError, match=r"out\.json: is a device or a pipe"),
+        atomic_path(tmp_path / "out.json") as temporary,
+    ):
+        temporary.write_text("{}")
+    assert (tmp_path / "out.json").is_fifo()
+    assert [path.name for path in tmp_path.iterdir()] == ["out.json"]

@@ -22,6 +22,7 @@ from higherhrnet.poses.skeletons import COCO
 from higherhrnet.reference.predictor import ReferencePredictor
 from higherhrnet.synthetic.maps import synthesize_outputs
 from higherhrnet.synthetic.scenes import draw_scene
+from higherhrnet.zoo.resolve import resolve_model, torch_weights
 from tests.conftest import ModelFiles
 
 IMAGE = draw_scene(3, height=90, width=140).image
@@ -120,6 +121,12 @@ def test_equal_maps_give_the_same_people(
     expected = reference.postprocess(preprocessed, outputs)
     assert_same_people(expected, predictor.postprocess(preprocessed, outputs))
     assert len(expected) >= num_people
+
+
+def test_the_head_that_the_reference_implementation_cannot_decode_is_named() -> None:
+    """The bundled model; `bench` reports the reason and measures the engines alone."""
+    with pytest.raises(InputError, match=r"no decoding for the head tags-and-offsets of default"):
+        ReferencePredictor.from_file(torch_weights(resolve_model("default")), 1)
 
 
 def test_rejects_unsupported_networks(tmp_path: Path) -> None:

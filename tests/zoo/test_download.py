@@ -3,9 +3,12 @@
 import hashlib
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
+from time import monotonic, sleep
 
 import pytest
+from filelock import FileLock
 
 from higherhrnet.errors import InputError
 from higherhrnet.io.cache import cache_folder
@@ -20,6 +23,20 @@ SHA384 = hashlib.sha384(CONTENT).hexdigest()
 @pytest.fixture(autouse=True)
 def _cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HIGHERHRNET_CACHE", str(tmp_path))
+
+
+class Terminal(StringIO):
+    """A terminal that keeps what is written."""
+
+    def isatty(self) -> bool:
+        return True
+
+    def wait_for(self, text: str) -> None:
+        """Waits until a text has been written."""
+        deadline = monotonic() + 30
+        while text not in self.getvalue():
+            assert monotonic() < deadline, self.getvalue()
+            sleep(0.01)
 
 
 def tiny_model(
@@ -234,6 +251,27 @@ def test_concurrent_calls_download_once(server: Server, tmp_path: Path) -> None:
     assert paths == {tmp_path / "tiny.pth"}
     assert (tmp_path / "tiny.pth").read_bytes() == CONTENT
     assert server.ranges == [None]
+
+
+def test_a_process_that_waits_for_another_names_the_file_and_shows_its_progress(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    monkeypatch.setattr("higherhrnet.zoo.download.WAIT", 0.01)
+    part = tmp_path / "tiny.part"
+    model = replace(tiny_model(server, f"sha256:{SHA256}"), size=len(CONTENT))
+    with ThreadPoolExecutor() as pool:
+        with FileLock(tmp_path / "tiny.lock"):  # the other process
+            part.write_bytes(CONTENT[: len(CONTENT) // 2])
+            call = pool.submit(download_model, model)
+            terminal.wait_for(" 50%")
+            part.rename(tmp_path / "tiny.pth")
+            (tmp_path / "tiny.pth").write_bytes(CONTENT)
+        assert call.result() == tmp_path / "tiny.pth"
+    assert terminal.getvalue().count("Waiting for another process") == 1
+    assert f"tiny ({part})" in terminal.getvalue()
+    assert server.ranges == []
 
 
 def test_no_progress_bar_is_shown_without_a_terminal(

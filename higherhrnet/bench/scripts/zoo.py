@@ -24,7 +24,7 @@ from higherhrnet.graph.build import trace
 from higherhrnet.graph.export import export_onnx
 from higherhrnet.io.weights import Weights
 from higherhrnet.poses.skeletons import SKELETONS
-from higherhrnet.zoo.published import PUBLISHED
+from higherhrnet.zoo.published import PUBLISHED, published_model
 
 _LAST_LAYERS = "final_layers.", "head_heatmap.1.", "offset_final_layer."
 """The beginnings of the names of the weights that predict the maps."""
@@ -55,18 +55,21 @@ def measure(predictor: Predictor, image: Image, runs: int) -> tuple[Measurement,
     return Measurement.of(latency), Measurement.of(processor)
 
 
-def main(runs: int = 20, threads: int | None = None) -> None:
+def main(models: tuple[str, ...] = (), runs: int = 20, threads: int | None = None) -> None:
     """Prints the latency for an image of 640×480 pixels in ONNX Runtime, in float32.
 
     Args:
+        models: Names of the models to measure (default: one model for each architecture, skeleton
+            and input size).
         runs: Number of measured runs.
         threads: Number of CPU threads. Processor time with one thread is hardly affected by other
             processes.
     """
     image = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
-    models = {(m.config, m.input_size): m for m in reversed(PUBLISHED) if m.skeleton}
+    distinct = {(m.config, m.input_size): m for m in reversed(PUBLISHED) if m.skeleton}
+    chosen = [published_model(name) for name in models] or list(distinct.values())
     rows = []
-    for model in models.values():
+    for model in chosen:
         header = Header(model.config, SKELETONS[model.skeleton or ""])
         with TemporaryDirectory() as folder:
             path = Path(folder, "model.onnx")

@@ -9,7 +9,7 @@ import numpy as np
 from higherhrnet.config.inference import DecodeConfig
 from higherhrnet.graph.decode.assignment import assign
 from higherhrnet.graph.decode.peaks import NO_PEAK, Peaks
-from higherhrnet.graph.decode.program import Program
+from higherhrnet.graph.decode.program import LARGEST, Program
 from higherhrnet.graph.decode.tensor import Tensor
 
 _NEW = np.int64(-1)
@@ -19,9 +19,6 @@ def group_by_tag(
     program: Program, peaks: Peaks, tags: Tensor, order: Sequence[int], config: DecodeConfig
 ) -> Tensor:
     """Assigns peaks to people, one keypoint after the other, as `grouping.group_by_tag` does.
-
-    A peak that fits nobody always starts a new person, also if an earlier person was started by a
-    peak with exactly the same first tag.
 
     Args:
         program: the program.
@@ -37,9 +34,11 @@ def group_by_tag(
     order_of, capacity = program.constant(np.array(order)), config.max_people
     unused = program.constant(np.full(capacity, _NEW))
     counts = (peaks.score > NO_PEAK).cast(np.int64).sum(1)
+    slots = program.constant(np.arange(capacity))
+    is_later = program.constant(np.triu(np.ones((capacity, capacity), bool), 1))
 
     def group(
-        index: Tensor, people: Tensor, sums: Tensor, sizes: Tensor
+        index: Tensor, people: Tensor, keys: Tensor, sums: Tensor, sizes: Tensor
     ) -> tuple[list[Tensor], list[Tensor]]:
         k = order_of.take(index)
         count = counts.take(k)
@@ -51,25 +50,66 @@ def group_by_tag(
             lambda: _assign_to(program, tag, score, means, config),
             lambda: program.full(_NEW, count),
         )
-        is_new = person < 0
-        number = people + is_new.cast(np.int64).op("CumSum", np.int64(0)) - 1
-        person = program.where(is_new, number, person)
         person = program.concat([person, unused]).part(0, capacity)
-        belongs = person.equals(slots).cast(np.float32)  # (capacity, capacity) people × peaks
-        sums = sums + belongs @ tags.take(k)
-        sizes = sizes + belongs.sum(1).expand_dims(1)
-        people = people + is_new.cast(np.int64).sum(0)
-        return [people, sums, sizes], [person]
+        is_new = (person < 0) & (slots < count)
+        number, people, keys = _start_people(program, is_new, tags.take(k), people, keys)
+        person = program.where(is_new, number, person)
+        # A peak that starts a person again replaces its tags, and of two peaks the later one stays.
+        again = person.expand_dims(1).equals(person) & (person >= 0) & is_later
+        belongs = person.equals(slots.expand_dims(1))  # (capacity, capacity) people × peaks
+        counted = (belongs & ~_any(again & is_new)).cast(np.float32)
+        kept = (~_any(belongs & is_new)).cast(np.float32).expand_dims(1)
+        sums = sums * kept + counted @ tags.take(k)
+        sizes = sizes * kept + counted.sum(1).expand_dims(1)
+        return [people, keys, sums, sizes], [program.where(_any(again), _NEW, person)]
 
-    slots = program.constant(np.arange(capacity)[:, None])
+    keys = program.constant(np.zeros(len(order) * capacity, np.float32))
     sums = program.full(np.float32(0), capacity, tags.size(2))
     sizes = program.constant(np.zeros((capacity, 1), np.float32))
-    people, _, _, person = program.loop(
+    people, _, _, _, person = program.loop(
         program.constant(np.int64(len(order))),
-        [program.constant(np.int64(0)), sums, sizes],
+        [program.constant(np.int64(0)), keys, sums, sizes],
         group,
     )
     return _collect(program, peaks, tags, order, people, person)
+
+
+def _start_people(
+    program: Program, is_new: Tensor, tag: Tensor, people: Tensor, keys: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Numbers the people that peaks start; see `grouping.group_by_tag` for equal first tags.
+
+    Args:
+        program: the program.
+        is_new: (N,) whether the peak starts a person.
+        tag: (N, T) the tags of the peaks.
+        people: the number of people.
+        keys: the first tag of the peak that started each person; (maximum number of people,).
+
+    Returns:
+        (N,) numbers of the people, the new number of people, and the new first tags.
+    """
+    first = tag.take(np.int64(0), 1).expand_dims(1)
+    numbers = program.arange(keys.size(0))
+    old = first.equals(keys) & (numbers < people)
+    same = first.equals(first.reshape(-1)) & is_new
+    rows = program.arange(tag.size(0))
+    leader = program.where(same, rows, LARGEST).min(1)  # the first peak with the same first tag
+    starts = is_new & ~_any(old) & leader.equals(rows)
+    number = people + starts.cast(np.int64).op("CumSum", np.int64(0)) - 1
+    written = number.expand_dims(1).equals(numbers) & starts.expand_dims(1)
+    keys = program.where(
+        _any(written, 0), program.where(written, first, np.float32(0)).sum(0), keys
+    )
+    known = program.where(old, numbers, LARGEST).min(1)
+    new = number.take(leader.op("Min", tag.size(0) - 1))
+    number = program.where(_any(old), known, new)
+    return number, people + starts.cast(np.int64).sum(0), keys
+
+
+def _any(values: Tensor, axis: int = 1) -> Tensor:
+    """Whether an element along an axis, which is removed, is true."""
+    return values.cast(np.int64).max(axis) > 0
 
 
 def _assign_to(
@@ -82,9 +122,7 @@ def _assign_to(
     cost = distance
     if config.score_in_cost:
         cost = distance.op("Round") * 100 - score.expand_dims(1).cast(np.float64)
-    # Columns for the rows that no person gets, above all costs but small: OpenVINO computes in
-    # float32.
-    above = cost.reshape(-1).max(0) + 1
+    above = program.constant(np.float64(1e10))
     shape = program.shape(rows, (rows - people).op("Max", 0))
     cost = program.concat([cost, above.op("Expand", shape)], 1)
     column = assign(program, cost)

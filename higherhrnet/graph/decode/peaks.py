@@ -10,6 +10,7 @@ from higherhrnet.config.inference import DecodeConfig
 from higherhrnet.decoding.upsample import BLOCK
 from higherhrnet.graph.decode.program import Program
 from higherhrnet.graph.decode.tensor import Tensor
+from higherhrnet.graph.decode.top_k import MIN_RATIO, select_by_heap
 from higherhrnet.graph.decode.upsample import Upsampled
 
 NO_PEAK = np.float32(-1e9)
@@ -30,8 +31,9 @@ class Peaks(NamedTuple):
 def find_peaks(program: Program, heatmaps: Upsampled, count: int, config: DecodeConfig) -> Peaks:
     """Finds the pixels that no pixel in the square window around them exceeds.
 
-    One keypoint at a time, so that memory does not depend on the number of keypoints. Of equal
-    peaks, those in the upper blocks come first.
+    One keypoint at a time, so that memory does not depend on the number of keypoints. Equal peaks
+    are in the order of the reference implementation, as in the decoder, except on maps of fewer
+    than 64 pixels per peak, where those in the upper blocks come first.
 
     Args:
         program: the program.
@@ -41,8 +43,9 @@ def find_peaks(program: Program, heatmaps: Upsampled, count: int, config: Decode
     """
     margin = config.peak_window // 2
     bounds = heatmaps.block_maxima.reshape(count, -1)
-    unused = program.constant(np.full(config.max_people, NO_PEAK))
-    nowhere = program.constant(np.zeros(config.max_people, np.int64))
+    unused = program.constant(np.full(config.max_people + 1, NO_PEAK))
+    nowhere = program.constant(np.zeros(config.max_people + 1, np.int64))
+    has_order = heatmaps.height * heatmaps.width >= MIN_RATIO * config.max_people
 
     def find(k: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         block = (bounds.take(k) > config.min_peak).nonzero()
@@ -55,10 +58,34 @@ def find_peaks(program: Program, heatmaps: Upsampled, count: int, config: Decode
             for axis, offset in ((row, pixel // BLOCK % BLOCK), (column, pixel % BLOCK))
         )
         scores = program.concat([values.reshape(-1).take(pixel), unused])
-        score, index = program.top_k(scores, config.max_people)
-        return [], [*(program.concat([axis, nowhere]).take(index) for axis in (x, y)), score]
+        score, index = program.top_k(scores, config.max_people + 1)
+        place = program.concat([y * heatmaps.width + x, nowhere]).take(index)
+        after = score.part(1, config.max_people + 1)
+        score, place = score.part(0, config.max_people), place.part(0, config.max_people)
+        tied = (score.equals(after) & (score > NO_PEAK)).any() & has_order
+        place = program.branch(
+            tied,
+            lambda: _reference_order(program, heatmaps, k, margin, config.max_people),
+            lambda: place,
+        )
+        place = program.where(score > NO_PEAK, place, 0)
+        return [], [place % heatmaps.width, place // heatmaps.width, score]
 
     return Peaks(*program.loop(program.constant(np.int64(count)), [], find))
+
+
+def _reference_order(
+    program: Program, heatmaps: Upsampled, k: Tensor, margin: int, max_peaks: int
+) -> Tensor:
+    """The flat indices of one keypoint's highest peaks, in the reference implementation's order."""
+    rows, columns = heatmaps.height // BLOCK, heatmaps.columns
+    block = program.concat(
+        [program.arange(rows * columns), program.constant(np.zeros(1, np.int64))]
+    )
+    row, column = block // columns, block % columns
+    values, is_peak = _block_peaks(program, heatmaps, k, row, column, margin)
+    peaks = program.where(is_peak, values, 0).reshape(rows, columns, BLOCK, BLOCK)
+    return select_by_heap(program, peaks.transpose(0, 2, 1, 3).reshape(-1), max_peaks)
 
 
 def _block_peaks(

@@ -8,7 +8,7 @@ from math import prod
 import numpy as np
 
 from higherhrnet.arrays import FloatArray
-from higherhrnet.decoding.upsample import BLOCK, cell_weights
+from higherhrnet.decoding.upsample import BLOCK, cell_weights, repeated_pixels
 from higherhrnet.graph.decode.program import Program
 from higherhrnet.graph.decode.tensor import Tensor
 
@@ -53,7 +53,7 @@ class Upsampled:
     ) -> None:
         self._program, self._channels = program, channels
         self._factors = tuple(factor for factor in factors if factor > 1)
-        self._factor = prod(self._factors)
+        self._factor, self._repeated = prod(self._factors), repeated_pixels(self._factors)
         self._step = BLOCK // self._factor
         self._pad = pad = 1 + -(-margin // self._factor)
         height, width = maps.size(2), maps.size(3)
@@ -83,6 +83,7 @@ class Upsampled:
         Returns:
             (M, C) values.
         """
+        y, x = self._nearest(y, self.height), self._nearest(x, self.width)
         weights = self._program.constant(cell_weights(self._factors))
         corner = self._corner(k, y // self._factor, x // self._factor, 1)
         cells = self._cells.take(corner.expand_dims(1) + self._window(3))  # (M, 9, C)
@@ -107,8 +108,28 @@ class Upsampled:
         corner = self._corner(k, row * self._step, column * self._step, before)
         cells = self._cells.take(corner.expand_dims(1) + self._window(self._step + 2 * before))
         if self._channels == 1:  # one multiplication of matrices for all blocks
-            return (cells.reshape(-1, len(operator)) @ operator).expand_dims(2)
-        return self._program.constant(operator.T.copy()) @ cells
+            pixels = (cells.reshape(-1, len(operator)) @ operator).expand_dims(2)
+        else:
+            pixels = self._program.constant(operator.T.copy()) @ cells
+        return self._repeat_border(pixels, row, column, margin) if self._repeated > 1 else pixels
+
+    def _repeat_border(self, pixels: Tensor, row: Tensor, column: Tensor, margin: int) -> Tensor:
+        """Sets pixels that repeat a border cell to the value of one of them, without rounding."""
+        index, side = [], BLOCK + 2 * margin
+        for block, size in ((row, self.height), (column, self.width)):
+            corner = block.expand_dims(1) * BLOCK - margin
+            index.append(self._nearest(corner + np.arange(side), size) - corner)
+        flat = index[0].expand_dims(2) * side + index[1].expand_dims(1)
+        flat = flat.reshape(-1, side**2, 1)
+        if self._channels > 1:
+            flat = flat.op("Expand", self._program.shape(1, 1, self._channels))
+        return pixels.op("GatherElements", flat, axis=1)
+
+    def _nearest(self, pixel: Tensor, size: Tensor) -> Tensor:
+        """The nearest pixel of the innermost that repeat a border cell, or the pixel itself."""
+        if self._repeated == 1:
+            return pixel
+        return pixel.clip(self._repeated - 1, size - self._repeated)
 
     def _corner(self, k: Tensor, row: Tensor, column: Tensor, before: int) -> Tensor:
         """Returns the index of the cell `before` rows above and `before` columns left of a cell."""

@@ -59,7 +59,7 @@ fi
 
 date -u '+%Y-%m-%d %H:%M UTC' > "$summary"
 [ "$gpu" = yes ] || echo "no CUDA device: a rehearsal with a small network" | report
-step machine 15 "$python" -c "
+step machine 30 "$python" -c "
 import torch
 from higherhrnet.bench.machine import MachineInfo
 print(MachineInfo.current())

@@ -1,14 +1,14 @@
-"""Measures what the processor can do at best, and which share of it a network reaches.
+"""Measures what the processor can do at best, and which share of it networks reach.
 
-For each engine and precision it measures the rate of a matrix product, and that of a network's
-multiply-adds with the flipped view. Run it with `python -m higherhrnet.bench.scripts.peak`.
+For each engine and precision it measures the rate of a matrix product, and those of the
+multiply-adds of networks with the flipped view. Run it with
+`python -m higherhrnet.bench.scripts.peak`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from statistics import median
 from tempfile import TemporaryDirectory
 from time import process_time
 from typing import Any, get_args
@@ -20,7 +20,7 @@ from higherhrnet.bench.machine import MachineInfo
 from higherhrnet.bench.tables import markdown_table
 from higherhrnet.engines.base import EngineName, EngineOptions, Precision
 from higherhrnet.engines.load import load_engine
-from higherhrnet.errors import InputError
+from higherhrnet.errors import InputError, require
 from higherhrnet.graph.build import trace
 from higherhrnet.hardware import usable_cores
 from higherhrnet.zoo.resolve import DEFAULT_MODEL
@@ -34,56 +34,67 @@ CASES: tuple[tuple[EngineName, str], ...] = (
 
 
 def main(
-    model: str = DEFAULT_MODEL,
-    int8: str | None = None,
+    models: tuple[str, ...] = (DEFAULT_MODEL,),
+    int8: tuple[str, ...] = (),
     height: int = 512,
     width: int = 704,
-    side: int = 2048,
+    sides: tuple[int, ...] = (512, 1024, 2048),
     threads: int = usable_cores(),
-    runs: int = 5,
+    seconds: float = 1.0,
 ) -> None:
     """Prints a table of rates in billions of multiply-adds per second.
 
-    The seconds are processor time divided by the number of threads, which other load on the machine
-    affects less than the time that passes.
+    The time is processor time divided by the number of threads, which other load on the machine
+    affects less than the time that passes. The fastest call counts, and of the matrix products the
+    fastest size. The shares refer to the fastest matrix product of all engines in the precision.
 
     Args:
-        model: The network, in floating point.
-        int8: The same network in int8, an .onnx file (default: int8 is measured without a network).
-        height: Height of the network's input in pixels.
-        width: Width of the network's input in pixels.
-        side: Rows and columns of the matrices.
+        models: The networks, in floating point.
+        int8: The same networks in int8, .onnx files (default: int8 is measured without networks).
+        height: Height of the networks' input in pixels.
+        width: Width of the networks' input in pixels.
+        sides: Rows and columns of the matrices.
         threads: Number of CPU threads.
-        runs: Number of measured calls, after one for warm-up.
+        seconds: Duration of each measurement, which has at least three calls.
     """
+    require(len(int8) in (0, len(models)), "--int8 must have a file for each of --models")
+    products = {
+        (engine, precision): max(
+            _rate(matrix_product(engine, precision, side, threads), side**3, threads, seconds)
+            for side in sides
+        )
+        for engine, precision in CASES
+    }
     rows = []
-    for engine, precision in CASES:
-        product = matrix_product(engine, precision, side, threads)
-        peak = _rate(product, side**3, threads, runs)
-        path = int8 if precision == "int8" else model
-        row = [engine, precision, f"{peak:.0f}", "", ""]
-        if path and (engine, precision) != ("torch", "int8"):
+    for (engine, precision), product in products.items():
+        peak = max(rate for (_, other), rate in products.items() if other == precision)
+        row = [engine, precision, f"{product:.0f}"]
+        for path in int8 or ("",) * len(models) if precision == "int8" else models:
+            if not path or (engine, precision) == ("torch", "int8"):
+                row += "", ""
+                continue
             try:
-                reached = _network_rate(path, engine, precision, (height, width), threads, runs)
-                row[3:] = f"{reached:.0f}", f"{reached / peak:.0%}"
+                reached = _network_rate(path, engine, precision, (height, width), threads, seconds)
+                row += f"{reached:.0f}", f"{reached / peak:.0%}"
             except InputError as error:
-                row[3] = str(error)
+                row += str(error), ""
         rows.append(row)
-    machine = MachineInfo.current()
-    print(f"{machine.processor}, {threads} threads; {model}, network input {width}×{height} with")
-    print("the flipped view; G multiply-adds per second of processor time, medians\n")
-    print(markdown_table(["engine", "precision", "matrix product", "network", "share"], rows))
+    processor = MachineInfo.current().processor
+    print(f"{processor}, {threads} threads; network input {width}×{height} pixels, flipped view;")
+    print("billions of multiply-adds per second of processor time\n")
+    columns = [column for model in models for column in (Path(model).stem, "share")]
+    print(markdown_table(["engine", "precision", "matrix product", *columns], rows))
 
 
-def _rate(call: Callable[[], object], multiply_adds: float, threads: int, runs: int) -> float:
-    """Billions of multiply-adds per second of a call; the median of the runs."""
+def _rate(call: Callable[[], object], multiply_adds: float, threads: int, seconds: float) -> float:
+    """Billions of multiply-adds per second in the fastest of many calls, after one for warm-up."""
     call()
-    seconds = []
-    for _ in range(runs):
+    durations: list[float] = []
+    while len(durations) < 3 or sum(durations) < seconds:
         start = process_time()
         call()
-        seconds.append((process_time() - start) / threads)
-    return multiply_adds / median(seconds) / 1e9
+        durations.append((process_time() - start) / threads)
+    return multiply_adds / min(durations) / 1e9
 
 
 def _network_rate(
@@ -92,13 +103,13 @@ def _network_rate(
     precision: str,
     size: tuple[int, int],
     threads: int,
-    runs: int,
+    seconds: float,
 ) -> float:
     floats: Precision = "f32" if precision not in get_args(Precision) else precision  # type: ignore[assignment]
     loaded, header = load_engine(EngineOptions(path, engine, floats, threads))
     views = np.random.default_rng(0).standard_normal((2, 3, *size), np.float32)
     multiply_adds = 2 * trace(header.model).multiply_adds(*size)
-    return _rate(lambda: loaded(views), multiply_adds, threads, runs)
+    return _rate(lambda: loaded(views), multiply_adds, threads, seconds)
 
 
 def matrix_product(engine: str, precision: str, side: int, threads: int) -> Callable[[], object]:

@@ -40,6 +40,8 @@ class Summary:
     """Number of frames of videos among the images."""
     tracks: set[tuple[Source, int]] = field(default_factory=set)
     """The videos and the track IDs of their people."""
+    untracked: int = 0
+    """Number of poses in videos that were omitted because they belong to no track."""
     already_finished: int = 0
     """Number of images and videos that the resumed run had finished."""
     failed: list[str] = field(default_factory=list)
@@ -70,6 +72,8 @@ class Summary:
         places = [_count(images, "image")] if images or not self.frames else []
         places += [_count(self.frames, "frame")] if self.frames else []
         tracks = f", {_count(len(self.tracks), 'track ID')}" if self.tracks else ""
+        if self.untracked:
+            tracks += f", {self.untracked} omitted with low scores and no track"
         finished = f", {self.already_finished} already finished" if self.already_finished else ""
         skipped = f", {len(self.failed)} skipped" if self.failed else ""
         unit = "images" if images or not self.frames else "frames"
@@ -171,7 +175,9 @@ def run_predict(
                     summary.add_failure("skipped", result.reason)
                     videos.mark_incomplete(result.source)
                     continue
+                found = len(result.poses)
                 result = track(result)
+                summary.untracked += found - len(result.poses)
                 videos.add(result.frame, result.drawing)
                 writer.add(result.frame, result.poses)
                 summary.images += 1

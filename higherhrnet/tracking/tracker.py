@@ -35,7 +35,11 @@ class TrackConfig:
 
     min_similarity: float = 0.1
     """Minimum Object Keypoint Similarity, 0 to 1, for matching a detected person with the predicted
-    pose of a track. An unmatched person starts a new track."""
+    pose of a track."""
+    min_new_score: float = 0.2
+    """Minimum score, 0 to 1, of a person who matches no track and starts a new one. Unmatched
+    people with lower scores, many of which are false, are omitted (ByteTrack, Zhang et al., ECCV
+    2022)."""
     max_lost_seconds: float = 1.0
     """Time in seconds for which the track ID of a person who is not detected is kept. A person who
     is detected again later gets a new track ID."""
@@ -61,6 +65,10 @@ class TrackConfig:
         require(
             0 < self.min_similarity <= 1,
             f"min_similarity must be above 0 and at most 1, not {self.min_similarity}",
+        )
+        require(
+            0 <= self.min_new_score <= 1,
+            f"min_new_score must be from 0 to 1, not {self.min_new_score}",
         )
         require(self.min_hits >= 1, f"min_hits must be at least 1, not {self.min_hits}")
         for name in ("max_lost_seconds", "drift", "beta"):
@@ -100,7 +108,8 @@ class Tracker:
                 before, the frame counts as 1 ms later.
 
         Returns:
-            The same people in the same order, with track IDs, which count from 1.
+            The people with track IDs, which count from 1, in the same order. People who match no
+            track are omitted if their scores are below `min_new_score`.
 
         Raises:
             InputError: `seconds` is not a finite number, or the number of keypoints has changed.
@@ -123,6 +132,9 @@ class Tracker:
         rank = np.where(tracks["last_seen"] < last_time, 2, tracks["hits"] < self.config.min_hits)
         similarity = self._similarity(tracks, poses, max_gap)
         track_of = _match(similarity, rank, self.config.min_similarity)
+        kept = (track_of >= 0) | (poses.scores >= self.config.min_new_score)
+        if not kept.all():
+            poses, track_of = poses[kept], track_of[kept]
         unmatched = np.flatnonzero(track_of < 0)
         track_of[unmatched] = len(tracks) + np.arange(len(unmatched))
         tracks = np.concatenate([tracks, self._new_tracks(len(unmatched), dtype)])

@@ -178,7 +178,7 @@ def _blend_halos(canvas: Image, people: Sequence[_DrawnPerson]) -> None:
     part = canvas[top:bottom, left:right]
     blended = part.copy()
     for lines, line_width, color in halos:
-        _draw_lines(blended, lines - np.float32([left, top]), color, line_width)
+        _draw_lines(blended, lines - np.array([left, top], np.float32), color, line_width)
     cv2.addWeighted(blended, HALO_OPACITY, part, 1 - HALO_OPACITY, 0, dst=part)
 
 

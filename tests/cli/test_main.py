@@ -90,7 +90,7 @@ def test_predict_writes_results_and_drawings_of_a_folder_with_a_video(
         "predict", "in", "-m", small_model.onnx, "-o", "out", "--every", 2, "--save-maps", "-v"
     )
     assert result.returncode == 0, result.stderr
-    assert "in 5 images" in result.stdout
+    assert "in 2 images and 3 frames" in result.stdout
     assert re.search("(?i)onnx ?runtime|openvino", result.stderr)  # -v
     assert re.search(r"in \d streams", result.stderr) or usable_cores() == 1
     out = tmp_path / "out"

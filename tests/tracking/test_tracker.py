@@ -111,6 +111,24 @@ def test_a_false_detection_in_one_frame_takes_no_existing_track_id() -> None:
     assert ids[30, 1] == 2
 
 
+def test_people_with_low_scores_continue_tracks_but_start_none() -> None:
+    tracker, shape = Tracker(TrackConfig(min_new_score=0.5)), bodies(np.zeros((1, 2)))[0]
+    frames = [  # the centers of the people, and their scores
+        ([(100, 200), (400, 200)], [0.5, 0.49]),
+        ([(402, 200), (101, 200)], [0.4, 0.1]),
+        ([(404, 200), (102, 200)], [0.7, 0.1]),
+        ([(406, 200), (103, 200)], [0.1, 0.1]),
+    ]
+    tracks = []
+    for number, (centers, scores) in enumerate(frames):
+        poses = detected(np.array(centers, float)[:, None] + shape)
+        tracked = tracker(replace(poses, scores=np.array(scores, np.float32)), number / FPS)
+        assert tracked.track_ids is not None
+        center_x = tracked.keypoints.mean(1)[:, 0] - shape[:, 0].mean()
+        tracks.append(dict(zip(tracked.track_ids.tolist(), center_x.round(-2), strict=True)))
+    assert tracks == [{1: 100}, {1: 100}, {1: 100, 2: 400}, {1: 100, 2: 400}]
+
+
 def test_smoothing_reduces_jitter_without_delaying_people_who_walk() -> None:
     paths = walk(((100, 200), (100, 200)), ((100, 500), (700, 500)), frames=100)
     truth, rng, tracker = bodies(paths), np.random.default_rng(0), Tracker()
@@ -256,6 +274,7 @@ def test_track_ids_of_a_frame_are_unique(counts: list[int], seed: int) -> None:
         ("min_similarity", 0.0),
         ("max_lost_seconds", -1.0),
         ("min_hits", 0),
+        ("min_new_score", 1.1),
         ("min_cutoff", 0.0),
         ("beta", np.nan),
     ],

@@ -29,6 +29,16 @@ from tests.io.videos import write_video
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "higherhrnet"
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
+MARKDOWN = [
+    *sorted(ROOT.glob("*.md")),
+    *sorted(
+        p for name in ("benchmarks", "examples", ".github") for p in (ROOT / name).glob("*.md")
+    ),
+    *PAGES,
+    *sorted((ROOT / "higherhrnet").rglob("*.md")),
+    *sorted((ROOT / "tests").glob("*/*.md")),
+]
+"""All Markdown files of the repository."""
 BLOCK = re.compile(r"(<!-- not run: [^\n]+ -->\n)?```(python|sh)\n(.*?)^```$", re.M | re.S)
 LOADED = re.compile(r"""<(?:link|script|img|iframe)\b[^>]*\b(?:href|src)=["']([^"']+)""")
 RECIPE = "coco-w32-512"
@@ -46,6 +56,16 @@ def blocks_to_run(page: Path) -> Iterator[tuple[str, str]]:
 def test_no_code_block_is_overlooked(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert len(re.findall(r"```(?:python|sh)\b", text)) == len(BLOCK.findall(text))
+
+
+@pytest.mark.parametrize("file", MARKDOWN, ids=lambda file: file.relative_to(ROOT).as_posix())
+def test_lines_of_prose_have_at_most_100_characters(file: Path) -> None:
+    text = re.sub(r"^ *```.*?^ *```$", "", file.read_text(encoding="utf-8"), flags=re.M | re.S)
+    is_other = re.compile(
+        r" {4}|\s*(\||<|!\[|\[[^\]]+\]: )"
+    )  # code, tables, HTML, images, addresses
+    prose = [line for line in text.splitlines() if not is_other.match(line)]
+    assert [line for line in prose if len(line) > 100 and " " in line.strip("-> ")] == []
 
 
 @pytest.mark.slow

@@ -50,6 +50,18 @@ def test_a_person_keeps_its_track_as_long_as_it_is_near_enough() -> None:
     assert tracking.identities_and_error(tracked, far)[0] == 2
 
 
+def test_people_without_a_pose_near_them_are_missed() -> None:
+    tracking = pytest.importorskip("higherhrnet.bench.scripts.tracking")
+    truth = walk([[0, 100], [0, 100], [0, 100]])
+    truth[2, 1] = np.nan  # not in the image
+    tracked = [
+        poses_at(truth[0, :1], [1]),
+        poses_at(truth[0] + [[[0, 0]], [[30, 0]]], [1, 2]),
+        poses_at(truth[0], [1, 2]),
+    ]
+    assert tracking.count_missed(tracked, truth) == 2
+
+
 def test_jitter_is_the_mean_acceleration() -> None:
     tracking = pytest.importorskip("higherhrnet.bench.scripts.tracking")
     frames = walk([[0, 50], [1, 50], [4, 50], [9, 50]])  # accelerations 2 and 0

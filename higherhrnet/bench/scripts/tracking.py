@@ -91,6 +91,15 @@ def identities_and_error(tracked: Sequence[Poses], truth: DoubleArray) -> tuple[
     return switches, len(ids), float(np.concatenate(errors).mean())
 
 
+def count_missed(tracked: Sequence[Poses], truth: DoubleArray) -> int:
+    """Counts the people in all frames of (F, P, K, 2) true keypoints that match no pose."""
+    missed = 0
+    for poses, people in zip(tracked, truth, strict=True):
+        known = np.isfinite(people[:, HIPS]).all((1, 2))
+        missed += int(known.sum()) - len(match(people, poses)[0])
+    return missed
+
+
 def jitter(tracked: Sequence[Poses]) -> float:
     """The mean acceleration of keypoints of one track in three frames, in pixels per frame²."""
     count = 1 + max(max(track_ids(poses), default=0) for poses in tracked)
@@ -148,11 +157,19 @@ def print_table(title: str, videos: Sequence[Video], config: TrackConfig) -> Non
         results = []
         for poses, seconds, truth in videos:
             tracked = list(map(create(), poses, seconds))
-            results.append((*identities_and_error(tracked, truth), jitter(tracked)))
-        switches, ids, errors, jitters = np.array(results).T
+            counts = *identities_and_error(tracked, truth), count_missed(tracked, truth)
+            results.append((*counts, jitter(tracked)))
+        switches, ids, errors, missed, jitters = np.array(results).T
         means = [f"{v.mean():.2f}".replace("nan", "") for v in (jitters, errors)]
-        rows.append([name, int(switches.sum()), int(ids.sum()), *means])
-    headings = ["tracker", "switches", "track IDs", "jitter, pixels/frame²", "error, pixels"]
+        rows.append([name, *(int(count.sum()) for count in (switches, ids, missed)), *means])
+    headings = [
+        "tracker",
+        "switches",
+        "track IDs",
+        "missed",
+        "jitter, pixels/frame²",
+        "error, pixels",
+    ]
     print(f"{title}:\n\n{markdown_table(headings, rows)}\n")
 
 

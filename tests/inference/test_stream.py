@@ -116,7 +116,7 @@ def test_maps_that_cannot_be_decoded_are_a_failure() -> None:
     class InvalidEngine(RecordingEngine):
         def __call__(self, images: FloatArray) -> list[FloatArray]:
             maps = super().__call__(images)
-            if len(self.batches) == 2:
+            if images.shape[3] > images.shape[2]:  # image 1, whichever image arrives first
                 maps[0][:, 0, 3, 3] = np.nan
             return maps
 

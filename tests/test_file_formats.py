@@ -30,7 +30,8 @@ def test_files_of_the_commands_match_their_schemas(small_model: ModelFiles, tmp_
     write_video(tmp_path / "clip.mp4", count=3)
     run(
         "predict", scenes / "images", tmp_path / "clip.mp4", "--model", small_model.onnx,
-        "--out", out, "--track", "--min-score", 0, "--no-draw",
+        "--out", out, "--track", "--tracking.min-new-score", 0,
+        "--min-score", 0, "--no-draw",
     )  # fmt: skip
     results = json.loads((out / "predictions.json").read_text(encoding="utf-8"))
     lines = [json.loads(line) for line in (out / "predictions.jsonl").open(encoding="utf-8")]

@@ -88,7 +88,9 @@ def finds_three(small_model: ModelFiles) -> Predictor:
 
 
 def predict(predictor: Predictor, path: Path, out: Path, *, resume: bool = False) -> Summary:
-    settings = PredictSettings(out, write_csv=True, track=TrackConfig(min_new_score=0.0), resume=resume)
+    settings = PredictSettings(
+        out, write_csv=True, track=TrackConfig(min_new_score=0.0), resume=resume
+    )
     return run_predict(predictor, list_sources([str(path)], StringIO()), settings)
 
 

@@ -248,7 +248,7 @@ class Upsampled:
         return pixels.reshape(channels, length, length, count)
 
     def _nearest(self, pixel: IndexArray, size: int) -> IndexArray:
-        """The nearest pixel of the innermost that repeat a border cell, or the pixel itself."""
+        """Returns the innermost pixel that repeats the same border cell, else the pixel itself."""
         return pixel.clip(self._repeated - 1, size - self._repeated)
 
     def _repeat_border(

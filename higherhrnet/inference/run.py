@@ -73,7 +73,8 @@ class Summary:
         places += [_count(self.frames, "frame")] if self.frames else []
         tracks = f", {_count(len(self.tracks), 'track ID')}" if self.tracks else ""
         if self.untracked:
-            tracks += f", {self.untracked} omitted with low scores and no track"
+            omitted = _count(self.untracked, "pose")
+            tracks += f", {omitted} with low scores and no track omitted"
         finished = f", {self.already_finished} already finished" if self.already_finished else ""
         skipped = f", {len(self.failed)} skipped" if self.failed else ""
         unit = "images" if images or not self.frames else "frames"

@@ -202,7 +202,7 @@ def _load_tasks(
             continue
         try:
             for frame in read_frames(source, every):
-                yield partial(_preprocess, predictor, frame, keep_image=True)
+                yield partial(_preprocess, predictor, frame, keep_images)
         except InputError as error:
             yield partial(FailedSource, source, error)
 

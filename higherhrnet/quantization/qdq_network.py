@@ -21,12 +21,13 @@ from higherhrnet.io.atomic import atomic_path
 if TYPE_CHECKING:
     from onnxruntime.quantization import TensorsData
 
-_MOVENET_HEAD = ("stem.laterals.", "stem.merges.", "stem.head.")
-"""The layers after the blocks of MoveNet's backbone, if it is the stem. In int8, they cost the
-bundled model a sixth of its AP, and in float no time that can be measured."""
+_MOVENET = ("stem.laterals.", "stem.merges.", "stem.head.")
+"""The beginnings of the names of the layers after the blocks of MoveNet's backbone, which always
+remain in float, too. In int8, they cost the bundled model a sixth of its AP, and in float no time
+that can be measured."""
 _HEADS: dict[HeadName, tuple[str, ...]] = {
-    "tags": ("final_layers.", *_MOVENET_HEAD),
-    "tags-and-offsets": ("final_layers.", "center_head.", *_MOVENET_HEAD),
+    "tags": ("final_layers.",),
+    "tags-and-offsets": ("final_layers.", "center_head."),
     "offsets": ("head_heatmap.1", "transition_offset.", "offset_feature_layers.", "maps1", "taps"),
 }
 """The beginnings of the names of the layers that always remain in float, by the network's head.
@@ -60,11 +61,12 @@ class FloatNetwork:
         for node in self.proto.graph.node:
             node.name = node.output[0]  # the quantizer selects nodes by their names
         self.header = header
-        heads = _HEADS[header.model.head]
+        heads = (*_HEADS[header.model.head], *_MOVENET)
         self._nodes = _nodes_by_layer(self.proto.graph, heads)
         self.heads = [layer for layer in self._nodes if layer.startswith(heads)]
-        """The layers that output the maps, and those of DEKR's adaptive convolutions. They always
-        remain in float, since int8 costs the most accuracy and saves little time there."""
+        """The layers that output the maps, those of DEKR's adaptive convolutions, and those after
+        the blocks of a MoveNet stem. They always remain in float, since int8 costs the most
+        accuracy and saves little time there."""
         self.layers = [layer for layer in self._nodes if layer not in self.heads]
         """All other layers, in order."""
 

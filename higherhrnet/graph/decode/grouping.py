@@ -108,7 +108,7 @@ def _start_people(
 
 
 def _any(values: Tensor, axis: int = 1) -> Tensor:
-    """Whether an element along an axis, which is removed, is true."""
+    """Returns whether an element along an axis, which is removed, is true."""
     return values.cast(np.int64).max(axis) > 0
 
 

@@ -77,7 +77,7 @@ def find_peaks(program: Program, heatmaps: Upsampled, count: int, config: Decode
 def _reference_order(
     program: Program, heatmaps: Upsampled, k: Tensor, margin: int, max_peaks: int
 ) -> Tensor:
-    """The flat indices of one keypoint's highest peaks, in the reference implementation's order."""
+    """Finds flat indices of a keypoint's highest peaks, in the reference implementation's order."""
     rows, columns = heatmaps.height // BLOCK, heatmaps.columns
     block = program.concat(
         [program.arange(rows * columns), program.constant(np.zeros(1, np.int64))]

@@ -41,6 +41,7 @@ def test_a_killed_process_is_a_user_error_at_every_call() -> None:
                 process.call(kill_this_process)
 
 
+@pytest.mark.slow
 def test_peak_memory_excludes_other_processes() -> None:
     ballast = np.ones(400 << 20, np.uint8)
     with FreshProcess() as small, FreshProcess() as large:

@@ -85,6 +85,7 @@ def network(config: ModelConfig) -> PoseNetwork:
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", computed(CONFIGS))
 def test_the_maps_equal_those_of_torch_at_several_sizes(name: str) -> None:
     config = CONFIGS[name]
@@ -105,6 +106,7 @@ def test_the_maps_equal_those_of_torch_at_several_sizes(name: str) -> None:
             np.testing.assert_allclose(output, maps.numpy(), atol=1e-5 * maps.abs().max().item())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", computed(CONFIGS))
 def test_shapes_parameters_and_multiply_adds_equal_those_of_torch(name: str) -> None:
     config = CONFIGS[name]

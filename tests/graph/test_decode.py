@@ -136,6 +136,7 @@ def header_of(
     return Header(model or ModelConfig(), inference=config)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("people", [0, 1, 5, 30])
 def test_the_people_of_synthetic_maps_are_found(people: int) -> None:
     assert compare_on_maps(header_of(), people) >= people
@@ -165,6 +166,7 @@ def test_the_settings_of_the_header_are_applied(header: Header) -> None:
     assert compare_on_maps(header, 8, seed=2) > 0
 
 
+@pytest.mark.slow
 def test_heatmaps_at_stride_4_only_are_supported() -> None:
     for seed in range(2, 5):
         compare_on_maps(header_of(model=ModelConfig(deconv_kernels=())), 5, seed)
@@ -410,6 +412,7 @@ def test_the_convention_udp_is_not_supported() -> None:
         add_decoding(fixed_network([]), header)
 
 
+@pytest.mark.slow
 def test_openvino_finds_the_same_people_unless_assignments_have_equal_costs(tmp_path: Path) -> None:
     """Without rounded distances and with two tags, costs are not equal."""
     openvino = pytest.importorskip("openvino")

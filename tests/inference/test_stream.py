@@ -238,7 +238,7 @@ def test_the_number_of_images_in_memory_is_bounded(
 
     class SlowEngine(RecordingEngine):
         def __call__(self, images: FloatArray) -> list[FloatArray]:
-            time.sleep(0.01)
+            time.sleep(0.003)
             return super().__call__(images)
 
     def read(source: Source) -> Image:

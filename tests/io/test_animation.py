@@ -140,6 +140,7 @@ def test_an_animation_that_is_too_small_is_refused(tmp_path: Path) -> None:
         frames_of(tmp_path / "a.gif")
 
 
+@pytest.mark.slow
 def test_an_animation_is_predicted_as_a_video(tmp_path: Path, small_model: ModelFiles) -> None:
     path, out = write_animation(tmp_path / "walk.gif"), tmp_path / "out"
     predictor = Predictor.load(small_model.onnx, engine="onnxruntime", threads=1)

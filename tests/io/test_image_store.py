@@ -64,6 +64,7 @@ def test_reads_from_an_archive(folder: Path, inside: str, compression: int) -> N
     assert (store.read(f"{inside}003.png")[..., 0] == red_value("003.png")).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_processes_and_threads_share_an_archive(folder: Path, method: str) -> None:
     store = ImageStore(archive(folder))

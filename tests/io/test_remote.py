@@ -223,6 +223,7 @@ def test_a_camera_stream_needs_the_password(
     assert "wrong" not in str(error.value) + capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_camera_stream_that_stops_is_an_error(transport_stream: bytes) -> None:
     with rtsp_server(transport_stream, hold=60) as port:
         frames = []

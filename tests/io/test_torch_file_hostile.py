@@ -380,6 +380,7 @@ def small_checkpoint() -> dict[str, object]:
     return {"state_dict": state, "meta": meta, "best": OrderedDict(state)}
 
 
+@pytest.mark.slow
 @FORMATS
 def test_every_truncated_file_is_refused(tmp_path: Path, zipped: bool) -> None:
     path = tmp_path / "a.pth"
@@ -426,6 +427,7 @@ def is_equal(ours: object, expected: object) -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_changed_archives_are_refused_or_read_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "a.pth"
     contents = small_checkpoint()

@@ -198,6 +198,7 @@ def test_sound_without_video_is_refused(tmp_path: Path, name: str) -> None:
         frames_of(tmp_path / name)
 
 
+@pytest.mark.slow
 def test_a_file_name_that_resembles_an_address_or_a_pattern_is_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -170,6 +170,7 @@ def test_ranges_are_those_of_the_preprocessed_images(narrow: ModelFiles, scenes:
     assert low == min(v.min() for v in views) and high == max(v.max() for v in views)
 
 
+@pytest.mark.slow
 def test_layer_with_a_wrong_range_is_the_most_sensitive(narrow: ModelFiles, scenes: Path) -> None:
     predictor = Predictor.load(narrow.onnx, engine="onnxruntime")
     network = FloatNetwork(narrow.onnx, predictor.header)

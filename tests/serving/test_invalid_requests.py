@@ -249,6 +249,7 @@ def test_a_slow_reader_receives_the_complete_response() -> None:
             assert read == size
 
 
+@pytest.mark.slow
 def test_connections_beyond_the_maximum_are_rejected() -> None:
     with (
         serving("--max-connections", 1) as service,
@@ -291,6 +292,7 @@ def test_a_path_with_a_slash_at_the_end_is_not_redirected(service: Service) -> N
     assert service.post("/poses/").status == 404  # a redirect would omit the prefix of a proxy
 
 
+@pytest.mark.slow
 def test_requests_without_the_token_are_rejected(tmp_path: Path) -> None:
     token_file = tmp_path / "token"
     token_file.write_text("open sesame\n")

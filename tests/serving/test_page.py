@@ -145,6 +145,7 @@ def test_the_page_works_under_the_prefix_of_a_proxy(opened: Open, service: Servi
     assert page.locator(".person").count() == 3
 
 
+@pytest.mark.slow
 def test_people_can_be_selected_and_keypoints_have_tooltips(opened: Open) -> None:
     page = opened()
     choose_scene(page)
@@ -196,6 +197,7 @@ def test_sliders_hide_low_scores(opened: Open, service: Service) -> None:
     assert 0 < page.locator(".person circle").count() < 17
 
 
+@pytest.mark.slow
 def test_heatmaps_and_tags_are_drawn_over_the_image(opened: Open) -> None:
     page = opened()
     choose_scene(page)
@@ -221,6 +223,7 @@ def test_the_flipped_view_can_be_added(opened: Open, service: Service) -> None:
     assert scores == [f"{person['score']:.2f}" for person in flipped]
 
 
+@pytest.mark.slow
 def test_results_are_downloaded_as_json_png_and_svg(opened: Open, tmp_path: Path) -> None:
     page = opened()
     choose_scene(page)
@@ -253,6 +256,7 @@ def transfer_file(page: Page, event: str, name: str, kind: str, data: bytes) -> 
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("event", ["drop", "paste"])
 def test_images_can_be_dropped_and_pasted(event: str, opened: Open) -> None:
     page = opened()
@@ -261,6 +265,7 @@ def test_images_can_be_dropped_and_pasted(event: str, opened: Open) -> None:
     assert page.inner_text("#count") == "3 people"
 
 
+@pytest.mark.slow
 def test_other_formats_are_converted_to_jpeg(opened: Open) -> None:
     page = opened()
     transfer_file(
@@ -290,6 +295,7 @@ def test_errors_are_shown_with_their_reason(opened: Open) -> None:
     sync_api.expect(error).to_be_hidden()
 
 
+@pytest.mark.slow
 def test_a_stopped_service_is_an_error(opened: Open) -> None:
     with serving() as service:
         page = opened(service.url)
@@ -298,6 +304,7 @@ def test_a_stopped_service_is_an_error(opened: Open) -> None:
     sync_api.expect(page.locator("#error")).to_contain_text("The service does not respond")
 
 
+@pytest.mark.slow
 def test_the_token_is_requested_until_it_is_valid(opened: Open, tmp_path: Path) -> None:
     token_file = tmp_path / "token"
     token_file.write_text("sesame")

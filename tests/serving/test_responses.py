@@ -79,6 +79,7 @@ def test_concurrent_requests_have_their_own_settings(
     assert all(map(equal, responses, expected))
 
 
+@pytest.mark.slow
 def test_concurrent_clients_receive_the_poses_of_their_own_image(
     service: Service, predictor: Predictor
 ) -> None:

@@ -115,6 +115,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
     assert all(torch.equal(tensor, expected_weights[name]) for name, tensor in weights.items())
 
 
+@pytest.mark.slow
 def test_steps_after_the_last_checkpoint_are_repeated(make_config: MakeConfig) -> None:
     config = make_config()
     folder = config.run.out
@@ -188,6 +189,7 @@ def test_a_resumed_run_keeps_the_best_network_so_far(validated: TrainConfig) -> 
     assert best.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_an_interrupted_validation_is_repeated_first(validated: TrainConfig) -> None:
     metrics = validated.run.out / "metrics.jsonl"
     lines = metrics.read_text().splitlines(keepends=True)
@@ -196,6 +198,7 @@ def test_an_interrupted_validation_is_repeated_first(validated: TrainConfig) -> 
     assert steps(validated, "AP") == [BATCHES, 2 * BATCHES]
 
 
+@pytest.mark.slow
 def test_a_resumed_run_uses_and_reports_a_changed_weight_decay(
     make_config: MakeConfig, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -208,6 +211,7 @@ def test_a_resumed_run_uses_and_reports_a_changed_weight_decay(
     assert "--weight-decay is 0.1, was 0.0" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_settings_of_files_and_hardware_change_without_a_message(
     make_config: MakeConfig, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -220,6 +224,7 @@ def test_settings_of_files_and_hardware_change_without_a_message(
     assert "changed settings" not in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_with_another_batch_size_a_run_is_resumed_at_the_same_epoch(
     make_config: MakeConfig,
 ) -> None:

@@ -222,6 +222,7 @@ def test_processes_that_train_together_have_equal_weights(scenes: Path, tmp_path
         np.testing.assert_array_equal(weight, second[name], err_msg=name)
 
 
+@pytest.mark.slow
 def test_networks_learn_custom_skeletons(tmp_path: Path) -> None:
     names = ("nose", "left_wrist", "right_wrist")
     arms = Skeleton("arms", names, (), (0.05,) * 3)
@@ -243,6 +244,7 @@ def test_kaiming_initialization_keeps_the_taps_in_the_middle(scenes: Path, tmp_p
             assert weight.std().item() == pytest.approx(0.01, rel=0.5), name
 
 
+@pytest.mark.slow
 def test_weights_of_another_skeleton_are_loaded_except_for_those_of_keypoints(
     scenes: Path, tmp_path: Path
 ) -> None:

@@ -75,6 +75,7 @@ def gradients(config: TrainConfig, group: ProcessGroup) -> tuple[dict[str, Float
     }, image_names
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [{}, {"accumulate": 2, "swahr": True}])
 def test_two_processes_have_the_gradients_of_one_with_twice_the_batch(
     settings: dict[str, Any], make_config: MakeConfig

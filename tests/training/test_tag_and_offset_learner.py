@@ -94,6 +94,7 @@ def test_the_losses_are_those_of_tags_and_of_offsets() -> None:
     assert len(tag_maps) == 2
 
 
+@pytest.mark.slow
 def test_centers_and_offsets_are_learned() -> None:
     learner, batch = make_learner().train(), make_batch()
     optimizer = torch.optim.Adam(learner.parameters(), 3e-3)

@@ -253,6 +253,7 @@ def test_the_architecture_is_read_from_the_weights(
     assert_same(converted, model)
 
 
+@pytest.mark.slow
 @pytest.mark.golden
 @pytest.mark.parametrize(
     ("mmpose", "case", "config"),

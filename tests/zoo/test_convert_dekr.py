@@ -119,6 +119,7 @@ def test_numpy_arrays_convert_as_tensors_do(network: DEKR) -> None:
         np.testing.assert_allclose(array, state[name].numpy(), atol=1e-6, err_msg=name)
 
 
+@pytest.mark.slow
 def test_the_rescoring_network_is_read_from_its_own_file_or_from_mmposes(
     network: DEKR, tmp_path: Path
 ) -> None:

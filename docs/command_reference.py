@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import os
 import re
+import textwrap
 from collections.abc import Iterator
 from contextlib import redirect_stdout, suppress
+from functools import cache
 from typing import Any
 from unittest.mock import patch
 
@@ -18,6 +20,7 @@ from higherhrnet.cli.main import COMMANDS, main
 from higherhrnet.config.recipes import RECIPES
 
 
+@cache
 def help_text(command: str) -> str:
     """The output of `higherhrnet COMMAND --help`."""
     output = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
@@ -30,16 +33,29 @@ def help_text(command: str) -> str:
     return output.read()
 
 
+def summaries() -> str:
+    """A table of the commands, with links to their sections."""
+    rows = (f"| [{name}](#{name}) | {_head(name)[1]} |" for name in COMMANDS)
+    return "\n".join(["| Command | Task |", "|---|---|", *rows])
+
+
+def _head(command: str) -> list[str]:
+    """The usage and the paragraphs of the description."""
+    return help_text(command).split("\n╭─ ")[0].strip().split("\n\n")
+
+
 def to_markdown(command: str) -> Iterator[str]:
     """The help text as blocks of Markdown: usage, description, then each panel of flags."""
     text = help_text(command)
-    usage, *description = text.split("\n╭─ ")[0].split("\n\n")
-    yield f"```text\n{usage.removeprefix('usage: ')}\n```"
+    usage, *description = _head(command)
+    usage = re.sub(r"\{[^{}]{40,}\}", "RECIPE", usage.removeprefix("usage: "))
+    lines = textwrap.wrap(usage, 96, subsequent_indent="    ", break_on_hyphens=False)
+    yield "```text\n" + "\n".join(lines) + "\n```"
     yield from description
     yield f"```{{program}} higherhrnet {command}\n```"
     for title, panel in re.findall(r"^╭─ (.+?) ─+╮\n(.*?)\n╰─", text, re.M | re.S):
         entries = list(_entries(panel))
-        if entries and title != "options":
+        if entries:
             yield f"**{title[0].upper()}{title[1:]}**"
         yield from entries
 
@@ -50,7 +66,7 @@ def _entries(panel: str) -> Iterator[str]:
     for entry in re.split(r"\n(?=\S| +•)", "\n".join(lines)):
         name, *words = re.split(r"\s{2,}", entry.strip().removeprefix("• "))
         meaning = re.sub(r" \(default: (None)?\)", "", " ".join(words))
-        meaning = re.sub(r"(?<!\S)--[a-z-]+", r"`\g<0>`", meaning)
+        meaning = re.sub(r"(?<!\S)--[a-z][a-z.-]*[a-z]", r"`\g<0>`", meaning)
         if not meaning or name.startswith("-h"):
             continue
         if name.startswith("-"):
@@ -60,11 +76,11 @@ def _entries(panel: str) -> Iterator[str]:
 
 
 class CommandReference(SphinxDirective):
-    """One section per command, and one for the flags that all recipes share."""
+    """A table of the commands, a section for each, and one for the flags that recipes share."""
 
     def run(self) -> list[nodes.Node]:
         """Returns the sections."""
-        sections: list[str] = []
+        sections = ["## All commands", summaries()]
         for command in COMMANDS:
             sections += [f"## {command}", *to_markdown(command)]
             if command == "train":

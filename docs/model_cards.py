@@ -21,16 +21,17 @@ PUBLISHERS = {
 }
 
 
-COLUMNS = (
-    "keypoints", "input", "AP, one scale", "AP, several scales", "evaluated on", "latency",
-    "license",
-)  # fmt: skip
-"""The columns of the table; the other values are on the cards."""
+COLUMNS = {
+    "keypoints": True, "input": True, "AP, one scale": True, "AP, several scales": True,
+    "evaluated on": False, "parameters": True, "latency": True, "license": False,
+}  # fmt: skip
+"""The columns of the table, and whether they are numbers; the other values are on the cards."""
 
 
 def table() -> str:
     """Returns a table of all models in Markdown, with links to their cards."""
-    lines = [f"| name | {' | '.join(COLUMNS)} |", "|---" * (len(COLUMNS) + 1) + "|"]
+    rule = "|".join("---:" if is_number else "---" for is_number in COLUMNS.values())
+    lines = [f"| name | {' | '.join(COLUMNS)} |", f"|---|{rule}|"]
     for model in PUBLISHED:
         cells = model_cells(model)
         values = " | ".join(cells[name] for name in COLUMNS)

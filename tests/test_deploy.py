@@ -1,4 +1,4 @@
-"""The programs in docs/deploy.md find the same people as `predict`, in each ONNX runtime."""
+"""The programs in docs/howto/onnx.md find the same people as `predict`, in each ONNX runtime."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from tests.browser import CHROMIUM, FLAGS, NODE_MODULES, needs_chromium, needs_n
 from tests.conftest import BuildOnce
 
 ROOT = Path(__file__).parent.parent
-DEPLOY = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
-BLOCKS = dict(re.findall(r"^```(js|html)\n(.*?)^```$", DEPLOY, re.M | re.S))
+PAGE = (ROOT / "docs" / "howto" / "onnx.md").read_text(encoding="utf-8")
+BLOCKS = dict(re.findall(r"^```(js|html)\n(.*?)^```$", PAGE, re.M | re.S))
 pytestmark = [pytest.mark.slow, needs_npm_packages]
 
 

@@ -15,7 +15,8 @@ async function load() {
     skeleton = await (await fetch(new URL("try/skeleton.json", import.meta.url))).json();
   } catch {
     $("status").textContent =
-      "This copy of the documentation was built without ONNX Runtime Web, which this page needs.";
+      "This copy of the documentation was built without ONNX Runtime Web, which this page needs. " +
+      "Run npm ci --ignore-scripts in tests/javascript, and build it again.";
     return;
   }
   const model = new URL("try/people.onnx", import.meta.url).href;

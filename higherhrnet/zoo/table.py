@@ -41,14 +41,8 @@ def format_models(models: Sequence[PublishedModel]) -> str:
     return "\n".join([table, "", LATENCY_NOTE, "", *files])
 
 
-def markdown_models(models: Sequence[PublishedModel]) -> str:
-    """Formats a Markdown table of models, as in the documentation."""
-    rows = [_row(model) for model in models]
-    return str(tabulate(rows, _HEADINGS, tablefmt="github", disable_numparse=True))
-
-
 def model_cells(model: PublishedModel) -> dict[str, str]:
-    """Returns the cells of a model in these tables by their headings."""
+    """Returns the cells of a model in the tables of the documentation by their headings."""
     return dict(zip(_HEADINGS, _row(model), strict=True))
 
 

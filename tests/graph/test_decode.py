@@ -433,7 +433,7 @@ def test_openvino_finds_the_same_people_unless_assignments_have_equal_costs(tmp_
 
 
 def test_openvino_computes_float64_in_float32() -> None:
-    """The documented cause of other assignments; if it fails, change docs/deploy.md."""
+    """The documented cause of other assignments; if it fails, change docs/howto/onnx.md."""
     openvino = pytest.importorskip("openvino")
     program = Program()
     x = program.input("x", np.float64)

@@ -12,8 +12,9 @@ from higherhrnet.errors import InputError
 from higherhrnet.poses.skeletons import SKELETONS
 from higherhrnet.zoo.published import PUBLISHED, published_model
 from higherhrnet.zoo.published_model import PublishedModel
-from higherhrnet.zoo.table import LATENCY_NOTE, format_models, markdown_models
+from higherhrnet.zoo.table import LATENCY_NOTE, format_models, model_cells
 
+ROOT = Path(__file__).parents[2]
 AP_RANGES = {
     "COCO val2017": (60, 75),
     "CrowdPose test": (60, 75),
@@ -123,10 +124,31 @@ def test_the_table_marks_unknown_values_and_backbones() -> None:
     assert cells("mmpose-udp-w48-512")[10] == "≈ 255 MB"
 
 
-def test_the_readme_contains_the_table_of_all_models_and_the_note_on_latency() -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    assert markdown_models(PUBLISHED) in readme
-    assert LATENCY_NOTE.removeprefix("latency: ") in " ".join(readme.split())
+def test_the_readme_states_the_values_of_the_models_that_it_lists() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\S+)` \| (\d.+) \|$", readme, re.M)
+    assert {"w32-512", "w48-640"} < {name for name, _ in rows}
+    for name, row in rows:
+        expected = model_cells(published_model(name))
+        latency_with_flip = expected["latency"].split(" / ")[1]
+        assert row.split(" | ") == [
+            *(expected[heading] for heading in ("AP, one scale", "evaluated on", "parameters")),
+            latency_with_flip,
+            expected["license"],
+        ]
+
+
+def test_the_documentation_of_the_models_has_the_note_on_latency() -> None:
+    page = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    assert LATENCY_NOTE.removeprefix("latency: ") in " ".join(page.split())
+
+
+def test_the_documentation_has_a_row_and_a_card_of_every_model() -> None:
+    model_cards = pytest.importorskip("docs.model_cards")  # needs Sphinx
+    for model in PUBLISHED:
+        [row] = [line for line in model_cards.table().splitlines() if f"(#{model.name})" in line]
+        assert model_cells(model)["latency"] in row
+        assert f"### {model.name}\n" in model_cards.card(model)
 
 
 def test_the_table_of_no_models_is_its_heading() -> None:

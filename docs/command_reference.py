@@ -35,13 +35,18 @@ def help_text(command: str) -> str:
 
 def summaries() -> str:
     """A table of the commands, with links to their sections."""
-    rows = (f"| [{name}](#{name}) | {_head(name)[1]} |" for name in COMMANDS)
+    rows = (f"| [{name}](#{name}) | {_mark_flags(_head(name)[1])} |" for name in COMMANDS)
     return "\n".join(["| Command | Task |", "|---|---|", *rows])
 
 
 def _head(command: str) -> list[str]:
     """The usage and the paragraphs of the description."""
     return help_text(command).split("\n╭─ ")[0].strip().split("\n\n")
+
+
+def _mark_flags(text: str) -> str:
+    """Marks the flags in a text as code."""
+    return re.sub(r"(?<!\S)--[a-z][a-z0-9.-]*[a-z0-9]", r"`\g<0>`", text)
 
 
 def to_markdown(command: str) -> Iterator[str]:
@@ -51,7 +56,7 @@ def to_markdown(command: str) -> Iterator[str]:
     usage = re.sub(r"\{[^{}]{40,}\}", "RECIPE", usage.removeprefix("usage: "))
     lines = textwrap.wrap(usage, 96, subsequent_indent="    ", break_on_hyphens=False)
     yield "```text\n" + "\n".join(lines) + "\n```"
-    yield from description
+    yield from map(_mark_flags, description)
     yield f"```{{program}} higherhrnet {command}\n```"
     for title, panel in re.findall(r"^╭─ (.+?) ─+╮\n(.*?)\n╰─", text, re.M | re.S):
         entries = list(_entries(panel))
@@ -66,7 +71,7 @@ def _entries(panel: str) -> Iterator[str]:
     for entry in re.split(r"\n(?=\S| +•)", "\n".join(lines)):
         name, *words = re.split(r"\s{2,}", entry.strip().removeprefix("• "))
         meaning = re.sub(r" \(default: (None)?\)", "", " ".join(words))
-        meaning = re.sub(r"(?<!\S)--[a-z][a-z.-]*[a-z]", r"`\g<0>`", meaning)
+        meaning = _mark_flags(meaning)
         if not meaning or name.startswith("-h"):
             continue
         if name.startswith("-"):

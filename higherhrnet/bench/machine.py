@@ -7,7 +7,6 @@ import re
 import sys
 from dataclasses import dataclass
 from importlib.metadata import distributions
-from importlib.util import find_spec
 from pathlib import Path
 
 from higherhrnet.bench.timing import cuda
@@ -51,7 +50,7 @@ def peak_memory() -> dict[str, int]:
         peak := re.search(r"VmHWM:\s*(\d+)", status.read_text(encoding="utf-8"))
     ):
         return {"ram": 1024 * int(peak[1])} | gpu  # getrusage would include the parent's memory
-    if not find_spec("resource"):
+    if sys.platform == "win32":
         return gpu
     import resource
 

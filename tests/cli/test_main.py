@@ -77,7 +77,7 @@ def fail(
 
 
 def read_jsonl(path: Path) -> list[dict[str, object]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def test_predict_writes_results_and_drawings_of_a_folder_with_a_video(
@@ -234,7 +234,7 @@ def test_paths_that_cannot_be_used_are_reported_in_one_line(
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux")
 def test_a_full_disk_is_reported_in_one_line(tmp_path: Path) -> None:
-    with Path("/dev/full").open("w") as full:
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
         command = [sys.executable, "-m", "higherhrnet", "models"]
         result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
     assert result.returncode == 1
@@ -307,7 +307,7 @@ def test_closed_standard_input_lists_no_file(
 def test_a_full_disk_is_reported_by_version(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with Path("/dev/full").open("w") as full:
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
         monkeypatch.setattr(sys, "stdout", full)
         with pytest.raises(SystemExit) as exit:
             main(["--version"])
@@ -345,9 +345,10 @@ def test_inference_flags_change_the_predictions(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals of processes")
+@pytest.mark.parametrize("stop", ["SIGINT", "SIGTERM", "SIGKILL"])
 def test_an_interrupted_run_is_resumed(
-    stop: signal.Signals, run: Run, small_model: ModelFiles, tmp_path: Path
+    stop: str, run: Run, small_model: ModelFiles, tmp_path: Path
 ) -> None:
     count = 120
     for i in range(count):
@@ -358,11 +359,11 @@ def test_an_interrupted_run_is_resumed(
     while not log.is_file() or log.read_text().count("\n") < 3:
         assert process.poll() is None
         time.sleep(0.02)
-    process.send_signal(stop)
+    process.send_signal(signal.Signals[stop])
     process.communicate()
     done = [line for line in log.read_text().splitlines(keepends=True) if line.endswith("\n")]
     assert 3 <= len(done) < count
-    if stop != signal.SIGKILL:
+    if stop != "SIGKILL":
         assert process.returncode == 130
         assert {p["image_id"] for p in json.loads(results.read_text())} <= set(range(count))
     with log.open("a") as file:

@@ -36,7 +36,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def check(scenes: Path, change: Change) -> list[Finding]:
     """The findings after a change of the annotations and of the folder of images."""
-    content, folder = json.loads(scenes.read_text()), scenes.parent / "images"
+    content, folder = json.loads(scenes.read_text(encoding="utf-8")), scenes.parent / "images"
     change(content, folder)
     path = scenes.with_name("changed.json")
     path.write_text(json.dumps(content))
@@ -130,7 +130,9 @@ def test_finds_wrong_numbers_of_keypoints(scenes: Path) -> None:
     def change(content: Content, folder: Path) -> None:
         person(content, 0)["num_keypoints"] = 40
 
-    labeled = sum(v > 0 for v in person(json.loads(scenes.read_text()), 0)["keypoints"][2::3])
+    labeled = sum(
+        v > 0 for v in person(json.loads(scenes.read_text(encoding="utf-8")), 0)["keypoints"][2::3]
+    )
     assert error_cases(scenes, change) == [
         f"000000000001.png, annotation 1 has {labeled} keypoints, not 40"
     ]
@@ -190,7 +192,7 @@ def test_command_reports_findings_and_draws_samples(
     assert sheet is not None
     assert sheet.std() > 20
 
-    content = json.loads(scenes.read_text())
+    content = json.loads(scenes.read_text(encoding="utf-8"))
     content["images"][0]["file_name"] = "missing.png"
     changed = scenes.with_name("missing_image.json")
     changed.write_text(json.dumps(content))
@@ -224,7 +226,7 @@ def test_pairs_are_listed_and_sides_without_partner_reported(
     scenes: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    content = json.loads(scenes.read_text())
+    content = json.loads(scenes.read_text(encoding="utf-8"))
     category = content["categories"][0]
     category["keypoints"] = [rename(name) for name in category["keypoints"]]
     path = scenes.with_name("renamed.json")

@@ -55,9 +55,9 @@ def people_by_image(content: Content) -> dict[Any, list[Content]]:
 
 def write_changed(source: Path, change: Callable[[Content], None], target: Path) -> Path:
     """Writes a changed copy of an annotation file."""
-    content = json.loads(source.read_text())
+    content = json.loads(source.read_text(encoding="utf-8"))
     change(content)
-    target.write_text(json.dumps(content))
+    target.write_text(json.dumps(content), encoding="utf-8")
     return target
 
 
@@ -70,7 +70,7 @@ def keypoints_of(people: list[Content]) -> FloatArray:
 
 
 def test_images_have_the_annotations_of_the_file(scenes: Path) -> None:
-    content, dataset = json.loads(scenes.read_text()), load(scenes)
+    content, dataset = json.loads(scenes.read_text(encoding="utf-8")), load(scenes)
     groups = people_by_image(content)
     assert dataset.skeleton is COCO
     assert len(dataset) == len(dataset.names) == 8
@@ -95,7 +95,7 @@ def test_images_have_the_annotations_of_the_file(scenes: Path) -> None:
 def test_masks_exclude_crowds_and_people_without_keypoints(
     scenes: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    coco, content = PycocotoolsCOCO(str(scenes)), json.loads(scenes.read_text())
+    coco, content = PycocotoolsCOCO(str(scenes)), json.loads(scenes.read_text(encoding="utf-8"))
     capsys.readouterr()
     for entry, annotated in zip(content["images"], load(scenes), strict=True):
         expected = np.ones((72, 96), np.bool_)
@@ -126,7 +126,7 @@ def test_crowdpose_has_no_masks(tmp_path: Path) -> None:
 def test_loads_outlines_of_people_with_keypoints(
     scenes: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    coco, content = PycocotoolsCOCO(str(scenes)), json.loads(scenes.read_text())
+    coco, content = PycocotoolsCOCO(str(scenes)), json.loads(scenes.read_text(encoding="utf-8"))
     capsys.readouterr()
     for entry, annotated in zip(content["images"], load(scenes, outlines=True), strict=True):
         used = [p for p in people_by_image(content)[entry["id"]] if not p["iscrowd"]]

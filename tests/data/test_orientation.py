@@ -137,7 +137,7 @@ def test_check_data_counts_images_with_an_orientation(tmp_path: Path, run: Run) 
 
 def results_of(path: Path, turn: bool) -> list[dict[str, Any]]:
     """Perfect results, on the annotated image or on that image turned clockwise."""
-    content = json.loads(path.read_text())
+    content = json.loads(path.read_text(encoding="utf-8"))
     heights = {image["id"]: image["height"] for image in content["images"]}
     results = []
     for person in content["annotations"]:

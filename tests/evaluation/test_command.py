@@ -1,7 +1,6 @@
 """The files and exit codes of `higherhrnet evaluate`, and its resumption after it was killed."""
 
 import json
-import signal
 import subprocess
 import sys
 import time
@@ -91,7 +90,7 @@ def test_killed_run_is_resumed(run: Run, small_model: ModelFiles, tmp_path: Path
     while not log.is_file() or log.read_text().count("\n") < 3:
         assert killed.poll() is None
         time.sleep(0.02)
-    killed.send_signal(signal.SIGKILL)
+    killed.kill()
     killed.communicate()
     done = log.read_text().count("\n")
     assert 3 <= done < 40

@@ -54,7 +54,7 @@ def plain_file() -> File:
 
 
 def write(path: Path, content: object) -> Path:
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(content), encoding="utf-8")
     return path
 
 

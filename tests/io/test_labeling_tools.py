@@ -29,7 +29,7 @@ def write_export(
         "images": [{"id": 1, "width": 64, "height": 48, "file_name": image.name}],
         "annotations": [entry | {"bbox": [20, 10, 10, 30], "area": 300.0} | person],
     }
-    file.write_text(json.dumps(content))
+    file.write_text(json.dumps(content), encoding="utf-8")
 
 
 def test_export_of_cvat(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+import sys
 from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
 
@@ -185,7 +186,7 @@ def test_an_image_on_standard_input_is_rejected() -> None:
         list_sources(["-"], TextIOWrapper(BytesIO(b"\xff\xd8\xff\xe0"), encoding="utf-8"))
 
 
-@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may read all files")
+@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="root may read all files")
 def test_a_folder_without_permission_is_rejected(tmp_path: Path) -> None:
     touch(tmp_path, "1.jpg", "locked/2.jpg")
     (tmp_path / "locked").chmod(0)

@@ -114,7 +114,7 @@ def annotate_with(model: Path, images: Path, target: Path) -> Path:
     category = {"id": 1, "name": "person", "keypoints": list(skeleton.names), "skeleton": []}
     listed = [{"id": number, "file_name": name} for number, name in enumerate(names)]
     content = {"images": listed, "annotations": people, "categories": [category]}
-    target.write_text(json.dumps(content))
+    target.write_text(json.dumps(content), encoding="utf-8")
     return target
 
 

@@ -188,6 +188,11 @@ def test_every_image_appears_once_if_a_node_dies(
     assert all(path.stat().st_mtime_ns == modified for path, modified in times.items())
 
 
+def _kill_this_process() -> None:
+    if sys.platform != "win32":
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 class FatalEngine(Engine):
     """An engine that kills its process if the input is not square."""
 
@@ -198,7 +203,7 @@ class FatalEngine(Engine):
 
     def __call__(self, images: FloatArray) -> Sequence[FloatArray]:
         if images.shape[2] != images.shape[3]:
-            os.kill(os.getpid(), signal.SIGKILL)
+            _kill_this_process()
         return self.engine(images)
 
 
@@ -235,7 +240,7 @@ def load_dying(model: Path, mark: Path, driver: int) -> Predictor:
             last = Path(path).parent.name == IMAGES
             if last and table.num_rows == PER_SHARD - 1 and not mark.exists():
                 mark.touch()
-                os.kill(os.getpid(), signal.SIGKILL)
+                _kill_this_process()
             write(table, path, **options)
 
         parquet.write_table = write_or_die

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any, TextIO
+from typing import IO, Any
 
 import pytest
 
@@ -40,7 +40,7 @@ class Service:
 
     process: subprocess.Popen[str]
     port: int
-    log: TextIO
+    log: IO[str]
     """Where the service writes its errors."""
 
     @property
@@ -83,7 +83,8 @@ def serving(*flags: object) -> Iterator[Service]:
     """Runs `higherhrnet serve` with the model examples/drawn.onnx."""
     engine = ["--engine", "onnxruntime", "--threads", "1"]
     command = [sys.executable, "-m", "higherhrnet", "serve", "-m", DRAWN, "--port", 0, *engine]
-    with TemporaryFile("a+") as log:  # a pipe that nobody reads would block the service
+    # A pipe that nobody reads would block the service.
+    with TemporaryFile("a+", encoding="utf-8") as log:
         process = subprocess.Popen(
             [*map(str, command), *map(str, flags)], stdout=subprocess.PIPE, stderr=log, text=True
         )
@@ -99,7 +100,7 @@ def serving(*flags: object) -> Iterator[Service]:
             assert "Traceback" not in read_log(log), read_log(log)
 
 
-def read_log(log: TextIO) -> str:
+def read_log(log: IO[str]) -> str:
     """What a process has written to its log so far."""
     log.seek(0)
     return log.read()

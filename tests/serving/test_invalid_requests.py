@@ -167,7 +167,8 @@ def test_a_decompression_bomb_does_not_take_memory(service: Service) -> None:
         pytest.skip("the peak memory of a process is not available on this system")
 
     def peak() -> int:
-        (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        lines = status.read_text(encoding="utf-8").splitlines()
+        (line,) = (line for line in lines if line.startswith("VmHWM"))
         return int(line.split()[1])
 
     service.post("/poses")

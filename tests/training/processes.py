@@ -5,11 +5,13 @@ from __future__ import annotations
 import multiprocessing
 import os
 import socket
+import sys
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from typing import TypeVar
 
 import cv2
+import pytest
 import torch
 
 from higherhrnet.training.parallel import ProcessGroup, process_group
@@ -42,6 +44,8 @@ def run_in_two_processes(work: Callable[[ProcessGroup], T]) -> list[T]:
 def run_in_processes(functions: Sequence[Callable[[], T]]) -> list[T]:
     """The result of each function, run in a process of its own at the same time."""
     cv2.setNumThreads(1)  # a process that is forked while other threads run may hang
+    if sys.platform == "win32":
+        pytest.skip("Windows cannot fork processes")
     fork = multiprocessing.get_context("fork")
     pipes = [fork.Pipe(duplex=False) for _ in functions]
     processes = [

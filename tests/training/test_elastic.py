@@ -60,10 +60,10 @@ def start() -> Iterator[Start]:
 
 def kill(agent: Agent) -> None:
     """Kills an agent and its processes, as a power failure would."""
-    if agent.poll() is None:
-        children = Path(f"/proc/{agent.pid}/task/{agent.pid}/children").read_text().split()
+    if sys.platform != "win32" and agent.poll() is None:
+        children = Path(f"/proc/{agent.pid}/task/{agent.pid}/children").read_text(encoding="utf-8")
         agent.kill()
-        for child in children:
+        for child in children.split():
             os.kill(int(child), signal.SIGKILL)
 
 

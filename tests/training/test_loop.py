@@ -427,14 +427,15 @@ def test_a_killed_run_is_resumed_from_the_last_checkpoint(
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits the address space")
 def test_the_message_about_memory_names_the_settings_to_lower(make_config: MakeConfig) -> None:
+    if sys.platform != "linux":
+        pytest.skip("limits the address space")
     import resource
 
     config = make_config(size=3072)
 
     def work() -> str:
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0])
         limit = resource.getpagesize() * pages + 2**29  # half a gigabyte more
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         try:

@@ -121,7 +121,7 @@ def predicted_people(untrained_model: Path, scenes: Path) -> Path:
     """The scenes, annotated with people that the model predicts, every second one moved."""
     predictor = Predictor.load(untrained_model, engine="torch", threads=1)
     rng = np.random.default_rng(0)
-    content = json.loads(scenes.read_text())
+    content = json.loads(scenes.read_text(encoding="utf-8"))
     content["annotations"] = []
     for image in content["images"]:
         poses = predictor(scenes.parent / "images" / image["file_name"])

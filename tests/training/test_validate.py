@@ -44,7 +44,7 @@ def validator_of(config: DataConfig) -> Validator:
 @pytest.fixture
 def partly_labeled(scenes: Path) -> Path:
     """The scenes, of which the first has no people and the second has people without keypoints."""
-    content = json.loads(scenes.read_text())
+    content = json.loads(scenes.read_text(encoding="utf-8"))
     first, second = (image["id"] for image in content["images"][:2])
     people = [p for p in content["annotations"] if p["image_id"] != first]
     for person in people:
@@ -97,7 +97,7 @@ def test_the_training_file_is_parsed_once(
 def test_validation_data_without_people_are_rejected_before_training(
     make_config: MakeConfig, scenes: Path, tmp_path: Path
 ) -> None:
-    content = json.loads(scenes.read_text())
+    content = json.loads(scenes.read_text(encoding="utf-8"))
     for person in content["annotations"]:
         person["iscrowd"] = True
     path = tmp_path / "crowds.json"

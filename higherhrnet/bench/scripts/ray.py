@@ -28,6 +28,7 @@ from higherhrnet.ray.predict import run_predict_ray
 from higherhrnet.synthetic.scenes import write_scenes
 from higherhrnet.zoo.resolve import resolve_model
 
+assert sys.platform == "linux", "the script sets the CPU affinity of processes, as Linux can"
 CORES = sorted(os.sched_getaffinity(0))
 OPTIONS = EngineOptions("examples/drawn.onnx", "onnxruntime", threads=1)
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 from threading import Lock
-from typing import BinaryIO
+from typing import IO
 
 import cv2
 import numpy as np
@@ -49,7 +49,7 @@ class Capture:
         log: an empty temporary file.
     """
 
-    def __init__(self, capture: cv2.VideoCapture, log: BinaryIO) -> None:
+    def __init__(self, capture: cv2.VideoCapture, log: IO[bytes]) -> None:
         self._capture, self._log = capture, log
 
     def get(self, property_id: int) -> float:
@@ -174,7 +174,7 @@ def _create_capture(origin: Origin) -> cv2.VideoCapture:
     return cv2.VideoCapture(str(origin.absolute()))  # FFmpeg takes `http:clip.mp4` as an address
 
 
-def _temporary_file() -> BinaryIO:
+def _temporary_file() -> IO[bytes]:
     """Creates an unbuffered temporary file, in memory where that is possible."""
     if sys.platform == "linux":
         return os.fdopen(os.memfd_create("higherhrnet"), "w+b", buffering=0)
@@ -182,7 +182,7 @@ def _temporary_file() -> BinaryIO:
 
 
 @contextmanager
-def _redirected_stderr(file: BinaryIO) -> Iterator[None]:
+def _redirected_stderr(file: IO[bytes]) -> Iterator[None]:
     """Redirects standard error of the process, also that of native libraries, to a file."""
     try:
         stderr = os.dup(_STDERR)

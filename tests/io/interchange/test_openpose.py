@@ -40,7 +40,7 @@ def own_name(name: str) -> str:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    content = json.loads(path.read_text())
+    content = json.loads(path.read_text(encoding="utf-8"))
     assert content["version"] == 1.3
     return list(content["people"])
 

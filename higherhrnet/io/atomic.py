@@ -15,13 +15,14 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yields a temporary path to write to, which replaces `path` when the block succeeds.
 
     The temporary file is in the same folder and has the same suffix, from which writers derive the
-    format. It is deleted when the block fails. Missing parent folders are created.
+    format. It is deleted when the block fails. Its name begins with that of `path`, shortened so
+    that it is not too long where that of `path` is not. Missing parent folders are created.
 
     Raises:
         InputError: the file or folder cannot be written.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.stem}.{token_hex(4)}.part{path.suffix}")
+    temporary = path.with_name(f".{path.stem[:32]}.{token_hex(4)}.part{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         require(

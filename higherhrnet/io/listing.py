@@ -12,6 +12,7 @@ from itertools import chain, count
 from mimetypes import guess_type
 from pathlib import Path, PurePosixPath
 from typing import NoReturn, TextIO
+from unicodedata import normalize
 
 from higherhrnet.errors import InputError, require
 from higherhrnet.io.images import IMAGE_EXTENSIONS, unreadable_error
@@ -45,7 +46,7 @@ def list_sources(sources: Sequence[str], stdin: TextIO) -> list[Source]:
             if key not in listed:
                 name = os.fsencode(source.name).decode("utf-8", "replace")  # for JSON
                 name = unique_name(name, path, names)
-                names.add(name)
+                names.add(name_key(name))
                 listed[key] = replace(source, name=name)
     return list(listed.values())
 
@@ -180,20 +181,36 @@ def _match(pattern: Path) -> tuple[Path, list[Path]]:
         raise InputError(f"{pattern}: not a valid pattern: {error}") from error
 
 
+def name_key(name: str) -> str:
+    """Returns a key that is equal for names of one file on a file system that ignores case.
+
+    File systems of Windows and macOS do, and that of macOS also decomposes accented letters.
+    """
+    return normalize("NFC", name).casefold()
+
+
 def unique_name(name: str, path: str, taken: set[str]) -> str:
-    """Precedes the name by as many parent folders of the path as it needs to be unique."""
+    """Precedes the name by as many parent folders of the path as it needs to be unique.
+
+    Args:
+        name: the name.
+        path: the path of the file.
+        taken: the keys (`name_key`) of the names that are in use.
+    """
     parts = Path(path).parts[1:]
     longer = ("/".join(parts[-n:]) for n in range(name.count("/") + 2, len(parts) + 1))
     file = PurePosixPath(longer_name := "/".join(parts) or name)
     numbered = (longer_name.removesuffix(file.suffix) + f"-{n}{file.suffix}" for n in count(2))
-    return next(n for n in chain((name, *longer), numbered) if n not in taken)
+    return next(n for n in chain((name, *longer), numbered) if name_key(n) not in taken)
 
 
 def output_names(names: Iterable[str]) -> dict[str, str]:
     """Returns for each source's name the prefix of the names of its outputs.
 
-    The suffix is omitted unless the outputs of a.jpg and a.png would overwrite each other.
+    The suffix is omitted unless the outputs of a.jpg and a.png, or of a.jpg and a.jpg.png, would
+    overwrite each other, also on file systems that ignore case.
     """
     stems = {name: PurePosixPath(name).with_suffix("").as_posix() for name in names}
-    counts = Counter(stems.values())
-    return {name: stem if counts[stem] == 1 else name for name, stem in stems.items()}
+    counts = Counter(map(name_key, stems.values()))
+    counts.update(map(name_key, stems))
+    return {name: stem if counts[name_key(stem)] == 1 else name for name, stem in stems.items()}

@@ -20,7 +20,7 @@ from higherhrnet.errors import InputError
 from higherhrnet.io.atomic import atomic_path
 from higherhrnet.io.csv import write_csv
 from higherhrnet.io.json_files import write_json_list
-from higherhrnet.io.listing import unique_name
+from higherhrnet.io.listing import name_key, unique_name
 from higherhrnet.io.remote import Url
 from higherhrnet.io.sources import Frame, Source
 from higherhrnet.poses.poses import Poses
@@ -94,14 +94,15 @@ class PredictionWriter:
         Args:
             sources: sources with unique names.
         """
-        taken = set(self._names.values())
-        taken |= {source.name for source in sources if source_path(source) not in self._names}
+        finished = set(map(name_key, self._names.values()))
+        new = (source.name for source in sources if source_path(source) not in self._names)
+        taken = finished | set(map(name_key, new))
         renamed = []
         for source in sources:
             name = self._names.get(source_path(source))
-            if name is None and source.name in self._names.values():
+            if name is None and name_key(source.name) in finished:
                 name = unique_name(source.name, source_path(source), taken)
-                taken.add(name)
+                taken.add(name_key(name))
             renamed.append(source if name is None else replace(source, name=name))
         return renamed
 
@@ -169,8 +170,14 @@ class PredictionWriter:
 
     def _start(self, lines: list[str]) -> TextIO:
         """Opens the JSONL file with these lines and removes the files made from earlier ones."""
-        for derived in (RESULTS_FILE, CSV_FILE):
-            (self.folder / derived).unlink(missing_ok=True)
+        for derived in (self.folder / RESULTS_FILE, self.folder / CSV_FILE):
+            try:
+                derived.unlink(missing_ok=True)
+            except OSError as error:  # on Windows, a spreadsheet program locks the file
+                raise InputError(
+                    f"{derived}: cannot be replaced: {error.strerror}; close the program that uses "
+                    "it, or choose another folder"
+                ) from error
         with atomic_path(self.folder / SETTINGS_FILE) as temporary:
             temporary.write_text(self._settings, encoding="utf-8")
         with atomic_path(self.folder / JSONL_FILE) as temporary:

@@ -37,6 +37,7 @@ MAX_VIDEO_SIZE = 2**33
 MAX_REDIRECTS = 5
 """The maximum number of redirects of a request."""
 _STILL_EXTENSIONS = {*IMAGE_EXTENSIONS} - {".gif", ".png", ".webp"}
+_DEVICE_NAME = re.compile(r"^(con|prn|aux|nul|com\d|lpt\d)(?=\.|$)", re.IGNORECASE)
 _STREAM_TYPES = re.compile(r"multipart/x-mixed-replace|.*mpegurl", re.IGNORECASE)
 
 
@@ -238,5 +239,8 @@ def _reason(error: Exception) -> str:
 
 
 def _in_file_name(text: str) -> str:
-    """Replaces the characters that file names cannot contain."""
-    return re.sub(r'[\0-\x1f\\/:*?"<>|\[\]]', "_", text)
+    """Replaces what names of files and folders cannot contain, also on Windows."""
+    name = re.sub(r'[\0-\x1f\\/:*?"<>|\[\]]', "_", text)
+    if name.strip(" ."):
+        name = re.sub(r"[ .]$", "_", name)
+    return _DEVICE_NAME.sub(r"\1_", name)

@@ -110,7 +110,7 @@ def _read_file(path: Path, every: int) -> Iterator[Image | VideoFrame]:
 
 
 def _read_url(url: Url, every: int) -> Iterator[Image | VideoFrame]:
-    with TemporaryDirectory(prefix="higherhrnet-") as folder:
+    with TemporaryDirectory(prefix="higherhrnet-", ignore_cleanup_errors=True) as folder:
         path = download(url, Path(folder)) if url.is_http else None
         if url.is_still and (path is None or file_kind(path) != "image"):
             raise InputError(f"{url}: is not an image, although its extension is that of one")

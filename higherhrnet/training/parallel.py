@@ -88,7 +88,8 @@ def process_group(device: str | None = None) -> Iterator[ProcessGroup]:
     if not {"RANK", "WORLD_SIZE", "MASTER_ADDR"} <= os.environ.keys():
         yield ProcessGroup(torch_device)
         return
-    dist.init_process_group("nccl" if torch_device.type == "cuda" else "gloo")
+    uses_nccl = torch_device.type == "cuda" and dist.is_nccl_available()  # not on Windows
+    dist.init_process_group("nccl" if uses_nccl else "gloo")
     try:
         yield ProcessGroup(torch_device, dist.get_rank(), dist.get_world_size())
     finally:

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image as Pillow
 
 from higherhrnet.errors import InputError
-from higherhrnet.io.listing import list_sources
+from higherhrnet.io.listing import list_sources, output_names
 from higherhrnet.io.remote import Url
 from higherhrnet.io.sources import Source
 from tests.io.videos import write_video
@@ -157,6 +157,45 @@ def test_names_of_addresses_are_unique() -> None:
     names = [source.name for source in list_sources(addresses, StringIO())]
     assert len({*names}) == 4
     assert all(name.endswith(".jpg") for name in names)
+
+
+def test_names_of_addresses_are_possible_on_windows() -> None:
+    names = {
+        "https://host/aux.jpg": "aux_.jpg",
+        "https://host/Com1": "Com1_",
+        "https://host/console.jpg": "console.jpg",
+        "https://host/a:b%3f.jpg": "a_b_.jpg",
+        "https://host/clip.": "clip_",
+        "https://host/clip%20": "clip_",
+    }
+    assert [source.name for source in list_sources([*names], StringIO())] == [
+        *dict.fromkeys(names.values()), "host/clip_",
+    ]  # fmt: skip
+
+
+def test_names_that_differ_in_case_or_accents_only_get_different_names(tmp_path: Path) -> None:
+    files = [tmp_path / "a" / "IMG_1.JPG", tmp_path / "b" / "img_1.jpg"]
+    files += [tmp_path / "a" / "\u00e9.jpg", tmp_path / "b" / "e\u0301.jpg"]
+    sources = list_sources([str(file) for file in files], StringIO())
+    assert [source.name for source in sources] == [
+        "IMG_1.JPG", "b/img_1.jpg", "\u00e9.jpg", "b/e\u0301.jpg",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["a.jpg", "b.png"], ["a", "b"]),
+        (["a.jpg", "a.png"], ["a.jpg", "a.png"]),
+        (["a.jpg", "A.png"], ["a.jpg", "A.png"]),
+        (["a.jpg", "a.png", "a.jpg.png"], ["a.jpg", "a.png", "a.jpg.png"]),
+        (["a", "a.png", "b"], ["a", "a.png", "b"]),
+    ],
+)
+def test_outputs_of_different_files_have_different_names(
+    names: list[str], expected: list[str]
+) -> None:
+    assert output_names(names) == dict(zip(names, expected, strict=True))
 
 
 @pytest.mark.parametrize(

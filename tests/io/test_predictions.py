@@ -235,6 +235,21 @@ def test_a_camera_is_identified_by_its_name() -> None:
     assert source_path(Source("camera0", 0)) == "camera0"
 
 
+def test_a_table_that_cannot_be_replaced_is_named(tmp_path: Path) -> None:
+    write_image_poses(tmp_path, "a.png")
+    (tmp_path / "predictions.csv").unlink(missing_ok=True)
+    (tmp_path / "predictions.csv").mkdir()  # as if a spreadsheet program had locked it
+    with pytest.raises(InputError, match=r"predictions\.csv: cannot be replaced: .*; close the"):
+        write_image_poses(tmp_path, "b.png")
+
+
+def test_names_of_the_maximum_length_can_be_written(tmp_path: Path) -> None:
+    path = tmp_path / f"{'x' * 245}.json"
+    with atomic_path(path) as temporary:
+        temporary.write_text("{}", encoding="utf-8")
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
 def test_a_pipe_or_device_is_not_replaced_by_a_file(tmp_path: Path) -> None:
     if sys.platform == "win32":
         pytest.skip("Windows has no named pipes")

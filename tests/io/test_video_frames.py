@@ -141,6 +141,21 @@ def test_a_video_whose_resolution_changes_keeps_its_first_size(
         assert np.abs(frame.image.astype(int) - same.image).mean() < 12
 
 
+@pytest.mark.parametrize("path", [".", ""])
+def test_a_program_in_the_folder_of_the_videos_is_not_run(
+    path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ffmpeg(*INTERLACED["top.mp4"], tmp_path / "top.mp4")
+    program = tmp_path / ("ffmpeg.bat" if sys.platform == "win32" else "ffmpeg")
+    program.write_text("#!/bin/sh\ntouch executed\n", encoding="utf-8")
+    program.chmod(0o700)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", path)
+    with pytest.raises(InputError, match="install ffmpeg"):
+        list(read_frames(Source("top.mp4", Path("top.mp4"))))
+    assert not (tmp_path / "executed").exists()
+
+
 def test_an_interlaced_video_without_ffmpeg_is_refused_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_model: ModelFiles,
     capfd: pytest.CaptureFixture[str],

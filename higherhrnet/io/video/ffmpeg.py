@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Generator
 from pathlib import Path
 
@@ -20,11 +22,21 @@ def require_ffmpeg(path: Path, reason: str) -> None:
         path: the video, for the message.
         reason: why OpenCV cannot decode the video, for the message.
     """
-    if shutil.which("ffmpeg") is None:
+    if _program() is None:
         raise InputError(
             f"{path}: OpenCV cannot decode this video ({reason}); install ffmpeg, which "
             "higherhrnet then uses, or convert the video: ffmpeg -i INPUT -vf yadif OUTPUT.mp4"
         )
+
+
+def _program() -> str | None:
+    """Returns the path of the program ffmpeg; None if it is not installed.
+
+    The current folder, in which Windows searches first, may contain files of strangers.
+    """
+    name = "ffmpeg.exe" if sys.platform == "win32" else "ffmpeg"
+    files = (Path(folder, name) for folder in os.get_exec_path())
+    return next((str(file) for file in files if file.is_absolute() and shutil.which(file)), None)
 
 
 def read_with_ffmpeg(path: Path, height: int, width: int) -> Generator[Image, None, None]:
@@ -41,7 +53,7 @@ def read_with_ffmpeg(path: Path, height: int, width: int) -> Generator[Image, No
     # Each frame gets a time of its own, so that none is dropped or repeated. `file:` prevents that
     # a file name is interpreted as a flag or as an address.
     filters = f"yadif=deint=interlaced,scale={width}:{height},settb=1/25,setpts=N"
-    command = ["ffmpeg", "-v", "quiet", "-nostdin", "-protocol_whitelist", "file"]
+    command = [_program() or "ffmpeg", "-v", "quiet", "-nostdin", "-protocol_whitelist", "file"]
     command += ["-i", f"file:{path.absolute()}", "-map", "0:V:0", "-vf", filters, "-r", "25"]
     command += ["-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
     size = height * width * 3

@@ -25,7 +25,7 @@ def convert(
         Path | None, flag("the network in SOURCE, if it contains one", "FILE")
     ] = None,
 ) -> int:
-    """Convert weights of HigherHRNet, SWAHR or DEKR, of the authors or of MMPose, or of an HRNet.
+    """Convert a .pth file of the authors of HigherHRNet, SWAHR, DEKR or HRNet, or of MMPose.
 
     An HRNet that was trained on ImageNet becomes a backbone whose heads are not trained.
 

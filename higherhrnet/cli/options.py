@@ -28,8 +28,8 @@ class SettingsOptions:
     """The inference settings that replace those of the model."""
 
     size: Annotated[int | None, flag("the model's setting", "INT")] = None
-    """Length in pixels of the shorter side of the network's input, a multiple of 32, which is
-    rounded up to a multiple of 64. Smaller values are faster and miss small people."""
+    """Length in pixels of the shorter side of the network's input. It must be a multiple of 32 and
+    is rounded up to a multiple of 64. Smaller values are faster and miss small people."""
     flip: Annotated[Flag, flag("the model's setting")] = False
     """Also run the network on the horizontally flipped image and average the maps. Doubles the
     computation. Excludes --no-flip."""

@@ -103,8 +103,8 @@ class InferenceConfig:
     """
 
     size: Annotated[int | None, flag("the model's input size", "INT")] = None
-    """Length in pixels of the shorter side of the network's input, a multiple of 32, which is
-    rounded up to a multiple of 64 (at the smallest scale). Accuracy is highest where people are
+    """Length in pixels of the shorter side of the network's input. It must be a multiple of 32 and
+    is rounded up to a multiple of 64 (at the smallest scale). Accuracy is highest where people are
     about as large as in the training crops."""
     flip: bool = True
     """Also run the network on the horizontally flipped image and average the maps. Doubles the

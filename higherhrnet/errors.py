@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
+from higherhrnet.messages import one_line
+
 
 class InputError(ValueError):
     """A file, a flag, a model or another input from the user cannot be used.
@@ -14,6 +16,10 @@ class InputError(ValueError):
     The message is one line: what is wrong, where, and what to do about it. The command line prints
     only its message; other exceptions are printed with a traceback.
     """
+
+    def __str__(self) -> str:
+        """Returns the message; control characters, which a path may contain, are escaped."""
+        return one_line(super().__str__())
 
 
 def require(condition: bool, message: str) -> None:

@@ -10,6 +10,7 @@ from tyro.conf import arg
 from higherhrnet.cli.options import Flag, InferenceOptions, write_json
 from higherhrnet.config.flags import flag
 from higherhrnet.errors import InputError
+from higherhrnet.messages import counted
 
 
 def evaluate(
@@ -70,7 +71,7 @@ def evaluate(
     for note in evaluation_notes(paired):
         print(note)
     if failed:
-        print(f"{len(failed)} images could not be read; their people count as missed")
+        print(f"{counted(len(failed), 'image')} could not be read; their people count as missed")
     if json:
         counts = {
             "images": len(truth.images),

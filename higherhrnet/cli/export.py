@@ -13,6 +13,7 @@ from higherhrnet.cli.options import Flag, SettingsOptions
 from higherhrnet.config.flags import flag
 from higherhrnet.config.inference import InferenceConfig
 from higherhrnet.errors import InputError, require
+from higherhrnet.messages import counted
 
 
 def export(
@@ -136,5 +137,5 @@ def _export_int8(
             _export_float(path, float_model)
         report = quantize(float_model, network, sources, check)
     report.write(out.with_suffix(".json"))
-    print(f"{out}, calibrated on {report.calibration_images} images\n{report}")
+    print(f"{out}, calibrated on {counted(report.calibration_images, 'image')}\n{report}")
     return 3 if report.calibration_images < len(sources) else 0

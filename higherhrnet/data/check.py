@@ -25,6 +25,7 @@ from higherhrnet.io.datasets.coco_entries import image_name
 from higherhrnet.io.datasets.image_folder import find_images
 from higherhrnet.io.datasets.image_store import ImageStore
 from higherhrnet.io.findings import Finding
+from higherhrnet.messages import counted, one_line
 from higherhrnet.poses.keypoint_names import describe_pairs
 from higherhrnet.poses.skeleton import Skeleton
 
@@ -54,13 +55,13 @@ def check_datasets(datasets: Sequence[str], out: Path | None = None) -> bool:
         names = annotations.file_names
         images = ImageStore(location or find_images(path, names), names)
         findings = sort_findings([*invalid, *check_dataset(annotations, images)])
-        counts = f"{len(annotations.images):,} images, {annotations.num_people:,} people"
-        print(f"{path}: {counts} with keypoints")
+        people = counted(annotations.num_people, "person", "people")
+        print(f"{path}: {counted(len(annotations.images), 'image')}, {people} with keypoints")
         print(f"  flip pairs: {describe_pairs(annotations.skeleton.pairs)}")
         for finding in findings:
             print(f"  {finding.summary()}")
         valid &= not any(finding.is_error for finding in findings)
-        lines += [f"{path}\t{f.plural}\t{case}\n" for f in findings for case in f.cases]
+        lines += [f"{path}\t{f.plural}\t{one_line(c)}\n" for f in findings for c in f.cases]
     if out:
         with atomic_path(out / "findings.txt") as temporary:
             temporary.write_text("".join(lines), encoding="utf-8", errors="backslashreplace")
@@ -227,7 +228,7 @@ def _check_keypoints(people: Sequence[ImagePerson], skeleton: Skeleton) -> list[
     ]
     counts = np.array([person["num_keypoints"] for _, person in people])
     miscounted = [
-        f"{person_name(people[p])} has {labeled[p].sum()} keypoints, not {counts[p]}"
+        f"{person_name(people[p])} has {counted(labeled[p].sum(), 'keypoint')}, not {counts[p]}"
         for p in np.flatnonzero(labeled.sum(1) != counts).tolist()
     ]
     swapped = [

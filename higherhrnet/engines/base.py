@@ -15,6 +15,7 @@ from higherhrnet.arrays import FloatArray
 from higherhrnet.config.flags import flag
 from higherhrnet.config.header import Header
 from higherhrnet.errors import InputError, require
+from higherhrnet.messages import counted
 from higherhrnet.zoo.resolve import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -188,8 +189,7 @@ def run_in_parts(
 
 def describe_threads(threads: int, streams: int) -> str:
     """Formats the numbers of threads and streams for the description of an engine."""
-    unit = "thread" if threads == 1 else "threads"
-    return f"{threads} {unit}" + (f" in {streams} streams" if streams > 1 else "")
+    return counted(threads, "thread") + (f" in {streams} streams" if streams > 1 else "")
 
 
 def describe_precision(header: Header, precision: Precision) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 
 from higherhrnet.evaluation.pairing import PairedResults
 from higherhrnet.io.datasets.coco import Entry
+from higherhrnet.messages import counted
 
 
 def crowd_indices(paired: PairedResults) -> list[float]:
@@ -25,8 +26,8 @@ def crowd_index_note(images: Sequence[Entry]) -> str:
     if not count:
         return ""
     return (
-        f"The crowd index of {count:,} images is missing in the file and was computed from boxes "
-        "and keypoints."
+        f"The crowd index of {counted(count, 'image')} is missing in the file and was computed "
+        "from boxes and keypoints."
     )
 
 

@@ -10,6 +10,7 @@ from higherhrnet.evaluation.crowd_index import crowd_indices
 from higherhrnet.evaluation.pairing import PairedResults, pair_results
 from higherhrnet.evaluation.precision_recall import PrecisionRecall, precision_recall_by_area
 from higherhrnet.io.datasets.coco import Annotations, load_annotations, load_predictions
+from higherhrnet.messages import counted
 from higherhrnet.poses.skeletons import CROWDPOSE
 
 COCO_METRICS = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
@@ -115,7 +116,8 @@ def format_metrics(metrics: Mapping[str, float], images: int, people: int) -> st
     headings, rows = metric_table(metrics)
     lines = {"": headings} | rows
     table = [f"{name:14}" + "".join(f"{cell:>13}" for cell in row) for name, row in lines.items()]
-    return "\n".join([*map(str.rstrip, table), f"{images:,} images, {people:,} people"])
+    counts = f"{counted(images, 'image')}, {counted(people, 'person', 'people')}"
+    return "\n".join([*map(str.rstrip, table), counts])
 
 
 def metric_table(metrics: Mapping[str, float]) -> tuple[list[str], dict[str, list[str]]]:

@@ -8,6 +8,7 @@ from higherhrnet.evaluation.keypoint_similarity import is_evaluated
 from higherhrnet.evaluation.pairing import PairedResults
 from higherhrnet.io.datasets.coco_entries import annotation_name, has_negligible_area, image_name
 from higherhrnet.io.findings import Finding
+from higherhrnet.messages import counted
 
 _MIN_PIXELS = 2
 """Results of which no coordinate reaches this number of pixels are fractions of the image's size;
@@ -23,7 +24,8 @@ def evaluation_notes(paired: PairedResults) -> list[str]:
     findings = [*paired.annotations.findings, _negligible_areas(paired)]
     notes = [finding.summary() for finding in findings if finding.cases]
     if paired.num_ignored:
-        notes.append(f"note: {paired.num_ignored:,} results of other categories are left out")
+        other = "result of another category is", "results of other categories are"
+        notes.append(f"note: {counted(paired.num_ignored, *other)} left out")
     if paired.ignores_category:
         notes.append("note: category_id is ignored, since no result is of the people's category")
     if not paired.results:

@@ -12,6 +12,7 @@ from unicodedata import normalize
 from higherhrnet.errors import InputError
 from higherhrnet.io.datasets.coco import Annotations, Entry
 from higherhrnet.io.json_values import identifier
+from higherhrnet.messages import counted
 from higherhrnet.poses.skeletons import CROWDPOSE
 
 CROWDPOSE_AREA = 0.53
@@ -118,7 +119,7 @@ def _indexed_results(
         first = results[images.index(None)]
         name = first.get("file_name") or first["image_id"]
         raise InputError(
-            f"{path}: contains no image for {missing} of {len(images)} results; "
+            f"{path}: contains no image for {missing:,} of {counted(len(images), 'result')}; "
             f"the first of these results is of image {name}"
         )
     if other := {len(result["keypoints"]) for result in results} - {3 * count}:

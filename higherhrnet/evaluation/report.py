@@ -32,6 +32,7 @@ from higherhrnet.evaluation.precision_recall import (
 from higherhrnet.evaluation.worst_images import draw_worst_images
 from higherhrnet.io.atomic import atomic_path
 from higherhrnet.io.datasets.coco import Annotations
+from higherhrnet.messages import counted
 
 CROWD_INDEX_BINS = (0.0, 0.1, 0.2, 0.5, 0.8)
 """The lower limits of the ranges of the crowd index."""
@@ -141,7 +142,7 @@ def _size_chart(curves: Mapping[str, PrecisionRecall], paired: PairedResults) ->
     for name in ("small", "medium", "large"):
         low, high = AREAS[name]
         count = sum(low <= area <= high for area in areas)
-        bars.append(_ap_bar(name, curves[name].ap(), f"{count:,} people"))
+        bars.append(_ap_bar(name, curves[name].ap(), counted(count, "person", "people")))
     return BarChart(
         "AP by size",
         "AP of small people, with an area below 32² pixels, of medium people, up to 96² pixels, "
@@ -156,7 +157,7 @@ def _crowd_index_chart(paired: PairedResults) -> BarChart:
     for low, high in zip(CROWD_INDEX_BINS, (*CROWD_INDEX_BINS[1:], float("inf")), strict=True):
         images = [image for image, index in enumerate(indices) if low <= index < high]
         ap = precision_recall_by_area(paired, images)["all"].ap()
-        bars.append(_ap_bar(f"{low:g} to {min(high, 1):g}", ap, f"{len(images):,} images"))
+        bars.append(_ap_bar(f"{low:g} to {min(high, 1):g}", ap, counted(len(images), "image")))
     return BarChart(
         "AP by crowd index",
         "AP over the images of each range of the crowd index, which is the number of other "

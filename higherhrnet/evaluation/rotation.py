@@ -19,6 +19,7 @@ from higherhrnet.evaluation.pairing import pair_results
 from higherhrnet.io.datasets.coco import Annotations, Entry
 from higherhrnet.io.datasets.image_folder import find_images
 from higherhrnet.io.datasets.image_store import ImageStore, annotated_shape
+from higherhrnet.messages import counted
 
 _TOLERANCE = 1
 """The number of pixels by which keypoints may be outside of an image."""
@@ -53,7 +54,8 @@ def require_equal_rotation(
     if images is None:
         with suppress(InputError):
             images = find_images(annotations.path, names)
-    subject = f"the results of at least {len(turned)} images, such as {_name(turned[0])}, "
+    number = counted(len(turned), "image")
+    subject = f"the results of at least {number}, such as {_name(turned[0])}, "
     if images is None:
         print(
             f"{annotations.path}: {subject}exceed the annotated size, but fit into the image "

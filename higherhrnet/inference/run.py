@@ -23,6 +23,7 @@ from higherhrnet.io.listing import output_names
 from higherhrnet.io.predictions import PredictionWriter
 from higherhrnet.io.sources import Frame, Source, count_frames
 from higherhrnet.io.video.video_writer import VideoWriter, timestamp
+from higherhrnet.messages import counted
 from higherhrnet.poses.poses import Poses
 from higherhrnet.tracking.tracker import TrackConfig, Tracker
 from higherhrnet.visualization.poses import draw, draw_onto
@@ -68,23 +69,19 @@ class Summary:
     def __str__(self) -> str:
         images = self.images - self.frames
         # a person in a video has a pose in each of many frames
-        found = _count(self.people, *(("pose",) if self.frames else ("person", "people")))
-        places = [_count(images, "image")] if images or not self.frames else []
-        places += [_count(self.frames, "frame")] if self.frames else []
-        tracks = f", {_count(len(self.tracks), 'track ID')}" if self.tracks else ""
+        found = counted(self.people, *(("pose",) if self.frames else ("person", "people")))
+        places = [counted(images, "image")] if images or not self.frames else []
+        places += [counted(self.frames, "frame")] if self.frames else []
+        tracks = f", {counted(len(self.tracks), 'track ID')}" if self.tracks else ""
         if self.untracked:
-            omitted = _count(self.untracked, "pose")
+            omitted = counted(self.untracked, "pose")
             tracks += f", {omitted} with low scores and no track omitted"
-        finished = f", {self.already_finished} already finished" if self.already_finished else ""
-        skipped = f", {len(self.failed)} skipped" if self.failed else ""
+        finished = f", {self.already_finished:,} already finished" if self.already_finished else ""
+        skipped = f", {len(self.failed):,} skipped" if self.failed else ""
         unit = "images" if images or not self.frames else "frames"
         rate = f"{self.images / max(self.seconds, 1e-9):.1f} {unit}/s"
         counts = f"{found} in {' and '.join(places)}{tracks}{finished}{skipped}"
         return f"{counts}, {self.seconds:.1f} s, {rate}"
-
-
-def _count(number: int, singular: str, plural: str | None = None) -> str:
-    return f"{number} {singular if number == 1 else plural or singular + 's'}"
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 
+from higherhrnet.messages import one_line
+
 _MAX_CASES = 3
 """Number of cases that a line describes."""
 
@@ -36,7 +38,7 @@ class Finding:
             listed = [*listed, f"and {count - _MAX_CASES:,} more"]
         problem = self.singular if count == 1 else self.plural
         share = f", {_percentage(count, self.total)} of {self.total:,}" if self.total else ""
-        return f"{count:,} {problem}{share} ({'; '.join(listed)})"
+        return one_line(f"{count:,} {problem}{share} ({'; '.join(listed)})")
 
 
 class FindingCollector:

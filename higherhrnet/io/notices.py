@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
 
+from higherhrnet.messages import counted
+
 _counts: Counter[str] = Counter()
 _lock = Lock()
 _counting_process = 0
@@ -42,6 +44,5 @@ def notices_counted() -> Iterator[None]:
     finally:
         _counting_process = 0
         for notice, count in _counts.items():
-            images = "1 image:" if count == 1 else f"{count} images:"
-            print(f"higherhrnet: {images} {notice}", file=sys.stderr)
+            print(f"higherhrnet: {counted(count, 'image')}: {notice}", file=sys.stderr)
         _counts.clear()

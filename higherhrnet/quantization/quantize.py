@@ -21,6 +21,7 @@ from higherhrnet.evaluation.predict_dataset import predict_dataset
 from higherhrnet.inference.predictor import Predictor
 from higherhrnet.io.datasets.coco import Annotations
 from higherhrnet.io.sources import Source
+from higherhrnet.messages import counted
 from higherhrnet.quantization.calibration import calibrate, network_inputs
 from higherhrnet.quantization.latency import measure_latencies
 from higherhrnet.quantization.qdq_network import FloatNetwork
@@ -131,7 +132,8 @@ def _select_float_layers(
             network.write(trial, ranges, float_layers)
             ap_by_count[count] = ap = check.measure(trial)
             changes = ", ".join(f"{name} {ap_before[name]:.3f} → {ap[name]:.3f}" for name in ap)
-            tqdm.write(f"AP with {count} additional float layers: {changes}", file=sys.stderr)
+            layers = counted(count, "additional float layer")
+            tqdm.write(f"AP with {layers}: {changes}", file=sys.stderr)
             return all(ap_before[name] - ap[name] < MAX_AP_DROP for name in ap)
 
         if keeps_ap([]):

@@ -16,6 +16,7 @@ from higherhrnet.evaluation.precision_recall import precision_recall_by_area
 from higherhrnet.evaluation.predict_dataset import predict_dataset
 from higherhrnet.inference.predictor import Predictor
 from higherhrnet.io.datasets.coco import Annotations
+from higherhrnet.messages import counted
 from higherhrnet.poses.keypoint_names import respell
 from higherhrnet.training.rescore_pairs import PosePairs, collect_pairs
 from higherhrnet.training.rescoring import initial_network, train_network
@@ -52,9 +53,9 @@ class RescoringReport:
     """The effect on images that were not used for training, if there are any."""
 
     def __str__(self) -> str:
-        lines = [f"trained on {self.poses:,} poses", str(self.held_out or "")]
+        lines = [f"trained on {counted(self.poses, 'pose')}", str(self.held_out or "")]
         if self.failures:
-            lines.append(f"{len(self.failures)} images could not be read")
+            lines.append(f"{counted(len(self.failures), 'image')} could not be read")
         return "\n".join(filter(None, lines))
 
 

@@ -18,6 +18,7 @@ from higherhrnet.config.training import TrainConfig
 from higherhrnet.data.dataset import KeypointDataset
 from higherhrnet.data.loader import Batch, BatchSampler, load_batches, loader_workers
 from higherhrnet.errors import InputError
+from higherhrnet.messages import counted
 from higherhrnet.network.build import PoseNetwork
 from higherhrnet.training.ema import ExponentialMovingAverage
 from higherhrnet.training.initialize import build_network
@@ -82,11 +83,12 @@ class TrainState:
         config, count = self.config, len(self.dataset)
         steps = self.sampler.batches_per_epoch / config.optim.accumulate
         number = loader_workers(config.data)
-        workers = f"{number} loader {'process' if number == 1 else 'processes'}"
+        workers = counted(number, "loader process", "loader processes")
         start = f"resuming at epoch {self.epoch:.2f}" if self.step else "starting"
         return (
-            f"{self.dataset.skeleton.name}, {count:,} images, {steps:,.0f} steps of "
-            f"{self.images_per_step} images per epoch, {config.run.precision} on "
+            f"{self.dataset.skeleton.name}, {counted(count, 'image')}, "
+            f"{counted(round(steps), 'step')} of {counted(self.images_per_step, 'image')} per "
+            f"epoch, {config.run.precision} on "
             f"{self.group.size} × {self.group.device.type}, {workers}; {start}, "
             f"initialized from {self.initialized_from}"
         )

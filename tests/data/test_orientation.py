@@ -105,7 +105,7 @@ def test_images_of_another_size_are_not_evaluated(
     arguments = ("--annotations", path, "--model", small_model.onnx, "--engine", "onnxruntime")
     code, out, err = run("evaluate", *arguments)
     assert code == 3
-    assert "1 images could not be read" in out
+    assert "1 image could not be read" in out
     assert "2.png: has 48×32 pixels, but is annotated as 96×64" in err
 
 

@@ -36,7 +36,7 @@ def test_model_on_a_dataset_with_a_broken_image(
     process = run(*arguments, "--json", "metrics.json", "--report", "report")
     assert process.returncode == 3, process.stderr
     assert "skipped: " in process.stderr and "000000000002.png" in process.stderr
-    assert "1 images could not be read; their people count as missed" in process.stdout
+    assert "1 image could not be read; their people count as missed" in process.stdout
     assert process.stdout.splitlines()[-1] == "report/index.html"
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics.keys() == {"images", "unreadable", "people", *COCO_METRICS}

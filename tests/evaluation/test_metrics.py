@@ -359,7 +359,7 @@ RESULT = {"image_id": 1, "category_id": 1, "keypoints": [1, 2, 0.5] * 17, "score
         ([RESULT | {"image_id": n} for n in (1, 8, 9)], "no image for 2 of 3 results.* image 8$"),
         (
             [RESULT | {"image_id": 2, "file_name": "b.jpg"}],
-            r"no image for 1 of 1 results.* image b\.jpg$",
+            r"no image for 1 of 1 result.* image b\.jpg$",
         ),
         (
             [RESULT | {"keypoints": [1, 2, 0.5] * 14}],

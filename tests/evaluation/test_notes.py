@@ -106,7 +106,7 @@ def test_notes_follow_the_metrics(
 ) -> None:
     code, output, errors = evaluate(change)
     assert (code, errors) == (0, "")
-    assert output.splitlines()[3] == "1 images, 1 people"
+    assert output.splitlines()[3] == "1 image, 1 person"
     assert sorted(output.splitlines()[4:]) == sorted([f"note: {BALL}", *lines])
     assert output.splitlines()[1].split()[2] == "1.000"
 
@@ -152,8 +152,8 @@ def test_results_of_other_categories_are_counted(
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (person(iscrowd=True), "1 annotations of people, of which 1 are crowds and 0 have no"),
-        (person(keypoints=[5, 5, 0] * 4), "of which 0 are crowds and 1 have no labeled keypoints"),
+        (person(iscrowd=True), "1 annotation of people, of which 1 is a crowd and 0 have no"),
+        (person(keypoints=[5, 5, 0] * 4), "of which 0 are crowds and 1 has no labeled keypoints"),
         (person(category_id=2), "0 annotations of people, .*; 2 annotations of the category ball"),
         (person(image_id="b"), "1 annotation belongs to an image that is not listed"),
         (lambda content: content["annotations"].clear(), "0 annotations of people"),

@@ -45,5 +45,5 @@ def test_results_beyond_the_annotated_size_are_noted_without_images(
     note = capsys.readouterr().err
     assert bool(note) == is_noted
     if is_noted:
-        assert note.startswith(f"{path}: the results of at least 1 images, such as a.jpg, exceed")
+        assert note.startswith(f"{path}: the results of at least 1 image, such as a.jpg, exceed")
         assert "--images" in note

@@ -14,6 +14,7 @@ from higherhrnet.io.datasets.coco_lists import read_images, read_list, read_peop
 from higherhrnet.io.findings import Finding, FindingCollector
 from higherhrnet.io.json_values import describe
 from higherhrnet.io.skeleton_files import category_skeleton
+from higherhrnet.messages import counted
 from higherhrnet.poses.skeleton import Skeleton
 
 __all__ = [
@@ -91,8 +92,10 @@ class Annotations:
             return
         crowds = sum(person["iscrowd"] for person in self.people)
         counts = (
-            f"{len(self.people):,} annotations of people, of which {crowds:,} are crowds and "
-            f"{len(self.people) - crowds:,} have no labeled keypoints (num_keypoints is 0)"
+            f"{counted(len(self.people), 'annotation')} of people, of which "
+            f"{counted(crowds, 'is a crowd', 'are crowds')} and "
+            f"{counted(len(self.people) - crowds, 'has', 'have')} no labeled keypoints "
+            "(num_keypoints is 0)"
         )
         reasons = "; ".join([counts, *(finding.text() for finding in self.findings)])
         raise InputError(f"{self.path}: contains no person with labeled keypoints: {reasons}")
@@ -122,8 +125,9 @@ def load_annotations(path: str | Path, skeleton: Skeleton | None = None) -> Anno
     annotations, invalid = read_annotations(path, skeleton)
     if invalid:
         count = sum(len(finding.cases) for finding in invalid) - 1
-        more = f"; higherhrnet check-data lists it and {count:,} more invalid entries"
-        raise InputError(f"{path}: {invalid[0].cases[0]}{more if count else ''}")
+        others = counted(count, "more invalid entry", "more invalid entries")
+        more = f"; higherhrnet check-data lists it and {others}" if count else ""
+        raise InputError(f"{path}: {invalid[0].cases[0]}{more}")
     return annotations
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from higherhrnet.errors import InputError
 from higherhrnet.io.images import read_image
 from higherhrnet.io.video.video_reader import VideoFrame
+from higherhrnet.messages import counted
 
 _CHUNK_BYTES = 2**28  # the memory of the frames that are decoded in one call
 _MIN_SECONDS, _DEFAULT_SECONDS = 0.01, 0.1  # browsers replace durations up to the first
@@ -57,9 +58,8 @@ def _decode(path: Path, height: int, width: int) -> Iterator[tuple[NDArray[np.ui
             bits_8 = frame if frame.dtype == np.uint8 else frame // 256
             yield np.asarray(cv2.cvtColor(bits_8.astype(np.uint8), code), np.uint8), duration
         if not complete:
-            raise InputError(
-                f"{path}: truncated or damaged; ends after {start + len(part.frames)} frames"
-            )
+            number = counted(start + len(part.frames), "frame")
+            raise InputError(f"{path}: truncated or damaged; ends after {number}")
         if len(part.frames) < chunk:
             return
 

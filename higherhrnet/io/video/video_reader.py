@@ -24,6 +24,7 @@ from higherhrnet.io.video.capture import (
 )
 from higherhrnet.io.video.ffmpeg import read_with_ffmpeg, require_ffmpeg
 from higherhrnet.io.video.truncation import is_truncated
+from higherhrnet.messages import counted
 
 MAX_FPS = 10_000.0
 """The maximum frame rate; a greater one in the header of a video is considered unknown."""
@@ -70,8 +71,10 @@ def read_video(origin: Origin, every: int) -> Iterator[VideoFrame]:
         reached = max(index + 1, (seconds or 0) * (fps or 0) + 1)
         frame_count = _frame_count(capture)
         if isinstance(origin, Path) and is_truncated(origin, reached, frame_count, fps):
-            of_all = f" of its {frame_count}" if frame_count else ""
-            raise InputError(f"{origin}: truncated; ends after {index + 1}{of_all} frames")
+            read = f"{index + 1} of its {frame_count} frames" if frame_count else ""
+            raise InputError(
+                f"{origin}: truncated; ends after {read or counted(index + 1, 'frame')}"
+            )
         if index == 0 and frame_count > MAX_FRAMES_OF_COVER:
             raise InputError(
                 f"{origin}: its first video stream has one frame, like a cover image; if it has "

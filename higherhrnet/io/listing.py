@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from hashlib import sha256
 from itertools import chain, count
 from mimetypes import guess_type
 from pathlib import Path, PurePosixPath
@@ -19,6 +20,10 @@ from higherhrnet.io.images import IMAGE_EXTENSIONS, unreadable_error
 from higherhrnet.io.kinds import VIDEO_EXTENSIONS, known_kind
 from higherhrnet.io.remote import Url, parse_url
 from higherhrnet.io.sources import Source
+from higherhrnet.messages import counted, one_line
+
+_MAX_NAME_BYTES = 200
+"""Number of bytes of a file name to which outputs append up to 28; file systems allow 255."""
 
 
 def list_sources(sources: Sequence[str], stdin: TextIO) -> list[Source]:
@@ -123,7 +128,8 @@ def _sources_below(root: Path, files: Iterable[Path], label: str) -> list[Source
         extensions = " ".join(IMAGE_EXTENSIONS + VIDEO_EXTENSIONS)
         raise InputError(f"{label} {verb} no image or video ({extensions})")
     if skipped:
-        print(f"{label.partition(': the ')[0]}: skipped {_describe(skipped)}", file=sys.stderr)
+        name = one_line(label.partition(": the ")[0])
+        print(f"{name}: skipped {_describe(skipped)}", file=sys.stderr)
     return sorted(sources, key=lambda source: (_natural_key(source.name), source.name))
 
 
@@ -133,7 +139,7 @@ def _describe(skipped: Counter[str]) -> str:
     kinds = [f"{count} {extension}" for extension, count in most]
     if others := skipped.total() - sum(count for _, count in most):
         kinds.append(f"{others} others")
-    files = "1 file that is" if skipped.total() == 1 else f"{skipped.total()} files that are"
+    files = counted(skipped.total(), "file that is", "files that are")
     return f"{files} neither image nor video ({', '.join(kinds)})"
 
 
@@ -208,9 +214,29 @@ def output_names(names: Iterable[str]) -> dict[str, str]:
     """Returns for each source's name the prefix of the names of its outputs.
 
     The suffix is omitted unless the outputs of a.jpg and a.png, or of a.jpg and a.jpg.png, would
-    overwrite each other, also on file systems that ignore case.
+    overwrite each other, also on file systems that ignore case. A file name of more than 200 bytes
+    is shortened, since `_poses.jpg` and the like are appended.
     """
-    stems = {name: PurePosixPath(name).with_suffix("").as_posix() for name in names}
+    stems = {name: _without_suffix(name) for name in names}
     counts = Counter(map(name_key, stems.values()))
     counts.update(map(name_key, stems))
-    return {name: stem if counts[name_key(stem)] == 1 else name for name, stem in stems.items()}
+    return {
+        name: _shortened(stem if counts[name_key(stem)] == 1 else name)
+        for name, stem in stems.items()
+    }
+
+
+def _without_suffix(name: str) -> str:
+    """Removes the suffix of a file name unless only dots, the name of a folder, would be left."""
+    path = PurePosixPath(name)
+    return name.removesuffix(path.suffix) if path.stem.strip(".") else name
+
+
+def _shortened(name: str) -> str:
+    """Replaces the end of a file name that is too long by a hash of the whole name."""
+    folder, slash, file = name.rpartition("/")
+    data = file.encode("utf-8", "replace")
+    if len(data) <= _MAX_NAME_BYTES:
+        return name
+    start = data[: _MAX_NAME_BYTES - 17].decode("utf-8", "ignore")
+    return f"{folder}{slash}{start}-{sha256(data).hexdigest()[:16]}"

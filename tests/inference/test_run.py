@@ -61,6 +61,35 @@ def test_file_names_that_are_not_utf8(run: Run, tmp_path: Path) -> None:
     assert len(list((tmp_path / "out").glob("*_poses.jpg"))) == 1
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not allow such names")
+def test_a_name_with_a_line_break_is_reported_in_one_line(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a\nb.jpg").write_text("not an image")
+    summary = run(tmp_path / "a\nb.jpg")
+    assert len(summary.failed) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("skipped: ") and r"a\nb.jpg: not an image" in line
+
+
+@pytest.mark.parametrize("character", ["x", "é"])
+def test_the_outputs_of_a_file_with_the_longest_name_have_a_shorter_one(
+    character: str, run: Run, tmp_path: Path
+) -> None:
+    stem = character * (250 // len(character.encode()))
+    for name in (stem, f"{stem[:-1]}y"):
+        write_scene(tmp_path / "in" / f"{name}.png")
+    write_scene(tmp_path / "in" / "short.png")
+    summary = run(tmp_path / "in", save=("openpose",))
+    assert (summary.images, summary.failed) == (3, [])
+    names = {path.name.removesuffix("_poses.jpg") for path in (tmp_path / "out").glob("*.jpg")}
+    saved = (tmp_path / "out" / "openpose").glob("*.json")
+    assert {path.name.removesuffix("_keypoints.json") for path in saved} == names
+    assert len(names) == 3 and "short" in names
+    assert all(name == "short" or name.startswith(character * 50) for name in names)
+    assert {entry["file_name"] for entry in entries(tmp_path / "out")} >= {f"{stem}.png"}
+
+
 @pytest.mark.parametrize("rate", [119.8765, 200 / 3, 29.97])
 def test_videos_keep_their_frame_rate(rate: float, run: Run, tmp_path: Path) -> None:
     summary = run(write_video(tmp_path / "a.avi", rate))

@@ -297,6 +297,7 @@ def test_predict_imports_only_what_it_uses(tmp_path: Path) -> None:
         (["serve"], "prometheus_client", "serve needs prometheus_client: pip install"),
         (["serve"], "python_multipart", "serve needs python_multipart: pip install"),
         (["predict-ray", "x"], "pyarrow", 'needs pyarrow: pip install "higherhrnet[ray]"'),
+        (["check-data", "missing.json", "-o", "x"], "torch", "check-data --out needs torch: pip"),
         (["train", "coco-w32-512"], "tensorboard", 'pip install "higherhrnet[train]"'),
     ],
 )

@@ -39,9 +39,10 @@ def check_data(
     require(len(datasets) > 0, "name at least one dataset: ANNOTATIONS[,IMAGES]")
     require(samples >= 1, f"--samples must be at least 1, not {samples}")
     input_config = InputConfig(size)
-    valid = check_datasets(datasets, out)
     if out:
         require_packages("check-data --out", "torch", "torch")
+    valid = check_datasets(datasets, out)
+    if out:
         from higherhrnet.training.sample_sheet import write_sheet
 
         sheet = out / "samples.jpg"

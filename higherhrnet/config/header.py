@@ -73,8 +73,8 @@ class Header:
         except KeyError as error:
             raise InputError(
                 f"{source}: has no higherhrnet header, so the architecture is unknown; convert "
-                f"weights of the paper's authors or of MMPose first: higherhrnet convert {source} "
-                "OUT.safetensors"
+                "weights of the paper's authors or of MMPose from their .pth file: higherhrnet "
+                "convert FILE.pth OUT.safetensors"
             ) from error
         try:
             return _parse(json.loads(text))

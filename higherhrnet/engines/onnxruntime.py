@@ -40,7 +40,7 @@ def load_onnxruntime(
         raise InputError(f"onnxruntime computes in f32, not {precision}; try --engine openvino")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1 + threads - streams  # each calling thread computes as well
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # errors are raised as well
     # Spinning threads would take cores away from reading and decoding.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # A pattern of each input size would keep its own memory.

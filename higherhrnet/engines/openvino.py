@@ -24,7 +24,7 @@ from higherhrnet.engines.base import (
     run_in_parts,
 )
 from higherhrnet.engines.cache import cache_subfolder
-from higherhrnet.errors import InputError
+from higherhrnet.errors import InputError, require
 from higherhrnet.geometry import STRIDE
 
 _INITIALIZATION = Lock()
@@ -65,6 +65,7 @@ def load_openvino(
             this package.
     """
     import openvino
+    from openvino.frontend import FrontEndManager
 
     with _INITIALIZATION:
         core = _core()
@@ -72,6 +73,9 @@ def load_openvino(
     unsupported = InputError(f"this processor cannot compute in {precision}; use --precision f32")
     if precision != "f32" and {"bf16": "BF16", "f16": "FP16"}[precision] not in capabilities:
         raise unsupported
+    # Of another file, `read_model` prints the errors of all formats that it tries.
+    is_onnx = FrontEndManager().load_by_framework("onnx").supported(str(path))
+    require(is_onnx, f"{path}: not an ONNX model")
     try:
         model = core.read_model(path)
     except RuntimeError as error:

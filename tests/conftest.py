@@ -219,7 +219,7 @@ def write_small_offset_model(folder: Path) -> None:
             final.weight /= offsets.std() / 3
     header = Header(config, input=InputConfig(64), inference=InferenceConfig(align_flip=True))
     checkpoint.save(folder / "small.safetensors", model, header)
-    export_onnx(checkpoint.to_arrays(model), header, folder / "small.onnx")
+    export_onnx(folder / "small.onnx", checkpoint.to_arrays(model), header)
 
 
 def write_small_model(folder: Path) -> None:
@@ -248,4 +248,4 @@ def write_small_model(folder: Path) -> None:
             final.get_parameter("bias")[:17] -= 0.1
     header = Header(config, input=InputConfig(64))
     checkpoint.save(folder / "small.safetensors", model, header)
-    export_onnx(checkpoint.to_arrays(model), header, folder / "small.onnx")
+    export_onnx(folder / "small.onnx", checkpoint.to_arrays(model), header)

@@ -60,7 +60,7 @@ def write_default_model(weights: Positional[Path], movenet: Positional[Path], /)
     names = ("images", "epochs", "steps", "batch_size")
     training = TRAINING | {name: trained.training[name] for name in names}
     header = replace(trained, model=model, inference=INFERENCE, training=training)
-    export_onnx(state, header, FOLDER / "default.onnx", half=True)
+    export_onnx(FOLDER / "default.onnx", state, header, half=True)
     # batch norms are small, and some of their values are below the range of half precision
     half = {name: w.astype(np.float16) if w.ndim > 1 else w for name, w in state.items()}
     write_weights(FOLDER / "default.safetensors", half, header)

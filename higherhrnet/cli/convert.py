@@ -48,7 +48,7 @@ def convert(
         source, input_size=input_size, skeleton=keypoints, rescoring=rescoring
     )
     if out.suffix == ".onnx":
-        export_onnx(weights, header, out)
+        export_onnx(out, weights, header)
     else:
         write_weights(out, weights, header)
     print(f"{out}: width {header.model.width}, {header.skeleton.name}, {header.input.size} pixels")

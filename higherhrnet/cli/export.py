@@ -93,7 +93,7 @@ def _add_decoding(network: Path, out: Path, settings: SettingsOptions) -> None:
 
     model, header = read_network(network)
     header = replace(header, inference=settings.apply(header.inference))
-    export_people(model, header, out)
+    export_people(out, model, header)
     if header.model.head == "tags":
         print(
             "Run this file with ONNX Runtime: OpenVINO computes float64 in float32 on CPUs and may "
@@ -106,7 +106,7 @@ def _export_float(path: Path, out: Path, half: bool = False) -> None:
     from higherhrnet.io.weights import read_weights
     from higherhrnet.zoo.resolve import torch_weights
 
-    export_onnx(*read_weights(torch_weights(path)), out, half)
+    export_onnx(out, *read_weights(torch_weights(path)), half)
 
 
 def _export_int8(

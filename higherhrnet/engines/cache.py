@@ -44,5 +44,5 @@ def exported_onnx(path: Path) -> Path:
 
         cache_subfolder("exported")
         with writing_to_cache():
-            export_onnx(*read_weights(path), exported)
+            export_onnx(exported, *read_weights(path))
     return exported

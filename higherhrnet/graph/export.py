@@ -17,7 +17,7 @@ from higherhrnet.io.atomic import atomic_path
 from higherhrnet.io.weights import Weights
 
 
-def export_onnx(weights: Weights, header: Header, path: str | Path, half: bool = False) -> None:
+def export_onnx(path: str | Path, weights: Weights, header: Header, half: bool = False) -> None:
     """Writes a network to an ONNX file that accepts any batch size, height and width.
 
     The input is `images`, (B, 3, H, W) float32, normalized as the header describes, with H and W
@@ -26,9 +26,9 @@ def export_onnx(weights: Weights, header: Header, path: str | Path, half: bool =
     also from the header.
 
     Args:
+        path: the file to write.
         weights: the weights of the network by name.
         header: the header of the network, which is stored in the file.
-        path: the file to write.
         half: store the weights in half precision, in half the space. They are converted to
             float32 when the file is loaded.
 
@@ -61,13 +61,13 @@ def read_network(path: Path) -> tuple[onnx.ModelProto, Header]:
     return model, Header.from_metadata(metadata, str(path))
 
 
-def export_people(model: onnx.ModelProto, header: Header, path: str | Path) -> None:
+def export_people(path: str | Path, model: onnx.ModelProto, header: Header) -> None:
     """Writes an ONNX file that computes people from a uint8 image; see `add_decoding`.
 
     Args:
+        path: the file to write.
         model: the network, as `read_network` returns it, which is changed.
         header: the header, with the inference settings that the file is for.
-        path: the file to write.
 
     Raises:
         InputError: a setting is not supported, or the file cannot be written.

@@ -35,7 +35,8 @@ MAX_AP_DROP = 0.01
 """AP may drop by less than this."""
 NUM_SAMPLES = 8
 """The number of calibration images on which layers are ranked and latencies are measured."""
-ENGINES: tuple[EngineName, ...] = ("onnxruntime", "openvino")
+INT8_ENGINES: tuple[EngineName, ...] = ("onnxruntime", "openvino")
+"""The engines in which the effects of quantization are measured, where they are installed."""
 
 
 @dataclass(frozen=True)
@@ -145,4 +146,4 @@ def _select_float_layers(
 
 
 def _installed_engines() -> list[EngineName]:
-    return [name for name in ENGINES if find_spec(name)]
+    return [name for name in INT8_ENGINES if find_spec(name)]

@@ -87,7 +87,7 @@ def test_random_weights_of_published_models_give_finite_maps_without_people(
     head: HeadName, tmp_path: Path
 ) -> None:
     header = Header(ModelConfig(width=4, head=head))
-    export_onnx(zoo.random_weights(header.model), header, tmp_path / "a.onnx")
+    export_onnx(tmp_path / "a.onnx", zoo.random_weights(header.model), header)
     predictor = Predictor.load(tmp_path / "a.onnx", engine="onnxruntime")
     image = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
     assert len(predictor(image)) == 0

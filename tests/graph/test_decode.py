@@ -384,7 +384,7 @@ def test_unsupported_settings_and_files_are_errors(
     out, people = tmp_path / "out.onnx", tmp_path / "people.onnx"
     (tmp_path / "text.onnx").write_text("text")
     model, header = read_network(small_model.onnx)
-    export_people(model, header, people)
+    export_people(people, model, header)
     for arguments, message in (
         (["default", out, "--fast"], "--fast and --min-score need --decode"),
         (["default", out, "--decode", "--fast", "--flip"], "--fast excludes --flip"),
@@ -419,7 +419,7 @@ def test_openvino_finds_the_same_people_unless_assignments_have_equal_costs(tmp_
     model, header = read_network(EXAMPLES / "drawn.onnx")
     decode_config = replace(header.inference.decode, score_in_cost=False)
     header = replace(header, inference=replace(header.inference, flip=True, decode=decode_config))
-    export_people(model, header, tmp_path / "people.onnx")
+    export_people(tmp_path / "people.onnx", model, header)
     graph = openvino.Core().read_model(tmp_path / "people.onnx")
     graph.reshape([-1, -1, 3])
     compiled = openvino.compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})

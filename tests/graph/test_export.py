@@ -59,7 +59,7 @@ def test_float16_weights_take_less_space_and_change_the_maps_little(
 def test_a_file_that_cannot_be_written_is_reported(small_model: ModelFiles, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot be written"):
-        export_onnx(*read_weights(small_model.safetensors), tmp_path / "file" / "a.onnx")
+        export_onnx(tmp_path / "file" / "a.onnx", *read_weights(small_model.safetensors))
 
 
 def test_only_float_weights_that_half_precision_represents_are_converted() -> None:

@@ -59,7 +59,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> ModelFiles:
     )
     folder = tmp_path_factory.mktemp("centers")
     checkpoint.save(folder / "small.safetensors", network, header)
-    export_onnx(checkpoint.to_arrays(network), header, folder / "small.onnx")
+    export_onnx(folder / "small.onnx", checkpoint.to_arrays(network), header)
     return ModelFiles(folder / "small.safetensors", folder / "small.onnx")
 
 

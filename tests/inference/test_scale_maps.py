@@ -63,7 +63,7 @@ def test_predictions_are_identical_with_and_without_scale_maps(
 def test_the_exported_graph_is_that_without_scale_maps(
     small_model: ModelFiles, with_scale_maps: Path, tmp_path: Path
 ) -> None:
-    export_onnx(*read_weights(with_scale_maps), tmp_path / "a.onnx")
+    export_onnx(tmp_path / "a.onnx", *read_weights(with_scale_maps))
     assert (tmp_path / "a.onnx").read_bytes() == small_model.onnx.read_bytes()
 
 

@@ -150,7 +150,7 @@ def test_scale_heads_that_do_not_match_the_header_are_rejected_in_one_line(
     with pytest.raises(InputError, match=expected):
         checkpoint.load(path)
     with pytest.raises(InputError, match=expected.replace(path.name, ".*")):
-        export_onnx(*read_weights(path), path)
+        export_onnx(path, *read_weights(path))
 
 
 def test_a_header_with_scale_maps_and_offsets_is_rejected_in_one_line(tmp_path: Path) -> None:

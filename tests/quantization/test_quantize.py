@@ -35,7 +35,7 @@ from higherhrnet.quantization.calibration import (
     select_calibration_images,
 )
 from higherhrnet.quantization.qdq_network import FloatNetwork
-from higherhrnet.quantization.quantize import ENGINES, MAX_AP_DROP, AccuracyCheck, quantize
+from higherhrnet.quantization.quantize import INT8_ENGINES, MAX_AP_DROP, AccuracyCheck, quantize
 from higherhrnet.quantization.sensitivity import CalibrationSample, rank_layers
 from higherhrnet.synthetic.scenes import write_scenes
 from higherhrnet.zoo.resolve import resolve_model
@@ -89,7 +89,7 @@ def built(
                 final.weight /= 4 * level[:, :17].std()
         header = Header(model.config, input=InputConfig(64), inference=SETTINGS)
         checkpoint.save(files.safetensors, model, header)
-        export_onnx(checkpoint.to_arrays(model), header, files.onnx)
+        export_onnx(files.onnx, checkpoint.to_arrays(model), header)
         return files
 
     return build
@@ -126,7 +126,7 @@ def test_layers_return_to_float_until_ap_is_kept(narrow: ModelFiles, tmp_path: P
         load_annotations(annotate_with(narrow.onnx, images, tmp_path / "a.json")), images
     )
     report = quantize(narrow.onnx, out, select_calibration_images(images, 4), check)
-    assert set(report.engines) <= set(ENGINES)
+    assert set(report.engines) <= set(INT8_ENGINES)
     measured = check.measure(out)
     for name, engine in report.engines.items():
         assert engine.AP is not None and engine.AP[0] > 0.5
@@ -207,7 +207,7 @@ def test_offsets_change_little_because_the_adaptive_convolutions_remain_in_float
     images, out = select_calibration_images(scenes / "images", 4), tmp_path / "int8.onnx"
     report = quantize(small_offset_model.onnx, out, images)
     assert {"head_heatmap.1", "transition_offset.0"} < set(report.float_layers)
-    assert set(report.engines) == set(ENGINES)
+    assert set(report.engines) == set(INT8_ENGINES)
     for engine in report.engines.values():
         assert engine.tag_error is None and engine.offset_error is not None
         assert 0 < engine.heatmap_error < 0.1 and 0 < engine.offset_error < 0.2
@@ -217,7 +217,7 @@ def test_offsets_change_little_because_the_adaptive_convolutions_remain_in_float
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", INT8_ENGINES)
 def test_int8_model_runs_at_any_size_and_is_not_quantized_again(
     engine: EngineName, narrow: ModelFiles, scenes: Path, tmp_path: Path
 ) -> None:
@@ -255,7 +255,7 @@ def test_export_command(narrow: ModelFiles, tmp_path: Path, run_main: RunMain) -
     report = json.loads(out.with_suffix(".json").read_text())
     assert report["calibration_images"] == 2
     assert set(report["engines"]) == {"onnxruntime", "openvino"}
-    for engine in ENGINES:
+    for engine in INT8_ENGINES:
         assert "int8" in load_engine(EngineOptions(str(out), engine))[0].description
     people = tmp_path / "people.onnx"
     assert run_main("export", out, people, "--decode").returncode == 0

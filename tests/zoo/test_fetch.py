@@ -130,7 +130,7 @@ def test_one_command_downloads_converts_and_predicts_without_torch(
     (tmp_path / "local.pth").write_bytes(write(model))
     weights, header = convert_weights(tmp_path / "local.pth", input_size=64)
     assert all(np.array_equal(weights[name], w) for name, w in to_arrays(model).items())
-    export_onnx(weights, header, tmp_path / "local.onnx")
+    export_onnx(tmp_path / "local.onnx", weights, header)
     poses = Predictor.load(tmp_path / "local.onnx", engine="onnxruntime")(tmp_path / "a.png")
     predictions = json.loads((tmp_path / "out" / "predictions.json").read_text())
     assert len(predictions) == len(poses) > 0

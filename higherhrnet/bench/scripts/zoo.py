@@ -73,7 +73,7 @@ def main(models: tuple[str, ...] = (), runs: int = 20, threads: int | None = Non
         header = Header(model.config, SKELETONS[model.skeleton or ""])
         with TemporaryDirectory() as folder:
             path = Path(folder, "model.onnx")
-            export_onnx(random_weights(model.config), header, path)
+            export_onnx(path, random_weights(model.config), header)
             loaded = Predictor.load(path, engine="onnxruntime", threads=threads)
         config = InferenceConfig(size=model.input_size)
         for flip in (False, True):

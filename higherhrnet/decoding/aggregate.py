@@ -15,7 +15,8 @@ import cv2
 import numpy as np
 
 from higherhrnet.arrays import FloatArray, IndexArray
-from higherhrnet.decoding.upsample import BLOCK, Upsampled, resize
+from higherhrnet.decoding.upsample import BLOCK, Upsampled
+from higherhrnet.decoding.whole_maps import resize
 from higherhrnet.errors import InputError
 from higherhrnet.geometry import main_scale
 

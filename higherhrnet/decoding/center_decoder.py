@@ -25,7 +25,8 @@ from higherhrnet.decoding.offsets.offset_maps import merge_offsets
 from higherhrnet.decoding.peaks import find_peaks
 from higherhrnet.decoding.select import non_maximum_suppression
 from higherhrnet.decoding.tag_decoder import drawable_tags
-from higherhrnet.decoding.upsample import Upsampled, flip_horizontally
+from higherhrnet.decoding.upsample import Upsampled
+from higherhrnet.decoding.whole_maps import flip_horizontally
 from higherhrnet.errors import InputError
 from higherhrnet.geometry import FIRST_PIXEL_CENTER, Resize, main_scale
 from higherhrnet.poses.poses import Poses

@@ -17,7 +17,7 @@ from higherhrnet.config.inference import DecodeConfig, InferenceConfig
 from higherhrnet.decoding.aggregate import Maps, ScaleMaps, merge_scales, merge_views
 from higherhrnet.decoding.decode import DecodedPeople, decode
 from higherhrnet.decoding.drawable import DrawableMaps
-from higherhrnet.decoding.upsample import resize
+from higherhrnet.decoding.whole_maps import resize
 from higherhrnet.geometry import Resize
 from higherhrnet.poses.poses import Poses
 

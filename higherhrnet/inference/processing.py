@@ -16,7 +16,7 @@ from higherhrnet.arrays import FloatArray, Image
 from higherhrnet.config.header import Header
 from higherhrnet.config.inference import InferenceConfig
 from higherhrnet.decoding.decoders import Decoder, load_decoder
-from higherhrnet.decoding.upsample import flip_horizontally
+from higherhrnet.decoding.whole_maps import flip_horizontally
 from higherhrnet.engines.base import Engine
 from higherhrnet.geometry import FLIP_SHIFT, Resize, main_scale
 

@@ -121,7 +121,7 @@ def test_enlarged_maps_equal_the_reference(golden_dekr: Path) -> None:
 
 
 def test_the_flipped_view_equals_the_reference(golden_dekr: Path) -> None:
-    from higherhrnet.decoding.upsample import flip_horizontally
+    from higherhrnet.decoding.whole_maps import flip_horizontally
     from higherhrnet.geometry import FLIP_SHIFT
 
     arrays = np.load(golden_dekr / "aggregate.npz")

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 
 from higherhrnet.arrays import FloatArray
-from higherhrnet.decoding.upsample import BLOCK, Upsampled, resize
+from higherhrnet.decoding.upsample import BLOCK, Upsampled
+from higherhrnet.decoding.whole_maps import resize
 
 CASES = [(), (2,), (4,), (2, 2), (2, 2, 2), (4, 2)]
 

@@ -14,7 +14,7 @@ from higherhrnet.arrays import Image
 from higherhrnet.config.header import Header
 from higherhrnet.config.inference import InferenceConfig
 from higherhrnet.config.model import InputConfig
-from higherhrnet.decoding.upsample import resize
+from higherhrnet.decoding.whole_maps import resize
 from higherhrnet.engines.torch import TorchEngine
 from higherhrnet.errors import InputError
 from higherhrnet.geometry import Convention

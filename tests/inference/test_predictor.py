@@ -18,7 +18,7 @@ from higherhrnet.arrays import FloatArray, Image
 from higherhrnet.config.header import Header
 from higherhrnet.config.inference import DecodeConfig, InferenceConfig
 from higherhrnet.config.model import InputConfig
-from higherhrnet.decoding.upsample import resize
+from higherhrnet.decoding.whole_maps import resize
 from higherhrnet.engines.base import Engine, EngineOptions
 from higherhrnet.engines.load import load_engine
 from higherhrnet.errors import InputError

@@ -17,7 +17,8 @@ from higherhrnet.config.header import Header
 from higherhrnet.config.inference import InferenceConfig
 from higherhrnet.config.model import InputConfig
 from higherhrnet.decoding.subpixel import locate_peaks
-from higherhrnet.decoding.upsample import Upsampled, resize
+from higherhrnet.decoding.upsample import Upsampled
+from higherhrnet.decoding.whole_maps import resize
 from higherhrnet.engines.base import Engine
 from higherhrnet.geometry import resize_for_network, transform
 from higherhrnet.poses.skeletons import COCO

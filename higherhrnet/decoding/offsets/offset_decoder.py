@@ -21,7 +21,7 @@ from higherhrnet.decoding.offsets.offset_maps import (
 )
 from higherhrnet.decoding.offsets.pose_nms import suppress_poses
 from higherhrnet.decoding.offsets.rescore import pose_features, predict_similarity
-from higherhrnet.decoding.upsample import resize
+from higherhrnet.decoding.whole_maps import resize
 from higherhrnet.errors import InputError
 from higherhrnet.geometry import FIRST_PIXEL_CENTER, Resize, main_scale
 from higherhrnet.poses.poses import Poses

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from higherhrnet.arrays import FloatArray
 from higherhrnet.decoding.aggregate import NOT_FINITE
-from higherhrnet.decoding.upsample import flip_horizontally
+from higherhrnet.decoding.whole_maps import flip_horizontally
 from higherhrnet.errors import InputError
 from higherhrnet.geometry import main_scale
 

@@ -9,11 +9,12 @@ the network continues while the caller processes results.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from threading import Condition
 from typing import Any, Generic, TypeVar
 
@@ -26,6 +27,9 @@ from higherhrnet.inference.predictor import Predictor
 from higherhrnet.io.sources import Frame, Source, read_frames
 
 T = TypeVar("T")
+Task = Callable[[], Input | FailedSource]
+"""Reads a frame and preprocesses it, or returns the reason why that is not possible."""
+
 _BYTES_PER_CORE = 48 * 2**20
 """Number of bytes per CPU core that the frames in memory may have together."""
 
@@ -45,7 +49,8 @@ def predict_stream(
     frame is in memory until the caller has received its result. No further frame is read while the
     images and the network's inputs in memory would exceed 48 MB per core (for at most eight cores),
     or while two frames per core and three batches are in memory; with several streams of the
-    engine, two batches more for each further stream.
+    engine, two batches more for each further stream. While the next frame of a camera or a network
+    address is awaited, results are yielded as soon as they exist.
 
     Args:
         predictor: the predictor.
@@ -103,27 +108,40 @@ class _Pipeline(Generic[T]):
         batches = 1 + 2 * predictor.processing.streams
         self._max_frames = batches * predictor.images_per_batch + 2 * threads
 
-    def results(
-        self, tasks: Iterable[Callable[[], Input | FailedSource]]
-    ) -> Iterator[T | FailedSource]:
+    def results(self, tasks: Iterable[Task | Future[Task | None]]) -> Iterator[T | FailedSource]:
         """Yields the results of all frames in their order.
 
         Args:
-            tasks: for each frame, a function that reads and preprocesses it.
+            tasks: for each frame, a function that reads and preprocesses it; or a future of it,
+                while results are yielded as soon as they exist.
         """
         frames = self._frames
-        for task in tasks:
-            while not self._has_room():
-                with self._changed:
-                    self._changed.wait_for(lambda: frames[0].result.done() or self._has_room())
-                if frames[0].result.done():
-                    yield frames.popleft().result.result()
-            self._start(task)
+        for item in tasks:
+            task = None if isinstance(item, Future) else item
+            if isinstance(item, Future):
+                item.add_done_callback(self._notify)
+                yield from self._results_until(item.done)
+                task = item.result()
+            if task is not None:
+                yield from self._results_until(self._has_room)
+                self._start(task)
             # Two others are processed while the caller processes a result.
             while len(frames) > 2 and frames[0].result.done():
                 yield frames.popleft().result.result()
         while frames:
             yield frames.popleft().result.result()
+
+    def _results_until(self, condition: Callable[[], bool]) -> Iterator[T | FailedSource]:
+        """Yields results as soon as they exist until a condition, which may change, is true."""
+
+        def finished() -> bool:
+            return bool(self._frames) and self._frames[0].result.done()
+
+        while not condition():
+            with self._changed:
+                self._changed.wait_for(lambda: finished() or condition())
+            if finished():
+                yield self._frames.popleft().result.result()
 
     def close(self) -> None:
         """Ends the threads; frames that still wait are discarded."""
@@ -141,13 +159,13 @@ class _Pipeline(Generic[T]):
             and expected_bytes <= self._max_bytes
         )
 
-    def _start(self, task: Callable[[], Input | FailedSource]) -> None:
+    def _start(self, task: Task) -> None:
         frame = _FrameInMemory[T]()
         frame.result.add_done_callback(self._notify)
         self._frames.append(frame)
         self._pool.submit(self._load, task, frame)
 
-    def _load(self, task: Callable[[], Input | FailedSource], memory: _FrameInMemory[T]) -> None:
+    def _load(self, task: Task, memory: _FrameInMemory[T]) -> None:
         with _errors_to(memory.result):
             loaded = task()
             if isinstance(loaded, FailedSource):
@@ -194,17 +212,45 @@ def _load_tasks(
     every: int,
     read: Callable[[Source], Image] | None,
     keep_images: bool,
-) -> Iterator[Callable[[], Input | FailedSource]]:
-    """Yields one task for each frame; images are read in the task, videos between the tasks."""
+) -> Iterator[Task | Future[Task | None]]:
+    """Yields one task for each frame; images are read in the task, videos between the tasks.
+
+    Frames of cameras and network addresses are read in a thread: their tasks are futures, the last
+    of which is of None.
+    """
     for source in sources:
         if read or not source.is_video:
             yield partial(_read_and_preprocess, predictor, source, read or _read_file, keep_images)
-            continue
-        try:
-            for frame in read_frames(source, every):
-                yield partial(_preprocess, predictor, frame, keep_images)
-        except InputError as error:
-            yield partial(FailedSource, source, error)
+        elif isinstance(source.origin, Path):
+            yield from _video_tasks(predictor, source, every, keep_images)
+        else:
+            yield from _read_in_thread(_video_tasks(predictor, source, every, keep_images))
+
+
+def _video_tasks(
+    predictor: Predictor, source: Source, every: int, keep_images: bool
+) -> Generator[Task]:
+    """Reads a video; yields one task for each frame."""
+    try:
+        for frame in read_frames(source, every):
+            yield partial(_preprocess, predictor, frame, keep_images)
+    except InputError as error:
+        yield partial(FailedSource, source, error)
+
+
+def _read_in_thread(tasks: Generator[Task]) -> Iterator[Task | Future[Task | None]]:
+    """Yields the first task, and each further one while a thread waits for its frame.
+
+    The first frame is read by the calling thread, since macOS opens cameras only in the main one.
+    """
+    with closing(tasks), ThreadPoolExecutor(1, "higherhrnet-live") as thread:
+        task = next(tasks, None)
+        if task is not None:
+            yield task
+        while task is not None:
+            future = thread.submit(next, tasks, None)
+            yield future
+            task = future.result()
 
 
 def _read_file(source: Source) -> Image:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -91,6 +92,49 @@ def test_results_and_failures_are_in_the_order_of_the_sources(
             assert result == str(number)
     assert len(results) == 40
     assert {views for views, *_ in engine.batches} <= set(range(2, max(2, batch_size) + 1, 2))
+
+
+def test_results_of_a_camera_do_not_wait_for_its_next_frame(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    received = [threading.Event() for _ in range(4)]
+
+    class SlowCamera:
+        """A camera that provides each frame after the result of the previous one was received."""
+
+        grabbed = -1
+
+        def __init__(self, number: int) -> None:
+            assert number == 0
+
+        def isOpened(self) -> bool:
+            return True
+
+        def grab(self) -> bool:
+            if self.grabbed >= 0 and not received[self.grabbed].wait(10):
+                pytest.fail(f"no result of frame {self.grabbed}")
+            self.grabbed += 1
+            return self.grabbed < 4
+
+        def retrieve(self) -> tuple[bool, Image]:
+            return True, np.full((64, 64, 3), self.grabbed, np.uint8)
+
+        def get(self, _: int) -> float:
+            return 0.0
+
+        def release(self) -> None:
+            self.grabbed = 4
+
+    monkeypatch.setattr(cv2, "VideoCapture", SlowCamera)
+    predictor = Predictor(RecordingEngine(), Header(input=InputConfig(64)))
+    camera = Source("camera0", 0)
+    indices = []
+    for result in predict_stream(predictor, [camera], lambda result: result.frame):
+        assert not isinstance(result, FailedSource) and result.index is not None
+        assert result.image.max() == result.index  # pixels and order belong together
+        indices.append(result.index)
+        received[result.index].set()
+    assert indices == [0, 1, 2, 3]
 
 
 def test_an_image_that_cannot_be_resized_is_a_failure() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from higherhrnet.engines.base import EngineName
 from higherhrnet.io.atomic import atomic_path
 
 
@@ -39,7 +40,7 @@ class QuantizationReport:
     float_layers: list[str]
     """The layers that remain in float: the heads, then the most sensitive layers."""
     file_bytes: tuple[int, int]
-    engines: dict[str, EngineReport]
+    engines: dict[EngineName, EngineReport]
 
     def write(self, path: Path) -> None:
         """Writes the report as JSON.

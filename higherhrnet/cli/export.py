@@ -56,7 +56,7 @@ def export(
             and `scores` (P,) of the people.
         settings: The inference settings that replace those of the model, only with --decode.
     """
-    from higherhrnet.zoo.resolve import resolve_model
+    from higherhrnet.zoo.resolve import resolve_model, torch_weights
 
     require(
         decode or settings == SettingsOptions(),
@@ -69,7 +69,17 @@ def export(
             "--int8 needs --calibrate FOLDER; --annotations needs --int8, and --images needs "
             "--annotations"
         )
+    require(out.suffix == ".onnx", f"{out}: must end in .onnx")
     path = resolve_model(model)
+    require(
+        not (out.exists() and out.samefile(path)),
+        f"{out}: the output would overwrite the model; choose another file name",
+    )
+    require(
+        path.suffix != ".onnx" or int8 or (decode and not half) or torch_weights(path) != path,
+        f"{model}: is an ONNX file already; name a .safetensors file, or use --int8, or --decode "
+        "without --half",
+    )
     with TemporaryDirectory() as temporary:
         network = Path(temporary, "network.onnx") if decode else out
         code = 0

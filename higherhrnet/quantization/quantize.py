@@ -75,10 +75,6 @@ def quantize(
         InputError: the model is not of this package or is int8 already, none of the images can be
             read, no person is labeled in the annotations, or the file cannot be written.
     """
-    require(
-        not (out.exists() and out.samefile(model)),
-        f"{out}: the output would overwrite the model; choose another file name",
-    )
     predictor = Predictor.load(model, engine="onnxruntime")
     network = FloatNetwork(model, predictor.header)
     engine_names = [name for name in INT8_ENGINES if find_spec(name)]

@@ -391,6 +391,10 @@ def test_unsupported_settings_and_files_are_errors(
         ([tmp_path / "text.onnx", out, "--decode"], "text.onnx: is not an ONNX model"),
         ([people, out, "--decode"], "the model contains its decoding already"),
         ([small_model.onnx, out, "--decode", "--scales", "1", "1.25"], "multiples of 32"),
+        ([small_model.onnx, small_model.onnx, "--decode"], "would overwrite the model"),
+        ([small_model.onnx, out, "--half"], "small.onnx: is an ONNX file already"),
+        ([small_model.onnx, out], "small.onnx: is an ONNX file already"),
+        ([small_model.safetensors, tmp_path / "a.txt"], "a.txt: must end in .onnx"),
     ):
         result = run_main("export", *arguments)
         assert result.returncode == 1 and result.stderr.count("\n") == 1, result

@@ -24,8 +24,8 @@ from higherhrnet.decoding.offsets.offset_decoder import MIN_KEYPOINT_SCORE
 from higherhrnet.decoding.offsets.offset_maps import merge_offsets
 from higherhrnet.decoding.peaks import find_peaks
 from higherhrnet.decoding.select import non_maximum_suppression
+from higherhrnet.decoding.subpixel import locate_by_parabola
 from higherhrnet.decoding.tag_decoder import drawable_tags
-from higherhrnet.decoding.upsample import Upsampled
 from higherhrnet.decoding.whole_maps import flip_horizontally
 from higherhrnet.errors import InputError
 from higherhrnet.geometry import FIRST_PIXEL_CENTER, Resize, main_scale
@@ -144,7 +144,7 @@ def decode_centers(
     heatmaps, _ = maps.merged.upsampled()
     bounds = heatmaps.block_maxima()[:, 0]
     peaks = find_peaks(heatmaps, bounds, config.min_peak, config.peak_window, config.max_people)
-    positions = locate_between_pixels(heatmaps, peaks.keypoint, peaks.x, peaks.y)
+    positions = locate_by_parabola(heatmaps, peaks.keypoint, peaks.x, peaks.y)
     positions += np.float32(first_pixel_center)
     sigma, min_match = config.centers.match_sigma, config.centers.min_match
     match = match_values(peaks, positions, regressed.keypoints, sigma)
@@ -204,32 +204,3 @@ def _move_to_peaks(
         keypoint_scores=keypoint_scores,
         scores=keypoint_scores.mean(1) * np.sqrt(regressed.scores),
     )
-
-
-def locate_between_pixels(
-    heatmaps: Upsampled, k: IndexArray, x: IndexArray, y: IndexArray
-) -> FloatArray:
-    """Locates peaks at the maxima of parabolas through them and their neighbors.
-
-    Args:
-        heatmaps: (K, 1, h, w).
-        k: (N,) indices of the keypoints.
-        x: (N,) columns of the peaks.
-        y: (N,) rows of the peaks.
-
-    Returns:
-        (N, 2) x and y, where the center of the first pixel is at 0, at most half a pixel from the
-        peak.
-    """
-    right, left = np.minimum(x + 1, heatmaps.width - 1), np.maximum(x - 1, 0)
-    below, above = np.minimum(y + 1, heatmaps.height - 1), np.maximum(y - 1, 0)
-    values = heatmaps.at(
-        np.tile(k, 5),
-        np.concatenate([y, y, y, below, above]),
-        np.concatenate([x, right, left, x, x]),
-    ).reshape(5, -1)
-    after, before = values[1::2], values[2::2]
-    curvature = 2 * values[0] - after - before
-    steps = (after - before) / (2 * np.maximum(curvature, np.finfo(np.float32).tiny))
-    steps = np.where(curvature > 0, steps, 0).clip(-0.5, 0.5)
-    return np.asarray((np.stack([x, y]) + steps).T, np.float32)

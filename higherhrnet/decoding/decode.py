@@ -11,8 +11,7 @@ from higherhrnet.config.inference import DecodeConfig
 from higherhrnet.decoding.aggregate import Maps
 from higherhrnet.decoding.grouping import group_by_tag
 from higherhrnet.decoding.pixels import ArrayPixels, Pixels
-from higherhrnet.decoding.refine import adjust_keypoints
-from higherhrnet.decoding.subpixel import locate_peaks
+from higherhrnet.decoding.subpixel import adjust_keypoints, locate_by_newton
 from higherhrnet.poses.skeleton import Skeleton
 
 
@@ -63,7 +62,7 @@ def decode_pixels(
     if config.adjust and len(person):
         x, y = people[person, k, :2].astype(np.intp).T
         if align_corners:
-            people[person, k, :2] = locate_peaks(pixels.heatmaps, k, x, y)
+            people[person, k, :2] = locate_by_newton(pixels.heatmaps, k, x, y)
         else:
             people[person, k, :2] = adjust_keypoints(pixels.heatmaps, k, x, y)
     if config.refine:

@@ -1,44 +1,17 @@
-"""Adjustment of keypoints by a quarter of a pixel, and refinement: search for missing keypoints."""
+"""Refinement: the search for missing keypoints, by heatmap and tag."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from higherhrnet.arrays import BoolArray, FloatArray, IndexArray
-from higherhrnet.decoding.upsample import BLOCK, PixelReader, Upsampled
+from higherhrnet.decoding.upsample import BLOCK, Upsampled
 
 _TOLERANCE = 1e-4
 """Added to the tag distance of a block that may still contain a match, so that rounding errors do
 not exclude one."""
 _KEYPOINTS_PER_BATCH, _BLOCKS_PER_BATCH = 256, 4096
 """Missing keypoints and blocks that are processed together; they limit the use of memory."""
-
-
-def adjust_keypoints(
-    heatmaps: PixelReader, k: IndexArray, x: IndexArray, y: IndexArray, first_center: float = 0.5
-) -> FloatArray:
-    """Moves keypoints from the centers of their pixels toward the higher neighbors.
-
-    Each coordinate moves by a quarter of a pixel; if both neighbors are equal, toward the lower
-    index.
-
-    Args:
-        heatmaps: (K, 1, h, w).
-        k: (M,) indices of the keypoints.
-        x: (M,) columns of their pixels.
-        y: (M,) rows of their pixels.
-        first_center: the coordinate of the center of the first pixel.
-
-    Returns:
-        (M, 2) x and y in pixels.
-    """
-    right, left = np.minimum(x + 1, heatmaps.width - 1), np.maximum(x - 1, 0)
-    below, above = np.minimum(y + 1, heatmaps.height - 1), np.maximum(y - 1, 0)
-    neighbors = heatmaps.at(
-        np.tile(k, 4), np.concatenate([y, y, below, above]), np.concatenate([right, left, x, x])
-    ).reshape(4, -1)
-    step = np.where(neighbors[::2] > neighbors[1::2], 0.25, -0.25)
-    return np.asarray(np.stack([x, y]) + step + first_center, np.float32).T
 
 
 def find_missing_keypoints(

@@ -1,8 +1,4 @@
-"""The positions of peaks between pixels, as MMPose computes them for UDP weights.
-
-The heatmap around a keypoint is a Gaussian, whose logarithm is a quadratic function. One step of
-Newton's method from the peak's pixel finds its maximum (DARK, Zhang et al., CVPR 2020).
-"""
+"""The positions of peaks between pixels: three ways to compute them."""
 
 from __future__ import annotations
 
@@ -15,8 +11,72 @@ _MIN, _MAX = 0.001, 50.0
 """The range of heatmap values whose logarithms are computed."""
 
 
-def locate_peaks(heatmaps: PixelReader, k: IndexArray, x: IndexArray, y: IndexArray) -> FloatArray:
-    """Computes the positions of peaks between pixels.
+def adjust_keypoints(
+    heatmaps: PixelReader, k: IndexArray, x: IndexArray, y: IndexArray, first_center: float = 0.5
+) -> FloatArray:
+    """Moves keypoints from the centers of their pixels toward the higher neighbors.
+
+    Each coordinate moves by a quarter of a pixel, as in the reference implementation; if both
+    neighbors are equal, toward the lower index.
+
+    Args:
+        heatmaps: (K, 1, h, w).
+        k: (M,) indices of the keypoints.
+        x: (M,) columns of their pixels.
+        y: (M,) rows of their pixels.
+        first_center: the coordinate of the center of the first pixel.
+
+    Returns:
+        (M, 2) x and y in pixels.
+    """
+    after, before = _neighbors(heatmaps, k, x, y)
+    step = np.where(after > before, 0.25, -0.25)
+    return np.asarray(np.stack([x, y]) + step + first_center, np.float32).T
+
+
+def locate_by_parabola(
+    heatmaps: PixelReader, k: IndexArray, x: IndexArray, y: IndexArray
+) -> FloatArray:
+    """Locates peaks at the maxima of parabolas through them and their neighbors.
+
+    Args:
+        heatmaps: (K, 1, h, w).
+        k: (N,) indices of the keypoints.
+        x: (N,) columns of the peaks.
+        y: (N,) rows of the peaks.
+
+    Returns:
+        (N, 2) x and y, where the center of the first pixel is at 0, at most half a pixel from the
+        peak.
+    """
+    after, before = _neighbors(heatmaps, k, x, y)
+    curvature = 2 * heatmaps.at(k, y, x).T - after - before
+    steps = (after - before) / (2 * np.maximum(curvature, np.finfo(np.float32).tiny))
+    steps = np.where(curvature > 0, steps, 0).clip(-0.5, 0.5)
+    return np.asarray((np.stack([x, y]) + steps).T, np.float32)
+
+
+def _neighbors(
+    heatmaps: PixelReader, k: IndexArray, x: IndexArray, y: IndexArray
+) -> tuple[FloatArray, FloatArray]:
+    """Reads the pixels after and before given ones, each (2, M): right and below, left and above.
+
+    Beyond the edges, the outermost pixels are repeated.
+    """
+    right, left = np.minimum(x + 1, heatmaps.width - 1), np.maximum(x - 1, 0)
+    below, above = np.minimum(y + 1, heatmaps.height - 1), np.maximum(y - 1, 0)
+    rows, columns = np.concatenate([y, below, y, above]), np.concatenate([right, x, left, x])
+    after, before = heatmaps.at(np.tile(k, 4), rows, columns).reshape(2, 2, -1)
+    return after, before
+
+
+def locate_by_newton(
+    heatmaps: PixelReader, k: IndexArray, x: IndexArray, y: IndexArray
+) -> FloatArray:
+    """Locates peaks by one step of Newton's method, as MMPose does for UDP weights.
+
+    The heatmap around a keypoint is a Gaussian, whose logarithm is a quadratic function. A step
+    from the peak's pixel finds its maximum (DARK, Zhang et al., CVPR 2020).
 
     Beyond the edges, maps are mirrored at the centers of the outermost pixels, so that a peak at
     such a center stays there; MMPose repeats the outermost pixels, which moves it outside by half a

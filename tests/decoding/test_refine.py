@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 
 from higherhrnet.arrays import FloatArray, IndexArray
-from higherhrnet.decoding.refine import adjust_keypoints, find_missing_keypoints
+from higherhrnet.decoding.refine import find_missing_keypoints
+from higherhrnet.decoding.subpixel import adjust_keypoints
 from higherhrnet.decoding.upsample import Upsampled
 from higherhrnet.reference.decoder import adjusted_position
 

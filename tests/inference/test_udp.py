@@ -16,7 +16,7 @@ from higherhrnet.arrays import DoubleArray, FloatArray
 from higherhrnet.config.header import Header
 from higherhrnet.config.inference import InferenceConfig
 from higherhrnet.config.model import InputConfig
-from higherhrnet.decoding.subpixel import locate_peaks
+from higherhrnet.decoding.subpixel import locate_by_newton
 from higherhrnet.decoding.upsample import Upsampled
 from higherhrnet.decoding.whole_maps import resize
 from higherhrnet.engines.base import Engine
@@ -155,7 +155,7 @@ def locate(heatmap: FloatArray) -> tuple[DoubleArray, int, int]:
     """The position between pixels of the highest value of a map, and its pixel."""
     y, x = np.unravel_index(heatmap.argmax(), heatmap.shape)
     index: list[NDArray[np.intp]] = [np.array([value], np.intp) for value in (0, x, y)]
-    position = locate_peaks(Upsampled(heatmap[None, None], ()), *index)
+    position = locate_by_newton(Upsampled(heatmap[None, None], ()), *index)
     return position[0].astype(np.float64), int(x), int(y)
 
 

@@ -117,7 +117,7 @@ def _regress(
 
 
 def _locate(program: Program, heatmaps: Upsampled, k: Tensor, x: Tensor, y: Tensor) -> list[Tensor]:
-    """Locates peaks between pixels; see `center_decoder.locate_between_pixels`."""
+    """Locates peaks between pixels; see `subpixel.locate_by_parabola`."""
     right, left = (x + 1).op("Min", heatmaps.width - 1), (x - 1).op("Max", 0)
     below, above = (y + 1).op("Min", heatmaps.height - 1), (y - 1).op("Max", 0)
     values = heatmaps.at(

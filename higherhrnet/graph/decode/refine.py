@@ -1,4 +1,4 @@
-"""Adjustment of keypoints, and the search for missing ones, as in `decoding/refine.py`."""
+"""Adjustment of keypoints, and the search for missing ones: `subpixel.py`, `refine.py` of `decoding`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Adjustment of keypoints, and the search for missing ones: `subpixel.py`, `refine.py` of `decoding`."""
+"""Adjustment of keypoints, and the search for missing ones, as in `subpixel.py` and `refine.py`."""
 
 from __future__ import annotations
 

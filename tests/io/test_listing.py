@@ -240,6 +240,7 @@ def test_files_whose_names_are_not_utf_8_keep_different_names(
     [
         (["a.jpg", "b/a.png", "c.d.jpg", "e"], ["a", "b/a", "c.d", "e"]),
         (["a.jpg", "a.png", "b.png"], ["a.jpg", "a.png", "b"]),
+        (["a.jpg", "a.png", "a.jpg.png"], ["a.jpg", "a.png", "a.jpg.png"]),
         (["A.JPG", "a.png"], ["A.JPG", "a.png"]),  # one file where case is ignored
         (["..jpg", "b/...png", ".jpg"], ["..jpg", "b/...png", ".jpg"]),  # . and .. are folders
     ],

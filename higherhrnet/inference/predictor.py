@@ -141,7 +141,7 @@ class Predictor:
             InputError: an image cannot be read or is too small, too large or too elongated, the
                 engine failed, or the network's maps contain NaN or infinity.
         """
-        if is_image_source(images):
+        if is_image_source(images) or not isinstance(images, Iterable):  # None, for example
             return self._predict([images])[0]
         remaining: Iterator[Any] = iter(images)
         poses: list[Poses] = []

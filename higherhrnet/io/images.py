@@ -125,7 +125,7 @@ def write_image(path: str | Path, image: Image, *, overwrite: bool = False) -> N
         overwrite: whether the array may be overwritten, which saves the memory of a copy.
 
     Raises:
-        InputError: the file cannot be written.
+        InputError: the array is not an image, or the file cannot be written.
     """
     data = encode_image(image, Path(path).suffix, overwrite=overwrite)
     with atomic_path(path) as temporary:
@@ -141,8 +141,10 @@ def encode_image(image: Image, suffix: str, *, overwrite: bool = False) -> bytes
         overwrite: whether the array may be overwritten, which saves the memory of a copy.
 
     Raises:
-        InputError: the format is unknown or does not support the size of the image.
+        InputError: the array is not an image, or the format is unknown or does not support the
+            size of the image.
     """
+    require_rgb(image)
     try:
         bgr = image if overwrite else np.empty_like(image)
         for start in range(0, len(image), _ROWS):

@@ -90,6 +90,11 @@ def test_the_inference_size_may_differ_from_the_training_size(predictor: Predict
         InferenceConfig(size=100)
 
 
+def test_an_image_that_opencv_could_not_read_is_an_error(predictor: Predictor) -> None:
+    with pytest.raises(InputError, match="an object of type NoneType; pass a path"):
+        predictor(cv2.imread("missing.jpg"))  # type: ignore[arg-type]
+
+
 class SyntheticEngine(Engine):
     """An engine whose maps contain the same five people for every input, at the input's size."""
 

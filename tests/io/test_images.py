@@ -389,3 +389,10 @@ def test_unknown_formats_are_not_written(name: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="unknown image format"):
         write_image(tmp_path / name, RGB)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("array", [RGB[..., 0], RGB / np.float32(255)])
+def test_arrays_that_are_no_images_are_not_written(array: NDArray[Any], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="an image must be RGB uint8"):
+        write_image(tmp_path / "a.png", array)
+    assert not list(tmp_path.iterdir())

@@ -85,10 +85,10 @@ def predict(
     )
     settings = PredictSettings(
         out,
-        draw,
-        save_maps,
-        resume,
-        every,
+        draw=draw,
+        save_maps=save_maps,
+        resume=resume,
+        every=every,
         write_results=format == "json",
         write_csv=csv or track,
         track=tracking if track else None,

@@ -52,6 +52,14 @@ class Summary:
     seconds: float = 0.0
     """Duration of the run."""
 
+    def add(self, frame: Frame, poses: Poses) -> None:
+        """Counts an image or frame and the poses in it."""
+        self.images += 1
+        self.people += len(poses)
+        self.frames += frame.index is not None
+        if poses.track_ids is not None:
+            self.tracks |= {(frame.source, track_id) for track_id in poses.track_ids.tolist()}
+
     def add_failure(self, label: str, error: InputError) -> None:
         """Counts a failure and prints it to standard error."""
         self.failed.append(str(error))
@@ -178,12 +186,7 @@ def run_predict(
                 summary.untracked += found - len(result.poses)
                 videos.add(result.frame, result.drawing)
                 writer.add(result.frame, result.poses)
-                summary.images += 1
-                summary.people += len(result.poses)
-                summary.frames += result.frame.index is not None
-                if result.poses.track_ids is not None:
-                    ids = result.poses.track_ids.tolist()
-                    summary.tracks |= {(result.frame.source, id_) for id_ in ids}
+                summary.add(result.frame, result.poses)
                 progress.update()
             videos.close()
         except KeyboardInterrupt:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 
 from tqdm import tqdm
 
+from higherhrnet.messages import counted
+
 _LINE_INTERVAL = 60.0
 """Seconds between lines where there is no terminal."""
 
@@ -58,5 +60,5 @@ class ProgressDisplay:
         if self.enabled and self._bar.disable and now - self._last_line >= _LINE_INTERVAL:
             self._last_line = now
             listed = ", ".join(f"{name} {value}" for name, value in formatted.items())
-            minutes = f"{left / 60:.0f} minutes left"
-            print(f"epoch {epoch:.2f}, step {step}: {listed}, {minutes}", file=sys.stderr)
+            minutes = counted(round(left / 60), "minute")
+            print(f"epoch {epoch:.2f}, step {step}: {listed}, {minutes} left", file=sys.stderr)

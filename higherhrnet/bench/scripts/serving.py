@@ -27,6 +27,7 @@ from higherhrnet.engines.base import EngineOptions
 from higherhrnet.errors import require
 from higherhrnet.inference.predictor import Predictor
 from higherhrnet.io.images import encode_image, read_image
+from higherhrnet.messages import counted
 from higherhrnet.synthetic.scenes import draw_scene
 
 CPU_SECONDS = "process_cpu_seconds_total"
@@ -129,7 +130,7 @@ def main(
             rate, durations = repeat([client(port, data) for _ in range(clients)], seconds)
             used = read_metrics(port).get(CPU_SECONDS, nan) - before.get(CPU_SECONDS, nan)
             latency = [f"{1e3 * each:.0f}" for each in np.percentile(durations, (50, 99))]
-            name = "1 client" if clients == 1 else f"{clients} clients"
+            name = counted(clients, "client")
             milliseconds = 1e3 * used / len(durations)
             share = f"{rate / network_rate:.0%}"
             rows.append([name, f"{rate:.1f}", share, f"{milliseconds:.1f}", *latency])

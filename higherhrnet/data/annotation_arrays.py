@@ -18,7 +18,7 @@ from higherhrnet.arrays import BoolArray, FloatArray
 from higherhrnet.data.rle import encode_annotation, has_outline, merge_masks
 from higherhrnet.errors import InputError
 from higherhrnet.io.datasets.coco import Annotations, Entry
-from higherhrnet.io.datasets.image_store import ImageStore
+from higherhrnet.io.datasets.image_store import ImageStore, annotated_shape
 from higherhrnet.poses.skeleton import Skeleton
 
 Shape = tuple[int, int]
@@ -134,8 +134,9 @@ def _annotated_images(annotations: Annotations) -> tuple[list[Entry], list[list[
 
 
 def _shape(entry: Entry, images: ImageStore) -> Shape:
-    if entry.get("height") and entry.get("width"):
-        return int(entry["height"]), int(entry["width"])
+    """Returns the size of an image, which is read if its size is not annotated."""
+    if shape := annotated_shape(entry):
+        return shape
     height, width = images.read(str(entry["file_name"])).shape[:2]
     return height, width
 

@@ -7,7 +7,6 @@ meaning is not clear.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from operator import is_
 from typing import Any
@@ -19,6 +18,7 @@ from higherhrnet.io.datasets.coco_keypoints import (
     read_result_keypoints,
 )
 from higherhrnet.io.json_values import describe, flag, identifier, number, text, whole_number
+from higherhrnet.messages import one_line
 
 Entry = dict[str, Any]
 """An image, annotation, category or result of a COCO file."""
@@ -29,8 +29,6 @@ second keypoint: the limit between COCO's small and medium people."""
 MIN_ASPECT = 0.1
 """The smallest ratio of the sides of a box that is made from keypoints. Without it, the area of a
 person whose keypoints are on a line would be 0."""
-
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def read_image(entry: Mapping[str, Any]) -> Entry:
@@ -178,9 +176,9 @@ def _fill_in_area(person: Entry) -> float:
 
 def image_name(image: Mapping[str, Any]) -> str:
     """Returns the file name of an image, or its ID, for messages."""
-    return _CONTROL.sub("?", str(image.get("file_name") or f"image {image['id']}"))
+    return one_line(str(image.get("file_name") or f"image {image['id']}"))
 
 
 def annotation_name(annotation: Mapping[str, Any]) -> str:
     """Returns the ID of an annotation, for messages."""
-    return _CONTROL.sub("?", f"annotation {annotation.get('id', 'without ID')}")
+    return one_line(f"annotation {annotation.get('id', 'without ID')}")

@@ -230,7 +230,8 @@ def load_batches(
     try:
         yield from batches
     except InputError as error:  # PyTorch adds the worker's traceback to the message
-        raise InputError(str(error).strip().rpartition("InputError: ")[2]) from error
+        message = str(error.args[0])
+        raise InputError(message.strip().rpartition("InputError: ")[2]) from error
     except RuntimeError as error:
         if not str(error).startswith("DataLoader worker"):
             raise

@@ -91,7 +91,7 @@ def quantize(
     if check:
         float_layers, ap_after = _select_float_layers(network, ranges, samples, check, ap_before)
     network.write(out, ranges, float_layers)
-    engines: dict[EngineName, EngineReport] = {}
+    engines = dict[EngineName, EngineReport]()
     for name in engine_names:
         pair = [load_engine(EngineOptions(str(path), name))[0] for path in (model, out)]
         before, after = measure_latencies(pair, inputs)

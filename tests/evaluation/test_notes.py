@@ -85,7 +85,7 @@ def add(**fields: Any) -> Change:  # noqa: ANN401
             person(area=0.5, id="x\ny"),
             [
                 "error: 1 person has an area of about 0, so that hardly any result can match, "
-                "100 % of 1 (a.jpg, annotation x?y: area 0.5)"
+                "100 % of 1 (a.jpg, annotation x\\ny: area 0.5)"
             ],
         ),
         (

@@ -114,7 +114,7 @@ def load_dataset(
         InputError: an annotation file or its images cannot be found or read, or a dataset has no
             keypoint of the skeleton.
     """
-    require(len(config.train) > 0, "there is no training data; name annotation files")
+    require(len(config.train) > 0, "there is no training data; name annotation files with --train")
     arguments = [parse_dataset_argument(text) for text in config.train]
     if config.overfit:
         arguments = arguments[:1]

@@ -190,6 +190,8 @@ def test_names_that_differ_in_case_or_accents_only_get_different_names(tmp_path:
         (["a.jpg", "A.png"], ["a.jpg", "A.png"]),
         (["a.jpg", "a.png", "a.jpg.png"], ["a.jpg", "a.png", "a.jpg.png"]),
         (["a", "a.png", "b"], ["a", "a.png", "b"]),
+        (["a/b.jpg", "c.d.jpg"], ["a/b", "c.d"]),
+        (["..jpg", "b/...png", ".jpg"], ["..jpg", "b/...png", ".jpg"]),  # . and .. are folders
     ],
 )
 def test_outputs_of_different_files_have_different_names(
@@ -233,19 +235,3 @@ def test_files_whose_names_are_not_utf_8_keep_different_names(
         shutil.copy(image, os.fsdecode(bytes(folder) + b"/" + byte + b".png"))
     names, _ = list_with_report(folder)
     assert len({*names}) == 3
-
-
-@pytest.mark.parametrize(
-    ("names", "expected"),
-    [
-        (["a.jpg", "b/a.png", "c.d.jpg", "e"], ["a", "b/a", "c.d", "e"]),
-        (["a.jpg", "a.png", "b.png"], ["a.jpg", "a.png", "b"]),
-        (["a.jpg", "a.png", "a.jpg.png"], ["a.jpg", "a.png", "a.jpg.png"]),
-        (["A.JPG", "a.png"], ["A.JPG", "a.png"]),  # one file where case is ignored
-        (["..jpg", "b/...png", ".jpg"], ["..jpg", "b/...png", ".jpg"]),  # . and .. are folders
-    ],
-)
-def test_outputs_are_named_by_their_source_without_overwriting_each_other(
-    names: list[str], expected: list[str]
-) -> None:
-    assert output_names(names) == dict(zip(names, expected, strict=True))

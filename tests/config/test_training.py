@@ -120,7 +120,7 @@ def test_invalid_values_are_rejected(
     with pytest.raises(InputError) as error:
         kind(**values)
     assert str(error.value).startswith(message)
-    assert "\n" not in str(error.value)
+    assert "\n" not in error.value.args[0]
 
 
 def test_every_field_has_a_docstring() -> None:

@@ -112,4 +112,4 @@ def test_a_box_is_not_an_outline() -> None:
 def test_rejects_invalid_segmentations(segmentation: object) -> None:
     with pytest.raises(InputError, match=r"^annotation 7: segmentation: ") as error:
         encode_annotation({"id": 7, "segmentation": segmentation}, HEIGHT, WIDTH)
-    assert "\n" not in str(error.value)
+    assert "\n" not in error.value.args[0]

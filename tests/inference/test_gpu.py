@@ -112,4 +112,4 @@ def test_an_error_of_the_device_is_reported_in_one_line() -> None:
     message = r"^torch .* failed on a batch of shape \(1, 64, 64, 4\): The size of tensor a \(4\)"
     with pytest.raises(InputError, match=message) as error:
         processing.forward(np.zeros((1, 64, 64, 4), np.uint8), InferenceConfig())
-    assert "\n" not in str(error.value)
+    assert "\n" not in error.value.args[0]

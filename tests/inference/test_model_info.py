@@ -47,4 +47,4 @@ def test_files_of_other_formats_are_rejected_in_one_line(content: bytes, tmp_pat
     path.write_bytes(content)
     with pytest.raises(InputError, match=r"model\.safetensors: is neither") as error:
         describe_model(path)
-    assert "\n" not in str(error.value)
+    assert "\n" not in error.value.args[0]

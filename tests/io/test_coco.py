@@ -100,7 +100,7 @@ def test_invalid_annotations_are_rejected(
     with pytest.raises(InputError, match=message) as error:
         load_annotations(path)
     assert str(error.value).startswith(f"{path}: ")
-    assert "\n" not in str(error.value)
+    assert "\n" not in error.value.args[0]
 
 
 RESULT = {"image_id": 1, "category_id": 1, "keypoints": [1, 2, 0.5] * 17, "score": 0.5}
@@ -138,7 +138,7 @@ def test_invalid_predictions_are_rejected(
     with pytest.raises(InputError, match=message) as error:
         load_predictions(path)
     assert str(error.value).startswith(f"{path}: ")
-    assert "\n" not in str(error.value)
+    assert "\n" not in error.value.args[0]
 
 
 @pytest.mark.parametrize("load", [load_annotations, load_predictions])

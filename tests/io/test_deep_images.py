@@ -181,7 +181,7 @@ def test_ambiguous_and_unsupported_values_are_rejected(
     path.write_bytes(tiff(pixels.astype(dtype), **options))
     with pytest.raises(InputError, match=message) as error:
         read_image(path)
-    assert str(error.value).startswith(f"{path}: ") and "\n" not in str(error.value)
+    assert str(error.value).startswith(f"{path}: ") and "\n" not in error.value.args[0]
 
 
 def test_the_maximum_that_a_pnm_file_states_is_white() -> None:

@@ -113,7 +113,7 @@ def test_other_names_are_errors_that_list_what_was_found(
     store = ImageStore(make(tmp_path / "set", *files))
     with pytest.raises(InputError, match=listed) as error:
         store.read(name)
-    assert "\n" not in str(error.value)
+    assert "\n" not in error.value.args[0]
 
 
 def test_no_file_outside_of_the_folder_is_read(tmp_path: Path) -> None:

@@ -278,7 +278,7 @@ def error_message(path: Path) -> str:
     with pytest.raises(InputError) as error:
         read_image(path)
     message = str(error.value)
-    assert "\n" not in message
+    assert "\n" not in error.value.args[0]
     assert message.startswith(str(path))
     return message
 

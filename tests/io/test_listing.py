@@ -216,7 +216,7 @@ def test_invalid_addresses_are_refused_in_one_line(address: str, message: str) -
     with pytest.raises(InputError) as error:
         list_sources([address], StringIO())
     assert message in str(error.value)
-    assert "secret" not in str(error.value) and "\n" not in str(error.value)
+    assert "secret" not in str(error.value) and "\n" not in error.value.args[0]
 
 
 def test_a_source_with_an_address_can_be_created() -> None:

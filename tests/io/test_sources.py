@@ -163,7 +163,7 @@ def test_a_folder_without_images_is_rejected_with_the_known_extensions(tmp_path:
     message = str(error.value)
     assert message.startswith(f"{tmp_path}: the folder contains no image or video")
     assert all(extension in message for extension in IMAGE_EXTENSIONS + VIDEO_EXTENSIONS)
-    assert "\n" not in message
+    assert "\n" not in error.value.args[0]
 
 
 def test_a_pattern_without_match_is_rejected(tmp_path: Path) -> None:

@@ -167,7 +167,7 @@ def test_inconsistent_values_are_rejected(change: dict[str, Any], message: str) 
     with pytest.raises(InputError, match=r"^skeleton plain: ") as error:
         replace(PLAIN, **change)
     assert message in str(error.value)
-    assert "\n" not in str(error.value)
+    assert "\n" not in error.value.args[0]
 
 
 @pytest.mark.parametrize("skeleton", [DOG, PLAIN, COCO, CROWDPOSE], ids=lambda s: s.name)
@@ -260,7 +260,7 @@ def test_invalid_files_are_rejected(text: str, message: str, tmp_path: Path) -> 
     with pytest.raises(InputError, match=message) as error:
         load_skeleton(str(path))
     assert str(error.value).startswith(f"{path}: not a skeleton: ")
-    assert "\n" not in str(error.value)
+    assert "\n" not in error.value.args[0]
 
 
 def test_a_file_with_deeply_nested_brackets_is_rejected(tmp_path: Path) -> None:

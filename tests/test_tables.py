@@ -13,7 +13,7 @@ import pytest
 import higherhrnet
 from higherhrnet.config.model import HeadName, StemName
 from higherhrnet.engines.base import EngineName
-from higherhrnet.io.interchange.formats import FormatName
+from higherhrnet.io.interchange.format_names import FormatName
 from higherhrnet.poses.skeletons import SKELETONS
 
 PACKAGE = Path(higherhrnet.__file__).parent

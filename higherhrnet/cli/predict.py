@@ -12,7 +12,7 @@ from higherhrnet.cli.options import Flag, InferenceOptions
 from higherhrnet.config.flags import flag, required
 from higherhrnet.engines.base import MAX_STREAMS
 from higherhrnet.errors import require
-from higherhrnet.io.interchange.formats import FormatName
+from higherhrnet.io.interchange.format_names import FormatName
 from higherhrnet.tracking.tracker import TrackConfig
 from higherhrnet.zoo.resolve import DEFAULT_MODEL
 

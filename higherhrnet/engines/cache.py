@@ -16,14 +16,18 @@ _MAX_FILES = 8
 def cache_subfolder(name: str) -> Path:
     """Makes room for one more file in a subfolder of the cache by deleting the oldest files.
 
+    Files in folders within the subfolder count as well; folders that become empty are deleted.
+
     Returns:
         The subfolder, which may be missing.
     """
     folder = cache_folder() / name
     with suppress(OSError):  # the folder is read-only, or another process deleted the file
-        files = sorted(folder.glob("*.*"), key=lambda file: file.stat().st_mtime)
+        files = sorted(folder.rglob("*.*"), key=lambda file: file.stat().st_mtime)
         for file in files[: 1 - _MAX_FILES]:
             file.unlink()
+            with suppress(OSError):  # the folder has other files
+                file.parent.rmdir()
     return folder
 
 

@@ -18,13 +18,14 @@ from higherhrnet.inference.frames import FailedSource, FrameResult
 from higherhrnet.inference.predictor import Predictor
 from higherhrnet.inference.stream import predict_stream
 from higherhrnet.io.images import write_image
-from higherhrnet.io.interchange.formats import FormatName, save_predictions
+from higherhrnet.io.interchange.format_names import FormatName
 from higherhrnet.io.listing import output_names
 from higherhrnet.io.predictions import PredictionWriter
 from higherhrnet.io.sources import Frame, Source, count_frames
 from higherhrnet.io.video.video_writer import VideoWriter, timestamp
 from higherhrnet.messages import counted
 from higherhrnet.poses.poses import Poses
+from higherhrnet.poses.skeleton import Skeleton
 from higherhrnet.tracking.tracker import TrackConfig, Tracker
 from higherhrnet.visualization.poses import draw, draw_onto
 
@@ -191,10 +192,18 @@ def run_predict(
             videos.close()
         except KeyboardInterrupt:
             summary.interrupted = True
-    for note in save_predictions(settings.out, settings.save, predictor.header.skeleton):
-        tqdm.write(note, file=sys.stderr)
+    if settings.save:
+        _save_predictions(settings, predictor.header.skeleton)
     summary.seconds = time.perf_counter() - start
     return summary
+
+
+def _save_predictions(settings: PredictSettings, skeleton: Skeleton) -> None:
+    """Writes the predictions in formats of other programs, whose modules are imported only here."""
+    from higherhrnet.io.interchange.formats import save_predictions
+
+    for note in save_predictions(settings.out, settings.save, skeleton):
+        tqdm.write(note, file=sys.stderr)
 
 
 def _draw_frame(

@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 import stat
 from functools import partial
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 import cv2
-import imagesize
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,13 +17,9 @@ from higherhrnet.errors import InputError, require
 from higherhrnet.io.atomic import atomic_path
 from higherhrnet.io.image_formats.deep_images import PixelError, to_8_bits
 from higherhrnet.io.image_formats.heif import decode_heif, heif_kind
-from higherhrnet.io.image_formats.image_decoding import (
-    blend_with_white,
-    decode_image,
-    jpeg_2000_size,
-)
+from higherhrnet.io.image_formats.image_decoding import blend_with_white, decode_image
 from higherhrnet.io.image_formats.image_kinds import SUPPORTED, unreadable_kind
-from higherhrnet.io.image_formats.tiff import read_tiff_header
+from higherhrnet.io.image_formats.image_size import image_size
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
@@ -220,9 +214,7 @@ def _decode_file(name: str, data: bytes, respect_exif: bool, max_pixels: int) ->
         return _from_array(decode_heif(name, data, heif, check_size))
     if kind := unreadable_kind(data):
         raise InputError(f"{name}: not an image that can be read, but {kind}")
-    header = read_tiff_header(data)
-    size = (header.width, header.height) if header else jpeg_2000_size(data)
-    width, height = size or imagesize.get(BytesIO(data))
+    width, height = image_size(data)
     if width <= 0 or height <= 0:
         raise InputError(f"{name}: not an image of a supported format ({SUPPORTED}), or truncated")
     check_size(width, height)

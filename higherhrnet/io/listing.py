@@ -16,9 +16,9 @@ from typing import NoReturn, TextIO
 from unicodedata import normalize
 
 from higherhrnet.errors import InputError, require
+from higherhrnet.io.addresses import Url, parse_url
 from higherhrnet.io.images import IMAGE_EXTENSIONS, unreadable_error
 from higherhrnet.io.kinds import VIDEO_EXTENSIONS, known_kind
-from higherhrnet.io.remote import Url, parse_url
 from higherhrnet.io.sources import Source
 from higherhrnet.messages import counted, one_line
 

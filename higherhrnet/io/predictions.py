@@ -17,11 +17,11 @@ from types import TracebackType
 from typing import Any, TextIO
 
 from higherhrnet.errors import InputError
+from higherhrnet.io.addresses import Url
 from higherhrnet.io.atomic import atomic_path
 from higherhrnet.io.csv import write_csv
 from higherhrnet.io.json_files import write_json_list
 from higherhrnet.io.listing import name_key, unique_name
-from higherhrnet.io.remote import Url
 from higherhrnet.io.sources import Frame, Source
 from higherhrnet.poses.poses import Poses
 from higherhrnet.poses.skeleton import Skeleton

@@ -6,17 +6,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from higherhrnet.arrays import Image
 from higherhrnet.errors import InputError, require
+from higherhrnet.io.addresses import Origin, Url
 from higherhrnet.io.images import read_image
 from higherhrnet.io.kinds import file_kind
-from higherhrnet.io.remote import Url, download
-from higherhrnet.io.video.animation import read_animation
-from higherhrnet.io.video.capture import Origin
-from higherhrnet.io.video.video_reader import VideoFrame, count_video_frames, read_video
+
+# The modules for videos and downloads are imported by the functions that need them, because most
+# runs have only image files, and these modules take a tenth of the time to import all others.
+if TYPE_CHECKING:
+    from higherhrnet.io.video.video_reader import VideoFrame
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +77,10 @@ def read_frames(source: Source, every: int = 1) -> Iterator[Frame]:
     """
     require(every >= 1, f"--every must be at least 1, not {every}")
     for frame in _read(source.origin, every):
-        if isinstance(frame, VideoFrame):
-            yield Frame(frame.image, source, frame.index, frame.time, frame.fps)
-        else:
+        if isinstance(frame, np.ndarray):
             yield Frame(frame, source)
+        else:
+            yield Frame(frame.image, source, frame.index, frame.time, frame.fps)
 
 
 def count_frames(source: Source, every: int = 1) -> int:
@@ -85,6 +88,8 @@ def count_frames(source: Source, every: int = 1) -> int:
     if not source.is_video:
         return 1
     if isinstance(source.origin, Path) and file_kind(source.origin) == "video":
+        from higherhrnet.io.video.video_reader import count_video_frames
+
         return -(-count_video_frames(source.origin) // every)
     return 0
 
@@ -92,11 +97,17 @@ def count_frames(source: Source, every: int = 1) -> int:
 def _read(origin: Origin, every: int) -> Iterator[Image | VideoFrame]:
     """Reads an image, or the frames of a video."""
     if isinstance(origin, int):
-        yield from read_video(origin, every)
+        yield from _read_video(origin, every)
     elif isinstance(origin, Path):
         yield from _read_file(origin, every)
     else:
         yield from _read_url(origin, every)
+
+
+def _read_video(origin: Origin, every: int) -> Iterator[VideoFrame]:
+    from higherhrnet.io.video.video_reader import read_video
+
+    return read_video(origin, every)
 
 
 def _read_file(path: Path, every: int) -> Iterator[Image | VideoFrame]:
@@ -104,18 +115,22 @@ def _read_file(path: Path, every: int) -> Iterator[Image | VideoFrame]:
     if kind == "image":
         yield read_image(path)
     elif kind == "video":
-        yield from read_video(path, every)
+        yield from _read_video(path, every)
     else:
+        from higherhrnet.io.video.animation import read_animation
+
         yield from read_animation(path, every)
 
 
 def _read_url(url: Url, every: int) -> Iterator[Image | VideoFrame]:
+    from higherhrnet.io.remote import download
+
     with TemporaryDirectory(prefix="higherhrnet-", ignore_cleanup_errors=True) as folder:
         path = download(url, Path(folder)) if url.is_http else None
         if url.is_still and (path is None or file_kind(path) != "image"):
             raise InputError(f"{url}: is not an image, although its extension is that of one")
         if path is None:
-            yield from read_video(url, every)
+            yield from _read_video(url, every)
             return
         try:
             yield from _read_file(path, every)

@@ -341,9 +341,9 @@ def test_openvino_caches_compiled_models_and_runs_without_a_cache(
 
     cache = tmp_path / "cache"
     expected = run(cache)
-    (blob,) = (cache / "openvino").glob("*.blob")
+    (blob,) = (cache / "openvino").rglob("*.blob")
     assert_close(run(cache), expected)
-    assert [*(cache / "openvino").glob("*.blob")] == [blob]
+    assert [*(cache / "openvino").rglob("*.blob")] == [blob]
     (tmp_path / "file").touch()
     assert_close(run(tmp_path / "file" / "cache"), expected)
     blob.chmod(0o600)
@@ -362,7 +362,7 @@ def test_the_oldest_files_of_the_cache_are_deleted(
         path.touch()
         os.utime(path, (1e9 - age, 1e9 - age))
     load(small_model.onnx, "openvino")
-    remaining = {path.stem for path in (tmp_path / "openvino").glob("*.blob")}
+    remaining = {path.stem for path in (tmp_path / "openvino").rglob("*.blob")}
     assert len(remaining) == 8
     assert {str(age) for age in range(7)} < remaining
 

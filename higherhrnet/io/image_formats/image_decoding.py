@@ -31,14 +31,6 @@ _UNDO_ORIENTATION: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
 }
 
 
-def jpeg_2000_size(data: bytes) -> tuple[int, int] | None:
-    """Returns the width and height of a JPEG 2000 codestream; None if data is something else."""
-    if not data.startswith(_CODESTREAM) or len(data) < 24:
-        return None
-    right, bottom, left, top = (int.from_bytes(data[i : i + 4], "big") for i in (8, 12, 16, 20))
-    return right - left, bottom - top
-
-
 def decode_image(data: bytes, respect_exif: bool) -> Image | None:
     """Decodes an image file as (H, W, 3) RGB.
 

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
 
 from higherhrnet.io.interchange.coco_dataset import write_coco_dataset
 from higherhrnet.io.interchange.deeplabcut import write_deeplabcut, write_deeplabcut_hdf5
+from higherhrnet.io.interchange.format_names import FormatName
 from higherhrnet.io.interchange.label_studio import write_label_studio
 from higherhrnet.io.interchange.openpose import write_openpose, write_openpose_coco
 from higherhrnet.io.interchange.predicted_images import PredictedImages
 from higherhrnet.poses.skeleton import Skeleton
-
-FormatName = Literal[
-    "coco", "deeplabcut", "deeplabcut-h5", "label-studio", "openpose", "openpose-coco"
-]
-"""A format of other programs."""
 
 FORMATS: dict[FormatName, Callable[[Path, PredictedImages], list[str]]] = {
     "coco": write_coco_dataset,

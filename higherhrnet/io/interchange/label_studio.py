@@ -12,7 +12,7 @@ from higherhrnet import __version__
 from higherhrnet.io.atomic import atomic_path
 from higherhrnet.io.interchange.predicted_images import PredictedImage, PredictedImages
 from higherhrnet.io.json_files import write_json_list
-from higherhrnet.io.remote import parse_url
+from higherhrnet.io.addresses import parse_url
 from higherhrnet.poses.poses import Poses
 from higherhrnet.poses.skeleton import Skeleton
 

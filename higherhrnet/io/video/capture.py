@@ -17,11 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from higherhrnet.errors import InputError
+from higherhrnet.io.addresses import TIMEOUT, Origin, Url
 from higherhrnet.io.images import unreadable_error
-from higherhrnet.io.remote import TIMEOUT, Url
-
-Origin = Path | Url | int
-"""The path of a file, a network address or the number of a camera."""
 
 for _variable in ("OPENCV_FFMPEG_DEBUG", "OPENCV_FFMPEG_LOGLEVEL"):
     os.environ.pop(_variable, None)  # they would hide or redirect the errors that `Capture` reads

@@ -14,11 +14,10 @@ import numpy as np
 
 from higherhrnet.arrays import Image
 from higherhrnet.errors import InputError
-from higherhrnet.io.remote import TIMEOUT, Url
+from higherhrnet.io.addresses import TIMEOUT, Origin, Url
 from higherhrnet.io.video.capture import (
     Capture,
     FrameNotDecodedError,
-    Origin,
     capture_error,
     open_capture,
 )

@@ -20,6 +20,9 @@ from higherhrnet.errors import InputError
 from higherhrnet.io.addresses import TIMEOUT, Origin, Url
 from higherhrnet.io.images import unreadable_error
 
+DEFAULT_FPS = 25.0
+"""The frame rate of videos whose rate is unknown."""
+
 for _variable in ("OPENCV_FFMPEG_DEBUG", "OPENCV_FFMPEG_LOGLEVEL"):
     os.environ.pop(_variable, None)  # they would hide or redirect the errors that `Capture` reads
 

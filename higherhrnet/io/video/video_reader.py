@@ -16,6 +16,7 @@ from higherhrnet.arrays import Image
 from higherhrnet.errors import InputError
 from higherhrnet.io.addresses import TIMEOUT, Origin, Url
 from higherhrnet.io.video.capture import (
+    DEFAULT_FPS,
     Capture,
     FrameNotDecodedError,
     capture_error,
@@ -27,8 +28,6 @@ from higherhrnet.messages import counted
 
 MAX_FPS = 10_000.0
 """The maximum frame rate; a greater one in the header of a video is considered unknown."""
-DEFAULT_FPS = 25.0
-"""The frame rate of videos whose rate is unknown."""
 _MAX_FRAMES = 10**9  # greater numbers result from a frame rate that is unknown
 MAX_FRAMES_OF_COVER = 25
 """The frame count above which a video with one frame is considered incomplete."""

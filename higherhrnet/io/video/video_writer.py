@@ -13,8 +13,7 @@ from higherhrnet.arrays import Image
 from higherhrnet.errors import InputError
 from higherhrnet.io.atomic import atomic_path
 from higherhrnet.io.sources import Frame, Source
-from higherhrnet.io.video.mp4 import rewrite_timing
-from higherhrnet.io.video.video_reader import DEFAULT_FPS
+from higherhrnet.io.video.capture import DEFAULT_FPS
 
 
 def timestamp(frame: Frame) -> float:
@@ -129,6 +128,8 @@ class VideoWriter:
             self._fail(error)
 
     def _set_times(self, temporary: Path, source: Source) -> None:
+        from higherhrnet.io.video.mp4 import rewrite_timing  # not needed for images
+
         if self._times:
             audio = source.origin if self._complete and isinstance(source.origin, Path) else None
             try:

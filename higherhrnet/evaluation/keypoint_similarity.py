@@ -7,10 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from higherhrnet.arrays import BoolArray, DoubleArray
+from higherhrnet.arrays import BoolArray, DoubleArray, IndexArray
 from higherhrnet.io.datasets.coco import Entry
 from higherhrnet.poses import oks
 from higherhrnet.poses.skeleton import Skeleton
+
+_PAIRS = 2**13
+"""Number of pairs that `pair_similarity` compares at once, so that they fit into the caches."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,23 +56,49 @@ def keypoint_similarity(
     """Compares results with people who have labeled keypoints."""
     points, triples = _triples(results, skeleton)[:, None, :, :2], _triples(people, skeleton)
     labeled, flip = triples[..., 2] > 0, list(skeleton.flip_index)
-    same = _similarity(points - triples[..., :2], people, skeleton)
-    opposite = _similarity(points - triples[:, flip, :2], people, skeleton)
+    areas = _areas(people)
+    same = _similarity(points - triples[..., :2], areas, skeleton)
+    opposite = _similarity(points - triples[:, flip, :2], areas, skeleton)
     return KeypointSimilarity(same * labeled, opposite * labeled[:, flip], labeled)
 
 
-def object_similarity(
-    results: Sequence[Entry], people: Sequence[Entry], skeleton: Skeleton
+def pair_similarity(
+    results: Sequence[Entry],
+    people: Sequence[Entry],
+    result_indices: IndexArray,
+    person_indices: IndexArray,
+    skeleton: Skeleton,
 ) -> DoubleArray:
-    """Compares results with people who have labeled keypoints, as pycocotools does.
+    """Compares pairs of a result and a person, as pycocotools does.
+
+    A person without labeled keypoints is represented by its box, as in `box_similarity`.
+
+    Args:
+        results: all results.
+        people: all people.
+        result_indices: (N,) index of each pair's result.
+        person_indices: (N,) index of each pair's person.
+        skeleton: the skeleton of both.
 
     Returns:
-        (D, P) Object Keypoint Similarity, 0 to 1.
+        (N,) Object Keypoint Similarity, 0 to 1.
     """
-    points, triples = _triples(results, skeleton)[:, None, :, :2], _triples(people, skeleton)
-    labeled = triples[..., 2] > 0
-    similarity = _similarity(points - triples[..., :2], people, skeleton) * labeled
-    return np.asarray(similarity.sum(-1) / labeled.sum(-1))
+    points, triples = _triples(results, skeleton)[..., :2], _triples(people, skeleton)
+    has_labels = triples[..., 2].any(-1)
+    compared = (triples[..., 2] > 0) | ~has_labels[:, None]
+    # The position of each keypoint, or the bounds of the extended box.
+    low, high = (
+        np.where(has_labels[:, None, None], triples[..., :2], bound)
+        for bound in _extended_boxes(people)
+    )
+    areas, similarity = _areas(people), np.empty(len(result_indices))
+    for start in range(0, len(similarity), _PAIRS):
+        chosen = slice(start, start + _PAIRS)
+        found, pair = points[result_indices[chosen]], person_indices[chosen]
+        offsets = found - found.clip(low[pair], high[pair])
+        values = _similarity(offsets, areas[pair], skeleton) * compared[pair]
+        similarity[chosen] = values.sum(-1) / compared[pair].sum(-1)
+    return similarity
 
 
 def box_similarity(
@@ -84,9 +113,18 @@ def box_similarity(
         (D, P) similarity, 0 to 1.
     """
     points = _triples(results, skeleton)[:, None, :, :2]
+    nearest = points.clip(*_extended_boxes(people))
+    return np.asarray(_similarity(points - nearest, _areas(people), skeleton).mean(-1))
+
+
+def _extended_boxes(people: Sequence[Entry]) -> tuple[DoubleArray, DoubleArray]:
+    """Returns the (P, 1, 2) top left and bottom right corners of boxes of three times the size."""
     boxes = np.array([person["bbox"] for person in people], float).reshape(-1, 1, 4)
-    nearest = points.clip(boxes[..., :2] - boxes[..., 2:], boxes[..., :2] + 2 * boxes[..., 2:])
-    return np.asarray(_similarity(points - nearest, people, skeleton).mean(-1))
+    return boxes[..., :2] - boxes[..., 2:], boxes[..., :2] + 2 * boxes[..., 2:]
+
+
+def _areas(people: Sequence[Entry]) -> DoubleArray:
+    return np.array([person["area"] for person in people], float) + np.spacing(1)
 
 
 def _triples(entries: Sequence[Entry], skeleton: Skeleton) -> DoubleArray:
@@ -94,7 +132,6 @@ def _triples(entries: Sequence[Entry], skeleton: Skeleton) -> DoubleArray:
     return triples.reshape(len(entries), len(skeleton), 3)
 
 
-def _similarity(offsets: DoubleArray, people: Sequence[Entry], skeleton: Skeleton) -> DoubleArray:
-    """Converts (D, P, K, 2) offsets in pixels to (D, P, K) similarity."""
-    areas = np.array([person["area"] for person in people], float) + np.spacing(1)
+def _similarity(offsets: DoubleArray, areas: DoubleArray, skeleton: Skeleton) -> DoubleArray:
+    """Converts (..., K, 2) offsets in pixels to (..., K) similarity."""
     return np.asarray(oks.keypoint_similarity(offsets, areas, np.array(skeleton.sigmas)), float)

@@ -263,15 +263,18 @@ def test_the_base_installation_predicts_and_evaluates(
 
 
 UNUSED_BY_PREDICT = {
-    "faster_coco_eval", "jinja2", "matplotlib", "numpy.ma", "onnx", "pandas", "PIL", "rich",
-    "safetensors", "scipy", "tabulate", "torch",
+    "faster_coco_eval", "http.client", "imagesize", "jinja2", "matplotlib", "numpy.ma", "onnx",
+    "pandas", "PIL", "rich", "safetensors", "scipy", "tabulate", "torch", "typeguard",
+    "urllib.request",
     *(f"higherhrnet.{folder}" for folder in FOLDERS.keys() - {
         "root", "poses", "config", "io", "decoding", "tracking", "visualization", "zoo", "engines",
         "inference",
     }),
     "higherhrnet.bench", "higherhrnet.cli.train", "higherhrnet.config.training",
-    "higherhrnet.decoding.offsets", "higherhrnet.io.datasets", "higherhrnet.io.torch_file",
-    "higherhrnet.visualization.maps", "higherhrnet.zoo.published",
+    "higherhrnet.decoding.offsets", "higherhrnet.io.datasets", "higherhrnet.io.interchange.formats",
+    "higherhrnet.io.remote", "higherhrnet.io.torch_file", "higherhrnet.io.video.mp4",
+    "higherhrnet.io.video.video_reader", "higherhrnet.visualization.maps",
+    "higherhrnet.zoo.published",
 }  # fmt: skip
 """Modules that `predict` must not import for an image and an ONNX file with tags."""
 

@@ -45,7 +45,6 @@ def evaluate(
     from higherhrnet.evaluation.notes import evaluation_notes
     from higherhrnet.evaluation.pairing import pair_results
     from higherhrnet.evaluation.predict_dataset import predict_dataset
-    from higherhrnet.evaluation.report import write_report
     from higherhrnet.evaluation.rotation import require_equal_rotation
     from higherhrnet.io.datasets.coco import load_annotations, load_predictions
     from higherhrnet.io.datasets.image_folder import find_images
@@ -80,6 +79,8 @@ def evaluate(
         }
         write_json(json, {**counts, **metrics})
     if report:
+        from higherhrnet.evaluation.report import write_report
+
         title = f"{predictions or options.model} on {annotations}"
         print(write_report(report, truth, results, images, title))
     return 3 if failed else 0

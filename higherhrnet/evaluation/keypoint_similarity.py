@@ -84,7 +84,7 @@ def pair_similarity(
         (N,) Object Keypoint Similarity, 0 to 1.
     """
     points, triples = _triples(results, skeleton)[..., :2], _triples(people, skeleton)
-    has_labels = triples[..., 2].any(-1)
+    has_labels = np.asarray(triples[..., 2].any(-1))
     compared = (triples[..., 2] > 0) | ~has_labels[:, None]
     # The position of each keypoint, or the bounds of the extended box.
     low, high = (
@@ -124,7 +124,7 @@ def _extended_boxes(people: Sequence[Entry]) -> tuple[DoubleArray, DoubleArray]:
 
 
 def _areas(people: Sequence[Entry]) -> DoubleArray:
-    return np.array([person["area"] for person in people], float) + np.spacing(1)
+    return np.array([person["area"] for person in people], np.float64) + np.spacing(1.0)
 
 
 def _triples(entries: Sequence[Entry], skeleton: Skeleton) -> DoubleArray:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import platform
 import re
 import signal
 import subprocess
@@ -14,9 +15,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import typeguard
+import tyro
 
 from higherhrnet.__main__ import run as run_command_line
-from higherhrnet.cli.main import main
+from higherhrnet.cli.main import is_default_valid, main
+from higherhrnet.cli.predict import predict
 from higherhrnet.hardware import usable_cores
 from higherhrnet.synthetic.scenes import draw_scene, write_scenes
 from tests.conftest import ModelFiles, RunMain
@@ -434,3 +438,57 @@ def test_a_more_accurate_model_is_suggested_on_a_terminal(
     assert suggestions == terminal * [
         "A more accurate model: --model w32-512 (AP 67.1 on COCO val2017; downloads 115 MB once)"
     ]
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [int | None, Path | None, tuple[str, ...], tuple[int, int], str | int, list[int], predict],
+)
+@pytest.mark.parametrize("default", [None, (), (1, 2), ("a",), 1, [1], tyro.MISSING_NONPROP])
+def test_defaults_are_checked_as_typeguard_checks_them(annotation: object, default: object) -> None:
+    try:
+        typeguard.check_type(default, annotation)
+        expected = True
+    except (typeguard.TypeCheckError, TypeError):
+        expected = False
+    assert is_default_valid(annotation, default) == expected
+
+
+COUNT_ARENAS = """
+import ctypes, sys, threading
+from contextlib import suppress
+from pathlib import Path
+from higherhrnet.__main__ import run
+sys.argv[1:] = ["--version"]
+with suppress(SystemExit):
+    run()
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+libc.fopen.restype = ctypes.c_void_p
+barrier = threading.Barrier(4)
+def allocate():
+    barrier.wait()
+    libc.malloc(1000)
+    barrier.wait()
+threads = [threading.Thread(target=allocate) for _ in range(4)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+file = ctypes.c_void_p(libc.fopen(sys.argv[0].encode() + b"malloc.xml", b"w"))
+libc.malloc_info(0, file)
+libc.fclose(file)
+print(Path(sys.argv[0] + "malloc.xml").read_text().count("<heap nr="))
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")
+@pytest.mark.parametrize(("variable", "expected"), [(None, {1}), ("4", {2, 3, 4})])
+def test_threads_share_one_arena_unless_a_variable_sets_their_number(
+    variable: str | None, expected: set[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MALLOC_ARENA_MAX", raising=False)
+    if variable:
+        monkeypatch.setenv("MALLOC_ARENA_MAX", variable)
+    script = tmp_path / "script.py"
+    script.write_text(COUNT_ARENAS)
+    result = subprocess.run([sys.executable, script], capture_output=True, text=True)
+    assert int(result.stdout.split()[-1]) in expected, result.stderr

@@ -351,6 +351,30 @@ def test_openvino_caches_compiled_models_and_runs_without_a_cache(
     assert_close(run(cache), expected)
 
 
+def test_a_model_that_replaces_another_is_not_taken_from_the_cache(
+    small_model: ModelFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("openvino")
+    monkeypatch.setenv("HIGHERHRNET_CACHE", str(tmp_path))
+    model = onnx.load(small_model.onnx)
+    for weights in model.graph.initializer:
+        if len(weights.dims) == 4:
+            values = onnx.numpy_helper.to_array(weights) / 2
+            weights.CopyFrom(onnx.numpy_helper.from_array(values, weights.name))
+    other = tmp_path / "other.onnx"
+    onnx.save(model, other)
+    onnx.save(onnx.load(small_model.onnx), tmp_path / "model.onnx")
+    expected = [list(load(path, "openvino")(IMAGES)) for path in (small_model.onnx, other)]
+    assert not np.allclose(expected[0][0], expected[1][0])
+    assert_close(load(tmp_path / "model.onnx", "openvino")(IMAGES), expected[0])
+    # The same path, size and time.
+    time = (tmp_path / "model.onnx").stat().st_mtime_ns
+    assert (tmp_path / "model.onnx").stat().st_size == other.stat().st_size
+    (tmp_path / "model.onnx").write_bytes(other.read_bytes())
+    os.utime(tmp_path / "model.onnx", ns=(time, time))
+    assert_close(load(tmp_path / "model.onnx", "openvino")(IMAGES), expected[1])
+
+
 def test_the_oldest_files_of_the_cache_are_deleted(
     small_model: ModelFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

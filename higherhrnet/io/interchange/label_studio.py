@@ -9,10 +9,10 @@ from urllib.parse import quote
 from xml.sax.saxutils import quoteattr
 
 from higherhrnet import __version__
+from higherhrnet.io.addresses import parse_url
 from higherhrnet.io.atomic import atomic_path
 from higherhrnet.io.interchange.predicted_images import PredictedImage, PredictedImages
 from higherhrnet.io.json_files import write_json_list
-from higherhrnet.io.addresses import parse_url
 from higherhrnet.poses.poses import Poses
 from higherhrnet.poses.skeleton import Skeleton
 

@@ -124,7 +124,7 @@ def _extended_boxes(people: Sequence[Entry]) -> tuple[DoubleArray, DoubleArray]:
 
 
 def _areas(people: Sequence[Entry]) -> DoubleArray:
-    return np.array([person["area"] for person in people], np.float64) + np.spacing(1.0)
+    return np.asarray(np.array([person["area"] for person in people], float) + np.spacing(1))
 
 
 def _triples(entries: Sequence[Entry], skeleton: Skeleton) -> DoubleArray:

@@ -15,7 +15,6 @@ from PIL import Image as Pillow
 
 from higherhrnet.errors import InputError
 from higherhrnet.io.addresses import Url
-from higherhrnet.io.addresses import Url
 from higherhrnet.io.listing import list_sources, output_names
 from higherhrnet.io.sources import Source
 from tests.io.videos import write_video

@@ -20,6 +20,8 @@ def read_onnx_metadata(path: Path) -> dict[str, str]:
         OSError: the file cannot be read.
         ValueError: it is empty, truncated or not a protocol buffer.
     """
+    if not path.stat().st_size:
+        raise ValueError("it is empty")
     with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
         entries = [
             {key: data[start:end] for key, start, end in _fields(data, *span)}
@@ -44,12 +46,12 @@ def _fields(data: mmap, position: int, end: int) -> Iterator[tuple[int, int, int
         elif wire_type in _FIXED_SIZES:
             stop = position + _FIXED_SIZES[wire_type]
         else:
-            raise ValueError(f"unknown wire type {wire_type}")
+            raise ValueError("it is not a protocol buffer")
         if stop > end:
-            raise ValueError("the file is truncated")
+            raise ValueError("it is truncated")
         yield number, position, stop
         position = stop
-    raise ValueError("too many fields")
+    raise ValueError("it has too many fields")
 
 
 def _integer(data: mmap, position: int) -> tuple[int, int]:
@@ -59,4 +61,4 @@ def _integer(data: mmap, position: int) -> tuple[int, int]:
         value |= (byte & 127) << 7 * shift
         if byte < 128:
             return value, position + shift + 1
-    raise ValueError("the file is truncated, or not a protocol buffer")
+    raise ValueError("it is truncated, or not a protocol buffer")

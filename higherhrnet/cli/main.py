@@ -14,6 +14,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib import import_module
 from types import NoneType
 from typing import Any, get_args, get_origin
@@ -51,9 +52,12 @@ def _join_lines(text: str) -> str:
 
 # tyro breaks a help text where a line of the docstring starts with anything but a letter, and the
 # help text of a function's argument at every line; continuation lines of the latter have 8 spaces.
-tyro._strings.remove_single_line_breaks = _join_lines  # type: ignore[assignment]
+with suppress(AttributeError):  # a later tyro without this module formats help texts itself
+    tyro._strings.remove_single_line_breaks = _join_lines  # type: ignore[assignment]
 
-_is_instance = tyro._resolver.is_instance
+_is_instance: Callable[[Any, Any], bool] | None = getattr(
+    getattr(tyro, "_resolver", None), "is_instance", None
+)
 
 
 def is_default_valid(annotation: Any, default: Any) -> bool:  # noqa: ANN401
@@ -72,10 +76,11 @@ def is_default_valid(annotation: Any, default: Any) -> bool:  # noqa: ANN401
         is_valid = default is tyro.MISSING_NONPROP and (
             origin is tuple or inspect.isfunction(annotation)
         )
-    return is_valid or _is_instance(annotation, default)
+    return is_valid or _is_instance is None or _is_instance(annotation, default)
 
 
-tyro._resolver.is_instance = is_default_valid  # type: ignore[assignment]
+if _is_instance:  # a later tyro without this function checks all defaults itself
+    tyro._resolver.is_instance = is_default_valid  # type: ignore[assignment]
 
 
 def _load_command(name: str) -> Callable[..., int]:

@@ -115,13 +115,24 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     return report
 
 
+@pytest.fixture(autouse=True)
+def _restore_sigterm() -> Iterator[None]:
+    """Removes the handler of SIGTERM that the command line installs, after each test.
+
+    It raises KeyboardInterrupt. A process that a later test forks would inherit it, and ignore the
+    only SIGTERM of `multiprocessing.Pool` if that arrives in a function in which Python discards
+    exceptions, so that the pool would wait for this process forever.
+    """
+    yield
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 @pytest.fixture
-def run_main(capfd: pytest.CaptureFixture[str]) -> Iterator[RunMain]:
+def run_main(capfd: pytest.CaptureFixture[str]) -> RunMain:
     """Runs the command line in this process, which saves the seconds of its imports.
 
     An exception other than InputError fails the test, because it would print a traceback.
     """
-    handler = signal.getsignal(signal.SIGTERM)
 
     def run(*arguments: object) -> CompletedProcess[str]:
         words = [*map(str, arguments)]
@@ -131,8 +142,7 @@ def run_main(capfd: pytest.CaptureFixture[str]) -> Iterator[RunMain]:
         assert exit_info.value.code is None or isinstance(exit_info.value.code, int)
         return CompletedProcess(words, exit_info.value.code or 0, *capfd.readouterr())
 
-    yield run
-    signal.signal(signal.SIGTERM, handler)
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -59,13 +59,12 @@ def run(run_main: RunMain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> R
 @pytest.fixture
 def fail(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Fail]:
+) -> Fail:
     """Runs the command line in this process and returns its error message.
 
     An exception other than InputError fails the test, because it would print a traceback.
     """
     monkeypatch.chdir(tmp_path)
-    handler = signal.getsignal(signal.SIGTERM)
 
     def fail(*arguments: object) -> str:
         capsys.readouterr()
@@ -76,8 +75,7 @@ def fail(
         assert line.startswith("higherhrnet: ")
         return line
 
-    yield fail
-    signal.signal(signal.SIGTERM, handler)
+    return fail
 
 
 def read_jsonl(path: Path) -> list[dict[str, object]]:

@@ -141,6 +141,7 @@ def people_of(decoder: str, levels: list[FloatArray], header: Header) -> Poses:
     return device.decode(maps, transform, header.inference)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("decoder", ["numpy", "torch", "graph"])
 @pytest.mark.parametrize("seed", range(3))
 def test_people_with_ties_equal_those_of_the_reference_implementation(

@@ -169,6 +169,7 @@ def test_a_password_is_not_sent_to_where_a_request_is_redirected(server: str) ->
         frames_of(f"http://me:p%40ss%3Aword@{server}/private-moved")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("page", "message"),
     [

@@ -53,6 +53,7 @@ def test_a_clip_that_was_cut_without_reencoding_is_complete(
         assert np.abs(frame.image.astype(int) - image).mean() < 3
 
 
+@pytest.mark.slow
 def test_a_cut_clip_is_drawn_with_sound_and_finished(
     recording: Path, tmp_path: Path, small_model: ModelFiles
 ) -> None:

@@ -84,6 +84,7 @@ def assert_decoded(path: Path, frames: Sequence[Frame], tolerance: float = 3) ->
         assert np.abs(frame.image.astype(int) - image).mean() < tolerance
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*INTERLACED, *OTHER])
 def test_frames_are_those_that_ffmpeg_decodes(tmp_path: Path, name: str) -> None:
     ffmpeg(*(INTERLACED | OTHER)[name], tmp_path / name)

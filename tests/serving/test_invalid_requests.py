@@ -220,6 +220,7 @@ def short_timeout() -> Iterator[Service]:
         yield running
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sent", [b"", HEAD, HEAD + b"Content-Length: 9\r\n\r\n12345678"])
 def test_slow_uploads_time_out(sent: bytes, short_timeout: Service) -> None:
     with connected(short_timeout) as connection:
@@ -263,6 +264,7 @@ def test_connections_beyond_the_maximum_are_rejected() -> None:
             assert service.request("GET", "/health").status == 503
 
 
+@pytest.mark.slow
 def test_idle_connections_are_closed_for_other_clients(short_timeout: Service) -> None:
     idle = [socket.create_connection(("127.0.0.1", short_timeout.port)) for _ in range(10)]
     assert short_timeout.request("GET", "/health").status == 503

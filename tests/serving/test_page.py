@@ -318,6 +318,7 @@ def test_the_token_is_requested_until_it_is_valid(opened: Open, tmp_path: Path) 
         page.wait_for_selector(".person")
 
 
+@pytest.mark.slow
 def test_the_camera_shows_the_poses_of_each_frame(opened: Open) -> None:
     page = opened()
     page.click("#camera")

@@ -180,6 +180,7 @@ def test_resuming_a_finished_run_changes_nothing(validated: TrainConfig) -> None
     assert metrics.read_text() == before
 
 
+@pytest.mark.slow
 def test_a_resumed_run_keeps_the_best_network_so_far(validated: TrainConfig) -> None:
     best, metrics = (validated.run.out / name for name in ("best.safetensors", "metrics.jsonl"))
     before, (validation,) = best.read_bytes(), entries(validated, "AP")
@@ -449,6 +450,7 @@ def test_the_message_about_memory_names_the_settings_to_lower(make_config: MakeC
     assert message.endswith("--input.size, now 3072")
 
 
+@pytest.mark.slow
 def test_the_baseline_without_transposed_convolutions_is_trained_and_predicts(
     scenes: Path, tmp_path: Path, run_main: RunMain
 ) -> None:

@@ -52,6 +52,7 @@ def test_auto_is_bf16_where_the_device_computes_in_it(
     assert saved["run"]["precision"] == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("before", "native"), [("bf16", False), ("f32", True)])
 def test_a_resumed_run_keeps_its_precision_on_another_machine(
     before: TrainPrecision,

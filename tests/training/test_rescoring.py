@@ -116,6 +116,7 @@ def scene_results(folder: Path, number: int, *, scenes: int) -> PairedResults:
     return paired_results(path.parent, truth, noisy_results(truth, np.random.default_rng(number)))
 
 
+@pytest.mark.slow
 def test_rescoring_improves_the_scores_of_poses_in_unseen_scenes(tmp_path: Path) -> None:
     pairs = collect_pairs(scene_results(tmp_path, 1, scenes=100))
     network = train_network(initial_network(COCO, 0), pairs, RescoringTraining(epochs=40))

@@ -77,6 +77,7 @@ def test_without_validation_data_there_is_no_validator(scenes: Path) -> None:
     assert load_validator(DataConfig((str(scenes),)), ALONE) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("validation", ["overfit", "val"])
 def test_the_training_file_is_parsed_once(
     validation: str, make_config: MakeConfig, scenes: Path
@@ -151,6 +152,7 @@ def test_metrics_are_those_of_all_predicted_people(untrained_model: Path, scenes
     assert people and metrics == evaluate_results(annotations, people)
 
 
+@pytest.mark.slow
 def test_a_dataset_with_fewer_keypoints_can_be_evaluated(
     make_config: MakeConfig, scenes: Path, tmp_path: Path
 ) -> None:

@@ -177,6 +177,7 @@ def test_files_of_the_authors_are_converted(
     }
 
 
+@pytest.mark.slow
 def test_a_converted_network_predicts_the_same_maps_after_saving_and_loading(
     tmp_path: Path,
 ) -> None:
@@ -588,6 +589,7 @@ def test_names_and_shapes_of_swahr_are_converted_with_its_inference_settings(
     assert sum(parameter.numel() for parameter in model.parameters()) == reference["parameters"]
 
 
+@pytest.mark.slow
 def test_a_converted_swahr_file_keeps_its_scale_maps_after_saving_and_loading(
     tmp_path: Path,
 ) -> None:

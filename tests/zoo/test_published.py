@@ -143,6 +143,7 @@ def test_the_documentation_of_the_models_has_the_note_on_latency() -> None:
     assert LATENCY_NOTE.removeprefix("latency: ") in " ".join(page.split())
 
 
+@pytest.mark.slow
 def test_the_documentation_has_a_row_and_a_card_of_every_model() -> None:
     model_cards = pytest.importorskip("docs.model_cards")  # needs Sphinx
     for model in PUBLISHED:

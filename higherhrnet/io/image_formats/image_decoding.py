@@ -14,12 +14,11 @@ from higherhrnet.arrays import Image
 from higherhrnet.io.image_formats import tiff
 from higherhrnet.io.image_formats.bmp import decode_16_bit_bmp, is_16_bit_bmp
 from higherhrnet.io.image_formats.deep_images import PixelError, to_8_bits, white_level
+from higherhrnet.io.image_formats.image_size import CODESTREAM
 from higherhrnet.io.image_formats.png import PngHeader, read_png_header
 from higherhrnet.io.image_formats.tiff import TiffHeader, read_tiff_header
 
 _PNM_HEADER = re.compile(rb"P[2356](?:\s|#[^\n]*\n)+\d+(?:\s|#[^\n]*\n)+\d+(?:\s|#[^\n]*\n)+(\d+)")
-_CODESTREAM = b"\xff\x4f\xff\x51"
-"""The beginning of a JPEG 2000 codestream."""
 _UNDO_ORIENTATION: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
     2: lambda image: image[:, ::-1],
     3: lambda image: image[::-1, ::-1],
@@ -196,9 +195,9 @@ def _decode_pnm(data: bytes, white: int) -> Image | None:
 
 def _jpeg_2000_bits(data: bytes) -> int:
     """Returns the number of bits of a sample of a JPEG 2000 file; 0 for other files."""
-    if not data.startswith((_CODESTREAM, b"\0\0\0\x0cjP")):
+    if not data.startswith((CODESTREAM, b"\0\0\0\x0cjP")):
         return 0
-    start = data.find(_CODESTREAM)
+    start = data.find(CODESTREAM)
     return (data[start + 42] & 0x7F) + 1 if 0 <= start < len(data) - 42 else 0
 
 

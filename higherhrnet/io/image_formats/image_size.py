@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from io import BytesIO
 
+from higherhrnet.io.image_formats.png import read_png_header
 from higherhrnet.io.image_formats.tiff import read_tiff_header
 
-_CODESTREAM = b"\xff\x4f\xff\x51"
+CODESTREAM = b"\xff\x4f\xff\x51"
 """The beginning of a JPEG 2000 codestream."""
 _NO_FRAME_HEADERS = (0xC4, 0xC8, 0xCC)
 """The JPEG markers from C0 to CF that do not begin a frame header."""
@@ -18,9 +19,9 @@ def image_size(data: bytes) -> tuple[int, int]:
     Args:
         data: the file.
     """
-    if header := read_tiff_header(data):
+    if header := read_tiff_header(data) or read_png_header(data):
         return header.width, header.height
-    if size := _jpeg_size(data) or _png_size(data) or _codestream_size(data):
+    if size := _jpeg_size(data) or _codestream_size(data):
         return size
     # Imported only here, because it imports urllib.request, which takes 20 ms.
     import imagesize
@@ -41,13 +42,8 @@ def _jpeg_size(data: bytes) -> tuple[int, int] | None:
     return None
 
 
-def _png_size(data: bytes) -> tuple[int, int] | None:
-    is_png = data.startswith(b"\x89PNG\r\n\x1a\n") and data[12:16] == b"IHDR" and len(data) >= 24
-    return (_integer(data, 16, 4), _integer(data, 20, 4)) if is_png else None
-
-
 def _codestream_size(data: bytes) -> tuple[int, int] | None:
-    if not data.startswith(_CODESTREAM) or len(data) < 24:
+    if not data.startswith(CODESTREAM) or len(data) < 24:
         return None
     right, bottom, left, top = (_integer(data, position, 4) for position in (8, 12, 16, 20))
     return right - left, bottom - top

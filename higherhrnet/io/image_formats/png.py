@@ -1,4 +1,4 @@
-"""Reads the header of a PNG file: depth, transparency and significant bits."""
+"""Reads the header of a PNG file: size, depth, transparency and significant bits."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ _GRAY, _RGB = 0, 2
 class PngHeader:
     """The properties of a PNG file that precede its pixels."""
 
+    width: int
+    height: int
     bits: int
     """Number of bits of a sample: 1, 2, 4, 8 or 16."""
     may_be_transparent: bool
@@ -47,7 +49,7 @@ def read_png_header(data: bytes) -> PngHeader | None:
     """Reads the chunks before the pixels; returns None if data does not begin like a PNG file."""
     if not data.startswith(_SIGNATURE) or len(data) < 33:
         return None
-    bits, color = data[24], data[25]
+    width, height, bits, color = struct.unpack_from(">IIBB", data, 16)
     transparent_gray = significant_bits = None
     may_be_transparent = color not in (_GRAY, _RGB)
     position = 33
@@ -63,4 +65,4 @@ def read_png_header(data: bytes) -> PngHeader | None:
         elif kind == b"sBIT" and content:
             significant_bits = max(content[: 1 if color in (_GRAY, 4) else 3])
         position += 12 + length
-    return PngHeader(bits, may_be_transparent, transparent_gray, significant_bits)
+    return PngHeader(width, height, bits, may_be_transparent, transparent_gray, significant_bits)

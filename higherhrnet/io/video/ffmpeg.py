@@ -15,34 +15,37 @@ from higherhrnet.arrays import Image
 from higherhrnet.errors import InputError
 
 
-def require_ffmpeg(path: Path, reason: str) -> None:
-    """Raises InputError if the program ffmpeg is not installed.
+def find_ffmpeg(path: Path, reason: str) -> str:
+    """Returns the path of the program ffmpeg.
+
+    It is searched in the absolute folders of the variable PATH. The current folder, in which
+    Windows searches first, may contain files of strangers.
 
     Args:
         path: the video, for the message.
         reason: why OpenCV cannot decode the video, for the message.
+
+    Raises:
+        InputError: ffmpeg is not installed.
     """
-    if _program() is None:
+    name = "ffmpeg.exe" if sys.platform == "win32" else "ffmpeg"
+    files = (Path(folder, name) for folder in os.get_exec_path())
+    program = next((str(f) for f in files if f.is_absolute() and shutil.which(f)), None)
+    if program is None:
         raise InputError(
             f"{path}: OpenCV cannot decode this video ({reason}); install ffmpeg, which "
             "higherhrnet then uses, or convert the video: ffmpeg -i INPUT -vf yadif OUTPUT.mp4"
         )
+    return program
 
 
-def _program() -> str | None:
-    """Returns the path of the program ffmpeg; None if it is not installed.
-
-    The current folder, in which Windows searches first, may contain files of strangers.
-    """
-    name = "ffmpeg.exe" if sys.platform == "win32" else "ffmpeg"
-    files = (Path(folder, name) for folder in os.get_exec_path())
-    return next((str(file) for file in files if file.is_absolute() and shutil.which(file)), None)
-
-
-def read_with_ffmpeg(path: Path, height: int, width: int) -> Generator[Image, None, None]:
+def read_with_ffmpeg(
+    program: str, path: Path, height: int, width: int
+) -> Generator[Image, None, None]:
     """Reads all frames of the first video stream of a file, upright and deinterlaced.
 
     Args:
+        program: the path of ffmpeg.
         path: the video.
         height: the height of the upright frames.
         width: the width of the upright frames.
@@ -53,7 +56,7 @@ def read_with_ffmpeg(path: Path, height: int, width: int) -> Generator[Image, No
     # Each frame gets a time of its own, so that none is dropped or repeated. `file:` prevents that
     # a file name is interpreted as a flag or as an address.
     filters = f"yadif=deint=interlaced,scale={width}:{height},settb=1/25,setpts=N"
-    command = [_program() or "ffmpeg", "-v", "quiet", "-nostdin", "-protocol_whitelist", "file"]
+    command = [program, "-v", "quiet", "-nostdin", "-protocol_whitelist", "file"]
     command += ["-i", f"file:{path.absolute()}", "-map", "0:V:0", "-vf", filters, "-r", "25"]
     command += ["-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
     size = height * width * 3

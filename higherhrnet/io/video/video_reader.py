@@ -22,7 +22,7 @@ from higherhrnet.io.video.capture import (
     capture_error,
     open_capture,
 )
-from higherhrnet.io.video.ffmpeg import read_with_ffmpeg, require_ffmpeg
+from higherhrnet.io.video.ffmpeg import find_ffmpeg, read_with_ffmpeg
 from higherhrnet.io.video.truncation import is_truncated
 from higherhrnet.messages import counted
 
@@ -135,9 +135,10 @@ class _FrameDecoder:
                 f"{self._origin}: OpenCV cannot decode this video ({error}); interlaced and "
                 "similar videos can only be read from files"
             ) from error
-        require_ffmpeg(self._origin, str(error))
+        program = find_ffmpeg(self._origin, str(error))
         width, height = self._capture.size
-        frames = self._stack.enter_context(closing(read_with_ffmpeg(self._origin, height, width)))
+        frames = read_with_ffmpeg(program, self._origin, height, width)
+        self._stack.enter_context(closing(frames))
         self._ffmpeg = enumerate(frames)
 
 

@@ -28,11 +28,11 @@ _PREFIXES = re.compile(r"^(module\.)?(1\.)?(backbone\.|keypoint_head\.|head\.)?"
 """Prefixes of weight names in other projects: of DataParallel, half precision and MMPose."""
 _MMPOSE_HEAD = re.compile(r"keypoint_head\.|^head\.")
 _HEADS = re.compile(
-    r"(incre_modules|downsamp_modules|final_layers?|deconv_layers|conv_scale_layers|classifier)\.|"
-    + convert_dekr.HEADS.pattern
+    r"(incre_modules|downsamp_modules|final_layers?|deconv_layers|conv_scale_layers|center_head|"
+    r"classifier)\.|" + convert_dekr.HEADS.pattern
 )
 _COARSE_FUSE_LAYERS = re.compile(r"stage4\.2\.fuse_layers\.[123]\.")
-"""Layers to the coarser resolutions of the last module, which HigherHRNet does not have."""
+"""Layers to the coarser resolutions of the last module, which only networks with offsets have."""
 
 
 def convert_weights(

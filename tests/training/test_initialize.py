@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch")
 from torch import Tensor, nn
 
 from higherhrnet.config.header import Header
-from higherhrnet.config.model import ModelConfig
+from higherhrnet.config.model import HeadName, ModelConfig
 from higherhrnet.config.training import Initialization, LossConfig, RunConfig, TrainConfig
 from higherhrnet.errors import InputError
 from higherhrnet.network import checkpoint
@@ -153,16 +153,17 @@ def test_another_architecture_is_rejected_with_the_flags_to_set(
     build_network(train_config(tmp_path / "a.safetensors", model), COCO)  # with these flags
 
 
-def test_a_backbone_from_imagenet_gets_random_heads(tmp_path: Path) -> None:
+@pytest.mark.parametrize("head", ["tags", "tags-and-offsets"])
+def test_a_backbone_from_imagenet_gets_random_heads(head: HeadName, tmp_path: Path) -> None:
     state = randomize(HRNet(4, all_strides=True))
     extra = ("incre_modules.0.0.conv1.weight", "downsamp_modules.2.1.bias", "classifier.weight")
     torch.save({**state, **dict.fromkeys(extra, torch.zeros(2))}, tmp_path / "hrnet_w4.pth")
     network, description = build_network(
-        train_config(tmp_path / "hrnet_w4.pth", ModelConfig(4)), COCO
+        train_config(tmp_path / "hrnet_w4.pth", ModelConfig(4, head=head)), COCO
     )
     assert description == f"{tmp_path / 'hrnet_w4.pth'} (random heads)"
     for name, tensor in network.state_dict().items():
-        if not name.startswith(("final_layers.", "deconv_layers.")):
+        if not name.startswith(("final_layers.", "deconv_layers.", "center_head.")):
             assert torch.equal(tensor, state[name]), name
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from higherhrnet.config.model import ModelConfig
 from higherhrnet.graph.architecture import CENTER_HEAD_CHANNELS, DECONV_PADDING
 from higherhrnet.graph.builder import BatchNorm, GraphBuilder, Value
 from higherhrnet.graph.hrnet import add_backbone, add_stem, basic_block
-from higherhrnet.graph.stems import separable_conv
 
 
 def add_higherhrnet(graph: GraphBuilder, images: Value, config: ModelConfig) -> list[Value]:
     """Adds the backbone, the heads and the transposed-convolution modules; returns the maps."""
     stem = add_stem(graph, images, config)
-    (x,) = add_backbone(graph, stem, config)
-    of_centers = stem.pyramid or x
+    all_strides = config.has_offsets and not stem.pyramid
+    backbone = add_backbone(graph, stem, config, all_strides=all_strides)
+    x = backbone[0]
     channels = config.num_keypoints + config.num_tags
     features = [x]
     maps = [graph.conv(x, "final_layers.0", channels, bias=True, output="maps0")]
@@ -35,20 +37,33 @@ def add_higherhrnet(graph: GraphBuilder, images: Value, config: ModelConfig) -> 
         output = f"maps{index + 1}"
         maps.append(graph.conv(x, head, config.num_keypoints, bias=True, output=output))
     if config.has_offsets:
+        of_centers = [stem.pyramid, *stem.features[1:]] if stem.pyramid else backbone
         maps.append(_center_head(graph, of_centers, config.num_keypoints, f"maps{len(maps)}"))
     if config.scale_maps:
         _register_scale_heads(graph, features, config.num_keypoints)
     return maps
 
 
-def _center_head(graph: GraphBuilder, x: Value, keypoints: int, output: str) -> Value:
+def _center_head(
+    graph: GraphBuilder, features: Sequence[Value], keypoints: int, output: str
+) -> Value:
     """Adds the head for centers and offsets; returns the center heatmap and the offsets."""
-    branches = []
-    for name, channels in (("centers", 1), ("offsets", 2 * keypoints)):
-        y = separable_conv(graph, x, f"center_head.{name}", CENTER_HEAD_CHANNELS)
-        branches.append(graph.conv(y, f"center_head.{name}.3", channels, bias=True))
-    centers, offsets = branches
+    centers = _center_branch(graph, features[:1], "center_head.centers", 1)
+    offsets = _center_branch(graph, features, "center_head.offsets", 2 * keypoints)
     return graph.concat(graph.sigmoid(centers), offsets, output=output)
+
+
+def _center_branch(
+    graph: GraphBuilder, features: Sequence[Value], name: str, outputs: int
+) -> Value:
+    """Adds a branch of the head for centers and offsets, which sums the features of all strides."""
+    finest, *coarser = features
+    x = graph.conv(finest, f"{name}.depthwise", finest.channels, 3, groups=finest.channels)
+    total = graph.conv(x, f"{name}.project.0", CENTER_HEAD_CHANNELS, bias=True)
+    for index, x in enumerate(coarser, 1):
+        x = graph.conv(x, f"{name}.project.{index}", CENTER_HEAD_CHANNELS)
+        total = graph.add(total, graph.upsample(x, 2**index, linear=True))
+    return graph.conv(graph.relu(total), f"{name}.predict", outputs, bias=True)
 
 
 def _register_scale_heads(graph: GraphBuilder, features: list[Value], keypoints: int) -> None:

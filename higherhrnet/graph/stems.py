@@ -61,8 +61,8 @@ def add_movenet(graph: GraphBuilder, images: Value, name: str) -> StemOutput:
         lateral = graph.conv(feature, f"{name}.laterals.{index + 1}", y.channels, bias=True)
         y = graph.add(graph.upsample(y, 2, linear=True), lateral)
         finer = widths[min(index + 1, len(widths) - 1)]
-        y = separable_conv(graph, y, f"{name}.merges.{index}", finer)
-    x = separable_conv(graph, y, f"{name}.head", MOVENET_HEAD_CHANNELS)
+        y = _separable_conv(graph, y, f"{name}.merges.{index}", finer)
+    x = _separable_conv(graph, y, f"{name}.head", MOVENET_HEAD_CHANNELS)
     heatmaps = graph.sigmoid(graph.conv(x, f"{name}.head.3", MOVENET_HEATMAPS, bias=True))
     coarser = [blocks[number - 1] for number in MOVENET_LAST_BLOCKS.values()]
     return StemOutput([graph.concat(y, heatmaps), *coarser], heatmaps, y)
@@ -117,7 +117,7 @@ def _inverted_residual(
     return graph.add(x, y) if stride == 1 and x.channels == y.channels else y
 
 
-def separable_conv(graph: GraphBuilder, x: Value, name: str, channels: int) -> Value:
+def _separable_conv(graph: GraphBuilder, x: Value, name: str, channels: int) -> Value:
     """Adds a 3×3 depthwise convolution, a 1×1 convolution and ReLU."""
     x = graph.conv(x, f"{name}.0", x.channels, 3, groups=x.channels)
     return graph.relu(graph.conv(x, f"{name}.1", channels, bias=True))

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from higherhrnet.config.model import ModelConfig, StemName
 from higherhrnet.graph.architecture import DECONV_PADDING
-from higherhrnet.graph.stem_tables import MOVENET_PYRAMID
 from higherhrnet.network.center_head import CenterHead
 from higherhrnet.network.hrnet import BasicBlock, HRNet, initialize_convolution
 
@@ -39,16 +38,18 @@ class HigherHRNet(HRNet):
         blocks: residual blocks in each branch of a module.
         scale_maps: add the scale heads of SWAHR, which are used only in training.
         offsets: add a head for the centers of people and the offsets to their keypoints. It reads
-            the features of the backbone, or those of a MoveNet stem, for which it has weights.
+            the features of the backbone at all strides, or those of a MoveNet stem, for which it
+            has weights.
 
     Raises:
         InputError: a value is invalid.
     """
 
-    LAST_LAYERS = ("final_layers", "center_head.centers.3", "center_head.offsets.3")
+    LAST_LAYERS = ("final_layers", "center_head.centers.predict", "center_head.offsets.predict")
     """The prefixes of the names of the convolutions that predict the maps."""
     KEYPOINT_WEIGHTS = (
-        r"final_layers\.|conv_scale_layers\.|deconv_layers\.\d+\.0\.0\.|center_head\.offsets\.3\."
+        r"final_layers\.|conv_scale_layers\.|deconv_layers\.\d+\.0\.0\.|"
+        r"center_head\.offsets\.predict\."
     )
     """A regular expression that matches the names of the weights whose shape depends on the
     keypoints."""
@@ -78,7 +79,8 @@ class HigherHRNet(HRNet):
             head="tags-and-offsets" if offsets else "tags",
             scale_maps=scale_maps,
         )
-        super().__init__(width, all_strides=False, stem=stem, modules=modules, blocks=blocks)
+        all_strides = offsets and stem != "movenet"
+        super().__init__(width, all_strides=all_strides, stem=stem, modules=modules, blocks=blocks)
         outputs = num_keypoints + self.config.num_tags
         features = width + self.num_heatmaps
         heads = [nn.Conv2d(features, outputs, 1)]
@@ -91,8 +93,11 @@ class HigherHRNet(HRNet):
         self.deconv_layers = nn.ModuleList(deconvs)
         self.center_head = None
         if offsets:
-            pyramid = MOVENET_PYRAMID[-1][1] if self.num_heatmaps else width
-            self.center_head = CenterHead(pyramid, num_keypoints)
+            channels = [width * 2**i for i in range(4)]
+            if self.stem and self.num_heatmaps:
+                finest, *coarser = self.stem.channels
+                channels = [finest - self.num_heatmaps, *coarser]
+            self.center_head = CenterHead(channels, num_keypoints)
         self.apply(initialize_convolution)
         if self.center_head:
             self.center_head.reset_bias()
@@ -139,20 +144,22 @@ class HigherHRNet(HRNet):
             images: (B, 3, H, W), with H and W multiples of 32.
 
         Returns:
-            For each output the features (B, C, h, w) from which the head predicts it, and the maps,
-            as `forward` returns them.
+            For each output the features (B, C, h, w) from which the head predicts it, of which
+            those for centers and offsets are only the finest, and the maps, as `forward` returns
+            them.
 
         Raises:
             InputError: H or W is not a multiple of 32.
         """
-        pyramid, (x,) = self._features_of_stem_and_branches(images)
-        of_centers = pyramid if self.num_heatmaps else x
+        of_stem, features = self._features_of_stem_and_branches(images)
+        x = features[0]
         outputs = [(x, self.final_layers[0](x))]
         for deconv, head in zip(self.deconv_layers, self.final_layers[1:], strict=True):
             x = deconv(torch.cat(outputs[-1], 1))
             outputs.append((x, head(x)))
         if self.center_head:
-            outputs.append((of_centers, self.center_head(of_centers)))
+            of_centers = of_stem if self.num_heatmaps else features
+            outputs.append((of_centers[0], self.center_head(of_centers)))
         return outputs
 
     def scale_maps(self, outputs: Sequence[tuple[Tensor, Tensor]]) -> list[Tensor]:

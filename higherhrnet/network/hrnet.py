@@ -150,7 +150,7 @@ class HRNet(nn.Module):
     Args:
         width: channels of the branch at stride 4; each coarser branch has twice as many.
         all_strides: return the features at strides 4, 8, 16 and 32. False: only at stride 4, as
-            HigherHRNet uses it, without the weights that the others need.
+            the heads for heatmaps and tags use it, without the weights that the others need.
         stem: the first layers: `hrnet`, the paper's, or a key of `STEMS`, a network whose features
             at four strides start the branches (EfficientHRNet, Neff et al., 2020).
         modules: number of modules in stages 2, 3 and 4.
@@ -236,17 +236,16 @@ class HRNet(nn.Module):
 
         Returns:
             A list of (B, width · 2^i, H / 2^(i+2), W / 2^(i+2)), finest first. Without
-            `all_strides`, and therefore in HigherHRNet, a list with one tensor (B, width, H/4,
-            W/4), the finest features. The finest features have `num_heatmaps` further channels for
-            the heatmaps of a MoveNet stem.
+            `all_strides`, a list with one tensor (B, width, H/4, W/4), the finest features. The
+            finest features have `num_heatmaps` further channels for the heatmaps of a MoveNet stem.
 
         Raises:
             InputError: H or W is not a multiple of 32.
         """
         return self._features_of_stem_and_branches(images)[1]
 
-    def _features_of_stem_and_branches(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Returns the finest features of the stem, without its heatmaps, and `features`."""
+    def _features_of_stem_and_branches(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Returns the features of the stem, without its heatmaps, and `features`."""
         height, width = images.shape[-2:]
         if not torch.compiler.is_exporting() and (height % STRIDE or width % STRIDE):
             raise InputError(
@@ -270,10 +269,10 @@ class HRNet(nn.Module):
             start = coarser[index] if coarser else xs[-1]
             xs = stage([layer(x) for layer, x in zip(transition, [*xs, start], strict=True)])
         if not self.num_heatmaps:
-            return finest, xs
+            return [finest, *coarser], xs
         count = finest.shape[1] - self.num_heatmaps
         xs[0] = torch.cat([xs[0], finest[:, count:]], 1)
-        return finest[:, :count], xs
+        return [finest[:, :count], *coarser], xs
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Returns `features` as a tuple."""

@@ -28,8 +28,8 @@ def load_backbone(model: HRNet, source: str | Path) -> None:
     MMPose. If the network has a pretrained stem, the file contains that stem, an EfficientNet-Lite
     or MoveNet (TensorFlow.js's `.json`), and the rest of the backbone is not changed either. A head
     for the centers and offsets of COCO's keypoints beside a MoveNet stem gets MoveNet's weights,
-    too. Other heads and layers of the file that the network does not have are ignored; all other
-    weights must match.
+    too, and predicts what MoveNet does. Other heads and layers of the file that the network does
+    not have are ignored; all other weights must match.
 
     Raises:
         InputError: the file cannot be read, contains code, or its weights do not match.

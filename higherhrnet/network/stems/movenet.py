@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from higherhrnet.errors import InputError
+from higherhrnet.graph.architecture import CENTER_HEAD_CHANNELS
 from higherhrnet.graph.stem_tables import (
     MOVENET_FIRST_CHANNELS,
     MOVENET_HEAD_CHANNELS,
@@ -45,12 +46,12 @@ _PUBLISHED_NAMES = {
 }
 """Prefixes of the published weights' names, and the layers of `MoveNet` they belong to."""
 _HEAD_NAMES = {
-    r".*center_0/separable_conv2d_3/separable_conv2d/ReadVariableOp$": "centers.0",
-    r".*center_0/separable_conv2d_3/": "centers.1",
-    r".*center_0/conv2d_4/": "centers.3",
-    r".*kpt_regress_0/separable_conv2d_7/separable_conv2d/ReadVariableOp$": "offsets.0",
-    r".*kpt_regress_0/separable_conv2d_7/": "offsets.1",
-    r".*kpt_regress_0/conv2d_8/": "offsets.3",
+    r".*center_0/separable_conv2d_3/separable_conv2d/ReadVariableOp$": "centers.depthwise",
+    r".*center_0/separable_conv2d_3/": "centers.project.0",
+    r".*center_0/conv2d_4/": "centers.predict",
+    r".*kpt_regress_0/separable_conv2d_7/separable_conv2d/ReadVariableOp$": "offsets.depthwise",
+    r".*kpt_regress_0/separable_conv2d_7/": "offsets.project.0",
+    r".*kpt_regress_0/conv2d_8/": "offsets.predict",
 }
 """The same for the layers of `CenterHead`."""
 
@@ -132,6 +133,8 @@ def read_center_head(source: Path) -> dict[str, Tensor]:
 
     MoveNet's offsets lead from the top left corner of a cell to the keypoint, y before x. They are
     converted to those of this package, from the keypoint to the center of the cell, x before y.
+    MoveNet predicts them from the finest features alone, so that the weights of the coarser
+    features are 0.
 
     Args:
         source: as in `read_movenet`.
@@ -144,12 +147,16 @@ def read_center_head(source: Path) -> dict[str, Tensor]:
     """
     weights = _convert(_read_arrays(source), _HEAD_NAMES)
     try:
-        for name, middle in (("offsets.3.weight", 0.0), ("offsets.3.bias", 0.5)):
+        for name, middle in (("offsets.predict.weight", 0.0), ("offsets.predict.bias", 0.5)):
             last = weights[name]
             by_keypoint = last.reshape(-1, 2, *last.shape[1:])
             weights[name] = middle - by_keypoint.flip(1).reshape(last.shape)
     except KeyError as error:
         raise InputError(f"{source}: has no weights of MoveNet's offsets: {error}") from error
+    for index, channels in enumerate(MoveNet.channels[1:], 1):
+        weights[f"offsets.project.{index}.weight"] = torch.zeros(
+            CENTER_HEAD_CHANNELS, channels, 1, 1
+        )
     return weights
 
 
@@ -160,7 +167,7 @@ def _convert(arrays: dict[str, np.ndarray], names: dict[str, str]) -> dict[str, 
         target = _target_name(name.rpartition("model_1/")[2], names)
         if target:
             # TensorFlow's order of dimensions: height, width, input and output channels
-            depthwise = re.search(r"depthwise|(merges\.\d|head|centers|offsets)\.0", target)
+            depthwise = re.search(r"depthwise|(merges\.\d|head)\.0", target)
             order = (2, 3, 0, 1) if depthwise else (3, 2, 0, 1)
             tensor = torch.from_numpy(array.astype(np.float32))
             weights[target] = tensor.permute(order) if tensor.ndim == 4 else tensor

@@ -136,6 +136,11 @@ class Resize:
         """Width of the network's input in pixels."""
         return self.size[1]
 
+    @property
+    def image_side(self) -> float:
+        """Length in pixels of the shorter side of the image, which fills that of the input."""
+        return min(self.box()[2:])
+
     def warp(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Resizes an image for the network.
 

@@ -23,21 +23,23 @@ def train_rescore(
     results: Annotated[Path | None, flag("not written", "PATH")] = None,
     resume: Flag = False,
 ) -> int:
-    """Train the rescoring network of a DEKR model, which corrects the scores of people.
+    """Train the rescoring network of a model, which corrects the scores of people.
 
     The model processes annotated images. From the shape of each pose and the scores of its
-    keypoints, the rescoring network learns to predict the similarity (OKS) of the pose to the
-    annotated person; `predict` and all other commands multiply the person's score by it. The exit
-    code is 3 if some images could not be read.
+    keypoints, the rescoring network learns to predict the accuracy of the pose. For DEKR, that is
+    the similarity (OKS) to the annotated person, by which `predict` and all other commands multiply
+    the person's score. For models with --model.head tags-and-offsets, such as the bundled one, it
+    is the fraction of COCO's thresholds of OKS that the pose passes, which replaces the score; see
+    --inputs. The exit code is 3 if some images could not be read.
 
     Args:
         annotations: A COCO keypoints file, usually that on which the model was trained.
         out: The .safetensors file to write: the model with the rescoring network in its header. It
             may be the file of --model.
         images: The folder or .zip file of the images.
-        options: The model, a .safetensors file with --model.head offsets, and the inference
-            settings with which it processes the images. Poses of all scores are used unless
-            --min-score is set.
+        options: The model, a .safetensors file with --model.head offsets or tags-and-offsets, and
+            the inference settings with which it processes the images. Poses of all scores are used
+            unless --min-score is set.
         training: The training of the rescoring network.
         results: Write the predictions into this folder as they are made, so that --resume can
             continue an interrupted run.

@@ -32,7 +32,8 @@ class Header:
     training: dict[str, Any] = field(default_factory=dict)
     """Training metadata: data, recipe, epochs, metrics, license."""
     rescoring: RescoringNetwork | None = None
-    """The network that corrects the scores of people, for networks that predict offsets."""
+    """The network that corrects the scores of people, for networks that predict offsets, with or
+    without tags."""
 
     def __post_init__(self) -> None:
         require(

@@ -56,7 +56,8 @@ class DecodeConfig:
     min_score: float = 0.0
     """Minimum score of a person, 0 to 1; people with lower scores are omitted. The score is the
     mean heatmap value of all keypoints before refinement; missing keypoints count as 0. Networks
-    that predict offsets multiply it by the value of the person's center or its square root."""
+    that predict offsets multiply it by the value of the person's center or its square root; a
+    rescoring network may multiply or replace it."""
     oks_nms: Annotated[float | None, flag("nobody is omitted", "FLOAT")] = None
     """Omit a person whose Object Keypoint Similarity with a person of a higher score is above this
     value, 0 to 1."""
@@ -67,7 +68,8 @@ class DecodeConfig:
     max_people, min_score, oks_nms and max_results."""
     centers: CenterDecodeConfig = field(default_factory=CenterDecodeConfig)
     """Settings for networks that predict tags and offsets. Of the other settings, these networks
-    use only max_people, min_peak, peak_window, min_score, oks_nms and max_results."""
+    use only max_people, min_peak, peak_window, min_score, oks_nms, max_results and
+    offsets.rescore."""
 
     def __post_init__(self) -> None:
         require(self.max_people >= 1, f"max_people must be at least 1, not {self.max_people}")

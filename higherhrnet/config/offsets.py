@@ -97,8 +97,9 @@ class OffsetDecodeConfig:
     """Fit Gaussians at the border of the map to the positions of the pixels. The reference
     implementation mixes up rows and columns there."""
     rescore: bool = True
-    """Multiply the score of each person by the prediction of the rescoring network, if the model
-    file contains one."""
+    """Correct the score of each person by the rescoring network, if the model file contains one:
+    multiply it by the network's prediction, or replace it if the network has context. Applies also
+    to networks that predict tags and offsets."""
 
     def __post_init__(self) -> None:
         require(

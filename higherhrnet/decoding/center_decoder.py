@@ -23,6 +23,7 @@ from higherhrnet.decoding.offsets.centers import find_centers, poses_at
 from higherhrnet.decoding.offsets.offset_decoder import MIN_KEYPOINT_SCORE
 from higherhrnet.decoding.offsets.offset_maps import merge_offsets
 from higherhrnet.decoding.peaks import find_peaks
+from higherhrnet.decoding.rescore import rescore
 from higherhrnet.decoding.select import non_maximum_suppression
 from higherhrnet.decoding.subpixel import locate_by_parabola
 from higherhrnet.decoding.tag_decoder import drawable_tags
@@ -71,7 +72,7 @@ class CenterDecoder:
     map_names: tuple[str, ...] = ("heatmaps", "tags", "offsets")
 
     def __init__(self, header: Header) -> None:
-        self._skeleton = header.skeleton
+        self._skeleton, self._rescoring = header.skeleton, header.rescoring
         self._first_pixel_center = FIRST_PIXEL_CENTER[header.input.convention]
 
     def base_scale(self, scales: Sequence[float]) -> float:
@@ -109,9 +110,11 @@ class CenterDecoder:
         """Finds the people of one image in its maps, in pixels of the image."""
         poses = decode_centers(maps, self._skeleton, config.decode, self._first_pixel_center)
         keypoints = transform.to_image(poses.keypoints, maps.decode_size)
-        return Poses(
-            keypoints.astype(np.float32), poses.keypoint_scores, poses.scores, self._skeleton
-        )
+        scores, keypoint_scores = poses.scores, poses.keypoint_scores
+        if self._rescoring and config.decode.offsets.rescore:
+            side = transform.image_side
+            scores = rescore(keypoints, keypoint_scores, scores, side, self._rescoring)
+        return Poses(keypoints.astype(np.float32), keypoint_scores, scores, self._skeleton)
 
     def drawable(self, maps: CenterMaps) -> DrawableMaps:
         """Returns the heatmaps and tags of all scales, and the centers and offsets of one."""

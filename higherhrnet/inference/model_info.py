@@ -10,6 +10,7 @@ from typing import Any
 
 from higherhrnet.config.header import Header
 from higherhrnet.config.model import HeadName, ModelConfig
+from higherhrnet.config.rescoring import RescoringNetwork
 from higherhrnet.engines.base import EngineOptions
 from higherhrnet.engines.load import load_engine
 from higherhrnet.errors import InputError
@@ -76,10 +77,16 @@ def describe_model(model: str | Path) -> str:
         "flip pairs": describe_pairs(header.skeleton.pairs, header.skeleton.unpaired_sides),
         "inference": _list_values(inference),
         "decoding": _list_values(decoding),
-        "rescoring": "with a rescoring network" if header.rescoring else "without",
+        "rescoring": _describe_rescoring(header.rescoring),
         "training": _list_values(header.training) or "unknown",
     }
     return "\n".join(f"{name:14}{text}" for name, text in rows.items())
+
+
+def _describe_rescoring(network: RescoringNetwork | None) -> str:
+    if network is None:
+        return "without"
+    return f"with a rescoring network{' with context' * network.context}"
 
 
 def _list_values(values: dict[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """Trains the rescoring network of a model from its results on annotated images.
 
 "Bottom-Up Human Pose Estimation via Disentangled Keypoint Regression" (DEKR, CVPR 2021), section 3,
-"Scoring Network".
+"Scoring Network". Networks with context have further inputs and another target.
 """
 
 from __future__ import annotations
@@ -13,9 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from higherhrnet.arrays import FloatArray, IndexArray
-from higherhrnet.config.rescoring import RescoringNetwork, RescoringTraining
-from higherhrnet.decoding.offsets.rescore import pose_features
+from higherhrnet.arrays import DoubleArray, FloatArray, IndexArray
+from higherhrnet.config.rescoring import (
+    NUM_CONTEXT_INPUTS,
+    RescoringNetwork,
+    RescoringTraining,
+)
+from higherhrnet.decoding.rescore import pose_features
 from higherhrnet.errors import InputError
 from higherhrnet.poses.skeleton import Skeleton
 from higherhrnet.training.rescore_pairs import PosePairs
@@ -23,14 +27,15 @@ from higherhrnet.zoo.convert_dekr import authors_links
 
 _HIDDEN = 256
 """Number of units of each hidden layer."""
-_MIN_STEPS = 2000
-"""The number of steps of the optimizer that a training has at least if `epochs` is not set."""
+_MIN_STEPS, _MIN_STEPS_CONTEXT = 2000, 500
+"""The number of steps of the optimizer that a training has at least if `epochs` is not set. With
+more steps, networks with context overfit the poses of two thousand images."""
 _EPOCHS = 20
 _MIN_BATCHES = 8
 """The number of batches of an epoch, at least, as far as there are as many poses."""
 
 
-def initial_network(skeleton: Skeleton, seed: int) -> RescoringNetwork:
+def initial_network(skeleton: Skeleton, seed: int, context: bool = False) -> RescoringNetwork:
     """Creates a rescoring network with random weights, as the code of DEKR's authors does.
 
     Its links are those of the authors for COCO and CrowdPose. Otherwise, they are the limbs of the
@@ -47,19 +52,35 @@ def initial_network(skeleton: Skeleton, seed: int) -> RescoringNetwork:
         )
     unit_links = unit_links or tuple(range(len(links)))
     count = len(skeleton)
+    num_inputs = 3 * len(links) + count + NUM_CONTEXT_INPUTS * context
     generator = torch.Generator().manual_seed(seed)
     layers = []
-    for outputs, inputs in ((_HIDDEN, 3 * len(links) + count), (_HIDDEN, _HIDDEN), (1, _HIDDEN)):
+    for outputs, inputs in ((_HIDDEN, num_inputs), (_HIDDEN, _HIDDEN), (1, _HIDDEN)):
         weight = torch.empty(outputs, inputs)
         nn.init.kaiming_uniform_(weight, a=1, generator=generator)
         layers.append((weight.numpy(), np.zeros(outputs, np.float32)))
-    return RescoringNetwork.from_layers(layers, count, links, unit_links)
+    return RescoringNetwork.from_layers(layers, count, links, unit_links, context)
+
+
+def network_inputs(
+    network: RescoringNetwork, poses: DoubleArray, context: FloatArray
+) -> FloatArray:
+    """Computes the (N, F) inputs of a network for (N, K, 3) poses and their context features."""
+    features = pose_features(poses[..., :2], poses[..., 2].astype(np.float32), network)
+    return np.concatenate([features, context], 1)
+
+
+def fraction_of_thresholds(similarity: DoubleArray) -> DoubleArray:
+    """Converts OKS to about the fraction of COCO's thresholds, 0.50 to 0.95, that it passes."""
+    return np.asarray((similarity - 0.45) / 0.5).clip(0, 1)
 
 
 def train_network(
     network: RescoringNetwork, pairs: PosePairs, config: RescoringTraining
 ) -> RescoringNetwork:
     """Trains a rescoring network to predict the similarity of poses.
+
+    A network with context learns the fraction of the thresholds of OKS that a pose passes.
 
     Args:
         network: the network to start from.
@@ -69,14 +90,16 @@ def train_network(
     Returns:
         The trained network.
     """
-    poses, count = pairs.poses, len(pairs.poses)
+    count = len(pairs.poses)
     batch = min(config.batch_size, max(1, count // _MIN_BATCHES))
-    epochs = config.epochs or max(_EPOCHS, -(-_MIN_STEPS // (count // batch)))
+    min_steps = _MIN_STEPS_CONTEXT if network.context else _MIN_STEPS
+    epochs = config.epochs or max(_EPOCHS, -(-min_steps // (count // batch)))
     rng = np.random.default_rng(config.seed)
     orders = (rng.permutation(count) for _ in range(epochs))
-    features = pose_features(poses[..., :2], poses[..., 2].astype(np.float32), network)
-    targets = pairs.similarity.astype(np.float32)
-    return fit(network, features, targets, orders, batch, config.lr)[0]
+    features, targets = network_inputs(network, pairs.poses, pairs.context), pairs.similarity
+    if network.context:
+        targets = fraction_of_thresholds(targets)
+    return fit(network, features, targets.astype(np.float32), orders, batch, config.lr)[0]
 
 
 def fit(
@@ -92,7 +115,7 @@ def fit(
     Args:
         network: the network to start from.
         features: (N, F) the inputs of the network.
-        targets: (N,) the similarity to predict.
+        targets: (N,) the values to predict.
         orders: for each epoch, the (N,) order of the poses.
         batch_size: number of poses per batch; the last batch of an epoch is left out if it is
             incomplete.
@@ -123,6 +146,6 @@ def fit(
     arrays = [parameter.detach().numpy() for parameter in parameters]
     layers = list(zip(arrays[::2], arrays[1::2], strict=True))
     trained = RescoringNetwork.from_layers(
-        layers, network.num_keypoints, network.links, network.unit_links
+        layers, network.num_keypoints, network.links, network.unit_links, network.context
     )
     return trained, mean_losses

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from higherhrnet.arrays import BoolArray, DoubleArray, FloatArray
+from higherhrnet.arrays import BoolArray
 from higherhrnet.config.rescoring import RescoringNetwork, RescoringTraining
-from higherhrnet.decoding.offsets.rescore import pose_features, predict_similarity
+from higherhrnet.decoding.rescore import new_scores
 from higherhrnet.errors import InputError, require
 from higherhrnet.evaluation.pairing import PairedResults, pair_results
 from higherhrnet.evaluation.precision_recall import precision_recall_by_area
@@ -18,8 +18,13 @@ from higherhrnet.inference.predictor import Predictor
 from higherhrnet.io.datasets.coco import Annotations
 from higherhrnet.messages import counted
 from higherhrnet.poses.keypoint_names import respell
-from higherhrnet.training.rescore_pairs import PosePairs, collect_pairs
-from higherhrnet.training.rescoring import initial_network, train_network
+from higherhrnet.training.rescore_pairs import (
+    PosePairs,
+    collect_context,
+    collect_pairs,
+    result_poses,
+)
+from higherhrnet.training.rescoring import initial_network, network_inputs, train_network
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,9 @@ def train_rescoring(
 ) -> tuple[RescoringNetwork, RescoringReport]:
     """Predicts the poses in annotated images, and trains a rescoring network with them.
 
+    A network with context is trained with `oks_nms` and `max_results` off, since rescoring precedes
+    them; people below the minimum score are part of the context only.
+
     Args:
         predictor: a model that predicts offsets; a rescoring network that it has is not used.
         annotations: the annotated people, with the keypoints of the model.
@@ -78,21 +86,24 @@ def train_rescoring(
         resume: continue an earlier run into the same folder.
 
     Raises:
-        InputError: the model predicts tags or other keypoints, finds nobody in annotated images, or
-            has a skeleton without limbs; or an error of `predict_dataset`.
+        InputError: the model predicts no offsets or other keypoints, finds nobody in annotated
+            images, or has a skeleton without limbs; the network has context, but an image has no
+            annotated size, or `config.reference` is set; or an error of `predict_dataset`.
     """
     _require_offsets(predictor, annotations)
-    network = initial_network(predictor.header.skeleton, config.seed)
+    context = config.has_context(predictor.header.model.head)
+    network = initial_network(predictor.header.skeleton, config.seed, context)
     decode = predictor.config.decode
-    offsets = replace(decode.offsets, rescore=False)
-    predictor = predictor.with_config(
-        replace(predictor.config, decode=replace(decode, offsets=offsets))
-    )
+    min_score = decode.min_score
+    decode = replace(decode, offsets=replace(decode.offsets, rescore=False))
+    if context:
+        decode = replace(decode, min_score=0, oks_nms=None, max_results=None)
+    predictor = predictor.with_config(replace(predictor.config, decode=decode))
     results, failures = predict_dataset(predictor, annotations, images, folder, resume)
     paired = pair_results(annotations, results)
-    pairs = collect_pairs(paired, reference=config.reference)
+    pairs = collect_pairs(paired, reference=config.reference, context=context)
     held_out = _held_out(pairs, config)
-    chosen = pairs.select(~held_out[pairs.images])
+    chosen = pairs.select(~held_out[pairs.images] & (pairs.scores >= min_score))
     if not len(chosen.poses):
         raise InputError(
             f"{annotations.path}: the model finds nobody in the annotated images, so there are no "
@@ -107,9 +118,9 @@ def _require_offsets(predictor: Predictor, annotations: Annotations) -> None:
     """Raises InputError if the model predicts no offsets, or other keypoints than annotated."""
     header = predictor.header
     require(
-        header.model.head == "offsets",
-        "only models that predict offsets (DEKR) have a rescoring network; this one predicts "
-        f"{header.model.head}",
+        header.model.head != "tags",
+        "only models that predict offsets (--model.head offsets or tags-and-offsets) have a "
+        f"rescoring network; this one has --model.head {header.model.head}",
     )
     names = annotations.skeleton.names
     require(
@@ -142,22 +153,18 @@ def measure(
         images: whether each image, by its index, is measured.
     """
     indices = np.flatnonzero(images).tolist()
-    triples = [np.reshape(result["keypoints"], (-1, 3)) for result in paired.results]
-    rescored = [
-        result | {"score": float(result["score"] * factor)}
-        for result, factor in zip(paired.results, _predict(network, np.array(triples)), strict=True)
-    ]
+    results = [result for of_image in paired.results_by_image for result in of_image]
+    poses = result_poses(results, paired.annotations.skeleton)
+    context = np.concatenate(collect_context(paired, network.context))
+    scores = np.array([float(result["score"]) for result in results])
+    new = new_scores(scores, network_inputs(network, poses, context), network)
+    rescored = [r | {"score": float(score)} for r, score in zip(results, new, strict=True)]
     ap = [
         precision_recall_by_area(p, indices)["all"].ap()
         for p in (paired, replace(paired, results=rescored))
     ]
     chosen = pairs.select(images[pairs.images])
-    compared = chosen.scores, chosen.scores * _predict(network, chosen.poses)
+    inputs = network_inputs(network, chosen.poses, chosen.context)
+    compared = chosen.scores, new_scores(chosen.scores, inputs, network)
     correlation = [float(np.corrcoef(s, chosen.similarity)[0, 1]) for s in compared]
     return HeldOutAccuracy(len(indices), (ap[0], ap[1]), (correlation[0], correlation[1]))
-
-
-def _predict(network: RescoringNetwork, poses: DoubleArray) -> FloatArray:
-    """Predicts the similarity of (N, K, 3) poses with the scores of their keypoints: (N,)."""
-    features = pose_features(poses[..., :2], poses[..., 2].astype(np.float32), network)
-    return predict_similarity(features, network)

@@ -26,7 +26,7 @@ from higherhrnet.decoding.offsets.offset_decoder import (
 )
 from higherhrnet.decoding.offsets.offset_maps import OffsetMaps, merge_scales, merge_views
 from higherhrnet.decoding.offsets.pose_nms import suppress_poses
-from higherhrnet.decoding.offsets.rescore import pose_features, predict_similarity
+from higherhrnet.decoding.rescore import pose_features, predict_similarity
 from higherhrnet.geometry import resize_for_network
 from higherhrnet.poses.skeleton import Skeleton
 from higherhrnet.poses.skeletons import COCO, CROWDPOSE

@@ -21,7 +21,7 @@ from higherhrnet.arrays import FloatArray, Image
 from higherhrnet.config.centers import CenterDecodeConfig
 from higherhrnet.config.header import Header
 from higherhrnet.config.inference import DecodeConfig, InferenceConfig
-from higherhrnet.config.model import InputConfig, ModelConfig
+from higherhrnet.config.model import HeadName, InputConfig, ModelConfig
 from higherhrnet.config.offsets import OffsetDecodeConfig
 from higherhrnet.config.rescoring import RescoringNetwork
 from higherhrnet.decoding.assignment import assign
@@ -190,16 +190,18 @@ def test_one_tag_map_for_all_keypoints_is_supported() -> None:
 OFFSETS = ModelConfig(head="offsets")
 
 
-def rescoring_network() -> RescoringNetwork:
-    """A rescoring network with random weights."""
+def rescoring_network(context: bool = False) -> RescoringNetwork:
+    """A rescoring network with random weights; with context, its predictions are about 0 to 1."""
     rng, links = np.random.default_rng(0), [(0, 1), (5, 6), (11, 12), (5, 11)]
-    inputs = 3 * len(links) + 17
+    inputs = 3 * len(links) + 17 + 5 * context
     shapes = [(8, inputs), (8, 8), (1, 8)]
     layers = [
         (rng.standard_normal(shape, np.float32), rng.random(shape[0], np.float32))
         for shape in shapes
     ]
-    return RescoringNetwork.from_layers(layers, 17, links, [1, 2])
+    if context:
+        layers[-1] = (layers[-1][0] / np.float32(20), layers[-1][1])
+    return RescoringNetwork.from_layers(layers, 17, links, [1, 2], context)
 
 
 @pytest.mark.parametrize("people", [0, 1, 5, 30])
@@ -261,6 +263,13 @@ def test_peaks_are_assigned_to_people_by_their_centers(people: int) -> None:
 def test_the_settings_of_models_with_centers_are_applied(header: Header) -> None:
     header = replace(header, model=ModelConfig(head="tags-and-offsets"))
     assert compare_on_maps(header, 8, seed=1) > 0
+
+
+@pytest.mark.parametrize("head", ["offsets", "tags-and-offsets"])
+@pytest.mark.parametrize("people", [0, 1, 8])
+def test_people_are_rescored_by_what_is_around_them(people: int, head: HeadName) -> None:
+    header = replace(header_of(model=ModelConfig(head=head)), rescoring=rescoring_network(True))
+    assert (compare_on_maps(header, people, seed=1) > 0) == (people > 0)
 
 
 def test_matching_is_not_supported() -> None:

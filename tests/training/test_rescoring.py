@@ -13,7 +13,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from higherhrnet.config.rescoring import RescoringTraining
-from higherhrnet.decoding.offsets.rescore import pose_features, predict_similarity
+from higherhrnet.decoding.rescore import pose_features, predict_similarity
 from higherhrnet.errors import InputError
 from higherhrnet.evaluation.metrics import compute_metrics
 from higherhrnet.evaluation.pairing import PairedResults, pair_results
@@ -200,7 +200,6 @@ def test_the_command_stores_the_network_in_the_model(
     [
         (["--resume"], "--resume needs --results"),
         (["--out", "a.onnx"], "a.onnx: --out must end in .safetensors"),
-        (["--model", "default"], "only models that predict offsets"),
         (["--annotations", "missing.json"], "missing.json: "),
         (["--holdout", "1"], "holdout must be from 0 to 0.9"),
         (["--min-score", "0.999"], "finds nobody in the annotated images"),
@@ -219,6 +218,16 @@ def test_invalid_inputs_are_reported_in_one_line(
     assert result.returncode in (1, 2) and message in text
     assert result.returncode == 2 or result.stderr.count("higherhrnet: ") == 1
     assert not out.exists()
+
+
+def test_models_without_offsets_have_no_rescoring_network(
+    small_model: ModelFiles, scenes: Path, tmp_path: Path, run_main: RunMain
+) -> None:
+    result = run_main(
+        "train-rescore", "--model", small_model.safetensors, "--engine", "torch",
+        "--annotations", scenes, "--out", tmp_path / "out.safetensors",
+    )  # fmt: skip
+    assert result.returncode == 1 and "only models that predict offsets" in result.stderr
 
 
 def test_other_keypoints_than_those_of_the_model_are_rejected(

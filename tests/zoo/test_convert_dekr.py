@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from higherhrnet.config.header import Header
 from higherhrnet.config.model import ModelConfig
-from higherhrnet.decoding.offsets.rescore import pose_features, predict_similarity
+from higherhrnet.decoding.rescore import pose_features, predict_similarity
 from higherhrnet.errors import InputError
 from higherhrnet.io.weights import read_weights, write_weights
 from higherhrnet.network.dekr import DEKR

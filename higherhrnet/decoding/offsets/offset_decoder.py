@@ -20,7 +20,7 @@ from higherhrnet.decoding.offsets.offset_maps import (
     merge_views,
 )
 from higherhrnet.decoding.offsets.pose_nms import suppress_poses
-from higherhrnet.decoding.offsets.rescore import pose_features, predict_similarity
+from higherhrnet.decoding.rescore import rescore
 from higherhrnet.decoding.whole_maps import resize
 from higherhrnet.errors import InputError
 from higherhrnet.geometry import FIRST_PIXEL_CENTER, Resize, main_scale
@@ -102,8 +102,8 @@ class OffsetDecoder:
         keypoints = transform.to_image(people.keypoints, maps.decode_size)
         scores = people.scores
         if self._rescoring and config.decode.offsets.rescore:
-            features = pose_features(keypoints, people.keypoint_scores, self._rescoring)
-            scores = scores * predict_similarity(features, self._rescoring)
+            side = transform.image_side
+            scores = rescore(keypoints, people.keypoint_scores, scores, side, self._rescoring)
         return Poses(
             keypoints.astype(np.float32),
             np.maximum(people.keypoint_scores, np.float32(MIN_KEYPOINT_SCORE)),

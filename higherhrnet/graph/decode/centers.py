@@ -17,6 +17,7 @@ from higherhrnet.graph.decode.offsets import average_offsets, regress_at_centers
 from higherhrnet.graph.decode.peaks import find_peaks
 from higherhrnet.graph.decode.preprocess import View, to_image
 from higherhrnet.graph.decode.program import Program
+from higherhrnet.graph.decode.rescore import rescore
 from higherhrnet.graph.decode.select import pairwise_similarity, suppress_people
 from higherhrnet.graph.decode.tensor import Tensor
 from higherhrnet.graph.decode.upsample import Upsampled
@@ -81,7 +82,11 @@ def decode_centers(
     smallest = min(views)
     base = main_scale(views)
     x, y = to_image([people.x, people.y], views[smallest], smallest / base / size, header)
-    return program.stack([x, y, people.keypoint_scores], 2), people.scores(count)
+    scores, keypoint_scores = people.scores(count), people.keypoint_scores
+    if header.rescoring and config.offsets.rescore:
+        view, network = views[smallest], header.rescoring
+        scores = rescore(program, [x, y], keypoint_scores, scores, view, network)
+    return program.stack([x, y, keypoint_scores], 2), scores
 
 
 def _regress(

@@ -18,7 +18,7 @@ from higherhrnet.geometry import FIRST_PIXEL_CENTER, main_scale
 from higherhrnet.graph.decode.pose_nms import suppress_poses
 from higherhrnet.graph.decode.preprocess import View, to_image
 from higherhrnet.graph.decode.program import Program
-from higherhrnet.graph.decode.rescore import predict_similarity
+from higherhrnet.graph.decode.rescore import rescore
 from higherhrnet.graph.decode.tensor import Tensor
 
 _STRIDE = 4
@@ -81,8 +81,8 @@ def decode_offsets(
     positions = [axis.take(kept) for axis in (x, y)]
     positions = to_image(positions, views[smallest], smallest / base, header)
     if header.rescoring and config.offsets.rescore:
-        similarity = predict_similarity(program, positions, keypoint_scores, header.rescoring)
-        scores = scores * similarity
+        view, network = views[smallest], header.rescoring
+        scores = rescore(program, positions, keypoint_scores, scores, view, network)
     keypoint_scores = keypoint_scores.op("Max", MIN_KEYPOINT_SCORE)
     return program.stack([*positions, keypoint_scores], 2), scores
 

@@ -15,13 +15,14 @@ from higherhrnet.config.centers import CenterDecodeConfig
 from higherhrnet.config.header import Header
 from higherhrnet.config.inference import DecodeConfig, InferenceConfig
 from higherhrnet.config.model import InputConfig, ModelConfig
+from higherhrnet.decoding.rescore import rescore
 from higherhrnet.engines.base import EngineName
 from higherhrnet.engines.torch import TorchEngine
 from higherhrnet.graph.export import export_onnx
 from higherhrnet.inference.gpu import GpuProcessing
 from higherhrnet.io.images import read_image, write_image
-from higherhrnet.synthetic.scenes import draw_scene
-from tests.conftest import ModelFiles
+from higherhrnet.synthetic.scenes import draw_scene, write_scenes
+from tests.conftest import ModelFiles, RunMain
 from tests.inference.same_people import assert_same_people
 
 torch = pytest.importorskip("torch")
@@ -120,6 +121,39 @@ def test_the_command_line_predicts_draws_and_describes(
     assert read_image(next((tmp_path / "out").glob("*_maps.jpg"))).std() > 10
     assert "17 tag maps" in (output := capsys.readouterr().out)
     assert "1 heatmap of the centers, 17 offset fields" in output
+
+
+def test_a_rescoring_network_is_trained_and_used(
+    model: ModelFiles, image: Image, tmp_path: Path, run_main: RunMain
+) -> None:
+    """Its prediction replaces the scores, and --min-score applies to the new ones."""
+    annotations = write_scenes(tmp_path / "scenes", 6, height=96, width=130)
+    out = tmp_path / "rescored.safetensors"
+    arguments = (
+        "train-rescore", "--model", model.safetensors, "--engine", "torch", "--annotations",
+        annotations, "--out", out, "--epochs", 3, "--holdout", 0.5,
+    )  # fmt: skip
+    result = run_main(*arguments)
+    assert result.returncode == 0 and "held-out images: AP" in result.stdout, result.stderr
+    assert "with a rescoring network with context" in run_main("info", out).stdout
+    plain = Predictor.load(model.safetensors, engine="torch")(image)
+    predictor = Predictor.load(out, engine="torch")
+    network = predictor.header.rescoring
+    assert network and network.context
+    rescored = predictor(image)
+    expected = rescore(
+        plain.keypoints, plain.keypoint_scores, plain.scores, min(image.shape[:2]), network
+    )
+    assert len(rescored) == len(plain) > 1 and expected.std() > 0
+    np.testing.assert_allclose(rescored.scores, expected, atol=1e-3)
+    middle = float(np.median(rescored.scores)) + 1e-6
+    decode = replace(predictor.config.decode, min_score=middle)
+    strong = predictor.with_config(replace(predictor.config, decode=decode))(image)
+    np.testing.assert_array_equal(strong.scores, rescored.scores[rescored.scores >= middle])
+    result = run_main(*arguments, "--inputs", "pose", "--reference")
+    assert result.returncode == 0, result.stderr
+    header = Predictor.load(out, engine="torch").header
+    assert header.rescoring and not header.rescoring.context
 
 
 def test_the_flipped_image_has_mirrored_people(model: ModelFiles, image: Image) -> None:

@@ -23,8 +23,8 @@ from higherhrnet.io.weights import read_weights
 from higherhrnet.poses.skeleton import Skeleton
 from higherhrnet.poses.skeletons import COCO, CROWDPOSE
 from higherhrnet.synthetic.scenes import write_scenes
-from higherhrnet.training.rescore_pairs import collect_pairs
-from higherhrnet.training.rescoring import fit, initial_network, train_network
+from higherhrnet.training.rescore_pairs import PosePairs, collect_pairs
+from higherhrnet.training.rescoring import fit, initial_network, network_inputs, train_network
 from higherhrnet.training.rescoring_run import measure
 from tests.conftest import ModelFiles, RunMain
 from tests.decoding.test_offset_decoder import rescoring, seed
@@ -117,17 +117,100 @@ def scene_results(folder: Path, number: int, *, scenes: int) -> PairedResults:
 
 
 @pytest.mark.slow
-def test_rescoring_improves_the_scores_of_poses_in_unseen_scenes(tmp_path: Path) -> None:
-    pairs = collect_pairs(scene_results(tmp_path, 1, scenes=100))
-    network = train_network(initial_network(COCO, 0), pairs, RescoringTraining(epochs=40))
+@pytest.mark.parametrize("context", [False, True])
+def test_rescoring_improves_the_scores_of_poses_in_unseen_scenes(
+    context: bool, tmp_path: Path
+) -> None:
+    pairs = collect_pairs(scene_results(tmp_path, 1, scenes=100), context=context)
+    network = initial_network(COCO, 0, context)
+    network = train_network(network, pairs, RescoringTraining(epochs=40))
     unseen = scene_results(tmp_path, 2, scenes=40)
-    new_pairs = collect_pairs(unseen)
+    new_pairs = collect_pairs(unseen, context=context)
     images = np.ones(len(unseen.images), bool)
     accuracy = measure(network, unseen, new_pairs, images)
     assert accuracy.images == 40
     assert accuracy.ap[0] == pytest.approx(compute_metrics(unseen)["AP"])
     assert accuracy.ap[1] > accuracy.ap[0] + 0.05
     assert accuracy.correlation[0] < 0.2 and accuracy.correlation[1] > 0.5
+
+
+def test_networks_with_context_learn_the_fraction_of_thresholds_from_the_context() -> None:
+    """All poses are equal, and their similarity is one of the inputs of the context."""
+    rng = np.random.default_rng(0)
+
+    def equal_poses() -> PosePairs:
+        poses, context = np.ones((300, 17, 3)), rng.random((300, 5), np.float32)
+        similarity = context[:, 2].astype(float)
+        return PosePairs(poses, np.ones(300), similarity, np.arange(300), context)
+
+    network = initial_network(COCO, 0, context=True)
+    network = train_network(network, equal_poses(), RescoringTraining(epochs=30))
+    unseen = equal_poses()
+    predictions = predict_similarity(network_inputs(network, unseen.poses, unseen.context), network)
+    thresholds = np.arange(0.5, 0.96, 0.05)
+    passed = [float(np.mean(similarity >= thresholds)) for similarity in unseen.similarity]
+    assert np.corrcoef(predictions, passed)[0, 1] > 0.95
+    assert np.abs(predictions - passed).mean() < 0.08
+
+
+def test_poses_that_may_be_of_people_without_keypoints_are_not_trained_on(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    shape = rng.uniform(0, 40, (17, 2)).round()
+    shape[:2] = [0, 0], [40, 40]
+    shape += 20 - shape.mean(0)  # the mean keypoint is at (20, 20)
+
+    def at(x: float, y: float) -> list[float]:
+        return (
+            np.column_stack([shape + np.array([x - 20, y - 20]), np.full(17, 2)]).ravel().tolist()
+        )
+
+    person = {
+        "image_id": 1, "category_id": 1, "keypoints": at(50, 50), "num_keypoints": 17,
+        "area": 1600, "bbox": [30, 30, 40, 40], "iscrowd": 0,
+    }  # fmt: skip
+    others = {"keypoints": [0] * 51, "num_keypoints": 0, "bbox": [200, 100, 40, 80]}
+    truth: dict[str, Any] = {
+        "images": [{"id": i, "file_name": f"{i}.jpg", "width": 640, "height": 480} for i in (1, 2)],
+        "annotations": [
+            person | {"id": 1},
+            person | others | {"id": 2},
+            person | others | {"id": 3, "iscrowd": 1, "bbox": [400, 100, 40, 80]},
+            person | others | {"id": 4, "image_id": 2},
+        ],
+        "categories": [COCO.to_category()],
+    }
+    centers = {
+        1: [
+            (50, 50), (300, 300), (181, 61), (259, 219), (179, 140), (261, 140), (220, 59),
+            (220, 221), (420, 140),
+        ],
+        2: [(220, 140), (50, 50)],
+    }  # fmt: skip
+    results = [
+        {"image_id": image, "category_id": 1, "keypoints": at(*center), "score": 1 - i / 20}
+        for image, people in centers.items() for i, center in enumerate(people)
+    ]  # fmt: skip
+    paired = paired_results(tmp_path, truth, results)
+    pairs = collect_pairs(paired, context=True)
+    middles = pairs.poses[..., :2].mean(1).round(6)
+    kept = {image: middles[pairs.images == image - 1].tolist() for image in centers}
+    # The boxes are extended by 20 and 40 pixels: to (180, 60) and (260, 220).
+    assert kept[1] == [[50, 50], [300, 300], [179, 140], [261, 140], [220, 59], [220, 221]]
+    assert kept[2] == [[50, 50]]
+    np.testing.assert_allclose(pairs.similarity, [1, 0, 0, 0, 0, 0, 0], atol=1e-6)
+    # The context is that of all results, and the sides are those of the image.
+    for image, people in centers.items():
+        chosen = pairs.context[pairs.images == image - 1]
+        np.testing.assert_allclose(chosen[:, 4], np.log(len(people)), rtol=1e-6)
+        np.testing.assert_allclose(chosen[:, 1], np.log(pose_size(shape) / 480), rtol=1e-6)
+    assert len(collect_pairs(paired).poses) == len(results)
+    del truth["images"][0]["width"]
+    with pytest.raises(InputError, match=r"1\.jpg has no width and height"):
+        collect_pairs(paired_results(tmp_path, truth, results), context=True)
+
+
+def pose_size(shape: np.ndarray) -> float:
+    return float(np.sqrt(np.prod(shape.max(0) - shape.min(0))))
 
 
 def test_pairs_without_the_faults_of_the_reference(tmp_path: Path) -> None:
@@ -203,6 +286,8 @@ def test_the_command_stores_the_network_in_the_model(
         (["--annotations", "missing.json"], "missing.json: "),
         (["--holdout", "1"], "holdout must be from 0 to 0.9"),
         (["--min-score", "0.999"], "finds nobody in the annotated images"),
+        (["--min-score", "0.999", "--inputs", "context"], "finds nobody in the annotated images"),
+        (["--inputs", "context", "--reference"], "without context; add --inputs pose"),
     ],
 )
 def test_invalid_inputs_are_reported_in_one_line(

@@ -118,7 +118,7 @@ class RescoringTraining:
 
     inputs: RescoringInputs = "auto"
     """Inputs of the rescoring network. pose: the shape of a pose and the scores of its keypoints,
-    as in DEKR's paper; the prediction is multiplied by the person's score. context: also the
+    as in DEKR's paper; the person's score is multiplied by the prediction. context: also the
     person's score and size, the overlap of its box with those of other people, and the number of
     people; the prediction replaces the score. auto: context for models with --model.head
     tags-and-offsets, pose for DEKR."""

@@ -19,8 +19,8 @@ from higherhrnet.evaluation.keypoint_similarity import (
 )
 from higherhrnet.evaluation.pairing import PairedResults
 from higherhrnet.evaluation.precision_recall import AREAS
-from higherhrnet.io.datasets.coco import Entry
-from higherhrnet.io.datasets.image_store import annotated_shape
+from higherhrnet.io.datasets.coco import Annotations, Entry
+from higherhrnet.io.datasets.image_store import Shape, annotated_shape
 from higherhrnet.poses.skeleton import Skeleton
 
 _ALL = ("all",)
@@ -113,22 +113,25 @@ def collect_context(paired: PairedResults, context: bool) -> list[FloatArray]:
     Raises:
         InputError: the network has context, but an image has no annotated size.
     """
+    if not context:
+        return [np.zeros((len(results), 0), np.float32) for results in paired.results_by_image]
     features = []
     for image, results in zip(paired.images, paired.results_by_image, strict=True):
-        if not context:
-            features.append(np.zeros((len(results), 0), np.float32))
-            continue
-        shape = annotated_shape(image)
-        if shape is None:
-            raise InputError(
-                f"{paired.annotations.path}: the image {image.get('file_name')} has no width and "
-                "height, which a rescoring network with context needs; add them, or use --inputs "
-                "pose"
-            )
+        side = min(require_size(image, paired.annotations))
         keypoints = result_poses(results, paired.annotations.skeleton)[..., :2]
         scores = np.array([float(result["score"]) for result in results], np.float32)
-        features.append(context_features(keypoints, scores, min(shape)))
+        features.append(context_features(keypoints, scores, side))
     return features
+
+
+def require_size(image: Entry, annotations: Annotations) -> Shape:
+    """Returns the annotated height and width of an image; raises InputError if there are none."""
+    if shape := annotated_shape(image):
+        return shape
+    raise InputError(
+        f"{annotations.path}: the image {image.get('file_name')} has no width and height, which a "
+        "rescoring network with context needs; add them, or use --inputs pose"
+    )
 
 
 def result_poses(results: Sequence[Entry], skeleton: Skeleton) -> DoubleArray:

@@ -22,6 +22,7 @@ from higherhrnet.training.rescore_pairs import (
     PosePairs,
     collect_context,
     collect_pairs,
+    require_size,
     result_poses,
 )
 from higherhrnet.training.rescoring import initial_network, network_inputs, train_network
@@ -97,6 +98,8 @@ def train_rescoring(
     min_score = decode.min_score
     decode = replace(decode, offsets=replace(decode.offsets, rescore=False))
     if context:
+        for image in annotations.images:  # reported before the predictions are made
+            require_size(image, annotations)
         decode = replace(decode, min_score=0, oks_nms=None, max_results=None)
     predictor = predictor.with_config(replace(predictor.config, decode=decode))
     results, failures = predict_dataset(predictor, annotations, images, folder, resume)

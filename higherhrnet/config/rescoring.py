@@ -122,9 +122,7 @@ class RescoringTraining:
     person's score and size, the overlap of its box with those of other people, and the number of
     people; the prediction replaces the score. auto: context for models with --model.head
     tags-and-offsets, pose for DEKR."""
-    epochs: Annotated[
-        int | None, flag("20, or as many as have 2000 steps; 500 steps with context", "INT")
-    ] = None
+    epochs: Annotated[int | None, flag("20; without context, at least 2000 steps", "INT")] = None
     """Number of passes over the poses."""
     batch_size: int = 1024
     """Number of poses per batch; at most an eighth of the poses."""

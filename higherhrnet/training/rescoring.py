@@ -27,9 +27,10 @@ from higherhrnet.zoo.convert_dekr import authors_links
 
 _HIDDEN = 256
 """Number of units of each hidden layer."""
-_MIN_STEPS, _MIN_STEPS_CONTEXT = 2000, 500
-"""The number of steps of the optimizer that a training has at least if `epochs` is not set. With
-more steps, networks with context overfit the poses of two thousand images."""
+_MIN_STEPS = 2000
+"""The number of steps of the optimizer that a training has at least if `epochs` is not set.
+Networks with context have no minimum: they overfit the poses of two thousand images after about 200
+steps."""
 _EPOCHS = 20
 _MIN_BATCHES = 8
 """The number of batches of an epoch, at least, as far as there are as many poses."""
@@ -92,7 +93,7 @@ def train_network(
     """
     count = len(pairs.poses)
     batch = min(config.batch_size, max(1, count // _MIN_BATCHES))
-    min_steps = _MIN_STEPS_CONTEXT if network.context else _MIN_STEPS
+    min_steps = 0 if network.context else _MIN_STEPS
     epochs = config.epochs or max(_EPOCHS, -(-min_steps // (count // batch)))
     rng = np.random.default_rng(config.seed)
     orders = (rng.permutation(count) for _ in range(epochs))

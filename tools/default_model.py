@@ -1,11 +1,11 @@
-"""Writes the bundled model from trained weights: as safetensors and ONNX, in half precision.
+"""Makes the bundled model: from trained weights and MoveNet's heads to the files of the package.
 
-    python -m tools.default_model run/best.safetensors movenet-multipose.json
+    python -m tools.default_model assemble run/best.safetensors movenet.json assembled.safetensors
+    python -m tools.default_model bundle rescored.safetensors
 
-The network is the trained one without its transposed-convolution module, and with MoveNet's heads
-for centers and offsets. Its heatmaps are the averages of the trained ones and of MoveNet's. The
-inference settings in the header were chosen on the dataset coco_dev; docs/default-model.md explains
-the choice.
+Between these two, `tools.offset_head` trains the offsets, and `higherhrnet train-rescore` the
+rescoring network. The inference settings in the header were chosen on the dataset coco_dev;
+docs/default-model.md explains the choice.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import tyro
 from tyro.conf import Positional
+from tyro.extras import subcommand_cli_from_dict
 
 import higherhrnet
 from higherhrnet.config.inference import DecodeConfig, InferenceConfig
@@ -44,12 +44,18 @@ TRAINING = {
 """Training metadata for the header, in addition to that of the trained weights."""
 
 
-def write_default_model(weights: Positional[Path], movenet: Positional[Path], /) -> None:
-    """Writes default.safetensors and default.onnx into the package.
+def assemble(
+    weights: Positional[Path], movenet: Positional[Path], out: Positional[Path], /
+) -> None:
+    """Adds MoveNet's heads for centers and offsets to a trained network.
+
+    The network is the trained one without its transposed-convolution module. Its heatmaps are the
+    averages of the trained ones and of MoveNet's.
 
     Args:
         weights: A .safetensors file that `higherhrnet train` wrote, of a network with tags.
         movenet: The .json file of MoveNet MultiPose; the .bin file must be in the same folder.
+        out: The .safetensors file to write.
     """
     state, trained = read_weights(weights)
     state = {name: w for name, w in state.items() if not name.startswith(_FINER_MAPS)}
@@ -60,6 +66,17 @@ def write_default_model(weights: Positional[Path], movenet: Positional[Path], /)
     names = ("images", "epochs", "steps", "batch_size")
     training = TRAINING | {name: trained.training[name] for name in names}
     header = replace(trained, model=model, inference=INFERENCE, training=training)
+    write_weights(out, state, header)
+
+
+def bundle(weights: Positional[Path], /) -> None:
+    """Writes default.safetensors and default.onnx into the package, in half precision.
+
+    Args:
+        weights: A .safetensors file with all parts of the model.
+    """
+    state, header = read_weights(weights)
+    header = replace(header, inference=INFERENCE, training=header.training | TRAINING)
     export_onnx(FOLDER / "default.onnx", state, header, half=True)
     # batch norms are small, and some of their values are below the range of half precision
     half = {name: w.astype(np.float16) if w.ndim > 1 else w for name, w in state.items()}
@@ -83,4 +100,4 @@ def average_heatmaps(state: Weights, width: int) -> Weights:
 
 
 if __name__ == "__main__":
-    tyro.cli(write_default_model)
+    subcommand_cli_from_dict({"assemble": assemble, "bundle": bundle})

@@ -28,8 +28,8 @@ class CenterHead(nn.Module):
 
     def __init__(self, channels: Sequence[int], num_keypoints: int) -> None:
         super().__init__()
-        self.centers = _Branch(channels[:1], 1)
-        self.offsets = _Branch(channels, 2 * num_keypoints)
+        self.centers = CenterBranch(channels[:1], 1)
+        self.offsets = CenterBranch(channels, 2 * num_keypoints)
 
     def reset_bias(self) -> None:
         """Sets the bias of the center heatmap so that few centers are found before training."""
@@ -45,7 +45,7 @@ class CenterHead(nn.Module):
         return torch.cat([centers, self.offsets(features)], 1)
 
 
-class _Branch(nn.Module):
+class CenterBranch(nn.Module):
     """A 3×3 depthwise convolution and two 1×1 convolutions with a ReLU between them.
 
     The first 1×1 convolution also applies to the features of coarser strides, whose results are

@@ -1,0 +1,296 @@
+"""Trains the offsets of the bundled model; the rest of the network does not change.
+
+    python -m tools.offset_head assembled.safetensors offsets.safetensors features \
+        coco_train/annotations.json coco_more/annotations.json
+
+The network processes each image once, plain and flipped, at the scales of the model's inference
+settings. The features at cells that belong to people are written into the folder `features`, so
+that an interrupted run continues, and the training itself takes minutes.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+import tyro
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from tqdm import tqdm
+from tyro.conf import Positional
+
+from higherhrnet import Predictor
+from higherhrnet.arrays import FloatArray, IndexArray
+from higherhrnet.decoding.offsets.centers import find_centers
+from higherhrnet.geometry import FIRST_PIXEL_CENTER, Resize, transform
+from higherhrnet.io.atomic import atomic_path
+from higherhrnet.io.datasets.coco import Entry, load_annotations
+from higherhrnet.io.datasets.image_folder import find_images
+from higherhrnet.io.datasets.image_store import ImageStore
+from higherhrnet.network import checkpoint
+from higherhrnet.network.center_head import CenterBranch
+from higherhrnet.network.higherhrnet import HigherHRNet
+
+STRIDE = 4
+"""Pixels of the network's input per cell."""
+_MIN_CENTER = 0.04
+"""The value that a local maximum of the center heatmap must exceed to be a candidate."""
+_MAX_CANDIDATES = 40
+"""Maximum number of local maxima of one view."""
+_MAX_ERROR = 0.35
+"""A cell belongs to the person whose keypoints have the smallest mean distance from those that the
+untrained offsets lead to, if it is below this fraction of the person's size."""
+_NEAR_CENTER, _MAX_ERROR_NEAR_CENTER = 0.15, 0.7
+"""The same for a cell whose distance from the person's center is below the first fraction."""
+_NEAR_CENTER_CELLS = torch.tensor(
+    [(x, y) for x in range(-2, 3) for y in range(-2, 3) if (x + y) % 2 == 0]
+)
+"""Positions of cells relative to the center of a person."""
+_MIN_SIZE = 2.5
+"""Minimum size of a person (the square root of the area), in cells."""
+
+
+class Cells(NamedTuple):
+    """N cells that belong to people."""
+
+    patches: Tensor
+    """(N, C, 3, 3) the finest features around the cell, in half precision."""
+    coarser: Tensor
+    """(N, D) the coarser features, enlarged, at the cell, in half precision."""
+    offsets: Tensor
+    """(N, K, 2) the true offsets in cells; NaN for keypoints that are not labeled."""
+    sizes: Tensor
+    """(N,) the size of the person in cells."""
+    weights: Tensor
+    """(N,) the weight of the cell in the loss."""
+
+
+def train_offsets(
+    model: Positional[Path],
+    out: Positional[Path],
+    features: Positional[Path],
+    annotations: Positional[list[Path]],
+    /,
+    *,
+    epochs: int = 6,
+    batch_size: int = 256,
+    lr: float = 1e-3,
+    weight_decay: float = 0.1,
+    dropout: float = 0.2,
+    bf16: bool = False,
+) -> None:
+    """Trains the head for offsets, and writes the model with it.
+
+    Args:
+        model: A .safetensors file of a network that predicts tags and offsets.
+        out: The .safetensors file to write.
+        features: A folder for the features. Those that it contains are not computed again.
+        annotations: COCO keypoint files, each beside the folder of its images.
+        epochs: Number of passes over the cells.
+        batch_size: Number of cells per batch.
+        lr: Learning rate of AdamW, which decreases to 0 along a cosine.
+        weight_decay: Weight decay of AdamW.
+        dropout: Fraction of the coarser features that are 0 in a training step.
+        bf16: Compute the features in bfloat16, which is faster on processors that support it.
+    """
+    torch.manual_seed(0)
+    network, header = checkpoint.load(model)
+    assert isinstance(network, HigherHRNet) and network.center_head
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster on CPUs
+    predictor = Predictor.load(model, engine="torch")
+    folders = [collect(network, predictor, path, features, bf16) for path in annotations]
+    cells = read_cells([file for folder in folders for file in folder])
+    branch = network.center_head.offsets
+    fit(branch, cells, epochs, batch_size, lr, weight_decay, dropout)
+    checkpoint.save(out, network, header)
+
+
+def collect(
+    network: HigherHRNet, predictor: Predictor, annotations: Path, folder: Path, bf16: bool
+) -> list[Path]:
+    """Writes the cells of a dataset's images, a file for each image, and returns the files."""
+    truth = load_annotations(annotations)
+    store = ImageStore(find_images(annotations, truth.file_names))
+    flip = np.array(predictor.header.skeleton.flip_index)
+    people: dict[int | str, list[Entry]] = defaultdict(list)
+    for person in truth.people:
+        if person["num_keypoints"]:
+            people[person["image_id"]].append(person)
+    folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    for entry in tqdm(truth.labeled_images, annotations.parent.name, disable=None):
+        files.append(folder / f"{annotations.parent.name}-{entry['id']}.npz")
+        if files[-1].exists():
+            continue
+        image = predictor.preprocess(store.read(entry["file_name"]))
+        found = [
+            cells
+            for scale, resize in image.resizes.items()
+            for cells in cells_of_views(
+                network, image.inputs[scale], resize, people[entry["id"]], flip, bf16
+            )
+        ]
+        parts = (torch.cat(arrays).numpy() for arrays in zip(*found, strict=True))
+        with atomic_path(files[-1]) as path, path.open("wb") as file:
+            np.savez(file, **dict(zip(Cells._fields, parts, strict=True)))  # type: ignore[arg-type]
+    return files
+
+
+def read_cells(files: list[Path]) -> Cells:
+    """Reads the cells of all images."""
+    parts: list[list[np.ndarray]] = [[] for _ in Cells._fields]
+    for file in files:
+        with np.load(file) as arrays:
+            for part, name in zip(parts, Cells._fields, strict=True):
+                part.append(arrays[name])
+    return Cells(*(torch.from_numpy(np.concatenate(part)) for part in parts))
+
+
+def cells_of_views(
+    network: HigherHRNet,
+    inputs: FloatArray,
+    resize: Resize,
+    people: list[Entry],
+    flip: IndexArray,
+    bf16: bool,
+) -> Iterator[Cells]:
+    """Finds the cells of an image at one scale that belong to people, plain and flipped."""
+    keypoints = np.reshape([person["keypoints"] for person in people], (len(people), -1, 3))
+    first = FIRST_PIXEL_CENTER[resize.convention]
+    poses = transform(keypoints[..., :2] + first, resize.matrix) / STRIDE - first
+    poses[keypoints[..., 2] == 0] = np.nan
+    factor = np.sqrt(abs(np.linalg.det(resize.matrix[:, :2]))) / STRIDE
+    sizes = torch.tensor([person["area"] for person in people]).sqrt() * factor
+    images, plain = torch.from_numpy(inputs), torch.from_numpy(poses).float()
+    yield cells_of_people(network, images, plain, sizes, bf16)
+    flipped = plain[:, flip] * torch.tensor([-1, 1])
+    flipped[..., 0] += images.shape[-1] / STRIDE - 2 * first
+    yield cells_of_people(network, images.flip(3), flipped, sizes, bf16)
+
+
+@torch.inference_mode()
+def cells_of_people(
+    network: HigherHRNet, image: Tensor, poses: Tensor, sizes: Tensor, bf16: bool
+) -> Cells:
+    """Finds the cells of one view that belong to people.
+
+    Candidates are the local maxima of the center heatmap and the cells beside them, and some of the
+    5×5 cells around the center of each person.
+
+    Args:
+        network: the network.
+        image: (1, 3, H, W) the view.
+        poses: (P, K, 2) x and y in cells, where the center of the first cell is at 0; NaN for
+            keypoints that are not labeled.
+        sizes: (P,) size of each person in cells.
+        bf16: whether the features are computed in bfloat16.
+    """
+    assert network.stem and network.center_head
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        finest, *coarser = (features.float() for features in network.stem(image))
+    finest = finest[:, : -network.num_heatmaps]
+    maps = network.center_head([finest, *coarser])[0]
+    _, height, width = maps.shape
+    maxima, _ = find_centers(maps[0].numpy(), _MIN_CENTER, _MAX_CANDIDATES)
+    peaks = torch.from_numpy(np.stack([maxima % width, maxima // width], 1))
+    beside = (peaks[:, None] + torch.tensor([(0, 1), (1, 0), (0, -1), (-1, 0)])).reshape(-1, 2)
+    centers = poses.nanmean(1)
+    near = (centers.round().long()[:, None] + _NEAR_CENTER_CELLS).reshape(-1, 2)
+    cells = torch.cat([peaks, beside, near]).clamp(
+        torch.zeros(2), torch.tensor([width, height]) - 1
+    )
+    cells = cells.long()
+    flat = cells[:, 1] * width + cells[:, 0]
+    offsets = maps[1:].reshape(-1, 2, height * width)[:, :, flat].permute(2, 0, 1)
+    errors = (cells[:, None, None] - offsets[:, None] - poses).norm(dim=3) / sizes[:, None]
+    error, person = errors.clamp(max=2).nanmean(2).min(1)
+    distance = (cells - centers[person]).norm(dim=1) / sizes[person]
+    belongs = (error < _MAX_ERROR) | ((distance < _NEAR_CENTER) & (error < _MAX_ERROR_NEAR_CENTER))
+    belongs &= sizes[person] > _MIN_SIZE
+    chosen, person = flat[belongs], person[belongs]
+    patches = F.unfold(finest, 3, padding=1)[0, :, chosen].T.reshape(len(chosen), -1, 3, 3)
+    enlarged = (F.interpolate(x, size=(height, width), mode="bilinear")[0] for x in coarser)
+    labeled = (~poses.isnan().any(2)).sum(1)
+    return Cells(
+        patches.half(),
+        torch.cat([x.flatten(1)[:, chosen] for x in enlarged]).T.half(),
+        cells[belongs, None] - poses[person],
+        sizes[person],
+        labeled[person].clamp(max=8)
+        / 8
+        * torch.where(torch.arange(len(flat)) < len(peaks), 2, 1)[belongs],
+    )
+
+
+def fit(
+    branch: CenterBranch,
+    cells: Cells,
+    epochs: int,
+    batch_size: int,
+    lr: float,
+    weight_decay: float,
+    dropout: float,
+) -> None:
+    """Minimizes the mean distance of the keypoints, as a fraction of the person's size.
+
+    The branch gets the moving average of the weights over about 100 steps.
+    """
+    sample = cells.coarser[torch.randperm(len(cells.coarser))[:20_000]].float()
+    mean, std = sample.mean(0), sample.std(0) + 1e-3
+    average = AveragedModel(branch, multi_avg_fn=get_ema_multi_avg_fn(0.99))  # type: ignore[no-untyped-call]
+    optimizer = torch.optim.AdamW(branch.parameters(), lr, weight_decay=weight_decay)
+    steps = epochs * (len(cells.sizes) // batch_size)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    progress = tqdm(total=steps, disable=None)
+    for _ in range(epochs):
+        order = torch.randperm(len(cells.sizes))
+        for start in range(0, len(order) - batch_size + 1, batch_size):
+            batch = order[start : start + batch_size]
+            patches, coarser, offsets, sizes, weights = (part[batch] for part in cells)
+            normalized = F.dropout((coarser.float() - mean) / std, dropout)
+            predicted = predict_at(branch, patches.float(), normalized)
+            labeled = ~offsets.isnan().any(2)
+            errors = (predicted - offsets).nan_to_num().square().sum(2).add(1e-6).sqrt()
+            of_cells = (errors * labeled).sum(1) / labeled.sum(1) / sizes
+            loss = (of_cells * weights).sum() / weights.sum()
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
+            average.update_parameters(branch)
+            progress.update()
+            progress.set_postfix(loss=f"{loss.item():.4f}", refresh=False)
+    branch.load_state_dict(average.module.state_dict())
+    with torch.no_grad():
+        first, *others = convolutions(branch)
+        assert first.bias is not None
+        start = 0
+        for layer in others:  # for features that are not normalized
+            end = start + layer.in_channels
+            layer.weight /= std[start:end, None, None]
+            first.bias -= layer.weight[:, :, 0, 0] @ mean[start:end]
+            start = end
+
+
+def predict_at(branch: CenterBranch, patches: Tensor, coarser: Tensor) -> Tensor:
+    """Predicts the offsets of N cells from their features: (N, K, 2); see `Cells`."""
+    first, *others = convolutions(branch)
+    weight = torch.cat([layer.weight[:, :, 0, 0] for layer in others], 1)
+    finest = (patches * branch.depthwise.weight[:, 0]).sum((2, 3))
+    total = F.linear(finest, first.weight[:, :, 0, 0], first.bias) + F.linear(coarser, weight)
+    offsets = F.linear(F.relu(total), branch.predict.weight[:, :, 0, 0], branch.predict.bias)
+    return offsets.reshape(len(offsets), -1, 2)
+
+
+def convolutions(branch: CenterBranch) -> list[nn.Conv2d]:
+    """Returns the 1×1 convolutions that read the features of each stride, finest first."""
+    return [layer for layer in branch.project if isinstance(layer, nn.Conv2d)]
+
+
+if __name__ == "__main__":
+    tyro.cli(train_offsets)

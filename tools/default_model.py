@@ -18,6 +18,7 @@ from tyro.conf import Positional
 from tyro.extras import subcommand_cli_from_dict
 
 import higherhrnet
+from higherhrnet.config.centers import CenterDecodeConfig
 from higherhrnet.config.inference import DecodeConfig, InferenceConfig
 from higherhrnet.graph.export import export_onnx
 from higherhrnet.graph.stem_tables import MOVENET_HEATMAPS
@@ -30,12 +31,15 @@ INFERENCE = InferenceConfig(
     size=384,
     flip=False,
     scales=(1.0, 0.5),
-    decode=DecodeConfig(peak_window=3, min_score=0.1),
+    decode=DecodeConfig(
+        peak_window=3, min_score=0.05, centers=CenterDecodeConfig(max_similarity=0.5)
+    ),
 )
 TRAINING = {
+    "images": 7918,
     "data": "2,154 images of COCO (val2017, some of train2017) and 3,000 of Leeds Sports Pose "
-    "Extended; the stem and its heatmaps are those of MoveNet MultiPose Lightning (Google, "
-    "Apache-2.0)",
+    "Extended; for the offsets, 2,764 more of COCO (train2017); the stem, its heatmaps and the "
+    "centers are those of MoveNet MultiPose Lightning (Google, Apache-2.0)",
     "license": "Apache-2.0 for the weights; the licenses of the images and the law of your country "
     "determine how weights that were trained on them may be used",
     "metrics": "measured on coco_dev, 346 images that are not part of the training data; metrics "
@@ -63,7 +67,7 @@ def assemble(
     head = read_center_head(movenet)
     state |= {f"center_head.{name}": w.numpy() for name, w in head.items()}
     model = replace(trained.model, head="tags-and-offsets", deconv_kernels=())
-    names = ("images", "epochs", "steps", "batch_size")
+    names = ("epochs", "steps", "batch_size")
     training = TRAINING | {name: trained.training[name] for name in names}
     header = replace(trained, model=model, inference=INFERENCE, training=training)
     write_weights(out, state, header)

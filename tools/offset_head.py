@@ -242,6 +242,7 @@ def fit(
     """
     sample = cells.coarser[torch.randperm(len(cells.coarser))[:20_000]].float()
     mean, std = sample.mean(0), sample.std(0) + 1e-3
+    change_features(branch, mean, std)
     average = AveragedModel(branch, multi_avg_fn=get_ema_multi_avg_fn(0.99))  # type: ignore[no-untyped-call]
     optimizer = torch.optim.AdamW(branch.parameters(), lr, weight_decay=weight_decay)
     steps = epochs * (len(cells.sizes) // batch_size)
@@ -266,15 +267,20 @@ def fit(
             progress.update()
             progress.set_postfix(loss=f"{loss.item():.4f}", refresh=False)
     branch.load_state_dict(average.module.state_dict())
-    with torch.no_grad():
-        first, *others = convolutions(branch)
-        assert first.bias is not None
-        start = 0
-        for layer in others:  # for features that are not normalized
-            end = start + layer.in_channels
-            layer.weight /= std[start:end, None, None]
-            first.bias -= layer.weight[:, :, 0, 0] @ mean[start:end]
-            start = end
+    change_features(branch, -mean / std, 1 / std)
+
+
+@torch.no_grad()
+def change_features(branch: CenterBranch, mean: Tensor, std: Tensor) -> None:
+    """Changes the weights so that (f - mean) / std gives the same offsets as the features f did."""
+    first, *others = convolutions(branch)
+    assert first.bias is not None
+    start = 0
+    for layer in others:
+        end = start + layer.in_channels
+        first.bias += layer.weight[:, :, 0, 0] @ mean[start:end]
+        layer.weight *= std[start:end, None, None]
+        start = end
 
 
 def predict_at(branch: CenterBranch, patches: Tensor, coarser: Tensor) -> Tensor:

@@ -28,8 +28,9 @@ class RescoringNetwork:
     """A network of three layers that predicts the accuracy of a pose.
 
     DEKR's network predicts the Object Keypoint Similarity (OKS) of the pose, by which the person's
-    score is multiplied. With `context`, the network predicts which fraction of COCO's ten OKS
-    thresholds, from 0.50 to 0.95, the pose passes; the prediction replaces the score.
+    score is multiplied. With `context`, the sigmoid of the network's output predicts which fraction
+    of COCO's ten OKS thresholds, from 0.50 to 0.95, the pose passes; this prediction replaces the
+    score.
 
     Raises:
         InputError: a link is invalid, or the weights do not have the size of the network.

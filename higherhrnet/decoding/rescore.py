@@ -49,7 +49,7 @@ def new_scores(
 ) -> DoubleArray | FloatArray:
     """Computes (P,) new scores from (P,) scores before rescoring and (P, F) features."""
     predictions = predict_similarity(features, network)
-    return predictions.clip(0, 1) if network.context else scores * predictions
+    return predictions if network.context else scores * predictions
 
 
 def pose_features(
@@ -107,10 +107,14 @@ def context_features(
 def predict_similarity(features: FloatArray, network: RescoringNetwork) -> FloatArray:
     """Runs the network: (P, F) features → (P,) predicted accuracy; see `RescoringNetwork`.
 
-    The prediction is about 0 to 1, but not limited to this range; it is 0 where it would be NaN.
+    With context, the predictions are from 0 to 1. Otherwise, they are about 0 to 1, but not limited
+    to this range. They are 0 where they would be NaN.
     """
     *hidden, (weight, bias) = network.layers()
     x = features
     for hidden_weight, hidden_bias in hidden:
         x = np.maximum(x @ hidden_weight.T + hidden_bias, 0)
-    return np.asarray(np.nan_to_num((x @ weight.T + bias)[:, 0], nan=0), np.float32)
+    output = (x @ weight.T + bias)[:, 0]
+    if network.context:
+        output = np.exp(-np.logaddexp(0, -output))  # the sigmoid
+    return np.asarray(np.nan_to_num(output, nan=0), np.float32)

@@ -25,8 +25,9 @@ from higherhrnet.poses.skeleton import Skeleton
 from higherhrnet.training.rescore_pairs import PosePairs
 from higherhrnet.zoo.convert_dekr import authors_links
 
-_HIDDEN = 256
-"""Number of units of each hidden layer."""
+_HIDDEN, _HIDDEN_CONTEXT = 256, 64
+"""Number of units of each hidden layer. With context, 256 units have the same AP, and add 450 KB
+instead of 40 KB to a model file."""
 _MIN_STEPS = 2000
 """The number of steps of the optimizer that a training has at least if `epochs` is not set.
 Networks with context have no minimum: they overfit the poses of two thousand images after about 200
@@ -56,7 +57,8 @@ def initial_network(skeleton: Skeleton, seed: int, context: bool = False) -> Res
     num_inputs = 3 * len(links) + count + NUM_CONTEXT_INPUTS * context
     generator = torch.Generator().manual_seed(seed)
     layers = []
-    for outputs, inputs in ((_HIDDEN, num_inputs), (_HIDDEN, _HIDDEN), (1, _HIDDEN)):
+    hidden = _HIDDEN_CONTEXT if context else _HIDDEN
+    for outputs, inputs in ((hidden, num_inputs), (hidden, hidden), (1, hidden)):
         weight = torch.empty(outputs, inputs)
         nn.init.kaiming_uniform_(weight, a=1, generator=generator)
         layers.append((weight.numpy(), np.zeros(outputs, np.float32)))
@@ -111,7 +113,7 @@ def fit(
     batch_size: int,
     lr: float,
 ) -> tuple[RescoringNetwork, list[float]]:
-    """Minimizes the mean squared error with Adam.
+    """Minimizes the mean squared error with Adam; with context, the binary cross entropy.
 
     Args:
         network: the network to start from.
@@ -130,6 +132,7 @@ def fit(
     ]
     optimizer = torch.optim.Adam(parameters, lr)
     inputs, goals = torch.from_numpy(features), torch.from_numpy(targets)
+    loss_of = F.binary_cross_entropy_with_logits if network.context else F.mse_loss
     mean_losses = []
     for order in orders:
         losses = []
@@ -138,7 +141,7 @@ def fit(
             x = inputs[chosen]
             for weight, bias in zip(parameters[:-2:2], parameters[1:-2:2], strict=True):
                 x = F.relu(F.linear(x, weight, bias))
-            loss = F.mse_loss(F.linear(x, *parameters[-2:])[:, 0], goals[chosen])
+            loss = loss_of(F.linear(x, *parameters[-2:])[:, 0], goals[chosen])
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()

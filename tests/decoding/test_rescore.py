@@ -107,14 +107,14 @@ def test_the_prediction_of_a_network_with_context_replaces_the_score() -> None:
     context = naive_context(plain.keypoints, plain.scores, min(IMAGE_SIZE))
     pose = pose_features(plain.keypoints, plain.keypoint_scores, network)
     inputs = np.concatenate([pose, context], 1)
-    expected = inputs @ weights + 0.4
-    assert len(plain) == 6 and 0 < expected.min() < expected.max() < 1
+    expected = 1 / (1 + np.exp(-(inputs @ weights + 0.4)))
+    assert len(plain) == 6 and 0.3 < expected.min() < expected.max() < 0.7
     np.testing.assert_allclose(rescored.scores, expected, atol=1e-4)
     np.testing.assert_array_equal(rescored.keypoints, plain.keypoints)
     np.testing.assert_array_equal(rescored.keypoint_scores, plain.keypoint_scores)
 
 
-@pytest.mark.parametrize(("bias", "score"), [(-5.0, 0.0), (5.0, 1.0)])
+@pytest.mark.parametrize(("bias", "score"), [(-200.0, 0.0), (200.0, 1.0)])
 def test_new_scores_are_from_0_to_1(bias: float, score: float) -> None:
     network = network_of(np.zeros(NUM_INPUTS, np.float32), bias)
     assert set(decode(replace(HEADER, rescoring=network)).scores.tolist()) == {score}

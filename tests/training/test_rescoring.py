@@ -144,7 +144,7 @@ def test_networks_with_context_learn_the_fraction_of_thresholds_from_the_context
         return PosePairs(poses, np.ones(300), similarity, np.arange(300), context)
 
     network = initial_network(COCO, 0, context=True)
-    network = train_network(network, equal_poses(), RescoringTraining(epochs=30))
+    network = train_network(network, equal_poses(), RescoringTraining(epochs=60))
     unseen = equal_poses()
     predictions = predict_similarity(network_inputs(network, unseen.poses, unseen.context), network)
     thresholds = np.arange(0.5, 0.96, 0.05)

@@ -59,7 +59,7 @@ def test_both_files_contain_the_same_network(poses: Poses) -> None:
 
 def test_the_header_describes_the_training_without_local_paths() -> None:
     training = Predictor.load(engine="onnxruntime").header.training
-    assert training["images"] == 5154
+    assert training["images"] == 7918
     assert "COCO" in str(training["data"])
     assert "Apache-2.0" in str(training["license"])
     assert not any(re.search(r"(^|\s)/\w", str(value)) for value in training.values())

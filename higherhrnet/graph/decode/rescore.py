@@ -43,8 +43,10 @@ def rescore(
     for hidden_weight, hidden_bias in hidden:
         value = (value @ hidden_weight.T + hidden_bias).op("Relu")
     value = (value @ weight.T + bias).take(np.int64(0), 1)
+    if network.context:
+        value = value.op("Sigmoid")
     value = program.where(value.op("IsNaN", dtype=np.bool_), np.float32(0), value)
-    return value.clip(0, 1) if network.context else scores * value
+    return value if network.context else scores * value
 
 
 def _pose_features(

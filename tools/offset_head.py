@@ -179,9 +179,6 @@ def cells_of_people(
 ) -> Cells:
     """Finds the cells of one view that belong to people.
 
-    Candidates are the local maxima of the center heatmap and the cells beside them, and some of the
-    5×5 cells around the center of each person.
-
     Args:
         network: the network.
         image: (1, 3, H, W) the view.
@@ -196,35 +193,64 @@ def cells_of_people(
     finest = finest[:, : -network.num_heatmaps]
     maps = network.center_head([finest, *coarser])[0]
     _, height, width = maps.shape
-    maxima, _ = find_centers(maps[0].numpy(), _MIN_CENTER, _MAX_CANDIDATES)
-    peaks = torch.from_numpy(np.stack([maxima % width, maxima // width], 1))
-    beside = (peaks[:, None] + torch.tensor([(0, 1), (1, 0), (0, -1), (-1, 0)])).reshape(-1, 2)
-    centers = poses.nanmean(1)
-    near = (centers.round().long()[:, None] + _NEAR_CENTER_CELLS).reshape(-1, 2)
-    cells = torch.cat([peaks, beside, near]).clamp(
-        torch.zeros(2), torch.tensor([width, height]) - 1
-    )
-    cells = cells.long()
+    cells, weights = candidates(maps[0], poses.nanmean(1))
     flat = cells[:, 1] * width + cells[:, 0]
     offsets = maps[1:].reshape(-1, 2, height * width)[:, :, flat].permute(2, 0, 1)
-    errors = (cells[:, None, None] - offsets[:, None] - poses).norm(dim=3) / sizes[:, None]
-    error, person = errors.clamp(max=2).nanmean(2).min(1)
-    distance = (cells - centers[person]).norm(dim=1) / sizes[person]
-    belongs = (error < _MAX_ERROR) | ((distance < _NEAR_CENTER) & (error < _MAX_ERROR_NEAR_CENTER))
-    belongs &= sizes[person] > _MIN_SIZE
-    chosen, person = flat[belongs], person[belongs]
-    patches = F.unfold(finest, 3, padding=1)[0, :, chosen].T.reshape(len(chosen), -1, 3, 3)
+    person, belongs = match_people(cells, offsets, poses, sizes)
+    flat, person = flat[belongs], person[belongs]
+    patches = F.unfold(finest, 3, padding=1)[0, :, flat].T
     enlarged = (F.interpolate(x, size=(height, width), mode="bilinear")[0] for x in coarser)
     labeled = (~poses.isnan().any(2)).sum(1)
     return Cells(
-        patches.half(),
-        torch.cat([x.flatten(1)[:, chosen] for x in enlarged]).T.half(),
+        patches.reshape(len(flat), finest.shape[1], 3, 3).half(),
+        torch.cat([x.flatten(1)[:, flat] for x in enlarged]).T.half(),
         cells[belongs, None] - poses[person],
         sizes[person],
-        labeled[person].clamp(max=8)
-        / 8
-        * torch.where(torch.arange(len(flat)) < len(peaks), 2, 1)[belongs],
+        weights[belongs] * labeled[person].clamp(max=8) / 8,
     )
+
+
+def candidates(heatmap: Tensor, centers: Tensor) -> tuple[Tensor, Tensor]:
+    """Finds cells that may belong to people.
+
+    Args:
+        heatmap: (h, w) center heatmap.
+        centers: (P, 2) x and y of people's centers in cells.
+
+    Returns:
+        (N, 2) x and y of the local maxima of the heatmap, of the cells beside them, and of some
+        cells near the centers of people; and (N,) weights, which are twice as high for maxima.
+    """
+    height, width = heatmap.shape
+    maxima, _ = find_centers(heatmap.numpy(), _MIN_CENTER, _MAX_CANDIDATES)
+    peaks = torch.from_numpy(np.stack([maxima % width, maxima // width], 1))
+    beside = peaks[:, None] + torch.tensor([(0, 1), (1, 0), (0, -1), (-1, 0)])
+    near = centers.round().long()[:, None] + _NEAR_CENTER_CELLS
+    cells = torch.cat([peaks, beside.reshape(-1, 2), near.reshape(-1, 2)])
+    weights = torch.ones(len(cells))
+    weights[: len(peaks)] = 2
+    return cells.minimum(torch.tensor([width, height]) - 1).clamp(min=0), weights
+
+
+def match_people(
+    cells: Tensor, offsets: Tensor, poses: Tensor, sizes: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Finds the person to whom each cell may belong, by the offsets of the network.
+
+    Args:
+        cells: (N, 2) x and y.
+        offsets: (N, K, 2) offsets of the network.
+        poses: (P, K, 2) as in `cells_of_people`.
+        sizes: (P,) size of each person in cells.
+
+    Returns:
+        (N,) the index of the most similar person, and (N,) whether the cell belongs to it.
+    """
+    errors = (cells[:, None, None] - offsets[:, None] - poses).norm(dim=3) / sizes[:, None]
+    error, person = errors.clamp(max=2).nanmean(2).min(1)
+    distance = (cells - poses.nanmean(1)[person]).norm(dim=1) / sizes[person]
+    near_center = (distance < _NEAR_CENTER) & (error < _MAX_ERROR_NEAR_CENTER)
+    return person, ((error < _MAX_ERROR) | near_center) & (sizes[person] > _MIN_SIZE)
 
 
 def fit(

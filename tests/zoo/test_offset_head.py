@@ -18,7 +18,7 @@ from torch import Tensor
 
 from higherhrnet.network import checkpoint
 from higherhrnet.network.higherhrnet import HigherHRNet
-from tools.offset_head import Cells, predict_at, read_cells, train_offsets
+from tools.offset_head import Cells, cells_of_people, predict_at, read_cells, train_offsets
 
 MODEL = Path(higherhrnet.__file__).with_name("zoo") / "default.safetensors"
 IMAGE = Path(__file__).parent.parent.parent / "examples" / "basketball1.png"
@@ -113,3 +113,12 @@ def test_features_are_computed_once(annotated: Path, trained: Path) -> None:
     before = file.stat().st_mtime_ns
     train_offsets(MODEL, trained, file.parent, [annotated], epochs=1, batch_size=64)
     assert file.stat().st_mtime_ns == before
+
+
+def test_no_cell_belongs_to_people_who_are_too_small() -> None:
+    network, _ = checkpoint.load(MODEL)
+    assert isinstance(network, HigherHRNet)
+    poses, sizes = torch.full((1, 17, 2), 8.0), torch.ones(1)
+    cells = cells_of_people(network, torch.zeros(1, 3, 64, 64), poses, sizes, bf16=False)
+    assert [len(part) for part in cells] == [0] * 5
+    assert cells.patches.shape[1:] == (24, 3, 3)

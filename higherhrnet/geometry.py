@@ -138,8 +138,13 @@ class Resize:
 
     @property
     def image_side(self) -> float:
-        """Length in pixels of the shorter side of the image, which fills that of the input."""
-        return min(self.box()[2:])
+        """Length in pixels of the shorter side of the image."""
+        if self.convention != "udp":
+            return min(self.box()[2:])
+        first, last = self.to_image(
+            np.array([[0, 0], [self.width - 1, self.height - 1]]), self.size
+        )
+        return float((last - first).min()) + 1  # between the centers of the outermost pixels
 
     def warp(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Resizes an image for the network.

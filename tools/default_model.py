@@ -1,6 +1,7 @@
 """Makes the bundled model: from trained weights and MoveNet's heads to the files of the package.
 
-    python -m tools.default_model assemble run/best.safetensors movenet.json assembled.safetensors
+    python -m tools.default_model assemble run/best.safetensors movenet-multipose.json \
+        assembled.safetensors
     python -m tools.default_model bundle rescored.safetensors
 
 Between these two, `tools.offset_head` trains the offsets, and `higherhrnet train-rescore` the

@@ -27,6 +27,7 @@ from tyro.conf import Positional
 from higherhrnet import Predictor
 from higherhrnet.arrays import FloatArray, IndexArray
 from higherhrnet.decoding.offsets.centers import find_centers
+from higherhrnet.errors import InputError, require
 from higherhrnet.geometry import FIRST_PIXEL_CENTER, Resize, transform
 from higherhrnet.io.atomic import atomic_path
 from higherhrnet.io.datasets.coco import Entry, load_annotations
@@ -89,7 +90,8 @@ def train_offsets(
     Args:
         model: A .safetensors file of a network that predicts tags and offsets.
         out: The .safetensors file to write.
-        features: A folder for the features. Those that it contains are not computed again.
+        features: A folder for the features. Those that it contains are not computed again; delete
+            it if the model has changed.
         annotations: COCO keypoint files, each beside the folder of its images.
         epochs: Number of passes over the cells.
         batch_size: Number of cells per batch.
@@ -100,11 +102,16 @@ def train_offsets(
     """
     torch.manual_seed(0)
     network, header = checkpoint.load(model)
-    assert isinstance(network, HigherHRNet) and network.center_head
+    if not (isinstance(network, HigherHRNet) and network.center_head and network.num_heatmaps):
+        raise InputError(f"{model}: is not a network with a MoveNet stem and a head for offsets")
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster on CPUs
     predictor = Predictor.load(model, engine="torch")
     folders = [collect(network, predictor, path, features, bf16) for path in annotations]
     cells = read_cells([file for folder in folders for file in folder])
+    require(
+        len(cells.sizes) >= batch_size,
+        f"the images have {len(cells.sizes)} cells of people, fewer than a batch ({batch_size})",
+    )
     branch = network.center_head.offsets
     fit(branch, cells, epochs, batch_size, lr, weight_decay, dropout)
     checkpoint.save(out, network, header)
@@ -115,6 +122,7 @@ def collect(
 ) -> list[Path]:
     """Writes the cells of a dataset's images, a file for each image, and returns the files."""
     truth = load_annotations(annotations)
+    truth.require_people()
     store = ImageStore(find_images(annotations, truth.file_names))
     flip = np.array(predictor.header.skeleton.flip_index)
     people: dict[int | str, list[Entry]] = defaultdict(list)
@@ -124,7 +132,7 @@ def collect(
     folder.mkdir(parents=True, exist_ok=True)
     files = []
     for entry in tqdm(truth.labeled_images, annotations.parent.name, disable=None):
-        files.append(folder / f"{annotations.parent.name}-{entry['id']}.npz")
+        files.append(folder / f"{annotations.parent.name}-{annotations.stem}-{entry['id']}.npz")
         if files[-1].exists():
             continue
         image = predictor.preprocess(store.read(entry["file_name"]))

@@ -53,8 +53,8 @@ class ModelConfig:
     into people (HigherHRNet); or offsets, which lead from the center of a person to the keypoints,
     and a heatmap of the centers (DEKR). With offsets, all maps have stride 4, and the settings
     of tags and of transposed convolutions do not apply. tags-and-offsets: HigherHRNet with a light
-    head for centers and offsets in addition, as in MoveNet, whose weights --init can load; its
-    offsets are predicted from the features at strides 4, 8, 16 and 32."""
+    head for centers and offsets in addition, as in MoveNet, whose weights --init can load. Unlike
+    MoveNet's, the offsets are predicted from the features at strides 4, 8, 16 and 32."""
     scale_maps: bool = False
     """Also predict scale maps (SWAHR), by which training adapts the target heatmaps. Inference does
     not compute them. Training sets it to --losses.swahr."""

@@ -123,7 +123,9 @@ class RescoringTraining:
     person's score and size, the overlap of its box with those of other people, and the number of
     people; the prediction replaces the score. auto: context for models with --model.head
     tags-and-offsets, pose for DEKR."""
-    epochs: Annotated[int | None, flag("20; without context, at least 2000 steps", "INT")] = None
+    epochs: Annotated[
+        int | None, flag("20; for --inputs pose, as many as have 2000 steps", "INT")
+    ] = None
     """Number of passes over the poses."""
     batch_size: int = 1024
     """Number of poses per batch; at most an eighth of the poses."""
@@ -134,7 +136,8 @@ class RescoringTraining:
     effect of rescoring."""
     reference: bool = False
     """Train with the faults of the code of DEKR's authors: each pose is repeated for people of all
-    sizes, of medium and of large size, and a perfect OKS of 1 counts as 0. Not with context."""
+    sizes, of medium and of large size, and a perfect OKS of 1 counts as 0.
+    Excludes --inputs context."""
     seed: int = 0
     """Seed of the initial weights, of the order of the poses and of the choice of images."""
 

@@ -116,5 +116,6 @@ def predict_similarity(features: FloatArray, network: RescoringNetwork) -> Float
         x = np.maximum(x @ hidden_weight.T + hidden_bias, 0)
     output = (x @ weight.T + bias)[:, 0]
     if network.context:
-        output = np.exp(-np.logaddexp(0, -output))  # the sigmoid
+        output = np.nan_to_num(output, nan=-np.inf)
+        return np.asarray(np.exp(-np.logaddexp(0, -output)), np.float32)  # the sigmoid
     return np.asarray(np.nan_to_num(output, nan=0), np.float32)

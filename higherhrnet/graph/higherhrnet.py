@@ -56,7 +56,7 @@ def _center_head(
 def _center_branch(
     graph: GraphBuilder, features: Sequence[Value], name: str, outputs: int
 ) -> Value:
-    """Adds a branch of the head for centers and offsets, which sums the features of all strides."""
+    """Adds a branch of the head for centers and offsets, which sums the projected features."""
     finest, *coarser = features
     x = graph.conv(finest, f"{name}.depthwise", finest.channels, 3, groups=finest.channels)
     total = graph.conv(x, f"{name}.project.0", CENTER_HEAD_CHANNELS, bias=True)

@@ -38,8 +38,8 @@ class HigherHRNet(HRNet):
         blocks: residual blocks in each branch of a module.
         scale_maps: add the scale heads of SWAHR, which are used only in training.
         offsets: add a head for the centers of people and the offsets to their keypoints. It reads
-            the features of the backbone at all strides, or those of a MoveNet stem, for which it
-            has weights.
+            the features of the backbone at all strides; with a MoveNet stem, those of the stem, for
+            which MoveNet's weights of this head were trained.
 
     Raises:
         InputError: a value is invalid.

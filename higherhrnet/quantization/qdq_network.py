@@ -27,7 +27,7 @@ remain in float, too. In int8, they cost the bundled model a sixth of its AP, an
 that can be measured."""
 _HEADS: dict[HeadName, tuple[str, ...]] = {
     "tags": ("final_layers.",),
-    "tags-and-offsets": ("final_layers.", "center_head"),
+    "tags-and-offsets": ("final_layers.", "center_head"),  # without a number: center_head
     "offsets": ("head_heatmap.1", "transition_offset.", "offset_feature_layers.", "maps1", "taps"),
 }
 """The beginnings of the names of the layers that always remain in float, by the network's head.

@@ -28,7 +28,7 @@ def build_network(config: TrainConfig, skeleton: Skeleton) -> tuple[build.PoseNe
     """Builds the network to train.
 
     Heads for another skeleton, and untrained ones, are not loaded but initialized randomly; so are
-    those of the other kind (`ModelConfig.head`) with the fuse layers that only it needs. Scale
+    those of another kind (`ModelConfig.head`), and fuse layers that the initial weights lack. Scale
     heads are new if the initial weights have none, and omitted if the losses are not SWAHR's.
 
     Returns:

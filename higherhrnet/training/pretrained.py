@@ -18,7 +18,13 @@ from higherhrnet.network.hrnet import HRNet
 from higherhrnet.network.stems.efficientnet import EfficientNetLite
 from higherhrnet.network.stems.movenet import MoveNet, read_center_head, read_movenet
 from higherhrnet.network.stems.stem import Stem
-from higherhrnet.zoo.convert import is_head, read_state_dict, select_backbone, without_prefixes
+from higherhrnet.zoo.convert import (
+    COARSE_FUSE_LAYERS,
+    is_head,
+    read_state_dict,
+    select_backbone,
+    without_prefixes,
+)
 
 
 def load_backbone(model: HRNet, source: str | Path) -> None:
@@ -28,8 +34,9 @@ def load_backbone(model: HRNet, source: str | Path) -> None:
     MMPose. If the network has a pretrained stem, the file contains that stem, an EfficientNet-Lite
     or MoveNet (TensorFlow.js's `.json`), and the rest of the backbone is not changed either. A head
     for the centers and offsets of COCO's keypoints beside a MoveNet stem gets MoveNet's weights,
-    too, and predicts what MoveNet does. Other heads and layers of the file that the network does
-    not have are ignored; all other weights must match.
+    too, and then predicts the same as MoveNet. Other heads, and layers of the file that the network
+    does not have, are ignored. Fuse layers to coarser strides, which networks that predict only
+    tags lack, are not changed if the file lacks them; all other weights must match.
 
     Raises:
         InputError: the file cannot be read, contains code, or its weights do not match.
@@ -55,6 +62,7 @@ def load_backbone(model: HRNet, source: str | Path) -> None:
         name: tensor
         for name, tensor in current.items()
         if (not name.startswith("stem.") if model.stem else is_head(name))
+        or COARSE_FUSE_LAYERS.match(name)
     }
     load_weights(model, kept | loaded, source)
 

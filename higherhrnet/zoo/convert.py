@@ -31,7 +31,7 @@ _HEADS = re.compile(
     r"(incre_modules|downsamp_modules|final_layers?|deconv_layers|conv_scale_layers|center_head|"
     r"classifier)\.|" + convert_dekr.HEADS.pattern
 )
-_COARSE_FUSE_LAYERS = re.compile(r"stage4\.2\.fuse_layers\.[123]\.")
+COARSE_FUSE_LAYERS = re.compile(r"stage4\.2\.fuse_layers\.[123]\.")
 """Layers to the coarser resolutions of the last module, which only networks with offsets have."""
 
 
@@ -172,7 +172,7 @@ def select_backbone(weights: Weights, known: Container[str]) -> Weights:
     return {
         name: array
         for name, array in weights.items()
-        if not is_head(name) and (name in known or not _COARSE_FUSE_LAYERS.match(name))
+        if not is_head(name) and (name in known or not COARSE_FUSE_LAYERS.match(name))
     }
 
 

@@ -215,10 +215,10 @@ def test_the_header_of_the_bundled_model_is_read(name: str) -> None:
     assert (header.model.head, header.model.deconv_kernels) == ("tags-and-offsets", ())
     assert (header.inference.size, header.inference.scales) == (384, (1, 0.5))
     decode = header.inference.decode
-    assert (decode.min_score, decode.peak_window) == (0.1, 3)
-    assert decode.centers == CenterDecodeConfig()
+    assert (decode.min_score, decode.peak_window) == (0.05, 3)
+    assert decode.centers == CenterDecodeConfig(max_similarity=0.5)
     training = header.training
-    assert (training["images"], training["batch_size"]) == (5154, 8)
+    assert (training["images"], training["batch_size"]) == (7918, 8)
     assert "Apache-2.0" in training["license"] and "346" in training["metrics"]
     assert not {"photographs", "batch", "licence", "figures"} & training.keys()
 

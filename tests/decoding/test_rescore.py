@@ -15,7 +15,7 @@ from higherhrnet.config.model import ModelConfig
 from higherhrnet.config.offsets import OffsetDecodeConfig
 from higherhrnet.config.rescoring import RescoringNetwork
 from higherhrnet.decoding.decoders import load_decoder
-from higherhrnet.decoding.rescore import context_features, pose_features
+from higherhrnet.decoding.rescore import context_features, pose_features, rescore
 from higherhrnet.errors import InputError
 from higherhrnet.geometry import resize_for_network
 from higherhrnet.poses.poses import Poses
@@ -120,6 +120,14 @@ def test_new_scores_are_from_0_to_1(bias: float, score: float) -> None:
     assert set(decode(replace(HEADER, rescoring=network)).scores.tolist()) == {score}
 
 
+@pytest.mark.filterwarnings("error")
+def test_the_score_of_a_pose_that_is_not_a_number_is_0() -> None:
+    network = network_of(np.ones(NUM_INPUTS, np.float32), 0.5)
+    keypoints = np.full((1, 17, 2), np.nan)
+    scores = rescore(keypoints, np.ones((1, 17), np.float32), np.ones(1, np.float32), 99, network)
+    assert scores.tolist() == [0]
+
+
 def test_rescoring_can_be_turned_off() -> None:
     network = network_of(np.zeros(NUM_INPUTS, np.float32), 0.5)
     off = DecodeConfig(offsets=OffsetDecodeConfig(rescore=False))
@@ -140,6 +148,6 @@ def test_a_header_keeps_the_context_and_earlier_headers_have_none() -> None:
 @pytest.mark.parametrize(("size", "side"), [((300, 400), 300), ((500, 123), 123), ((64, 64), 64)])
 def test_the_transform_has_the_shorter_side_of_the_image(size: tuple[int, int], side: int) -> None:
     for scale in (1.0, 0.5):
-        for convention in ("reference", "unbiased"):
+        for convention in ("reference", "unbiased", "udp"):
             transform = resize_for_network(*size, 384, scale, 1.0, convention)
             assert transform.image_side == pytest.approx(side, rel=1e-12)

@@ -207,6 +207,17 @@ def efficientnet_lite0() -> dict[str, Tensor]:
     return state
 
 
+def test_fuse_layers_that_a_file_of_a_tag_network_lacks_stay_random(tmp_path: Path) -> None:
+    state = randomize(HigherHRNet(4, deconv_blocks=1))
+    torch.save(state, tmp_path / "pose_higher_hrnet_w4.pth")
+    model = ModelConfig(4, head="tags-and-offsets")
+    config = train_config(tmp_path / "pose_higher_hrnet_w4.pth", model)
+    loaded = build_network(config, COCO)[0].state_dict()
+    assert any(name.startswith("stage4.2.fuse_layers.3.") for name in loaded.keys() - state.keys())
+    shared = [name for name in state if not name.startswith(("final_layers.", "deconv_layers."))]
+    assert len(shared) > 1000 and all(torch.equal(loaded[name], state[name]) for name in shared)
+
+
 def test_a_file_of_efficientnet_is_loaded_into_the_stem(tmp_path: Path) -> None:
     state = efficientnet_lite0()
     parameters = {n: t for n, t in state.items() if not n.endswith(("mean", "var", "tracked"))}

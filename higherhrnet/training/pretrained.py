@@ -36,7 +36,7 @@ def load_backbone(model: HRNet, source: str | Path) -> None:
     for the centers and offsets of COCO's keypoints beside a MoveNet stem gets MoveNet's weights,
     too, and then predicts the same as MoveNet. Other heads, and layers of the file that the network
     does not have, are ignored. Fuse layers to coarser strides, which networks that predict only
-    tags lack, are not changed if the file lacks them; all other weights must match.
+    tags lack, are not changed if the file has none of them; all other weights must match.
 
     Raises:
         InputError: the file cannot be read, contains code, or its weights do not match.
@@ -58,11 +58,12 @@ def load_backbone(model: HRNet, source: str | Path) -> None:
     else:
         weights = without_prefixes(_read_state_dict(source))
         loaded = _to_tensors(select_backbone(weights, current))
+    lacks_coarse_layers = not any(COARSE_FUSE_LAYERS.match(name) for name in loaded)
     kept = {
         name: tensor
         for name, tensor in current.items()
         if (not name.startswith("stem.") if model.stem else is_head(name))
-        or COARSE_FUSE_LAYERS.match(name)
+        or (lacks_coarse_layers and COARSE_FUSE_LAYERS.match(name))
     }
     load_weights(model, kept | loaded, source)
 

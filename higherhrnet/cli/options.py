@@ -44,8 +44,9 @@ class SettingsOptions:
     min_score: Annotated[float | None, flag("the model's setting", "FLOAT")] = None
     """Omit people whose score is below this value, 0 to 1. The score of a person is the mean
     heatmap value of all keypoints; missing keypoints count as 0. Networks that predict offsets
-    multiply it by the value of the person's center or its square root; a rescoring network may
-    multiply or replace it."""
+    multiply it by the value of the person's center or its square root. A
+    rescoring network in the model file multiplies the score by its prediction, or its prediction
+    is the score."""
 
     def apply(self, config: InferenceConfig) -> InferenceConfig:
         """Returns the settings of the model with those that the flags change.

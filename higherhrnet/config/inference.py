@@ -56,8 +56,9 @@ class DecodeConfig:
     min_score: float = 0.0
     """Minimum score of a person, 0 to 1; people with lower scores are omitted. The score is the
     mean heatmap value of all keypoints before refinement; missing keypoints count as 0. Networks
-    that predict offsets multiply it by the value of the person's center or its square root; a
-    rescoring network may multiply or replace it."""
+    that predict offsets multiply it by the value of the person's center or its square root. A
+    rescoring network in the model file multiplies the score by its prediction, or its prediction
+    is the score."""
     oks_nms: Annotated[float | None, flag("nobody is omitted", "FLOAT")] = None
     """Omit a person whose Object Keypoint Similarity with a person of a higher score is above this
     value, 0 to 1."""

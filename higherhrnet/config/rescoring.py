@@ -96,13 +96,12 @@ class RescoringNetwork:
         hidden = len(layers[0][1])
         return cls(num_keypoints, tuple(links), tuple(unit_links), hidden, text, context)
 
-    def layers(self) -> list[tuple[FloatArray, FloatArray]]:
-        """Returns the (outputs, inputs) weights and the biases of each layer, read-only."""
-        return self._layers
-
     @cached_property
-    def _layers(self) -> list[tuple[FloatArray, FloatArray]]:
-        """The decoded `weights`; decoding them takes longer than running the network."""
+    def layers(self) -> list[tuple[FloatArray, FloatArray]]:
+        """The (outputs, inputs) weights and the biases of each layer, read-only.
+
+        They are decoded once, because this takes longer than running the network.
+        """
         values = np.frombuffer(base64.b64decode(self.weights), _TYPE).astype(np.float32)
         values.flags.writeable = False
         layers, start = [], 0

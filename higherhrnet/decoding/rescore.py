@@ -48,7 +48,7 @@ def new_scores(
     scores: DoubleArray | FloatArray, features: FloatArray, network: RescoringNetwork
 ) -> DoubleArray | FloatArray:
     """Computes (P,) new scores from (P,) scores before rescoring and (P, F) features."""
-    predictions = predict_similarity(features, network)
+    predictions = predict_accuracy(features, network)
     return predictions if network.context else scores * predictions
 
 
@@ -104,13 +104,13 @@ def context_features(
     return np.stack(parts, 1).astype(np.float32)
 
 
-def predict_similarity(features: FloatArray, network: RescoringNetwork) -> FloatArray:
+def predict_accuracy(features: FloatArray, network: RescoringNetwork) -> FloatArray:
     """Runs the network: (P, F) features → (P,) predicted accuracy; see `RescoringNetwork`.
 
     With context, the predictions are from 0 to 1. Otherwise, they are about 0 to 1, but not limited
     to this range. They are 0 where they would be NaN.
     """
-    *hidden, (weight, bias) = network.layers()
+    *hidden, (weight, bias) = network.layers
     x = features
     for hidden_weight, hidden_bias in hidden:
         x = np.maximum(x @ hidden_weight.T + hidden_bias, 0)

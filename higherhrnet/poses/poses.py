@@ -33,8 +33,9 @@ class Poses:
         keypoint_scores: (P, K) heatmap values, about 0 to 1; 0 for missing keypoints.
         scores: (P,) score of each person, about 0 to 1: the mean heatmap value of all keypoints
             before refinement, in which missing ones count as 0; of networks that predict offsets,
-            times the value of the person's center or its square root. A rescoring network may
-            multiply or replace it. People are not sorted by it.
+            times the value of the person's center or its square root. A rescoring network
+            multiplies the score by its prediction, or its prediction is the score. People are not
+            sorted by it.
         skeleton: the names and limbs of the K keypoints.
         track_ids: (P,) the track ID of each person; None if the poses do not come from a `Tracker`.
 
@@ -50,8 +51,8 @@ class Poses:
     scores: FloatArray
     """(P,) score of each person, about 0 to 1: the mean heatmap value of all keypoints before
     refinement, in which missing ones count as 0; of networks that predict offsets, times the value
-    of the person's center or its square root. A rescoring network may multiply or replace it.
-    People are not sorted by it."""
+    of the person's center or its square root. A rescoring network multiplies
+    the score by its prediction, or its prediction is the score. People are not sorted by it."""
     skeleton: Skeleton = COCO
     track_ids: NDArray[np.int64] | None = None
     """(P,) the track ID of each person; None if the poses do not come from a `Tracker`."""

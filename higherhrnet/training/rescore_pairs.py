@@ -77,9 +77,14 @@ def collect_pairs(
     skeleton = paired.annotations.skeleton
     images = list(zip(paired.people_by_image, paired.results_by_image, strict=True))
     features = collect_context(paired, context)
-    no_context = np.zeros((0, NUM_CONTEXT_INPUTS * context), np.float32)
-    nobody = result_poses([], skeleton), *np.zeros((2, 0)), np.zeros(0, np.intp), no_context
-    collected = [PosePairs(*nobody)]
+    nobody = PosePairs(
+        poses=result_poses([], skeleton),
+        scores=np.zeros(0),
+        similarity=np.zeros(0),
+        images=np.zeros(0, np.intp),
+        context=np.zeros((0, NUM_CONTEXT_INPUTS * context), np.float32),
+    )
+    collected = [nobody]
     for area in _REFERENCE_AREAS if reference else _ALL:
         for index, (people, results) in enumerate(images):
             if not people or not results:

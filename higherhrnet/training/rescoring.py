@@ -128,7 +128,7 @@ def fit(
         The trained network, and the mean loss of each epoch.
     """
     parameters = [
-        nn.Parameter(torch.from_numpy(part.copy())) for layer in network.layers() for part in layer
+        nn.Parameter(torch.from_numpy(part.copy())) for layer in network.layers for part in layer
     ]
     optimizer = torch.optim.Adam(parameters, lr)
     inputs, goals = torch.from_numpy(features), torch.from_numpy(targets)

@@ -26,7 +26,7 @@ from higherhrnet.decoding.offsets.offset_decoder import (
 )
 from higherhrnet.decoding.offsets.offset_maps import OffsetMaps, merge_scales, merge_views
 from higherhrnet.decoding.offsets.pose_nms import suppress_poses
-from higherhrnet.decoding.rescore import pose_features, predict_similarity
+from higherhrnet.decoding.rescore import pose_features, predict_accuracy
 from higherhrnet.geometry import resize_for_network
 from higherhrnet.poses.skeleton import Skeleton
 from higherhrnet.poses.skeletons import COCO, CROWDPOSE
@@ -224,7 +224,7 @@ def test_rescoring_equals_the_reference(case: str, golden_dekr: Path) -> None:
     network = rescoring(poses.shape[1], seed(golden_dekr))
     features = pose_features(poses[..., :2], poses[..., 2], network)
     np.testing.assert_allclose(features, arrays[f"{case}/feature"], rtol=1e-5, atol=1e-5)
-    similarity = predict_similarity(features, network)
+    similarity = predict_accuracy(features, network)
     expected = np.nan_to_num(arrays[f"{case}/oks"][:, 0])
     np.testing.assert_allclose(similarity, expected, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(

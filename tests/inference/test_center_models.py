@@ -15,11 +15,14 @@ from higherhrnet.config.centers import CenterDecodeConfig
 from higherhrnet.config.header import Header
 from higherhrnet.config.inference import DecodeConfig, InferenceConfig
 from higherhrnet.config.model import InputConfig, ModelConfig
+from higherhrnet.config.rescoring import RescoringTraining
 from higherhrnet.decoding.rescore import rescore
 from higherhrnet.engines.base import EngineName
 from higherhrnet.engines.torch import TorchEngine
+from higherhrnet.evaluation.predict_dataset import predict_dataset
 from higherhrnet.graph.export import export_onnx
 from higherhrnet.inference.gpu import GpuProcessing
+from higherhrnet.io.datasets.coco import load_annotations
 from higherhrnet.io.images import read_image, write_image
 from higherhrnet.synthetic.scenes import draw_scene, write_scenes
 from tests.conftest import ModelFiles, RunMain
@@ -29,6 +32,7 @@ torch = pytest.importorskip("torch")
 
 from higherhrnet.network import checkpoint
 from higherhrnet.network.higherhrnet import HigherHRNet
+from higherhrnet.training.rescoring_run import train_rescoring
 
 EVERYBODY = DecodeConfig(
     min_peak=0.0, centers=CenterDecodeConfig(min_center=0.6, max_similarity=1.0)
@@ -154,6 +158,27 @@ def test_a_rescoring_network_is_trained_and_used(
     assert result.returncode == 0, result.stderr
     header = Predictor.load(out, engine="torch").header
     assert header.rescoring and not header.rescoring.context
+
+
+def test_rescoring_with_context_is_trained_with_all_people(
+    model: ModelFiles, tmp_path: Path
+) -> None:
+    """Limits that follow rescoring do not apply; a minimum score only selects poses to learn."""
+    path = write_scenes(tmp_path / "scenes", 4, height=96, width=130, people=(2, 3))
+    truth, images = load_annotations(path), path.parent / "images"
+    predictor = Predictor.load(model.safetensors, engine="torch")
+
+    def trained_poses(decode: DecodeConfig) -> int:
+        changed = predictor.with_config(replace(predictor.config, decode=decode))
+        training = RescoringTraining(epochs=1, holdout=0)
+        return train_rescoring(changed, truth, images, training)[1].poses
+
+    everybody = trained_poses(EVERYBODY)
+    assert everybody > 10 * len(truth.images)
+    assert trained_poses(replace(EVERYBODY, max_results=1, oks_nms=0.1)) == everybody
+    results, _ = predict_dataset(predictor, truth, images)
+    middle = float(np.median([result["score"] for result in results]))
+    assert 0 < trained_poses(replace(EVERYBODY, min_score=middle)) < everybody
 
 
 def test_the_flipped_image_has_mirrored_people(model: ModelFiles, image: Image) -> None:

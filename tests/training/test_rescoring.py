@@ -13,7 +13,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from higherhrnet.config.rescoring import RescoringTraining
-from higherhrnet.decoding.rescore import pose_features, predict_similarity
+from higherhrnet.decoding.rescore import pose_features, predict_accuracy
 from higherhrnet.errors import InputError
 from higherhrnet.evaluation.metrics import compute_metrics
 from higherhrnet.evaluation.pairing import PairedResults, pair_results
@@ -62,12 +62,12 @@ def test_losses_and_predictions_of_a_training_equal_the_reference(
     trained, losses = fit(network, features, targets, orders, 16, 1e-3)
     np.testing.assert_allclose(losses, arrays[f"{case}/fit/losses"], rtol=1e-5)
     answers = arrays[f"{case}/fit/answers"][:, 0]
-    np.testing.assert_allclose(predict_similarity(features, trained), answers, atol=1e-4)
+    np.testing.assert_allclose(predict_accuracy(features, trained), answers, atol=1e-4)
 
 
 def test_initial_networks_have_the_size_of_the_published_ones() -> None:
     for skeleton, count in ((COCO, 85_249), (CROWDPOSE, 81_409)):
-        layers = initial_network(skeleton, 0).layers()
+        layers = initial_network(skeleton, 0).layers
         assert sum(part.size for layer in layers for part in layer) == count
         for weight, bias in layers:
             assert not bias.any()
@@ -146,7 +146,7 @@ def test_networks_with_context_learn_the_fraction_of_thresholds_from_the_context
     network = initial_network(COCO, 0, context=True)
     network = train_network(network, equal_poses(), RescoringTraining(epochs=60))
     unseen = equal_poses()
-    predictions = predict_similarity(network_inputs(network, unseen.poses, unseen.context), network)
+    predictions = predict_accuracy(network_inputs(network, unseen.poses, unseen.context), network)
     thresholds = np.arange(0.5, 0.96, 0.05)
     passed = [float(np.mean(similarity >= thresholds)) for similarity in unseen.similarity]
     assert np.corrcoef(predictions, passed)[0, 1] > 0.95
@@ -271,7 +271,7 @@ def test_the_command_stores_the_network_in_the_model(
     poses = Predictor.load(out, engine="torch")(image)
     plain = Predictor.load(model, engine="torch")(image)
     features = pose_features(poses.keypoints, poses.keypoint_scores, header.rescoring)
-    expected = plain.scores * predict_similarity(features, header.rescoring)
+    expected = plain.scores * predict_accuracy(features, header.rescoring)
     assert len(poses) == len(plain) > 0
     np.testing.assert_allclose(poses.scores, expected, rtol=1e-3, atol=1e-5)
     resumed = run_main(*arguments, "--resume")  # trains on the recorded predictions

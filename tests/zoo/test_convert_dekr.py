@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from higherhrnet.config.header import Header
 from higherhrnet.config.model import ModelConfig
-from higherhrnet.decoding.rescore import pose_features, predict_similarity
+from higherhrnet.decoding.rescore import pose_features, predict_accuracy
 from higherhrnet.errors import InputError
 from higherhrnet.io.weights import read_weights, write_weights
 from higherhrnet.network.dekr import DEKR
@@ -144,7 +144,7 @@ def test_the_rescoring_network_is_read_from_its_own_file_or_from_mmposes(
     for layer in ("l1", "l2", "l3"):
         x = nn.functional.linear(x, weights[f"{layer}.weight"], weights[f"{layer}.bias"])
         x = x.relu() if layer != "l3" else x
-    similarity = predict_similarity(features, separate.rescoring)
+    similarity = predict_accuracy(features, separate.rescoring)
     np.testing.assert_allclose(similarity, x[:, 0], rtol=1e-4)
 
 

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from higherhrnet.network import checkpoint
 from higherhrnet.network.higherhrnet import HigherHRNet
-from tools.offset_head import Cells, cells_of_people, predict_at, read_cells, train_offsets
+from tools.offset_cells import Cells, cells_of_people, read_cells
+from tools.offset_head import predict_at, train_offsets
 
 MODEL = Path(higherhrnet.__file__).with_name("zoo") / "default.safetensors"
 IMAGE = Path(__file__).parent.parent.parent / "examples" / "basketball1.png"

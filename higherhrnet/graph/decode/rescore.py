@@ -39,7 +39,7 @@ def rescore(
         side = view.width.op("Min", view.height) / view.factor
         features.append(_context_features(program, positions, scores, side.cast(np.float32)))
     value = program.concat(features, 1)
-    *hidden, (weight, bias) = network.layers()
+    *hidden, (weight, bias) = network.layers
     for hidden_weight, hidden_bias in hidden:
         value = (value @ hidden_weight.T + hidden_bias).op("Relu")
     value = (value @ weight.T + bias).take(np.int64(0), 1)
